@@ -1,0 +1,22 @@
+PYTHON ?= python3
+VENV := .venv
+
+.PHONY: demo test setup clean
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("firstlight needs Python 3.11 or newer, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	@echo "setting up $(VENV) (once; a few minutes)"
+	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: setup
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" scripts/demo
+
+test: setup
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" scripts/check
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" scripts/test
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

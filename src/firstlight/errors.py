@@ -1,0 +1,33 @@
+"""What a user can get wrong, as exception types with plain messages.
+
+Every message is one line: what is wrong, where, why, and what to do about it. The command line prints it and
+exits with code 2; in Python they are `ValueError`s.
+"""
+
+
+class UserError(ValueError):
+    """The input is wrong, not the program."""
+
+
+class DataError(UserError):
+    """A source, list, archive or split that cannot be used."""
+
+
+class PictureError(DataError):
+    """One picture that cannot be used; the message is the reason, without the file's name."""
+
+
+class RecipeError(UserError):
+    """A choice of a run that does not exist or does not fit the others."""
+
+
+class ModelFileError(UserError):
+    """A model or weights file that cannot be loaded."""
+
+
+class RunError(UserError):
+    """A run folder that cannot be written or read."""
+
+
+class TrainingError(UserError):
+    """Training cannot go on, for example because the loss is no longer a number."""

@@ -1,0 +1,1 @@
+"""Evaluation: from logits and labels to numbers with intervals."""

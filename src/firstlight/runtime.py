@@ -1,0 +1,56 @@
+"""The machine and the dice: device, number type, threads, and seeds derived from what they are for.
+
+Torch is imported where it is used: asking for help or checking a folder does not wait for it.
+"""
+
+import hashlib
+import os
+from typing import TYPE_CHECKING
+
+from firstlight.errors import RecipeError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def derive_seed(seed: int, *purpose: str | int) -> int:
+    """Give a 63-bit seed that depends on `seed` and on what it is for, and on nothing else.
+
+    Two purposes give unrelated numbers; the same purpose gives the same number on every machine.
+    """
+    text = "\0".join(str(part) for part in (seed, *purpose))
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+def generator(seed: int, *purpose: str | int) -> "torch.Generator":
+    """Give a CPU generator seeded by `derive_seed`; no global generator is ever touched."""
+    import torch
+
+    return torch.Generator().manual_seed(derive_seed(seed, *purpose))
+
+
+def pick_device(name: str = "auto") -> "torch.device":
+    """Turn `auto`, `cpu`, `cuda`, `cuda:1` or `mps` into a device that is really there.
+
+    Raises:
+        RecipeError: if the device is unknown, or not on this machine.
+    """
+    import torch
+
+    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if present[kind]))
+    kind = name.partition(":")[0]
+    if kind not in present:
+        raise RecipeError(f"--device {name}: there is no such device; choose auto, cpu, cuda or mps")
+    if not present[kind]:
+        raise RecipeError(f"--device {name}: this machine has none that torch can use; take --device auto")
+    return torch.device(name)
+
+
+def default_workers() -> int:
+    """How many threads decode pictures: one for each processor this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

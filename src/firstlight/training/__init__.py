@@ -1,0 +1,1 @@
+"""Training: a recipe in, a scored and saved model out."""
