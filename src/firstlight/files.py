@@ -19,7 +19,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """
     temporary = _temporary_beside(path)
     try:
+        temporary.touch()
+        rights = temporary.stat().st_mode  # what the user's umask leaves; some writers would take more away
         yield temporary
+        temporary.chmod(rights)
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         temporary.replace(path)

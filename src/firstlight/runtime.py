@@ -54,3 +54,32 @@ def default_workers() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def pick_dtype(device: "torch.device", choice: str = "auto") -> "torch.dtype":
+    """Choose the number type of the heavy arithmetic: bfloat16 where machines of this kind were seen to gain from it.
+
+    Those are GPUs that have it, processors with matrix tiles (AMX), and AMD's with AVX512-BF16. Intel's with
+    AVX512-BF16 but no tiles were slower by half (LOG.md).
+
+    Args:
+        device: where the arithmetic is done.
+        choice: `auto`, `float32` or `bfloat16`.
+    """
+    import torch
+
+    if choice != "auto":
+        return torch.float32 if choice == "float32" else torch.bfloat16
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    amd = "AMD" in str(capabilities.get("cpu_name"))
+    gains = capabilities.get("amx_bf16") or (capabilities.get("avx512_bf16") and amd)
+    return torch.bfloat16 if device.type == "cpu" and gains else torch.float32
+
+
+def autocast(device: "torch.device", dtype: "torch.dtype") -> "torch.autocast":
+    """Do the heavy arithmetic of a block in `dtype`, and leave the delicate part in float32."""
+    import torch
+
+    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)

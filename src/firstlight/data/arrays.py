@@ -1,0 +1,86 @@
+"""Pictures and labels that are in memory already: NumPy arrays or torch tensors."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from firstlight.data.named_sets import number_names
+from firstlight.data.samples import ArrayPictures, Samples, label_classes
+from firstlight.errors import DataError
+
+_SOURCE = "arrays"
+
+
+def from_arrays(images: Any, labels: Any) -> Samples:
+    """Take `(images, labels)` as they are.
+
+    Args:
+        images: NumPy `[N, H, W]` or `[N, H, W, C]`, torch `[N, H, W]` or `[N, C, H, W]`, C = 1 or 3. uint8 is taken
+            as it is, uint16 scaled from 0..65535, floats from 0..1; other types and ranges are refused, because
+            where white lies would be a guess.
+        labels: `[N]` whole numbers, whose classes keep the order of numbers, or words, in lexicographic order.
+
+    Raises:
+        DataError: if shapes, types, ranges or lengths do not fit.
+    """
+    pixels = _channels_last(images)
+    if not len(pixels):
+        raise DataError(f"{_SOURCE}: there are no pictures in an array of shape {tuple(pixels.shape)}")
+    words = _as_array(labels)
+    if words.ndim != 1:
+        raise DataError(f"{_SOURCE}: labels have shape {words.shape}; one number or word for each picture is wanted")
+    if len(words) != len(pixels):
+        raise DataError(
+            f"{_SOURCE}: {len(pixels):,} pictures but {len(words):,} labels; give one label for each picture"
+        )
+    if words.dtype.kind in "iu":
+        numbers, indices = np.unique(words, return_inverse=True)
+        notes: tuple[str, ...] = ()
+        classes = tuple(str(number) for number in numbers)
+        if len(classes) < 2:
+            raise DataError(f"{_SOURCE}: there is only one class, {classes[0]}; a classifier needs two or more")
+        ids = indices.astype(np.int64)
+    elif words.dtype.kind == "U" or (words.dtype.kind == "O" and all(isinstance(word, str) for word in words)):
+        if any(not word.strip() for word in words):
+            raise DataError(f"{_SOURCE}: label {[bool(w.strip()) for w in words].index(False)} is empty")
+        classes, ids, notes = label_classes([str(word) for word in words], _SOURCE)
+    else:
+        raise DataError(f"{_SOURCE}: labels are {words.dtype}; give whole numbers or words")
+    names = tuple(number_names(len(pixels)))
+    return Samples(_SOURCE, _SOURCE, ArrayPictures(_to_uint8(pixels)), names, ids, classes, None, None, notes)
+
+
+def _as_array(values: Any) -> NDArray[Any]:
+    """Bring a tensor from wherever it is; torch itself need not be imported for that."""
+    if hasattr(values, "detach"):
+        values = values.detach().cpu().numpy()
+    return np.asarray(values)
+
+
+def _channels_last(images: Any) -> NDArray[Any]:
+    pixels = _as_array(images)
+    is_tensor = hasattr(images, "detach")
+    layout = "torch [N, C, H, W]" if is_tensor else "NumPy [N, H, W, C]"
+    if pixels.ndim == 3:
+        pixels = pixels[..., None]
+    elif pixels.ndim == 4 and is_tensor:
+        pixels = pixels.transpose(0, 2, 3, 1)
+    if pixels.ndim != 4 or pixels.shape[3] not in (1, 3) or 0 in pixels.shape[1:]:
+        raise DataError(
+            f"{_SOURCE}: pictures have shape {tuple(np.shape(images))}; give {layout} with C = 1 or 3, or [N, H, W]"
+        )
+    return pixels
+
+
+def _to_uint8(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+    if pixels.dtype == np.uint8:
+        return pixels
+    low, high = pixels.min(), pixels.max()
+    white = {"u2": 65535, "f2": 1, "f4": 1, "f8": 1}.get(pixels.dtype.str[1:])
+    if white is None or not (low >= 0 and high <= white):  # this order also refuses NaN
+        raise DataError(
+            f"{_SOURCE}: pictures are {pixels.dtype} from {low} to {high}; give uint8 in 0..255, or floats in 0..1"
+        )
+    scaled: NDArray[np.uint8] = np.rint(pixels.astype(np.float32) * (255 / white)).astype(np.uint8)
+    return scaled

@@ -1,0 +1,168 @@
+"""A data set ready to train on or to score: packed, quarantined, grouped, split, and checked for leaks."""
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from firstlight.data.duplicates import Duplicates, group_ids
+from firstlight.data.samples import Samples
+from firstlight.data.split import (
+    FEWEST_GROUPS,
+    Split,
+    assign,
+    complete_official,
+    find_leaks,
+    follow,
+    name_groups,
+    parse_shares,
+    read_split,
+    training_copies,
+)
+from firstlight.data.store import Store, pack
+from firstlight.errors import DataError, RecipeError
+from firstlight.files import write_text
+
+if TYPE_CHECKING:
+    import torch
+
+    from firstlight.data.loader import Loader
+
+QUARANTINE_LIMIT = 0.01  # a larger share of unusable pictures stops a run unless it was allowed
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Samples, their packed pictures, and the part each of them plays.
+
+    Attributes:
+        samples: names, labels and classes.
+        store: the packed pictures.
+        split: the rows of train, valid and test.
+        leaks: groups of copies that stand in more than one part of an official split, each as its rows.
+        dropped: rows taken out of the split because of that.
+    """
+
+    samples: Samples
+    store: Store
+    split: Split
+    leaks: list[list[int]]
+    dropped: list[int]
+
+    def loader(self, part: str, batch_size: int, device: "torch.device") -> "Loader":
+        """Give the batches of `train`, `valid`, `test` or `all`, in the order of the set."""
+        from firstlight.data.loader import Loader
+
+        return Loader(
+            self.store.pixels, self.samples.labels, self.split.part(part), batch_size=batch_size, device=device
+        )
+
+
+def open_samples(
+    samples: Samples,
+    *,
+    input_size: tuple[int, int, int],
+    fit: str = "crop",
+    workers: int | None = None,
+    allow_quarantine: bool = False,
+    keep_grey: bool = False,
+) -> Store:
+    """Pack a set; stop if too many of its pictures cannot be used.
+
+    Args:
+        samples: from `load_data`.
+        input_size: channels, height and width; see `store.choose_size`.
+        fit: `crop`, `pad` or `squash`.
+        workers: decoding threads.
+        allow_quarantine: go on even if more than 1 % of the pictures are unusable.
+        keep_grey: see `store.pack`.
+
+    Raises:
+        DataError: if more than 1 % of the pictures are unusable, or all pictures of a class.
+    """
+    store = pack(samples, input_size, fit, workers, keep_grey=keep_grey)
+    bad = store.quarantined
+    if len(bad) > QUARANTINE_LIMIT * len(samples) and not allow_quarantine:
+        row, reason = min(bad.items())
+        raise DataError(
+            f"{samples.source}: {len(bad):,} of {len(samples):,} pictures cannot be used, the first is "
+            f"{samples.names[row]} ({reason}); `firstlight check` lists them; mend or remove them, or say "
+            f"--allow-quarantine"
+        )
+    left = np.bincount(samples.labels[store.usable], minlength=len(samples.classes))
+    if empty := [name for name, count in zip(samples.classes, left, strict=True) if not count]:
+        raise DataError(f"{samples.source}: no usable picture of {', '.join(empty)}; add some or remove the class")
+    return store
+
+
+def split_samples(
+    samples: Samples,
+    store: Store,
+    *,
+    shares: str = "70/15/15",
+    group_by: str | None = None,
+    drop_leaks: bool = False,
+    seed: int = 0,
+) -> Dataset:
+    """Split a packed set by groups: copies of a picture, and what the user says belongs together.
+
+    Args:
+        samples: the set.
+        store: its packed pictures.
+        shares: `70/15/15`, or the path of an earlier run's `split.csv` to follow.
+        group_by: `folder` or a regular expression; see `split.name_groups`.
+        drop_leaks: take the training copies of leaked pictures out.
+        seed: another seed gives another split.
+
+    Raises:
+        DataError: if there is nothing left to validate or to test on.
+        RecipeError: if `shares` or `group_by` cannot be read.
+    """
+    copies = group_ids(len(samples.labels), store.duplicates)
+    groups = _with_named_groups(samples, store.duplicates, group_by)
+    if Path(shares).suffix == ".csv":
+        otherwise = assign(samples.labels, groups, samples.names, parse_shares("70/15/15"), seed)
+        parts = follow(read_split(Path(shares)), groups, samples.names, otherwise)
+    elif samples.splits is not None:
+        parts = complete_official(samples.splits, samples.labels, groups, samples.names, seed)
+    else:
+        parts = assign(samples.labels, groups, samples.names, parse_shares(shares), seed)
+    usable = store.usable
+    leaks = find_leaks(copies if samples.splits is not None else groups, parts, usable)
+    dropped = training_copies(leaks, parts) if drop_leaks else []
+    split = Split.of(parts, np.setdiff1d(usable, dropped).astype(np.int64))
+    for name, rows in (("train", split.train), ("valid", split.valid), ("test", split.test)):
+        if not len(rows):
+            raise DataError(
+                f"{samples.source}: no picture is left for the {name} part; a class needs at least {FEWEST_GROUPS} "
+                f"pictures (or groups of them) to be split: add some, or give the split yourself in folders or a list"
+            )
+    return Dataset(samples, store, split, leaks, dropped)
+
+
+def _with_named_groups(samples: Samples, duplicates: Duplicates, group_by: str | None) -> NDArray[np.int64]:
+    named = [list(samples.groups)] if samples.groups else []
+    if group_by:
+        named.append(name_groups(samples.names, group_by))
+    for groups in named:
+        if group_by == "folder" and len(set(groups)) <= len(samples.classes):
+            raise RecipeError("--group-by folder: every class is one folder, so nothing could be split; use a REGEX")
+    rows_of: dict[tuple[int, str], list[int]] = {}
+    for column, groups in enumerate(named):
+        for row, group in enumerate(groups):
+            if group:
+                rows_of.setdefault((column, group), []).append(row)
+    return group_ids(len(samples.labels), duplicates, list(rows_of.values()))
+
+
+def write_quarantine(path: Path, samples: Samples, store: Store) -> None:
+    """Write `image,reason`, one row a picture that could not be used; only the heading if there is none."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("image", "reason"))
+    writer.writerows((samples.names[row], reason) for row, reason in sorted(store.quarantined.items()))
+    write_text(path, text.getvalue())

@@ -1,0 +1,349 @@
+"""One picture: from the bytes of a file to upright uint8 pixels, and the one geometry that fits it to a network.
+
+The format is found by content, never by the file's name. Whatever decoding has to decide (a first frame, a turned
+picture, transparency) becomes a note, and whatever cannot be decoded a `PictureError` with the reason.
+"""
+
+import io
+import re
+import threading
+import warnings
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import PIL
+from numpy.typing import NDArray
+from PIL import Image, ImageFile
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from firstlight.errors import PictureError, RecipeError
+
+MAX_PIXELS = 50_000_000
+FITS = ("crop", "pad", "squash")
+# Padding is the mean grey of photographs (0.449 of white): about zero once a network has normalised it.
+PAD_GREY = 114
+
+_READERS: dict[str, type[ImageFile.ImageFile]] = {
+    "JPEG": JpegImageFile,  # read directly, a multi-picture JPEG is its first picture
+    "PNG": PngImageFile,
+    "WebP": WebPImageFile,
+    "GIF": GifImageFile,
+    "BMP": BmpImageFile,
+    "TIFF": TiffImageFile,
+}
+_MAGIC = {
+    "JPEG": re.compile(rb"\xff\xd8\xff"),
+    "PNG": re.compile(rb"\x89PNG\r\n\x1a\n"),
+    "WebP": re.compile(rb"RIFF....WEBP", re.DOTALL),
+    "GIF": re.compile(rb"GIF8[79]a"),
+    "BMP": re.compile(rb"BM"),
+    "TIFF": re.compile(rb"II[*+]\0|MM\0[*+]"),
+}
+# What people most often have instead: named, so that they know what to convert.
+_NOT_A_PICTURE = {
+    "HEIC or AVIF, which is not read; convert it to JPEG or PNG": re.compile(rb"....ftyp", re.DOTALL),
+    "JPEG 2000, which is not read; convert it to PNG": re.compile(rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51"),
+    "a Photoshop document; export it as PNG": re.compile(rb"8BPS"),
+    "a PDF; export its pictures": re.compile(rb"%PDF"),
+    "a vector drawing (SVG); export it as PNG": re.compile(rb"\s*(<\?xml.*)?<svg", re.DOTALL),
+    "a web page; was it saved in place of the picture?": re.compile(rb"\s*<(!doctype html|html)", re.IGNORECASE),
+    "a Git LFS pointer; fetch the file itself with git lfs pull": re.compile(rb"version https://git-lfs"),
+    "an archive; unpack it": re.compile(rb"PK\x03\x04|\x1f\x8b|Rar!|7z\xbc\xaf"),
+    "zeros only": re.compile(rb"\0+\Z"),
+    "text, not a picture": re.compile(rb"([\t\n\r -~]|[\xc2-\xf4][\x80-\xbf]{0,3})+\Z"),
+}
+SUFFIXES = {
+    **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"), "JPEG"),
+    **dict.fromkeys((".png", ".apng"), "PNG"),
+    **dict.fromkeys((".bmp", ".dib"), "BMP"),
+    **dict.fromkeys((".tif", ".tiff"), "TIFF"),
+    ".webp": "WebP",
+    ".gif": "GIF",
+}
+
+# How stored pixels [H, W, C] become upright, for each EXIF orientation but 1, which is upright already.
+_UPRIGHT: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
+    2: lambda pixels: pixels[:, ::-1],
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1],
+    5: lambda pixels: pixels.swapaxes(0, 1),
+    6: lambda pixels: pixels[::-1].swapaxes(0, 1),
+    7: lambda pixels: pixels[::-1, ::-1].swapaxes(0, 1),
+    8: lambda pixels: pixels[:, ::-1].swapaxes(0, 1),
+}
+
+# Where Pillow keeps what may tell an orientation.
+_ORIENTED_BY = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}
+
+_PILLOW = str(Path(PIL.__file__).parent)
+_one_recorder = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A decoded picture.
+
+    Attributes:
+        pixels: uint8 `[H, W, C]`, C = 1 (grey) or 3 (RGB), upright, drawn on white.
+        mode: the file's own mode in Pillow's words, such as `L`, `RGB`, `P`, `CMYK`, `I;16`, `F`.
+        notes: what decoding had to decide, such as `first of 12 frames`.
+    """
+
+    pixels: NDArray[np.uint8]
+    mode: str
+    notes: tuple[str, ...]
+
+
+def decode(data: bytes, *, name: str = "", max_pixels: int = MAX_PIXELS) -> Picture:
+    """Decode a JPEG, PNG, WebP, GIF, BMP or TIFF file.
+
+    Grey (also 1-bit, and grey with alpha) stays one channel; palette, CMYK, YCbCr and LAB become RGB by colour;
+    alpha is drawn over white; EXIF orientation is applied; of an animation the first frame is taken. Integers of
+    more than 8 bits and floats are scaled as `_narrow` tells. Many threads may decode at once.
+
+    Args:
+        data: the file's bytes.
+        name: the file's name, used only to note an extension that does not fit the content.
+        max_pixels: a larger picture is refused before its pixels are decoded.
+
+    Raises:
+        PictureError: with the reason, if the bytes are no such picture, are damaged or too large.
+    """
+    kind = _kind_of(data)
+    notes: list[str] = []
+    suffix = name[name.rfind(".") :].lower()
+    if SUFFIXES.get(suffix, kind) != kind:
+        notes.append(f"named {suffix} but holds {kind}")
+    try:
+        with _warnings_as(notes):
+            image = _READERS[kind](io.BytesIO(data))
+        _check_size(*image.size, max_pixels)
+        mode = image.mode
+        if kind == "PNG":
+            _check_png_data(data)
+        turned_by_reader = image.tag_v2.get(0x0112, 1) if isinstance(image, TiffImageFile) else 1
+        image.load()
+        orientation = _orientation(image, notes)
+        pixels = _narrow(image, notes) if mode[0] in "IF" else _flatten(image, notes)
+        if kind == "PNG" and data[25] == 4:  # grey with alpha, which Pillow reads as colour where it has 16 bits
+            pixels = pixels[:, :, :1]
+        if orientation in _UPRIGHT:
+            pixels = _UPRIGHT[orientation](pixels)
+        if {orientation, turned_by_reader} & _UPRIGHT.keys():
+            notes.append(f"EXIF orientation {max(orientation, turned_by_reader)} applied")
+        _note_frames(image, notes)
+    except PictureError:
+        raise
+    # Pillow's readers raise nearly anything on hostile bytes; whatever it is, this picture cannot be used.
+    except Exception as error:
+        raise PictureError(_reason(kind, data, error)) from error
+    return Picture(np.ascontiguousarray(pixels), mode, tuple(dict.fromkeys(notes)))
+
+
+def fit_picture(pixels: NDArray[np.uint8], input_size: tuple[int, int, int], fit: str) -> NDArray[np.uint8]:
+    """Bring a picture to a network's size; packing, predicting and serving all do it here.
+
+    `crop` scales until the short side fits and cuts the middle out of the long one; `pad` scales until the long side
+    fits and puts grey bars (`PAD_GREY`) beside the short one; `squash` scales each side by itself. Scaling is
+    bilinear with antialiasing. A picture of the right size comes back untouched.
+
+    Args:
+        pixels: uint8 `[H, W, C]`, C = 1 or 3.
+        input_size: the network's (C, H, W); grey is repeated to 3 channels, colour becomes ITU-R 601 luma for 1.
+        fit: `crop`, `pad` or `squash`.
+
+    Returns:
+        uint8 `[H, W, C]` of `input_size`.
+
+    Raises:
+        RecipeError: if there is no such `fit`.
+    """
+    if fit not in FITS:
+        raise RecipeError(f"--fit {fit}: there is no such way to fit a picture; choose {', '.join(FITS)}")
+    channels, height, width = input_size
+    assert channels in (1, 3), input_size
+    if channels == 1 and pixels.shape[2] == 3:
+        pixels = np.array(Image.fromarray(pixels).convert("L"))[:, :, None]
+    if pixels.shape[:2] != (height, width):
+        pixels = _scale(pixels, height, width, fit)
+    if channels == 3 and pixels.shape[2] == 1:
+        pixels = np.repeat(pixels, 3, axis=2)
+    return pixels
+
+
+def _scale(pixels: NDArray[np.uint8], height: int, width: int, fit: str) -> NDArray[np.uint8]:
+    rows, columns, channels = pixels.shape
+    image = Image.fromarray(pixels[:, :, 0] if channels == 1 else pixels)
+    box = (0.0, 0.0, float(columns), float(rows))
+    inner_height, inner_width = height, width
+    if fit == "crop":
+        step = min(columns / width, rows / height)
+        left, top = max(0.0, (columns - width * step) / 2), max(0.0, (rows - height * step) / 2)
+        box = (left, top, columns - left, rows - top)
+    elif fit == "pad":
+        step = max(columns / width, rows / height)
+        inner_height, inner_width = max(1, round(rows / step)), max(1, round(columns / step))
+    # a large picture is first reduced by whole factors: much faster, and no eye sees the difference
+    scaled = image.resize((inner_width, inner_height), Image.Resampling.BILINEAR, box=box, reducing_gap=3.0)
+    inner = np.array(scaled).reshape(inner_height, inner_width, channels)
+    if inner.shape[:2] == (height, width):
+        return inner
+    padded = np.full((height, width, channels), PAD_GREY, np.uint8)
+    top_row, left_column = (height - inner_height) // 2, (width - inner_width) // 2
+    padded[top_row : top_row + inner_height, left_column : left_column + inner_width] = inner
+    return padded
+
+
+def _kind_of(data: bytes) -> str:
+    if not data:
+        raise PictureError("the file is empty (0 bytes)")
+    for kind, magic in _MAGIC.items():
+        if magic.match(data):
+            return kind
+    for what, magic in _NOT_A_PICTURE.items():
+        if magic.match(data[:4096]):
+            raise PictureError(f"holds {what}")
+    raise PictureError("not a JPEG, PNG, WebP, GIF, BMP or TIFF picture, whatever its name")
+
+
+def _check_size(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise PictureError(
+            f"{width} x {height} are {width * height:,} pixels, more than the limit of {max_pixels:,}; make it smaller"
+        )
+    if width < 1 or height < 1:
+        raise PictureError(f"{width} x {height}: there are no pixels in it")
+
+
+def _check_png_data(data: bytes) -> None:
+    """Verify the checksums of a PNG's pixel data, the only ones that Pillow does not look at."""
+    view, position = memoryview(data), 8  # cutting pieces from a view copies nothing
+    while position + 12 <= len(data):
+        end = position + 8 + int.from_bytes(view[position : position + 4], "big")
+        is_pixels = data[position + 4 : position + 8] == b"IDAT" and end + 4 <= len(data)
+        if is_pixels and zlib.crc32(view[position + 4 : end]) != int.from_bytes(view[end : end + 4], "big"):
+            raise PictureError("damaged PNG: its pixel data does not match its checksum")
+        position = end + 4
+
+
+def _orientation(image: Image.Image, notes: list[str]) -> int:
+    """Read the EXIF orientation; the pixels are good even where the EXIF block is not."""
+    if isinstance(image, TiffImageFile) or not _ORIENTED_BY & image.info.keys():
+        return 1  # Pillow's TIFF reader has turned the picture itself
+    try:
+        with _warnings_as(notes):
+            value = image.getexif().get(0x0112, 1)
+    except Exception:
+        notes.append("EXIF cannot be read: taken as upright")
+        return 1
+    return value if isinstance(value, int) else 1
+
+
+def _flatten(image: Image.Image, notes: list[str]) -> NDArray[np.uint8]:
+    """Convert an 8-bit picture of any mode to grey or RGB, over white where it is transparent."""
+    mode = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
+    if image.has_transparency_data:
+        layered = image.convert(mode + "A" if mode == "L" else "RGBA")
+        alpha = layered.getchannel("A")
+        image = layered.convert(mode)
+        if alpha.getextrema() != (255, 255):
+            notes.append("transparent, drawn on white")
+            colours, image = image, Image.new(mode, image.size, "white")
+            image.paste(colours, mask=alpha)
+    elif image.mode != mode:
+        image = image.convert(mode)
+    pixels = np.array(image)
+    return pixels[:, :, None] if mode == "L" else pixels
+
+
+def _narrow(image: Image.Image, notes: list[str]) -> NDArray[np.uint8]:
+    """Scale integers of more than 8 bits, and floats, to 0..255 by the range of their type.
+
+    White is 2^bits - 1 of 9 to 16 bits (32,767 if signed), 65,535 of 32-bit integers, which hold 16-bit pictures in
+    practice. Floats are taken as 0..1; if some exceed 1, as 0..255; if some exceed 255, as 0..65535. What does
+    not fit (negative, larger, not a number) has no known white and is refused, never clipped.
+    """
+    values = np.asarray(image)
+    if not np.isfinite(values).all():
+        raise PictureError("holds values that are not numbers (NaN or infinite); which grey they mean is unknown")
+    low, high = float(values.min()), float(values.max())
+    half_a_grey = 0.0
+    if image.mode == "F":
+        half_a_grey = 0.5 / 255  # a resized 0..1 picture overshoots by less than can be seen
+        white = 1.0 if high <= 1 + half_a_grey else 255.0 if high <= 255 else 65535.0
+        notes.append(f"floats taken as 0..{white:.0f}")
+    else:
+        white = _integer_white(image)
+        if image.mode == "I":
+            notes.append(f"integers taken as 0..{white:.0f}")
+    if low < -half_a_grey or high > max(white, 1 + half_a_grey):
+        raise PictureError(f"values from {low:g} to {high:g}: where white lies is unknown; save it with 8 or 16 bits")
+    scaled = values.astype(np.float32) * (255 / white) + 0.5
+    pixels: NDArray[np.uint8] = np.clip(scaled, 0, 255).astype(np.uint8)
+    if isinstance(image, TiffImageFile) and image.tag_v2.get(262) == 0:  # PhotometricInterpretation: white is zero
+        pixels = 255 - pixels
+    if (clear := image.info.get("transparency")) is not None:
+        pixels[values == clear] = 255
+        notes.append("transparent, drawn on white")
+    return pixels[:, :, None]
+
+
+def _integer_white(image: Image.Image) -> float:
+    tags = image.tag_v2 if isinstance(image, TiffImageFile) else {}
+    bits = min(int(tags.get(258, (16,))[0]), 16)  # BitsPerSample
+    is_signed = tags.get(339, (1,))[0] == 2 and tags.get(258, (16,))[0] <= 16  # SampleFormat
+    return float(2 ** (bits - is_signed) - 1)
+
+
+def _note_frames(image: ImageFile.ImageFile, notes: list[str]) -> None:
+    """Count frames last: finding them moves on in the file, and may fail where the first one is good."""
+    if not isinstance(image, PngImageFile | WebPImageFile | GifImageFile | TiffImageFile):
+        return
+    try:
+        with _warnings_as(notes):
+            frames = getattr(image, "n_frames", 1)  # a PNG that is no animation may lack it
+    except Exception:
+        notes.append("first frame; those after it are damaged")
+        return
+    if frames > 1:
+        notes.append(f"first of {frames:,} frames")
+
+
+@contextmanager
+def _warnings_as(notes: list[str]) -> Iterator[None]:
+    """Turn what Pillow warns of (damaged metadata, mostly) into notes; anybody else's warnings go on.
+
+    note: recording warnings changes the process, so one thread does it at a time; only headers are read meanwhile.
+    """
+    with _one_recorder, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    for warning in caught:
+        if warning.filename.startswith(_PILLOW):
+            notes.append(" ".join(str(warning.message).split()))
+        else:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+
+
+def _reason(kind: str, data: bytes, error: Exception) -> str:
+    words = " ".join(str(error).split()) or type(error).__name__
+    ends_early: dict[str, Callable[[], bool]] = {
+        "JPEG": lambda: data.find(b"\xff\xd9", data.rfind(b"\xff\xda")) < 0,
+        "PNG": lambda: b"IEND" not in data[-64:],
+        "WebP": lambda: int.from_bytes(data[4:8], "little") + 8 > len(data),
+        "GIF": lambda: not data.rstrip(b"\0").endswith(b";"),
+        "BMP": lambda: int.from_bytes(data[2:6], "little") > len(data),
+        "TIFF": lambda: False,
+    }
+    if "truncated" in words.lower() or ends_early[kind]():
+        return f"truncated {kind}: the file ends before the picture does"
+    return f"damaged {kind}: {words}"

@@ -1,0 +1,117 @@
+"""The loader: device batches in an order that is a function of (seed, epoch), so that any batch can be sought."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from firstlight.runtime import generator
+
+RESIDENT_SHARE = 0.25  # of the device's free memory; a set that takes less is kept there
+HOST_RESIDENT_BYTES = 2 << 30
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pictures on the device: images uint8 `[B, C, H, W]` channels-last, labels and rows int64 `[B]`."""
+
+    images: Tensor
+    labels: Tensor
+    rows: Tensor
+
+
+class Loader:
+    """Batches of some rows of a store.
+
+    Args:
+        pixels: uint8 `[N, H, W, C]`, in memory or memory-mapped.
+        labels: int64 `[N]`.
+        rows: which rows to give, int64 `[n]`.
+        batch_size: the last batch of an epoch may be smaller unless `drop_last`.
+        device: where batches go; a set that fits there is kept there.
+        seed: shuffles, together with the epoch; None gives the rows in their order.
+        balanced: draw rows, with replacement, so that every class is as frequent as the others.
+        drop_last: leave out a last batch that is not full.
+    """
+
+    def __init__(
+        self,
+        pixels: NDArray[np.uint8],
+        labels: NDArray[np.int64],
+        rows: NDArray[np.int64],
+        *,
+        batch_size: int,
+        device: torch.device,
+        seed: int | None = None,
+        balanced: bool = False,
+        drop_last: bool = False,
+    ) -> None:
+        self.pixels = pixels
+        self.rows = torch.from_numpy(rows)
+        self.labels = torch.from_numpy(labels[rows])
+        self.batch_size = batch_size
+        self.device = device
+        self.seed = seed
+        self.balanced = balanced
+        self.batches = len(rows) // batch_size if drop_last else -(-len(rows) // batch_size)
+        self.resident = self._keep_on_device() if self._fits() else None
+
+    def __len__(self) -> int:
+        """How many batches an epoch has."""
+        return self.batches
+
+    def epoch(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
+        """Give the batches of an epoch, from batch `start` on; skipping costs nothing."""
+        order = self.order(epoch)[: self.batches * self.batch_size]
+        chosen = [order[first : first + self.batch_size] for first in range(0, len(order), self.batch_size)][start:]
+        if self.resident is not None:
+            pixels, labels, rows = self.resident
+            for positions in chosen:
+                here = positions.to(self.device, non_blocking=True)
+                images = pixels.index_select(0, here).permute(0, 3, 1, 2)
+                yield Batch(images, labels.index_select(0, here), rows.index_select(0, here))
+        else:
+            yield from self._read_ahead(chosen)
+
+    def order(self, epoch: int) -> Tensor:
+        """The positions of an epoch, int64 `[n]`: a function of the seed and the epoch alone."""
+        count = len(self.rows)
+        if self.seed is None:
+            return torch.arange(count)
+        dice = generator(self.seed, "order", epoch)
+        if not self.balanced:
+            return torch.randperm(count, generator=dice)
+        weights = (1.0 / torch.bincount(self.labels).double())[self.labels]
+        return torch.multinomial(weights, count, replacement=True, generator=dice)
+
+    def _fits(self) -> bool:
+        needed = len(self.rows) * int(np.prod(self.pixels.shape[1:]))
+        if self.device.type == "cuda":
+            return needed < RESIDENT_SHARE * torch.cuda.mem_get_info(self.device)[0]
+        return needed < HOST_RESIDENT_BYTES
+
+    def _keep_on_device(self) -> tuple[Tensor, Tensor, Tensor]:
+        pixels = torch.from_numpy(self.pixels[self.rows.numpy()])
+        return pixels.to(self.device), self.labels.to(self.device), self.rows.to(self.device)
+
+    def _read(self, positions: Tensor) -> Batch:
+        rows = self.rows[positions]
+        # note: pages are read in the order of the file; the batch gets its own order back
+        ordered, back = torch.sort(rows)
+        images = torch.from_numpy(self.pixels[ordered.numpy()])[torch.argsort(back)].permute(0, 3, 1, 2)
+        if self.device.type == "cuda":
+            images = images.pin_memory()
+        return Batch(images, self.labels[positions], rows)
+
+    def _read_ahead(self, chosen: list[Tensor]) -> Iterator[Batch]:
+        """Read the next batch from disk while the device works on this one."""
+        with ThreadPoolExecutor(1) as reader:
+            ahead = reader.submit(self._read, chosen[0]) if chosen else None
+            for following in [*chosen[1:], None]:
+                batch = ahead.result()  # type: ignore[union-attr]  # there is one for every turn of the loop
+                ahead = reader.submit(self._read, following) if following is not None else None
+                yield Batch(*(part.to(self.device, non_blocking=True) for part in vars(batch).values()))

@@ -1,0 +1,254 @@
+"""Sets known by name: `digits` from scikit-learn, the MNIST family and CIFAR from torchvision's files.
+
+Files are looked for under the data root first; what is not there is downloaded by torchvision. They are read here:
+IDX strictly by its header, and the CIFAR pickles only if they are the published files, by an unpickler that can
+build arrays and nothing else.
+"""
+
+import gzip
+import hashlib
+import io
+import math
+import os
+import pickle
+import socket
+import struct
+import sys
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from firstlight.data.samples import ArrayPictures, Samples, shown
+from firstlight.errors import DataError
+from firstlight.files import cache_folder
+
+TRAIN, TEST = 0, 2
+DOWNLOAD_SILENCE_SECONDS = 30.0
+
+_DIGITS = tuple(str(digit) for digit in range(10))
+_FASHION = (
+    *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+    *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+)
+_KUZUSHIJI = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
+
+# name: torchvision's class (and its folder), class names in the official order
+_IDX_SETS = {
+    "mnist": ("MNIST", _DIGITS),
+    "fashion-mnist": ("FashionMNIST", _FASHION),
+    "kmnist": ("KMNIST", _KUZUSHIJI),
+}
+_IDX_FILES = (
+    *("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    *("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+)
+# name: torchvision's class, its folder, the keys of labels and class names, the file of class names, and each
+# file's published MD5
+_CIFAR_SETS: dict[str, tuple[str, str, str, str, str, dict[str, str]]] = {
+    "cifar10": (
+        *("CIFAR10", "cifar-10-batches-py", "labels", "label_names", "batches.meta"),
+        {
+            "data_batch_1": "c99cafc152244af753f735de768cd75f",
+            "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+            "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+            "data_batch_4": "634d18415352ddfa80567beed471001a",
+            "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+            "test_batch": "40351d587109b95175f43aff81a1287e",
+            "batches.meta": "5ff9c542aee3614f3951f8cda6e48888",
+        },
+    ),
+    "cifar100": (
+        *("CIFAR100", "cifar-100-python", "fine_labels", "fine_label_names", "meta"),
+        {
+            "train": "16019d7e3df5f24257cddd939b257f8d",
+            "test": "f0ef6b0ae62326f3e7ffdfab6717acfc",
+            "meta": "7973b15100ade9c7d40fb424638fde48",
+        },
+    ),
+}
+NAMED_SETS = ("digits", *_IDX_SETS, *_CIFAR_SETS)
+
+
+def default_data_root() -> Path:
+    """Where named sets are looked for and downloaded to: `FIRSTLIGHT_DATA`, else the user's cache folder."""
+    return Path(os.environ.get("FIRSTLIGHT_DATA") or cache_folder() / "data").expanduser()
+
+
+def load_named(name: str, root: Path) -> Samples:
+    """Load a named set with its official splits; `digits` (8x8, 0..16 scaled to 0..255) has none.
+
+    Raises:
+        DataError: if files are damaged, or are not under `root` and cannot be downloaded.
+    """
+    if name == "digits":
+        return _digits()
+    parts = _find(name, root)
+    if parts is None:
+        _download(name, root)
+        parts = _find(name, root)
+        assert parts is not None, f"torchvision put {name} where it is not looked for"
+    (train, train_labels), (test, test_labels), classes = parts
+    labels = np.concatenate([train_labels, test_labels]).astype(np.int64)
+    if len(classes) <= labels.max() or len(labels) != len(train) + len(test):
+        raise DataError(f"{name} in {shown(str(root))}: labels and pictures do not belong together; fetch it again")
+    splits = np.repeat(np.array([TRAIN, TEST], np.int8), [len(train), len(test)])
+    names = [*number_names(len(train), "train/"), *number_names(len(test), "test/")]
+    pictures = ArrayPictures(np.concatenate([train, test]))
+    return Samples(name, name, pictures, tuple(names), labels, classes, splits, None, ())
+
+
+def number_names(count: int, prefix: str = "") -> list[str]:
+    """Name pictures that have no files: numbers of at least five digits."""
+    return [f"{prefix}{index:05d}" for index in range(count)]
+
+
+def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
+    """Read an IDX file of bytes, raw or gzip'd, whose header must fit its length exactly.
+
+    Args:
+        path: the file; `.gz` is unpacked while it is read, never beyond what the header promises.
+        dimensions: 3 for pictures `[N, H, W]`, 1 for labels `[N]`.
+
+    Raises:
+        DataError: if it is damaged, cut short, too long or something else.
+    """
+    where = shown(path.name)
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            header = file.read(4 + 4 * dimensions)
+            magic, *shape = struct.unpack(f">{1 + dimensions}I", header)
+            if magic != 0x0800 + dimensions:  # 08: unsigned bytes
+                raise DataError(f"{where} is not an IDX file of {dimensions} dimensions of bytes; fetch it again")
+            size = math.prod(shape)
+            if size > 1 << 32:
+                raise DataError(f"{where} promises {size:,} bytes, too many; fetch it again")
+            data = _read_up_to(file, size + 1)
+    except (OSError, EOFError, zlib.error, struct.error) as error:
+        raise DataError(f"{where} cannot be read ({error}); fetch it again") from error
+    if len(data) != size:
+        raise DataError(f"{where} holds {len(data):,} bytes where its header promises {size:,}; fetch it again")
+    return np.frombuffer(data, np.uint8).reshape(shape)
+
+
+def _read_up_to(file: BinaryIO | gzip.GzipFile, size: int) -> bytes:
+    """Read in blocks, so that a lying header does not reserve memory."""
+    blocks, left = [], size
+    while left and (block := file.read(min(left, 1 << 24))):
+        blocks.append(block)
+        left -= len(block)
+    return b"".join(blocks)
+
+
+Half = tuple[NDArray[np.uint8], NDArray[np.int64]]
+
+
+def _find(name: str, root: Path) -> tuple[Half, Half, tuple[str, ...]] | None:
+    """Read a set from where torchvision or a person puts it; None if it is not there."""
+    return _find_idx(name, root) if name in _IDX_SETS else _find_cifar(name, root)
+
+
+def _find_idx(name: str, root: Path) -> tuple[Half, Half, tuple[str, ...]] | None:
+    folder_of_torchvision, classes = _IDX_SETS[name]
+    for folder in (root / folder_of_torchvision / "raw", root / name):
+        paths = [next((p for p in (folder / file, folder / f"{file}.gz") if p.is_file()), None) for file in _IDX_FILES]
+        if None not in paths:
+            train, train_labels, test, test_labels = (
+                read_idx(path, dimensions) for path, dimensions in zip(paths, (3, 1, 3, 1), strict=True) if path
+            )
+            return (
+                (train[..., None], train_labels.astype(np.int64)),
+                (test[..., None], test_labels.astype(np.int64)),
+                classes,
+            )
+    return None
+
+
+def _find_cifar(name: str, root: Path) -> tuple[Half, Half, tuple[str, ...]] | None:
+    _, folder, label_key, class_key, meta, files = _CIFAR_SETS[name]
+    if not all((root / folder / file).is_file() for file in files):
+        return None
+    contents = {file: _unpickle(root / folder / file, md5) for file, md5 in files.items()}
+
+    def half(names: list[str]) -> Half:
+        planes = np.concatenate([contents[each]["data"] for each in names]).reshape(-1, 3, 32, 32)
+        labels = np.concatenate([contents[each][label_key] for each in names])
+        return planes.transpose(0, 2, 3, 1), labels.astype(np.int64)
+
+    train = [file for file in files if file not in (meta, "test", "test_batch")]
+    test = [file for file in files if file in ("test", "test_batch")]
+    return half(train), half(test), tuple(contents[meta][class_key])
+
+
+def _unpickle(path: Path, md5: str) -> dict[str, Any]:
+    data = path.read_bytes()
+    if hashlib.md5(data, usedforsecurity=False).hexdigest() != md5:
+        raise DataError(f"{shown(str(path))} is not the published file (its MD5 differs); remove it and fetch it again")
+    content: dict[str, Any] = _ArrayUnpickler(io.BytesIO(data), encoding="latin1").load()
+    return content
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Builds the plain values and byte arrays of the CIFAR files; has no other name to call."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        pieces = {
+            ("numpy.core.multiarray", "_reconstruct"): np.ndarray.__new__,
+            ("numpy", "ndarray"): np.ndarray,
+            # Python 2 wrote numbers where numpy now wants booleans
+            ("numpy", "dtype"): lambda kind, align, copy: np.dtype(kind, align=bool(align), copy=bool(copy)),
+        }
+        if (module, name) not in pieces:
+            raise pickle.UnpicklingError(f"{module}.{name} has no place in a set of pictures")
+        return pieces[module, name]
+
+
+def _digits() -> Samples:
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    images = np.rint(digits.images * (255 / 16)).astype(np.uint8)[..., None]
+    names = tuple(number_names(len(images)))
+    labels = digits.target.astype(np.int64)
+    return Samples("digits", "digits", ArrayPictures(images), names, labels, _DIGITS, None, None, ())
+
+
+def _download(name: str, root: Path) -> None:
+    """Let torchvision fetch and verify the files.
+
+    Raises:
+        DataError: naming the files to bring and where to put them, if it cannot.
+    """
+    from torchvision import datasets
+
+    kind = getattr(datasets, _IDX_SETS[name][0] if name in _IDX_SETS else _CIFAR_SETS[name][0])
+    downloader = kind.__new__(kind)  # its constructor would also load the set, which is done here
+    downloader.root = str(root)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with _no_endless_silence(), redirect_stdout(sys.stderr):
+            downloader.download()
+    except (OSError, RuntimeError) as error:
+        if name in _IDX_SETS:
+            bring = f"{', '.join(_IDX_FILES)} (raw or .gz) into {root / name}"
+        else:
+            bring = f"{kind.filename} into {root}"
+        why = shown(str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__)
+        raise DataError(
+            f"{name} is not under {root} and cannot be downloaded ({why}); put {bring}, or name another --data-root"
+        ) from error
+
+
+@contextmanager
+def _no_endless_silence() -> Iterator[None]:
+    """Give up a connection that says nothing: torchvision sets no limit of its own."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(DOWNLOAD_SILENCE_SECONDS)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)

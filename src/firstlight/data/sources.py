@@ -1,0 +1,91 @@
+"""Any source, one type: a name, a folder, an archive, a list or arrays become `Samples`."""
+
+import difflib
+import re
+from pathlib import Path
+from typing import Any
+
+from firstlight.data.archives import archive_kind, open_archive
+from firstlight.data.arrays import from_arrays
+from firstlight.data.class_folders import Layout, list_folder, understand
+from firstlight.data.lists import LIST_SUFFIXES, read_list
+from firstlight.data.named_sets import NAMED_SETS, default_data_root, load_named
+from firstlight.data.samples import FilePictures, Pictures, Samples, label_classes, shown
+from firstlight.errors import DataError
+
+__all__ = ["NAMED_SETS", "Pictures", "Samples", "load_data"]
+
+
+def load_data(source: str | Path | tuple[Any, Any], *, data_root: Path | str | None = None) -> Samples:
+    """Load labelled pictures; only names are looked at now, each picture is read when it is needed.
+
+    Args:
+        source: one of
+            a name: `digits`, `mnist`, `fashion-mnist`, `kmnist`, `cifar10`, `cifar100`;
+            a folder `root/<class>/*` or `root/{train,val|valid|validation,test}/<class>/*`;
+            such a folder as `.tar`, `.tar.gz`, `.tgz` or `.zip`, also with one folder around it;
+            a list `image,label[,split][,group]` as `.csv`, `.tsv` or `.parquet`, paths relative to the list;
+            `(images, labels)`: NumPy `[N, H, W]`, `[N, H, W, C]` or torch `[N, C, H, W]`, C = 1 or 3, uint8, or
+            floats in 0..1, or uint16 in 0..65535; labels are `[N]` whole numbers (classes in their order) or words.
+        data_root: where named sets are looked for first and downloaded to; default `FIRSTLIGHT_DATA`, else the
+            user's cache folder.
+
+    Raises:
+        DataError: one line that says what is wrong, where and what to do.
+    """
+    if isinstance(source, tuple):
+        if len(source) != 2:
+            raise DataError(f"arrays come as a pair (images, labels), not as {len(source)}")
+        return from_arrays(*source)
+    text = str(source)
+    path = Path(source).expanduser()
+    if isinstance(source, str) and text in NAMED_SETS:
+        return load_named(text, Path(data_root).expanduser() if data_root else default_data_root())
+    try:
+        if path.is_dir():
+            return _from_folder(path, text)
+        if path.is_file():
+            return _from_file(path, text)
+    except OSError as error:
+        raise DataError(f"{shown(text)} cannot be read: {error.strerror}; make it readable") from error
+    raise DataError(f"{shown(text)}: no such folder, archive, list or named set{_did_you_mean(text, path)}")
+
+
+def _from_folder(path: Path, source: str) -> Samples:
+    where = shown(source)
+    layout = understand(list_folder(path), where)
+    return _labelled(path.resolve().name, source, layout, FilePictures(path.resolve(), layout.names))
+
+
+def _from_file(path: Path, source: str) -> Samples:
+    if archive_kind(path):
+        layout, pictures = open_archive(path, shown(source))
+        return _labelled(re.sub(r"(?i)\.(tar|tar\.gz|tgz|zip)$", "", path.name), source, layout, pictures)
+    if path.suffix.lower() in LIST_SUFFIXES:
+        return read_list(path, source)
+    raise DataError(
+        f"{shown(source)} is neither an archive (.tar .tar.gz .tgz .zip) nor a list (.csv .tsv .parquet); "
+        "name one of these or a folder"
+    )
+
+
+def _labelled(name: str, source: str, layout: Layout, pictures: Pictures) -> Samples:
+    classes, labels, notes = label_classes(layout.words, shown(source))
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "pictures"
+    notes = (*layout.notes, *notes)
+    return Samples(name, source, pictures, layout.names, labels, classes, layout.splits, None, notes)
+
+
+def _did_you_mean(text: str, path: Path) -> str:
+    """Suggest the nearest named set, or what lies beside the path that does not exist."""
+    try:
+        beside = {entry.name: str(path.parent / entry.name) for entry in path.parent.iterdir()}
+    except OSError:
+        beside = {}
+        if not path.parent.is_dir() and path.parent.name:
+            return f" (there is no {shown(str(path.parent))} either)"
+    lowered = {name.lower(): meant for name, meant in {**beside, **{name: name for name in NAMED_SETS}}.items()}
+    near = difflib.get_close_matches(path.name.lower(), lowered, n=1, cutoff=0.6)
+    if near:
+        return f"; did you mean {shown(lowered[near[0]])}?"
+    return f"; named sets are {', '.join(NAMED_SETS)}" if "/" not in text else ""

@@ -1,0 +1,127 @@
+"""What can be done to a batch of pictures, with the parameters of each sample given.
+
+Pictures are uint8 [B, H, W, C], every parameter is a tensor with one entry a sample, and nothing here is random:
+`augment.py` throws the dice. Wherever a sample's answer could depend on the rest of its batch (the order of a floating
+sum), the sum is over integers.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def flip_and_shift(pixels: Tensor, flips: Tensor, across: Tensor, down: Tensor) -> Tensor:
+    """Mirror some pictures left to right, then move the window over them; beyond the border they are reflected.
+
+    Args:
+        pixels: uint8 [B, H, W, C].
+        flips: bool [B].
+        across: int64 [B], window movement to the right in pixels, below W in size.
+        down: int64 [B], window movement downwards, below H in size.
+    """
+    batch, height, width, channels = pixels.shape
+    rows = _reflect(torch.arange(height, device=pixels.device) + down[:, None], height)
+    columns = _reflect(torch.arange(width, device=pixels.device) + across[:, None], width)
+    columns = torch.where(flips[:, None], width - 1 - columns, columns)
+    rows = rows + height * torch.arange(batch, device=pixels.device)[:, None]
+    places = (rows * width)[:, :, None] + columns[:, None, :]
+    return pixels.reshape(-1, channels).index_select(0, places.view(-1)).view(pixels.shape)
+
+
+def _reflect(places: Tensor, size: int) -> Tensor:
+    """Bring places outside 0 .. size - 1 back in, mirrored at the outermost pixel."""
+    return size - 1 - (size - 1 - places.abs()).abs()
+
+
+def resample(pixels: Tensor, *, flips: Tensor, across: Tensor, down: Tensor, boxes: Tensor, turns: Tensor) -> Tensor:
+    """Turn pictures, crop a box that fills the frame, mirror and shift: one bilinear look-up for all of it.
+
+    The order is turn, crop, flip, shift; beyond the border the picture is reflected as in `flip_and_shift`.
+
+    Args:
+        pixels: uint8 [B, H, W, C].
+        flips: bool [B].
+        across: int64 [B], window movement to the right in pixels of the answer.
+        down: int64 [B], window movement downwards.
+        boxes: int64 [B, 4], left, top, width and height of the crop.
+        turns: float32 [B, 2], cosine and sine of the angle, counter-clockwise.
+    """
+    _, height, width, _ = pixels.shape
+    left, top, box_width, box_height = boxes[:, :, None].unbind(1)
+    cosine, sine = turns[:, :, None, None].unbind(1)
+    middle_x, middle_y = (width - 1) / 2, (height - 1) / 2
+
+    x = torch.arange(width, device=pixels.device) + across[:, None]
+    x = torch.where(flips[:, None], width - 1 - x, x)
+    x = (x + 0.5) * (box_width / width) + left - 0.5 - middle_x
+    y = torch.arange(height, device=pixels.device) + down[:, None]
+    y = (y + 0.5) * (box_height / height) + top - 0.5 - middle_y
+    x, y = x[:, None, :], y[:, :, None]
+    # The grid runs from -1 to 1 between the middles of the outermost pixels; a picture one pixel wide has no such span.
+    grid_x = (cosine * x - sine * y) / max(middle_x, 0.5)
+    grid_y = (sine * x + cosine * y) / max(middle_y, 0.5)
+
+    planes = pixels.permute(0, 3, 1, 2).float().contiguous()
+    grid = torch.stack([grid_x, grid_y], dim=-1)
+    looked_up = functional.grid_sample(planes, grid, mode="bilinear", padding_mode="reflection", align_corners=True)
+    return looked_up.round_().to(torch.uint8).permute(0, 2, 3, 1)
+
+
+def adjust_colors(pixels: Tensor, brightness: Tensor, contrast: Tensor, saturation: Tensor) -> Tensor:
+    """Scale contrast about the picture's mean brightness, then brightness, then saturation about grey.
+
+    Each step is clamped to 0 .. 255, the answer rounded once. Grey pictures have no saturation.
+
+    Args:
+        pixels: uint8 [B, H, W, C], C = 1 or 3.
+        brightness: float32 [B], a factor; 1 changes nothing.
+        contrast: float32 [B], a factor.
+        saturation: float32 [B], a factor.
+    """
+    contrast, brightness, saturation = (factor[:, None, None, None] for factor in (contrast, brightness, saturation))
+    count = pixels.shape[1] * pixels.shape[2]
+    mean = (_luma(pixels.sum((1, 2), dtype=torch.int64)).float() / (1000 * count))[:, None, None, None]
+    # In place: new memory for each step would cost more than the arithmetic.
+    values = pixels.float().sub_(mean).mul_(contrast).add_(mean).clamp_(0, 255)
+    values.mul_(brightness).clamp_(0, 255)
+    if pixels.shape[-1] == 3:
+        grey = (_luma(values) / 1000)[..., None]
+        values.sub_(grey).mul_(saturation).add_(grey).clamp_(0, 255)
+    return values.round_().to(torch.uint8)
+
+
+def _luma(colors: Tensor) -> Tensor:
+    """Give thousandths of the brightness (ITU-R BT.601) of colours or grey levels [..., C]."""
+    if colors.shape[-1] == 1:
+        return 1000 * colors[..., 0]
+    red, green, blue = colors.unbind(-1)
+    return 299 * red + 587 * green + 114 * blue
+
+
+def erase(pixels: Tensor, boxes: Tensor) -> Tensor:
+    """Paint a box (int64 [B, 4]: left, top, width, height; none if empty) in the picture's mean colour."""
+    count = pixels.shape[1] * pixels.shape[2]
+    mean = (pixels.sum((1, 2), dtype=torch.int64) + count // 2) // count
+    return torch.where(_inside(boxes, pixels), mean.to(torch.uint8)[:, None, None, :], pixels)
+
+
+def blend(pixels: Tensor, others: Tensor, share: Tensor) -> Tensor:
+    """Mix `share` (float32 [B], 0 .. 1) of each picture with the rest of the other, and round."""
+    share = share[:, None, None, None]
+    return (pixels * share).add_(others * (1 - share)).round_().to(torch.uint8)
+
+
+def paste(pixels: Tensor, others: Tensor, boxes: Tensor) -> Tensor:
+    """Replace a box (int64 [B, 4]: left, top, width, height) by the same box of the other picture."""
+    return torch.where(_inside(boxes, pixels), others, pixels)
+
+
+def _inside(boxes: Tensor, pixels: Tensor) -> Tensor:
+    """Tell for each pixel whether it is in its picture's box: bool [B, H, W, 1]."""
+    _, height, width, _ = pixels.shape
+    left, top, box_width, box_height = boxes[:, :, None].unbind(1)
+    columns = torch.arange(width, device=pixels.device)
+    rows = torch.arange(height, device=pixels.device)
+    across = (columns >= left) & (columns < left + box_width)
+    down = (rows >= top) & (rows < top + box_height)
+    return (down[:, :, None] & across[:, None, :])[..., None]

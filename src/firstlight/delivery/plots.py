@@ -1,0 +1,350 @@
+"""Figures: a picture, its class probabilities, training curves, the confusion matrix, the worst mistakes.
+
+Every function draws on the Axes it is given, or on a new figure, and returns the Axes. Matplotlib is imported
+when a figure is made; its settings are never changed. Class names are drawn letter for letter.
+"""
+
+import builtins
+import csv
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from firstlight.delivery.lettering import lettering, shorten
+from firstlight.delivery.pixels import as_array, as_pixels
+from firstlight.errors import UserError
+from firstlight.files import atomic_path
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+
+    from firstlight.delivery.pixels import Picture
+
+ACCENT = "#0072B2"  # blue of the Okabe-Ito palette: told from grey by every kind of eye
+QUIET = "#9AA5AE"
+PALE = "#CFD6DB"
+INK = "#30363B"
+GRID = "#E4E8EB"
+
+SMALL = 128  # pixels a side; up to here each pixel is shown as a square
+
+
+def imshow(picture: "Picture", ax: "Axes | None" = None, title: str | None = None) -> "Axes":
+    """Show one picture, grey in grey, small ones with sharp pixels.
+
+    Args:
+        picture: [H, W], [H, W, C] or [C, H, W], array or tensor; uint8, or float in 0..1. Floats that leave
+            that range (normalised pictures, filters) are stretched from their own lowest to highest value.
+            1, 3 or 4 channels; any other number is shown as the grey mean of the channels.
+        ax: where to draw; a new figure if None.
+        title: one line above it.
+    """
+    pixels = as_pixels(picture)
+    height, width = pixels.shape[:2]
+    if ax is None:
+        ax = _new_figure(4.0 * min(1.0, width / height) + 0.2, 4.0 * min(1.0, height / width) + 0.4).add_subplot()
+    sharp = max(height, width) <= SMALL
+    top = 255 if pixels.dtype == np.uint8 else 1
+    ax.imshow(pixels, cmap="gray", vmin=0, vmax=top, interpolation="nearest" if sharp else "antialiased")
+    ax.set_axis_off()
+    if title is not None:
+        (text,), options = lettering([title])
+        ax.set_title(text, fontsize=10, color=INK, **options)
+    return ax
+
+
+def view_classify(
+    picture: "Picture",
+    probabilities: ArrayLike,
+    classes: Sequence[str],
+    top: int = 10,
+    label: int | str | None = None,
+    *,
+    axes: "tuple[Axes, Axes] | None" = None,
+) -> "tuple[Axes, Axes]":
+    """Show a picture beside the bars of its class probabilities, the highest on top.
+
+    Args:
+        picture: as for `imshow`.
+        probabilities: [K], in the order of `classes`.
+        classes: the K names.
+        top: how many classes get a bar of their own; the rest share one bar, "others".
+        label: the true class, index or name; its bar is outlined, and shown however small it is.
+        axes: where to draw the picture and the bars; a new figure if None.
+
+    Raises:
+        UserError: if there is not one probability for each class, or `label` is none of them.
+    """
+    shares = np.asarray(as_array(probabilities), dtype=np.float64)
+    if shares.shape != (len(classes),):
+        raise UserError(f"there are {shares.size} probabilities for {len(classes)} classes; give one for each")
+    true = _class_index(label, classes)
+    shown = _bars(shares, top, true)
+    hidden = len(classes) - len(shown)
+    names, options = lettering([classes[index] for index in shown])
+    names = [shorten(name, 28) for name in names]
+    widths = shares[shown].tolist()
+    if hidden:
+        names.append(f"{hidden} others")
+        widths.append(float(shares.sum() - shares[shown].sum()))
+    if axes is None:
+        height = max(2.4, 0.3 * len(names) + 0.9)
+        left, right = _new_figure(3.0 + 4.6, height).subplots(1, 2, width_ratios=(3.0, 4.6))
+    else:
+        left, right = axes
+    imshow(picture, left)
+    colours = [ACCENT, *[QUIET] * (len(shown) - 1), *[PALE] * bool(hidden)]
+    bars = right.barh(range(len(names)), widths, color=colours, height=0.72)
+    for place, (index, width) in enumerate(zip([*shown, None][: len(names)], widths, strict=True)):
+        is_true = true is not None and index == true
+        if is_true:
+            bars[place].set(edgecolor=INK, linewidth=1.4)
+        words = f"{100 * width:.1f} %" + ("  true" if is_true else "")
+        right.text(max(width, 0.0) + 0.015, place, words, va="center", fontsize=9, color=INK)
+    right.set_yticks(range(len(names)), names, fontsize=9, color=INK, **options)
+    right.set_ylim(len(names) - 0.4, -0.6)
+    right.set_xlim(0, 1.22)
+    right.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25", "50", "75", "100 %"])
+    _calm(right, grid="x")
+    right.spines["left"].set_visible(False)
+    return left, right
+
+
+def training_curves(
+    history: Sequence[Mapping[str, Any]] | Path | str,
+    best: int | None = None,
+    *,
+    axes: "tuple[Axes, Axes] | None" = None,
+) -> "tuple[Axes, Axes]":
+    """Draw loss and accuracy over the epochs, the best epoch marked.
+
+    Args:
+        history: a row for each epoch with `epoch, train_loss, valid_loss, valid_accuracy` (more is ignored),
+            or the `metrics.csv` that holds them. An empty or missing number leaves a gap.
+        best: the epoch whose weights were kept; if None, the one with the highest validation
+            accuracy, of equals the lowest loss (as training chooses).
+        axes: where to draw loss and accuracy; a new figure if None.
+
+    Raises:
+        UserError: if there is no epoch to draw.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    if isinstance(history, Path | str):
+        with Path(history).open(newline="", encoding="utf-8") as file:
+            rows: Sequence[Mapping[str, Any]] = list(csv.DictReader(file))
+    else:
+        rows = history
+    if not rows:
+        raise UserError("there is no epoch in this history; train for at least one")
+    names = ("epoch", "train_loss", "valid_loss", "valid_accuracy")
+    epochs, train, valid, accuracy = ([_number(row.get(name)) for row in rows] for name in names)
+    if best is None and not all(map(math.isnan, accuracy)):
+        ranks = np.lexsort([-np.array(epochs), -np.nan_to_num(valid, nan=np.inf), np.nan_to_num(accuracy, nan=-1)])
+        best = int(epochs[ranks[-1]])
+    losses, right = axes or _new_figure(9.0, 3.2).subplots(1, 2)
+    mark: dict[str, Any] = {"marker": "o", "markersize": 3.5} if len(rows) <= 30 else {}
+    losses.plot(epochs, train, color=QUIET, label="training", **mark)
+    losses.plot(epochs, valid, color=ACCENT, label="validation", **mark)
+    losses.set_title("loss", fontsize=10, color=INK, loc="left")
+    right.plot(epochs, accuracy, color=ACCENT, label="validation", **mark)
+    right.set_title("accuracy", fontsize=10, color=INK, loc="left")
+    for panel, values in ((losses, valid), (right, accuracy)):
+        _calm(panel, grid="both")
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        if len(rows) == 1:
+            panel.set_xlim(epochs[0] - 1, epochs[0] + 1)
+        panel.set_xlabel("epoch", fontsize=9, color=INK)
+        if best is not None and best in epochs:
+            value = values[epochs.index(best)]
+            words = f"best: epoch {best}" + ("" if math.isnan(value) else f", {value:.4g}")
+            panel.axvline(best, color=INK, linewidth=0.8, linestyle=(0, (4, 3)), label=words)
+            panel.plot([best], [value], "o", color=ACCENT, markersize=7, markeredgecolor=INK)
+        panel.legend(frameon=False, fontsize=8.5, labelcolor=INK)
+    return losses, right
+
+
+def confusion_matrix(confusion: ArrayLike, classes: Sequence[str], ax: "Axes | None" = None) -> "Axes":
+    """Draw the confusion matrix: a row for each true class, coloured by its share of that row.
+
+    Counts are written for up to 20 classes (a cell that is 0 stays empty). The colour scale is that of
+    square roots, so that a cell with 1 % of its row can be seen. Of very many names, every n-th is written.
+
+    Args:
+        confusion: counts [K, K].
+        classes: the K names.
+        ax: where to draw; a new figure, larger for more classes, if None.
+
+    Raises:
+        UserError: if the matrix does not have a row and a column for each class.
+    """
+    from matplotlib.colors import PowerNorm
+
+    counts, size = np.asarray(as_array(confusion)), len(classes)
+    if counts.shape != (size, size):
+        raise UserError(f"a confusion matrix of {size} classes is {size} x {size}, not {counts.shape}")
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    if ax is None:
+        side = max(3.4, 1.6 + 0.5 * size) if size <= 20 else min(14.0, 8.0 + 0.06 * size)
+        ax = _new_figure(side + 0.7, side, compress=True).add_subplot()
+    image = ax.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 1), interpolation="nearest")
+    if size <= 20:
+        for row, column in np.argwhere(counts).tolist():
+            colour = "white" if shares[row, column] > 0.3 else INK
+            words = f"{counts[row, column]:,}"
+            ax.text(column, row, words, ha="center", va="center", fontsize=8, color=colour)
+    _name_both_axes(ax, classes)
+    bar = ax.figure.colorbar(image, ax=ax, fraction=0.04, pad=0.02, ticks=[0, 0.01, 0.1, 0.25, 0.5, 1])
+    bar.ax.set_yticklabels(["0", "1", "10", "25", "50", "100 %"], fontsize=8, color=INK)
+    bar.ax.tick_params(length=0)
+    bar.set_label("share of the true class", fontsize=8, color=INK)
+    bar.outline.set_visible(False)
+    return ax
+
+
+def picture_grid(
+    pictures: "Sequence[Picture] | Picture",
+    titles: Sequence[str] | None = None,
+    columns: int | None = None,
+    *,
+    figure: "Figure | SubFigure | None" = None,
+) -> "NDArray[Any]":
+    """Show pictures in rows, each as `imshow` does; gives the Axes of the pictures, object [m].
+
+    Args:
+        pictures: [m, H, W, C], [m, C, H, W], or a list of pictures of any sizes.
+        titles: a line or two for each.
+        columns: how many in a row; at least 4, about 5 : 4 when many, if None.
+        figure: where to draw; a new one if None.
+    """
+    count = len(pictures)
+    columns = columns or max(4, math.ceil(math.sqrt(count * 1.25)))
+    columns = max(1, min(columns, count))
+    rows = max(1, math.ceil(count / columns))
+    lines = max((title.count("\n") + 1 for title in titles or ()), default=0)
+    figure = figure or _new_figure(1.75 * columns, (1.55 + 0.2 * lines) * rows)
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for spare in axes[count:]:
+        spare.remove()
+    for place in range(count):
+        imshow(pictures[place], axes[place])
+        if titles is not None:
+            texts, options = lettering(titles[place].split("\n"))
+            axes[place].set_title("\n".join(texts), fontsize=8, color=INK, **options)
+    return axes[:count]
+
+
+def mistakes_grid(
+    images: "Sequence[Picture] | Picture",
+    labels: Sequence[int],
+    predicted: Sequence[int],
+    probabilities: Sequence[float],
+    classes: Sequence[str],
+    *,
+    figure: "Figure | SubFigure | None" = None,
+) -> "NDArray[Any]":
+    """Show wrong answers: what the model said and how surely, and below it what the picture is.
+
+    Without a single one, one empty Axes says so.
+
+    Args:
+        images: m pictures, as for `picture_grid`.
+        labels: the true class of each, index [m].
+        predicted: the class given, index [m].
+        probabilities: how probable the model found it, [m].
+        classes: the K names.
+        figure: where to draw; a new one if None.
+    """
+    if len(images) == 0:
+        ax = (figure or _new_figure(4.0, 1.2)).add_subplot()
+        ax.set_axis_off()
+        ax.text(0.5, 0.5, "no mistakes", ha="center", va="center", color=INK)
+        return np.array([ax], dtype=object)
+    names, _ = lettering(classes)
+    titles = [
+        f"said {shorten(names[guess], 13)} {100 * share:.0f} %\nis {shorten(names[label], 20)}"
+        for label, guess, share in zip(labels, predicted, probabilities, strict=True)
+    ]
+    return picture_grid(images, titles, figure=figure)
+
+
+def save(axes: "Axes | Sequence[Axes] | NDArray[Any]", path: Path | str, dpi: int = 150) -> Path:
+    """Write the figure of these Axes as PNG, atomically, close it, and give the path back.
+
+    The same figure gives the same bytes. The folder must exist.
+    """
+    figure = np.asarray(axes, dtype=object).ravel()[0].get_figure(root=True)
+    with atomic_path(Path(path)) as temporary:
+        figure.savefig(temporary, format="png", dpi=dpi, facecolor="white", metadata={"Software": None})
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close(figure)
+    return Path(path)
+
+
+def _new_figure(width: float, height: float, *, compress: bool = False) -> "Figure":
+    """Make a figure that a notebook or a pyplot user sees; anyone else's has no window and no global state."""
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06, wspace=0.03, compress=compress)
+    if "matplotlib.pyplot" in sys.modules or hasattr(builtins, "__IPYTHON__"):
+        from matplotlib import pyplot
+
+        return pyplot.figure(figsize=(width, height), layout=layout)
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout=layout)
+
+
+def _calm(ax: "Axes", grid: Any) -> None:
+    ax.set_axisbelow(True)
+    ax.grid(visible=True, axis=grid, color=GRID, linewidth=0.8)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.spines[["left", "bottom"]].set_color(PALE)
+    ax.tick_params(length=0, labelsize=9, labelcolor=INK)
+
+
+def _name_both_axes(ax: "Axes", classes: Sequence[str]) -> None:
+    size = len(classes)
+    places = range(0, size, math.ceil(size / 100))
+    names, options = lettering([classes[place] for place in places])
+    names = [shorten(name, 24) for name in names]
+    fontsize = 9 if size <= 20 else 7 if size <= 50 else 5.5
+    slant = 0 if max(map(len, names)) <= 3 else 45 if size <= 20 else 90
+    alignment: dict[str, Any] = {"ha": "right", "rotation_mode": "anchor"} if slant == 45 else {}
+    ax.set_xticks(places, names, rotation=slant, fontsize=fontsize, color=INK, **alignment, **options)
+    ax.set_yticks(places, names, fontsize=fontsize, color=INK, **options)
+    ax.set_xlabel("predicted class", fontsize=10, color=INK)
+    ax.set_ylabel("true class", fontsize=10, color=INK)
+    ax.tick_params(length=0)
+    ax.spines[:].set_color(PALE)
+
+
+def _bars(shares: NDArray[np.float64], top: int, true: int | None) -> list[int]:
+    """Choose the classes that get a bar, most probable first; the true one takes the last place if need be."""
+    order: list[int] = np.argsort(-shares, kind="stable").tolist()
+    if len(order) <= top + 1:  # a bar for "1 others" would hide a name and save nothing
+        return order
+    shown = order[: max(top, 1)]
+    if true is not None and true not in shown:
+        shown = [*shown[: max(top - 1, 1)], true]
+    return shown
+
+
+def _class_index(label: int | str | None, classes: Sequence[str]) -> int | None:
+    if isinstance(label, str):
+        if label not in classes:
+            raise UserError(f"the true label {label!r} is none of the {len(classes)} classes")
+        return list(classes).index(label)
+    if label is not None and not 0 <= label < len(classes):
+        raise UserError(f"the true label {label} is none of the classes 0 to {len(classes) - 1}")
+    return label
+
+
+def _number(cell: Any) -> float:
+    return math.nan if cell in (None, "") else float(cell)

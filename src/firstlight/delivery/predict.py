@@ -1,0 +1,160 @@
+"""Files to predictions: the one inference path, for the command line, for Python and for whatever serves."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from firstlight.data.class_folders import is_litter
+from firstlight.data.images import SUFFIXES, decode, fit_picture
+from firstlight.data.parallel import chunks_of, in_order
+from firstlight.errors import DataError, PictureError
+from firstlight.models.classifier import Classifier
+from firstlight.runtime import default_workers
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+BATCH = 64
+TOP = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """A class and its calibrated probability, 0 to 1."""
+
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a model says about one picture; or, with `error` set, why it can say nothing."""
+
+    image: str
+    label: str | None = None
+    probability: float | None = None
+    top: tuple[Guess, ...] = ()
+    error: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Give `{image, label, probability, top[{label, probability}]}`, or `{image, error}`."""
+        if self.error is not None:
+            return {"image": self.image, "error": self.error}
+        return {name: value for name, value in asdict(self).items() if name != "error"}
+
+
+def predict(
+    model: Classifier, images: str | Path | Iterable[str | Path], *, top: int = TOP
+) -> Prediction | list[Prediction]:
+    """Predict one picture, or several, or every picture below a folder.
+
+    Args:
+        model: from `load`; it is put in evaluation mode.
+        images: a file (gives one `Prediction`), a folder, or several of either (give a list).
+        top: how many classes to list, the most probable first.
+    """
+    if isinstance(images, str | Path) and not Path(images).is_dir():
+        return next(predict_files(model, [str(images)], top=top))
+    paths = [images] if isinstance(images, str | Path) else images
+    return list(predict_files(model, find_files(str(path) for path in paths), top=top))
+
+
+def view_classify(
+    image: str | Path, model: Classifier, *, label: int | str | None = None, top: int = 10
+) -> "tuple[Axes, Axes]":
+    """Show a picture file beside the probabilities that a model gives its classes; see `plots.view_classify`.
+
+    Raises:
+        PictureError: if the file cannot be used.
+    """
+    from firstlight.delivery import plots
+
+    found = _read_picture(str(image), model.input_size, model.fit)
+    if isinstance(found, str):
+        raise PictureError(f"{image}: {found}")
+    model.eval()
+    with torch.inference_mode():
+        pixels = torch.from_numpy(found).permute(2, 0, 1)[None].to(model.mean.device)
+        probabilities = model.predict_proba(pixels)[0].cpu()
+    original = decode(Path(image).read_bytes(), name=str(image)).pixels
+    return plots.view_classify(original, probabilities, model.classes, top=top, label=label)
+
+
+def predict_files(
+    model: Classifier, files: Iterable[str], *, top: int = TOP, workers: int | None = None
+) -> Iterator[Prediction]:
+    """Predict files in their order, at constant memory; one that cannot be used gives a row with its error.
+
+    Args:
+        model: on any device; it is put in evaluation mode.
+        files: paths, read as they come.
+        top: how many classes to list for each.
+        workers: decoding threads.
+    """
+    model.eval()
+
+    def read(chunk: Sequence[str]) -> list[tuple[str, NDArray[np.uint8] | str]]:
+        return [(file, _read_picture(file, model.input_size, model.fit)) for file in chunk]
+
+    for chunk in in_order(read, chunks_of(BATCH, files), workers or default_workers()):
+        pictures = [picture for _, picture in chunk if not isinstance(picture, str)]
+        guesses = iter(_guess(model, pictures, top) if pictures else [])
+        for file, picture in chunk:
+            if isinstance(picture, str):
+                yield Prediction(file, error=picture)
+            else:
+                best = next(guesses)
+                yield Prediction(file, best[0].label, best[0].probability, best)
+
+
+def find_files(paths: Iterable[str]) -> Iterator[str]:
+    """Give files as they are, and for each folder the pictures below it, in the order of their names.
+
+    Raises:
+        DataError: if a path does not exist.
+    """
+    for path in paths:
+        if os.path.isdir(path):  # noqa: PTH112 - names that are not valid Unicode pass through os as they are
+            yield from _below(path)
+        elif os.path.lexists(path):
+            yield path
+        else:
+            raise DataError(f"{path}: there is no such file or folder; check the path")
+
+
+def _below(folder: str) -> Iterator[str]:
+    with os.scandir(folder) as found:
+        entries = sorted(found, key=lambda entry: entry.name)
+    for entry in entries:
+        if is_litter(entry.name):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            yield from _below(entry.path)
+        elif Path(entry.name).suffix.lower() in SUFFIXES and entry.is_file():
+            yield entry.path
+
+
+def _read_picture(file: str, input_size: tuple[int, int, int], fit: str) -> NDArray[np.uint8] | str:
+    """Give the picture at the model's size, or the reason why not."""
+    try:
+        return fit_picture(decode(Path(file).read_bytes(), name=file).pixels, input_size, fit)
+    except PictureError as reason:
+        return str(reason)
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+
+
+def _guess(model: Classifier, pictures: list[NDArray[np.uint8]], top: int) -> list[tuple[Guess, ...]]:
+    images = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).to(model.mean.device)
+    with torch.inference_mode():
+        ranked = model.predict_proba(images).topk(min(top, len(model.classes)), dim=1)
+    return [
+        tuple(Guess(model.classes[index], probability) for index, probability in zip(*row, strict=True))
+        for row in zip(ranked.indices.tolist(), ranked.values.tolist(), strict=True)
+    ]

@@ -1,0 +1,261 @@
+"""The model file: one `.safetensors` that holds the weights and everything needed to use and to judge them.
+
+It is an ordinary safetensors file of the Classifier's `state_dict`. The header's `__metadata__` has one key,
+`firstlight`, whose text is a JSON table in ASCII:
+
+    format         1
+    architecture   the network by name, with its choices
+    classes        their names, in the order of the logits
+    input_size     [channels, height, width]
+    fit            how a picture is brought to that size: crop, pad or squash
+    mean, std      per channel, of pixels in 0..1 (the tensors `mean` and `std`, told again)
+    temperature    what logits are divided by before the softmax (the tensor `temperature`, told again)
+    scores         the evaluation, or null
+    extra          whatever the writer added, such as the recipe
+    versions       of firstlight, torch and python, when it was written
+    sha256         the digest, 64 hexadecimal digits
+
+The digest is the SHA-256 of these bytes, one after another: the text of `firstlight` as it stands, with the 64 digits
+of the digest replaced by zeros; then for each tensor, names in order of their code points, a line feed, the name, a
+space, safetensors' name of the number type (`F32`), a space, the shape's numbers joined by commas, a line feed, and
+the tensor's bytes as they lie in the file. It finds damage and careless edits; it does not prove who wrote the file.
+
+Torch is imported where it is used: looking at a header does not wait for it.
+"""
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from firstlight.errors import ModelFileError
+from firstlight.files import atomic_path
+from firstlight.models import weights
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from firstlight.models.classifier import Classifier
+
+FORMAT = 1
+FITS = ("crop", "pad", "squash")
+MAX_SIDE = 8192  # pixels
+_UNSIGNED = "0" * 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelCard:
+    """What a model file says about itself; the module's text explains each part."""
+
+    architecture: dict[str, Any]
+    classes: tuple[str, ...]
+    input_size: tuple[int, int, int]
+    fit: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    temperature: float
+    scores: dict[str, Any] | None
+    extra: dict[str, Any]
+    versions: dict[str, str]
+    sha256: str
+
+
+def save_model(
+    path: Path | str,
+    classifier: "Classifier",
+    *,
+    scores: Mapping[str, Any] | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> None:
+    """Write the model file, atomically: the file is there when it is complete, and a former one until then.
+
+    The same model and versions give the same bytes.
+
+    Args:
+        path: where to; an existing file is replaced.
+        classifier: on any device; it is not changed.
+        scores: its evaluation, of JSON's types only.
+        extra: anything else worth keeping, of JSON's types only.
+
+    Raises:
+        ModelFileError: if a weight is not finite, the header would become too large, or the file cannot be written.
+    """
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    from firstlight import __version__
+
+    path = Path(path)
+    tensors = {
+        name.replace("_orig_mod.", ""): tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in classifier.state_dict().items()
+    }
+    weights.refuse_non_finite(path, tensors)
+    fields = {
+        "format": FORMAT,
+        "architecture": classifier.architecture,
+        "classes": classifier.classes,
+        "input_size": classifier.input_size,
+        "fit": classifier.fit,
+        "mean": classifier.mean.tolist(),
+        "std": classifier.std.tolist(),
+        "temperature": classifier.temperature.item(),
+        "scores": scores,
+        "extra": extra or {},
+        "versions": {"firstlight": __version__, "torch": torch.__version__, "python": platform.python_version()},
+        "sha256": _UNSIGNED,
+    }
+    unsigned = json.dumps(fields, allow_nan=False)  # ASCII: names that are no valid Unicode survive
+    if len(unsigned) > weights.MAX_HEADER // 2:
+        raise ModelFileError(f"{path}: {len(unsigned):,} bytes of classes, scores and extras are too many to save")
+    text = json.dumps(fields | {"sha256": _digest(unsigned, tensors)}, allow_nan=False)
+    try:
+        with atomic_path(path) as temporary:
+            save_file(tensors, temporary, metadata={"firstlight": text})
+    except (OSError, SafetensorError) as error:
+        raise ModelFileError(f"{path} cannot be written: {error}") from error
+
+
+def load_model(path: Path | str, device: "torch.device | str" = "cpu") -> "Classifier":
+    """Read a model file into a Classifier in evaluation mode, on `device`.
+
+    No code in the file is run, its digest is verified, and nothing is allocated for what the file claims beyond the
+    bytes it has: the network is first built without memory, and compared.
+
+    Raises:
+        ModelFileError: if it is missing, damaged, from a newer firstlight, or not one of our model files.
+    """
+    with weights.TensorFile(path) as file:
+        card = _read_card(file)
+        tensors = file.read()
+        if _digest(file.metadata["firstlight"].replace(card.sha256, _UNSIGNED), tensors) != card.sha256:
+            raise ModelFileError(f"{path}: its content does not match its own SHA-256; it is damaged, copy it again")
+    weights.refuse_non_finite(path, tensors)
+    classifier = _build(path, card, tensors)
+    if not (classifier.temperature > 0 and classifier.std.min() > 0):
+        raise ModelFileError(f"{path}: its temperature or a standard deviation is not above zero")
+    return classifier.to(device).eval()
+
+
+def inspect_model(path: Path | str) -> ModelCard:
+    """Read what a model file says about itself: only its header, so at once, and unverified.
+
+    Raises:
+        ModelFileError: if it is missing, cut short, from a newer firstlight, or not one of our model files.
+    """
+    with weights.TensorFile(path) as file:
+        return _read_card(file)
+
+
+def _digest(unsigned: str, tensors: "Mapping[str, Tensor]") -> str:
+    digest = hashlib.sha256(unsigned.encode("utf-8", "surrogatepass"))
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        kind = weights.DTYPE_NAMES[str(tensor.dtype).removeprefix("torch.")]
+        line = f"\n{name} {kind} {','.join(map(str, tensor.shape))}\n"
+        digest.update(line.encode("utf-8", "surrogatepass"))
+        digest.update(weights.raw_bytes(tensor))
+    return digest.hexdigest()
+
+
+def _build(path: Path | str, card: ModelCard, tensors: "dict[str, Tensor]") -> "Classifier":
+    """Give the Classifier that `card` describes, with `tensors` in it; `tensors` is used up."""
+    import torch
+
+    from firstlight.models.classifier import Classifier
+
+    def build() -> Classifier:
+        return Classifier(
+            architecture=card.architecture, classes=card.classes, input_size=card.input_size, fit=card.fit
+        )
+
+    try:
+        with torch.device("meta"):  # shapes only, no memory
+            classifier = build()
+    except Exception as error:  # a stranger's choices reach constructors that fail in their own ways
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ModelFileError(f"{path}: its network cannot be built: {reason}") from error
+    expected = classifier.state_dict()
+    weights.refuse_differences(path, tensors, expected)
+    for name, wanted in expected.items():
+        if (tensor := tensors[name]).dtype != wanted.dtype or tensor.stride() != wanted.stride():
+            tensors[name] = torch.empty_like(wanted, device="cpu").copy_(tensor)
+    classifier.load_state_dict(tensors, assign=True)
+    if any(buffer.is_meta for buffer in classifier.buffers()):
+        # Some networks compute tables, such as relative positions, that no file holds: they have to be built for real.
+        with torch.random.fork_rng(devices=[]):
+            classifier = build()
+        classifier.load_state_dict(tensors, assign=True)
+    return classifier
+
+
+def _read_card(file: weights.TensorFile) -> ModelCard:
+    text = file.metadata.get("firstlight")
+    if text is None:
+        raise ModelFileError(
+            f"{file.path} holds weights, but is no firstlight model: its header does not say which network and classes"
+        )
+    try:
+        fields = weights.parse_json(text)
+        if isinstance(fields, dict) and type(fields.get("format")) is int and fields["format"] > FORMAT:
+            raise ModelFileError(
+                f"{file.path} was written by a newer firstlight (format {fields['format']}, this one reads {FORMAT}); "
+                "update firstlight"
+            )
+        return _checked_card(fields, most_layers=len(file.entries))
+    except ModelFileError:
+        raise
+    except ValueError as error:
+        raise ModelFileError(f"{file.path}: what its header says about the model is damaged ({error})") from error
+
+
+def _checked_card(fields: Any, most_layers: int) -> ModelCard:
+    """Check types and ranges of what a stranger's header says; raises `ValueError` with the name of the wrong part."""
+    _require(isinstance(fields, dict) and fields.get("format") == FORMAT, "format")
+    architecture, classes, input_size = (fields.get(key) for key in ("architecture", "classes", "input_size"))
+    _require(isinstance(architecture, dict) and isinstance(architecture.get("name"), str), "architecture")
+    for choice in architecture.values():
+        # A layer has at least one tensor, so a longer list is a trap that would build layers without end.
+        _require(not isinstance(choice, dict | list) or _is_list(choice, int | float, most_layers), "architecture")
+    _require(_is_list(classes, str) and 0 < len(set(classes)) == len(classes), "classes")
+    _require(_is_list(input_size, int) and len(input_size) == 3 and input_size[0] in (1, 3), "input_size")
+    _require(all(1 <= side <= MAX_SIDE for side in input_size[1:]), "input_size")
+    _require(fields.get("fit") in FITS, "fit")
+    for key in ("mean", "std"):
+        _require(_is_list(fields.get(key), int | float) and len(fields[key]) == input_size[0], key)
+    _require(isinstance(fields.get("temperature"), int | float), "temperature")
+    _require(isinstance(fields.get("scores", ...), dict | None), "scores")
+    for key in ("extra", "versions"):
+        _require(isinstance(fields.get(key), dict), key)
+    _require(isinstance(fields.get("sha256"), str) and len(fields["sha256"]) == 64, "sha256")
+    return ModelCard(
+        architecture=architecture,
+        classes=tuple(classes),
+        input_size=(input_size[0], input_size[1], input_size[2]),
+        fit=fields["fit"],
+        mean=tuple(fields["mean"]),
+        std=tuple(fields["std"]),
+        temperature=fields["temperature"],
+        scores=fields["scores"],
+        extra=fields["extra"],
+        versions=fields["versions"],
+        sha256=fields["sha256"],
+    )
+
+
+def _require(condition: bool, part: str) -> None:
+    if not condition:
+        raise ValueError(f"{part} is missing or impossible")
+
+
+def _is_list(value: Any, kind: Any, longest: int | None = None) -> bool:
+    return (
+        isinstance(value, list)
+        and (longest is None or len(value) <= longest)
+        and all(isinstance(one, kind) and not isinstance(one, bool) for one in value)
+    )

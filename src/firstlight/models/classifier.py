@@ -1,0 +1,105 @@
+"""The Classifier: a network together with everything needed to use it on a picture of the right size."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from firstlight.models.networks import build_network, whiten
+
+
+class Classifier(nn.Module):
+    """Normalise, run the network, give logits; an ordinary `nn.Module`.
+
+    Args:
+        architecture: the network by name, with its choices; see `networks.build_network`.
+        classes: the classes' names, in the order of the logits.
+        input_size: channels, height and width of a picture.
+        fit: how a picture of another size is brought to this one: `crop`, `pad` or `squash`.
+        mean: per channel, in units of 0..1; subtracted inside `forward`.
+        std: per channel, in units of 0..1; divided by inside `forward`.
+    """
+
+    mean: Tensor
+    std: Tensor
+    temperature: Tensor
+
+    def __init__(
+        self,
+        *,
+        architecture: dict[str, Any],
+        classes: tuple[str, ...],
+        input_size: tuple[int, int, int],
+        fit: str = "crop",
+        mean: tuple[float, ...] | None = None,
+        std: tuple[float, ...] | None = None,
+    ) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.classes = tuple(classes)
+        self.input_size = input_size
+        self.fit = fit
+        self.register_buffer("mean", torch.tensor(mean or (0.5,) * input_size[0]))
+        self.register_buffer("std", torch.tensor(std or (0.5,) * input_size[0]))
+        self.register_buffer("temperature", torch.tensor(1.0))
+        self.network = build_network(architecture, input_size, len(classes))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map uint8 `[B, C, H, W]` to logits, float32 `[B, K]`."""
+        logits: Tensor = self.network(self.normalise(images))
+        return logits.float()
+
+    def predict_proba(self, images: Tensor) -> Tensor:
+        """Map uint8 `[B, C, H, W]` to calibrated probabilities, float32 `[B, K]`, each row summing to 1."""
+        return torch.softmax(self(images) / self.temperature, dim=1)
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Map uint8 0..255 to float with about zero mean and unit variance, the same shape and layout."""
+        scale = 1 / (255 * self.std)
+        shift = -self.mean / self.std
+        return torch.addcmul(shift[:, None, None], images.float(), scale[:, None, None])
+
+    def adapt_to(self, images: Tensor) -> None:
+        """Take mean and standard deviation, and the whitening filters where the network has any, from pictures.
+
+        Args:
+            images: uint8 `[B, C, H, W]`, training pictures only.
+        """
+        pixels = images.double() / 255
+        self.mean.copy_(pixels.mean(dim=(0, 2, 3)))
+        self.std.copy_(pixels.std(dim=(0, 2, 3)).clamp_min(1 / 255))
+        if isinstance(layer := getattr(self.network, "whitening", None), nn.Conv2d):
+            whiten(layer, self.normalise(images))
+
+    def summary(self) -> str:
+        """Give a table of the layers: name, kind, output shape for one picture, parameters."""
+        rows: list[tuple[str, str, str, str]] = []
+        hooks = [
+            layer.register_forward_hook(_row_writer(name, rows))
+            for name, layer in self.network.named_modules()
+            if not list(layer.children())
+        ]
+        was_training = self.training
+        with torch.inference_mode():
+            self.eval()(torch.zeros(1, *self.input_size, dtype=torch.uint8, device=self.mean.device))
+        self.train(was_training)
+        for hook in hooks:
+            hook.remove()
+        counted = list(self.parameters())
+        total = sum(weights.numel() for weights in counted)
+        learned = sum(weights.numel() for weights in counted if weights.requires_grad)
+        table = [("layer", "kind", "output", "parameters"), *rows]
+        widths = [max(len(row[column]) for row in table) for column in range(4)]
+        lines = [
+            f"{row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  {row[2]:<{widths[2]}}  {row[3]:>{widths[3]}}"
+            for row in table
+        ]
+        return "\n".join([*lines, f"{total:,} parameters, {learned:,} of them learned"])
+
+
+def _row_writer(name: str, rows: list[tuple[str, str, str, str]]) -> Any:
+    def write_row(layer: nn.Module, _inputs: Any, output: Tensor) -> None:
+        count = sum(weights.numel() for weights in layer.parameters(recurse=False))
+        rows.append((name, type(layer).__name__, " x ".join(map(str, output.shape[1:])), f"{count:,}"))
+
+    return write_row

@@ -1,0 +1,131 @@
+"""What a person reads: answers on stdout, words by the way on stderr; names from outside are made harmless."""
+
+import csv
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from firstlight.files import atomic_path
+
+if TYPE_CHECKING:
+    from firstlight.delivery.predict import Prediction
+    from firstlight.training.fit import Run
+
+LISTED = 10  # rows of a list that a person is shown; the files and --json hold them all
+
+
+def harmless(text: str) -> str:
+    """Escape what could steer a terminal or cannot be encoded, as in a file name with an escape sequence."""
+    return "".join(sign if sign.isprintable() or sign == "\n" else ascii(sign)[1:-1] for sign in text)
+
+
+def say(text: str) -> None:
+    """Write a line of the answer."""
+    sys.stdout.write(harmless(text) + "\n")
+
+
+def tell(text: str) -> None:
+    """Write a line by the way."""
+    sys.stderr.write(harmless(text) + "\n")
+
+
+def print_json(value: Any) -> None:
+    """Write one JSON value as the whole answer; names that are no valid Unicode stay readable by programs."""
+    json.dump(value, sys.stdout, allow_nan=False)
+    sys.stdout.write("\n")
+
+
+def tell_run(run: "Run", pictures: Sequence[Path]) -> None:
+    """Tell how a run went: the test score first."""
+    counts = run.to_json()["n"]
+    say(f"trained on {counts['train']:,}, chosen on {counts['valid']:,}, scored once on {counts['test']:,} pictures")
+    if run.test:
+        say(f"test accuracy  {run.test.accuracy}")
+        say(f"test log loss  {run.test.log_loss}")
+    else:
+        say("interrupted: the best model so far is kept, and the test split stays locked")
+        say(f"validation accuracy  {run.valid.accuracy}")
+    if run.data.store.quarantined:
+        say(f"{len(run.data.store.quarantined):,} pictures could not be used; quarantine.csv has the reasons")
+    if run.data.leaks:
+        names = run.data.samples.names
+        say(f"{len(run.data.leaks):,} pictures have copies in another part of the split, such as:")
+        for leak in run.data.leaks[:3]:
+            say("  " + " = ".join(names[row] for row in leak))
+        dropped = len(run.data.dropped)
+        say(f"  {dropped:,} were taken out" if dropped else "  --drop-leaks takes the training copies out")
+    say(f"in {run.seconds['total']:.1f} s; run folder {run.folder}")
+    say(f"  model     {run.folder / 'model.safetensors'}")
+    say(f"  pictures  {', '.join(picture.name for picture in pictures) or 'none'}")
+
+
+def tell_check(found: Mapping[str, Any]) -> None:
+    """Tell what `check` found: the good news short, the bad news with names."""
+    say(f"{found['source']}: {found['n']:,} pictures in {len(found['classes'])} classes")
+    say("  classes  " + _counted(found["classes"]))
+    say("  sizes    " + _counted(found["sizes"]))
+    say("  modes    " + _counted(found["modes"]))
+    for note in found["source_notes"]:
+        say(f"  note     {note}")
+    for text, names in found["notes"].items():
+        say(f"  note     {text}: {len(names):,}, such as {names[0]}")
+    rows = [f"{row['image']}: {row['reason']}" for row in found["quarantined"]]
+    _list("cannot be used", rows)
+    for title, key in (
+        ("groups of exact copies", "duplicates"),
+        ("groups of near copies", "near_duplicates"),
+        ("groups of copies across the split (train --drop-leaks takes the training copies out)", "leaks"),
+    ):
+        _list(title, [" = ".join(group) for group in found[key]])
+
+
+def show_table(predictions: "Iterator[Prediction]") -> tuple[int, int]:
+    """Print a line a picture as it comes; give how many there were, and how many of them had errors."""
+    count = errors = 0
+    for prediction in predictions:
+        count += 1
+        errors += prediction.error is not None
+        rest = "  ".join(f"{guess.label} {guess.probability:.1%}" for guess in prediction.top[1:])
+        answer = f"{prediction.label} {prediction.probability:.1%}" if prediction.error is None else ""
+        say(f"{prediction.image}  {answer or 'error: ' + str(prediction.error)}" + (f"  ({rest})" if rest else ""))
+    return count, errors
+
+
+def show_json(predictions: "Iterator[Prediction]") -> tuple[int, int]:
+    """Print one JSON list, row by row, so that memory stays constant; count as `show_table` does."""
+    count = errors = 0
+    for prediction in predictions:
+        sys.stdout.write(",\n " if count else "[")
+        json.dump(prediction.to_json(), sys.stdout, allow_nan=False)
+        count += 1
+        errors += prediction.error is not None
+    sys.stdout.write("]\n" if count else "[]\n")
+    return count, errors
+
+
+def written_to_csv(predictions: "Iterator[Prediction]", path: Path) -> "Iterator[Prediction]":
+    """Pass predictions on, and write each as a row; the file appears when the last one is in."""
+    with (
+        atomic_path(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
+    ):
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("image", "label", "probability", "error"))
+        for prediction in predictions:
+            writer.writerow((prediction.image, prediction.label, prediction.probability, prediction.error))
+            yield prediction
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    shown = [f"{name} {count:,}" for name, count in list(counts.items())[:LISTED]]
+    return ", ".join(shown) + (f" and {len(counts) - LISTED:,} more" if len(counts) > LISTED else "")
+
+
+def _list(title: str, rows: Sequence[str]) -> None:
+    say(f"  {len(rows):,} {title}" + (":" if rows else ""))
+    for row in rows[:LISTED]:
+        say(f"    {row}")
+    if len(rows) > LISTED:
+        say(f"    and {len(rows) - LISTED:,} more; --json lists them all")

@@ -1,0 +1,226 @@
+"""The Recipe: every choice of a run in one frozen dataclass; the command line's flags and the run's record."""
+
+import dataclasses
+import json
+import tomllib
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal, get_args, get_type_hints
+
+from firstlight.errors import RecipeError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Every choice of a run. A choice that is None takes the model's own default, listed in `DEFAULTS`."""
+
+    data_root: str | None = None
+    """Where named sets are looked for, and downloaded to; else FIRSTLIGHT_DATA, else the user's cache folder."""
+    img_size: int | None = None
+    """Side of the square that pictures are brought to, in pixels; small pictures that are all alike keep theirs."""
+    fit: Literal["crop", "pad", "squash"] = "crop"
+    """How a picture becomes that square: cut its centre out, pad it, or squash it."""
+    allow_quarantine: bool = False
+    """Go on even if more than 1 % of the pictures cannot be used."""
+    split: str = "70/15/15"
+    """Shares of train/valid/test, or the split.csv of an earlier run to follow; official splits are kept."""
+    group_by: str | None = None
+    """Pictures that must stay together: 'folder', or a regular expression on their names."""
+    drop_leaks: bool = False
+    """Take training pictures out that have a copy in the validation or test part of an official split."""
+
+    model: str = "cnn"
+    """The network: mlp, cnn, timm:NAME or torchvision:NAME."""
+    hidden: tuple[int, ...] = (512, 256, 128)
+    """Widths of the mlp's hidden layers."""
+    dropout: float = 0.2
+    """Share of the mlp's hidden units that is silenced at each training step."""
+    init: Literal["default", "zero", "normal"] = "default"
+    """First weights: PyTorch's own, the same with zero biases, or normal with standard deviation 0.01."""
+    weights: str | None = None
+    """Start from the weights in this .safetensors or .pth file; a head for other classes is replaced."""
+
+    epochs: int | None = None
+    """How often every training picture is seen."""
+    batch_size: int | None = None
+    """Pictures a training step."""
+    optimizer: Literal["adamw", "sgd", "muon"] | None = None
+    """AdamW, SGD with Nesterov momentum, or Muon for the matrices and AdamW for the rest."""
+    lr: float | None = None
+    """Highest learning rate."""
+    schedule: Literal["one-cycle", "cosine", "constant"] = "one-cycle"
+    """Learning rate over the run: up then down in straight lines, down along a cosine, or constant."""
+    warmup: float | None = None
+    """Share of the run in which the learning rate rises."""
+    weight_decay: float | None = None
+    """Pull of the weights towards zero; never on norms and biases."""
+    momentum: float = 0.9
+    """Momentum of SGD and Muon."""
+    label_smoothing: float | None = None
+    """Share of each label that is spread over all classes."""
+    balance: Literal["none", "weights", "sampling"] = "none"
+    """Rare classes: leave them rare, weigh their loss, or draw their pictures more often."""
+    clip: float | None = None
+    """Longest gradient allowed; longer ones are scaled down."""
+    ema: float = 0.0
+    """Decay of an exponential moving average of the weights, which is then what is scored; 0 turns it off."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Number type of the heavy arithmetic; auto takes bfloat16 where this machine gains from it."""
+    compile: bool = False
+    """Compile the network first: slower to start, then faster where a compiler is installed."""
+    patience: int | None = None
+    """Stop after so many epochs without a better validation loss."""
+    time_limit: float | None = None
+    """Stop after so many seconds of training; the schedule is fitted to the time."""
+
+    flip: bool | None = None
+    """Mirror training pictures at random; by default colour pictures are."""
+    shift: int | None = None
+    """Shift training pictures by up to so many pixels."""
+    crop_scale: float = 1.0
+    """Below 1: cut out a random part of at least this share of a training picture, and enlarge it."""
+    rotate: float = 0.0
+    """Turn training pictures by up to so many degrees."""
+    color_jitter: float = 0.0
+    """Change brightness, contrast and saturation of training pictures by up to this share."""
+    erase: float = 0.0
+    """Probability that a rectangle of a training picture is blanked."""
+    mixup: float = 0.0
+    """Blend pairs of training pictures, with weights from Beta(this, this)."""
+    cutmix: float = 0.0
+    """Paste a part of another training picture, its size from Beta(this, this)."""
+
+    seed: int = 0
+    """Everything random follows from it."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+    workers: int | None = None
+    """Threads that decode pictures; the result does not depend on it."""
+
+    def __post_init__(self) -> None:
+        """Refuse, in one line, what cannot be.
+
+        Raises:
+            RecipeError: names the field, its value and what it may be.
+        """
+        for name, (low, high) in RANGES.items():
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise RecipeError(f"--{name.replace('_', '-')} {value}: give a number from {low:g} to {high:g}")
+        for name, values in _literal_choices().items():
+            if (value := getattr(self, name)) is not None and value not in values:
+                raise RecipeError(f"--{name.replace('_', '-')} {value}: choose {', '.join(map(str, values))}")
+        if not self.hidden or min(self.hidden) < 1:
+            raise RecipeError(f"--hidden {' '.join(map(str, self.hidden))}: give one width above zero for each layer")
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        """What `models.networks.build_network` needs to know."""
+        if self.model == "mlp":
+            return {"name": "mlp", "hidden": list(self.hidden), "dropout": self.dropout}
+        return {"name": self.model}
+
+    def complete(self, *, colour: bool, pictures: int) -> "Recipe":
+        """Fill every choice that was left open with what suits the model and the set, as the record of the run.
+
+        Args:
+            colour: whether the pictures have colour; only those are mirrored unasked, since signs and letters,
+                which must not be, are mostly grey.
+            pictures: how many there are to train on; few get smaller batches and more epochs, so that there are
+                always `FEWEST_STEPS` steps to learn in.
+        """
+        defaults = {"flip": colour, **DEFAULTS.get(self.model, DEFAULTS["backbone"])}
+        room = 1 << max(4, (pictures // 32).bit_length() - 1)
+        batch_size = self.batch_size or min(defaults["batch_size"], room)
+        steps = max(1, pictures // batch_size)
+        defaults |= {"batch_size": batch_size, "epochs": max(defaults["epochs"], -(-FEWEST_STEPS // steps))}
+        left_open = {name: value for name, value in defaults.items() if getattr(self, name) is None}
+        return dataclasses.replace(self, **left_open)
+
+
+FEWEST_STEPS = 1000
+
+# What each model takes where the user leaves a choice open; tuned on validation data only, see LOG.md.
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "mlp": {
+        "epochs": 12, "batch_size": 256, "optimizer": "adamw", "lr": 3e-3, "warmup": 0.2, "weight_decay": 0.02,
+        "label_smoothing": 0.0, "shift": 0, "flip": False,
+    },
+    "cnn": {
+        "epochs": 8, "batch_size": 256, "optimizer": "adamw", "lr": 4e-3, "warmup": 0.2, "weight_decay": 0.05,
+        "label_smoothing": 0.1, "shift": 2,
+    },
+    "backbone": {
+        "epochs": 20, "batch_size": 32, "optimizer": "adamw", "lr": 1e-3, "warmup": 0.1, "weight_decay": 0.05,
+        "label_smoothing": 0.1, "shift": 4,
+    },
+}  # fmt: skip  # one row a model reads best as a table
+
+RANGES: dict[str, tuple[float, float]] = {
+    "img_size": (1, 4096), "dropout": (0, 0.95), "epochs": (1, 100_000), "batch_size": (1, 1_000_000),
+    "lr": (1e-9, 100), "warmup": (0, 1), "weight_decay": (0, 100), "momentum": (0, 0.9999),
+    "label_smoothing": (0, 0.99), "clip": (1e-9, 1e9), "ema": (0, 0.99999), "patience": (1, 100_000),
+    "time_limit": (0.001, 1e9), "shift": (0, 4096), "crop_scale": (0.01, 1), "rotate": (0, 180),
+    "color_jitter": (0, 1), "erase": (0, 1), "mixup": (0, 100), "cutmix": (0, 100), "seed": (0, 2**63 - 1),
+    "workers": (1, 1024),
+}  # fmt: skip  # as above
+
+
+def to_toml(recipe: Recipe, source: str) -> str:
+    """Write a recipe as TOML, with the source it was used on; a choice that is None is left out."""
+    choices = {"source": source} | {choice.name: getattr(recipe, choice.name) for choice in dataclasses.fields(recipe)}
+    return "".join(f"{name} = {_toml_value(value)}\n" for name, value in choices.items() if value is not None)
+
+
+def from_toml(path: Path) -> tuple[Recipe, str | None]:
+    """Read a recipe, and the source if the file names one.
+
+    Raises:
+        RecipeError: if the file cannot be read, or holds a choice that does not exist or has the wrong type.
+    """
+    try:
+        table = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise RecipeError(f"{path}: cannot be read ({error.strerror}); give the path of a recipe in TOML") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: not TOML ({error})") from None
+    source = table.pop("source", None)
+    known = {choice.name: choice for choice in dataclasses.fields(Recipe)}
+    for name, value in table.items():
+        if name not in known:
+            near = get_close_matches(name, known, 1)
+            raise RecipeError(f"{path}: there is no choice {name}" + (f"; did you mean {near[0]}?" if near else ""))
+        if not _fits_type(value, str(known[name].type)):
+            raise RecipeError(f"{path}: {name} = {value!r} is not of type {known[name].type}")
+        if isinstance(value, list):
+            table[name] = tuple(value)
+    return Recipe(**table), source
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple):
+        return f"[{', '.join(_toml_value(item) for item in value)}]"
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)  # a JSON string is a TOML basic string
+    return repr(value)
+
+
+def _fits_type(value: Any, wanted: str) -> bool:
+    kinds: dict[str, Any] = {"int": int, "float": (int, float), "str": str, "bool": bool, "tuple[int, ...]": list}
+    for name in wanted.split(" | "):
+        if name.startswith("Literal") or (name in kinds and isinstance(value, kinds[name])):
+            return name in ("bool",) or not isinstance(value, bool)
+    return False
+
+
+def _literal_choices() -> dict[str, tuple[Any, ...]]:
+    hints = get_type_hints(Recipe)
+    choices = {}
+    for name, hint in hints.items():
+        values = [value for part in (hint, *get_args(hint)) for value in get_args(part) if isinstance(value, str)]
+        if values:
+            choices[name] = tuple(values)
+    return choices

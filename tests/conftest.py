@@ -1,0 +1,74 @@
+"""What tests of every room share: real pictures, a cache of their own, and no network."""
+
+import os
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real sets (mnist/, fashion-mnist/, cifar10-jpeg.tar.gz, clothing10.tar, weights/)."""
+    folder = Path(os.environ.get("FIRSTLIGHT_TEST_DATA") or REPOSITORY.parent / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip("the real sets are not here: expected in ../shared/data or FIRSTLIGHT_TEST_DATA")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def digits() -> tuple[np.ndarray, np.ndarray]:
+    """1,797 real handwritten digits: images uint8 [N, 8, 8], labels int64 [N]."""
+    from sklearn.datasets import load_digits
+
+    real = load_digits()
+    return np.rint(real.images * (255 / 16)).astype(np.uint8), real.target.astype(np.int64)
+
+
+@pytest.fixture(scope="session")
+def digit_folder(digits, tmp_path_factory) -> Path:
+    """A folder `<class>/<number>.png` with 12 real 8x8 digits of each of 10 classes; not to be changed."""
+    root = tmp_path_factory.mktemp("real") / "digit-folder"
+    images, labels = digits
+    for label in range(10):
+        folder = root / str(label)
+        folder.mkdir(parents=True)
+        for row in np.flatnonzero(labels == label)[:12]:
+            Image.fromarray(images[row]).save(folder / f"{row:04d}.png")
+    return root
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory, monkeypatch) -> None:
+    """No test reads or fills the user's cache."""
+    cache = tmp_path_factory.getbasetemp() / "cache"
+    monkeypatch.setenv("FIRSTLIGHT_CACHE", str(cache))
+    monkeypatch.delenv("FIRSTLIGHT_DATA", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch) -> None:
+    """A test that would leave this machine fails at once."""
+    connect = socket.socket.connect
+
+    def only_here(self: socket.socket, address: object) -> None:
+        host = address[0] if isinstance(address, tuple) else ""
+        if self.family != getattr(socket, "AF_UNIX", None) and host not in ("127.0.0.1", "::1", "localhost"):
+            raise OSError(f"tests have no network ({address})")
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", only_here)
+    monkeypatch.setattr(socket, "getaddrinfo", _local_names_only(socket.getaddrinfo))
+
+
+def _local_names_only(lookup):
+    def local(host, *args, **kwargs):
+        if host not in (None, "", "127.0.0.1", "::1", "localhost", "0.0.0.0"):
+            raise socket.gaierror(f"tests have no network ({host})")
+        return lookup(host, *args, **kwargs)
+
+    return local

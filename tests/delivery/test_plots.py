@@ -1,0 +1,346 @@
+"""Figures read back: the bars are the probabilities, the pixels are the picture, the words are the names."""
+
+import io
+import subprocess
+import sys
+import tarfile
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from firstlight.delivery import plots
+from firstlight.delivery.lettering import lettering, shorten
+from firstlight.errors import UserError
+
+NASTY = ["a$b$", "50 % of_it", r"\frac{1}{2}", "$$", "猫と犬", "line\nbreak", "bad \udcff byte", "{x}", "^_^", "é ß Ж"]
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return (load_digits().images * 255 / 16).astype(np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def settings_stay_as_they_were():
+    before = mpl.rcParams.copy()  # reading the backend one by one would start pyplot
+    yield
+    assert mpl.rcParams.copy() == before
+
+
+def drawn(axes):
+    """Draw everything for real: a missing letter or bad mathtext only shows now."""
+    figure = np.asarray(axes, dtype=object).ravel()[0].get_figure(root=True)
+    figure.savefig(io.BytesIO(), format="png", dpi=figure.dpi)
+    return axes
+
+
+def shown(ax):
+    return np.asarray(ax.images[0].get_array())
+
+
+def ticks(axis):
+    return [text.get_text() for text in axis.get_ticklabels()]
+
+
+def bars(ax):
+    return [bar.get_width() for bar in ax.patches]
+
+
+def words(ax):
+    return [text.get_text() for text in ax.texts]
+
+
+def softmax(size, seed=0):
+    return torch.randn(size, generator=torch.Generator().manual_seed(seed)).mul(2).softmax(0)
+
+
+def test_a_picture_is_shown_pixel_for_pixel_however_its_channels_lie(digits):
+    grey, colour = digits[0], np.stack(digits[:3], axis=2)
+    for picture in (grey, grey[:, :, None], grey[None], torch.tensor(grey[None])):
+        ax = drawn(plots.imshow(picture))
+        assert (shown(ax) == grey).all()
+        assert ax.images[0].get_clim() == (0, 255)
+        assert ax.images[0].get_cmap().name == "gray"
+        assert ax.images[0].get_interpolation() == "nearest"
+    for picture in (colour, colour.transpose(2, 0, 1), torch.tensor(colour).permute(2, 0, 1), torch.tensor(colour)):
+        assert (shown(plots.imshow(picture)) == colour).all()
+
+
+def test_floats_are_taken_as_they_are_in_0_to_1_and_stretched_beyond(digits):
+    unit = digits[0] / 255
+    assert (shown(plots.imshow(unit)) == unit).all()
+    normalised = torch.tensor((unit - 0.3) / 0.2, dtype=torch.float32)[None]
+    assert shown(plots.imshow(normalised)) == pytest.approx((unit - unit.min()) / np.ptp(unit), abs=1e-6)
+    assert shown(drawn(plots.imshow(np.full((4, 4), np.nan)))).max() == 0
+    assert shown(plots.imshow(np.full((4, 4), 65535, np.uint16))).max() == 1
+
+
+@pytest.mark.parametrize("channels", [2, 5, 12])
+def test_channels_that_no_picture_has_are_shown_as_their_mean(channels):
+    cube = np.random.default_rng(0).random((20, 30, channels))
+    assert shown(plots.imshow(cube)) == pytest.approx(cube.mean(2))
+    assert shown(plots.imshow(torch.tensor(cube).permute(2, 0, 1))) == pytest.approx(cube.mean(2))
+
+
+def test_large_pictures_are_smoothed_and_titles_are_literal():
+    ax = drawn(plots.imshow(np.zeros((300, 400, 3), np.uint8), title="$x$_1 %"))
+    assert ax.images[0].get_interpolation() == "antialiased"
+    assert ax.get_title() == "$x$_1 %"
+    assert not ax.title.get_parse_math()
+
+
+def test_what_is_no_picture_is_refused():
+    with pytest.raises(UserError, match="a picture is"):
+        plots.imshow(np.zeros((2, 3, 4, 5)))
+    with pytest.raises(UserError, match="a picture is"):
+        plots.imshow(np.zeros((0, 3)))
+
+
+@pytest.mark.parametrize("size", [2, 3, 10, 11])
+def test_every_class_has_a_bar_as_long_as_its_probability(digits, size):
+    probabilities, classes = softmax(size), [f"class {index}" for index in range(size)]
+    left, right = drawn(plots.view_classify(digits[0], probabilities, classes))
+    order = probabilities.argsort(descending=True).tolist()
+    assert bars(right) == pytest.approx(probabilities[order].tolist())
+    assert ticks(right.yaxis) == [classes[index] for index in order]
+    assert words(right) == [f"{100 * probabilities[index]:.1f} %" for index in order]
+    assert (shown(left) == digits[0]).all()
+    assert right.get_ylim()[0] > right.get_ylim()[1]  # the highest on top
+
+
+def test_many_classes_share_a_last_bar_and_the_true_one_is_always_shown(digits):
+    probabilities, classes = softmax(200), [f"class {index}" for index in range(200)]
+    order = probabilities.argsort(descending=True).tolist()
+    _, right = drawn(plots.view_classify(digits[0], probabilities, classes, label=order[150]))
+    kept = [*order[:9], order[150]]
+    assert ticks(right.yaxis) == [*(classes[index] for index in kept), "190 others"]
+    assert bars(right)[:10] == pytest.approx(probabilities[kept].tolist())
+    assert sum(bars(right)) == pytest.approx(1)
+    assert [place for place, text in enumerate(words(right)) if text.endswith("true")] == [9]
+    outlines = [bar.get_linewidth() for bar in right.patches if bar.get_edgecolor()[3]]
+    assert len(outlines) == 1
+    _, named = plots.view_classify(digits[0], probabilities, classes, label=classes[order[0]])
+    assert words(named)[0].endswith("true")
+    assert bars(named)[:10] == pytest.approx(probabilities[order[:10]].tolist())
+
+
+def test_names_are_drawn_letter_for_letter_without_a_warning(digits):
+    _, right = drawn(plots.view_classify(digits[0], np.linspace(1, 0, 10), NASTY))
+    assert ticks(right.yaxis)[:4] == NASTY[:4]
+    assert ticks(right.yaxis)[5:7] == [r"line\nbreak", r"bad \udcff byte"]
+    ax = drawn(plots.confusion_matrix(np.eye(10), NASTY))
+    assert ticks(ax.xaxis)[:4] == ticks(ax.yaxis)[:4] == NASTY[:4]
+    axes = drawn(plots.mistakes_grid(digits[:10], range(10), range(9, -1, -1), [0.5] * 10, NASTY))
+    assert axes[0].get_title() == "said é ß Ж 50 %\nis a$b$"
+
+
+def test_letters_without_a_glyph_keep_names_apart():
+    (one, two), options = lettering(["\U000e0041", "\U000e0042"])
+    assert one != two
+    assert one.isascii()
+    assert options["parse_math"] is False
+
+
+def test_long_names_keep_both_ends():
+    name = "the first words " * 5 + "number 7"
+    cut = shorten(name, 28)
+    assert len(cut) == 28
+    assert cut[:13] == name[:13]
+    assert cut[-13:] == name[-13:]
+    assert shorten("short", 28) == "short"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (([0.5, 0.5], ["a", "b", "c"]), "2 probabilities for 3 classes"),
+        (([0.5, 0.5], ["a", "b"], 10, "z"), "'z' is none of the 2"),
+        (([0.5, 0.5], ["a", "b"], 10, 2), "2 is none of the classes 0 to 1"),
+    ],
+)
+def test_probabilities_and_labels_that_do_not_fit_are_refused(digits, arguments, message):
+    with pytest.raises(UserError, match=message):
+        plots.view_classify(digits[0], *arguments)
+
+
+def history(epochs=6):
+    accuracies = [0.5, 0.7, 0.9, 0.9, 0.8, 0.6][:epochs]
+    return [
+        {
+            "epoch": number + 1,
+            "seconds": 1.5,
+            "lr": 0.1,
+            "train_loss": 1 / (number + 1),
+            "valid_loss": 1.2 / (number + 1),
+            "valid_accuracy": accuracy,
+        }
+        for number, accuracy in enumerate(accuracies)
+    ]
+
+
+def test_curves_are_the_history_and_the_best_epoch_is_marked():
+    losses, accuracy = drawn(plots.training_curves(history()))
+    by_label = {line.get_label(): line for line in losses.lines}
+    assert by_label["training"].get_ydata() == pytest.approx([row["train_loss"] for row in history()])
+    assert by_label["validation"].get_ydata() == pytest.approx([row["valid_loss"] for row in history()])
+    assert accuracy.lines[0].get_ydata() == pytest.approx([row["valid_accuracy"] for row in history()])
+    assert [text.get_text() for text in accuracy.get_legend().get_texts()] == ["validation", "best: epoch 4, 0.9"]
+    level = [row | {"valid_loss": 1.0} for row in history()]
+    assert plots.training_curves(level)[1].get_legend().get_texts()[1].get_text() == "best: epoch 3, 0.9"
+    _, chosen = plots.training_curves(history(), best=5)
+    assert chosen.get_legend().get_texts()[1].get_text() == "best: epoch 5, 0.8"
+
+
+def test_curves_from_the_file_are_the_same_and_holes_are_gaps(tmp_path):
+    rows = history()
+    lines = [",".join(rows[0]), *(",".join(map(str, row.values())) for row in rows)]
+    lines[2] = "2,1.5,0.1,,nan,"
+    file = tmp_path / "metrics.csv"
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    losses, accuracy = drawn(plots.training_curves(file))
+    expected = [row["train_loss"] for row in rows]
+    expected[1] = np.nan
+    assert losses.lines[0].get_ydata() == pytest.approx(expected, nan_ok=True)
+    assert np.isnan(accuracy.lines[0].get_ydata()[1])
+
+
+def test_one_epoch_can_be_drawn_and_none_cannot():
+    losses, _ = drawn(plots.training_curves(history(1)))
+    assert "1" in ticks(losses.xaxis)
+    with pytest.raises(UserError, match="no epoch"):
+        plots.training_curves([])
+
+
+def confusion(size):
+    return np.random.default_rng(size).integers(0, 2000, (size, size)) * (np.arange(size)[:, None] > 0)
+
+
+@pytest.mark.parametrize("size", [2, 10, 20])
+def test_a_confusion_matrix_has_row_shares_as_colours_and_counts_as_words(size):
+    counts, classes = confusion(size), [f"class {index}" for index in range(size)]
+    ax = drawn(plots.confusion_matrix(counts, classes))
+    expected = counts / np.maximum(counts.sum(1, keepdims=True), 1)  # the first class has no samples
+    assert shown(ax) == pytest.approx(expected)
+    written = {tuple(map(int, text.get_position()[::-1])): text.get_text() for text in ax.texts}
+    assert written == {(r, c): f"{counts[r, c]:,}" for r, c in np.argwhere(counts).tolist()}
+    assert ticks(ax.yaxis) == ticks(ax.xaxis) == classes
+
+
+@pytest.mark.parametrize(("size", "names"), [(40, 40), (100, 100), (101, 51), (250, 84)])
+def test_a_large_confusion_matrix_grows_and_thins_its_names(size, names):
+    ax = plots.confusion_matrix(torch.tensor(confusion(size)), [f"class {index}" for index in range(size)])
+    assert not words(ax)
+    assert len(ax.get_yticks()) == names
+    assert ticks(ax.yaxis)[1] == f"class {ax.get_yticks()[1]}"
+    assert max(ax.figure.get_size_inches()) > max(plots.confusion_matrix(np.eye(3), "abc").figure.get_size_inches())
+    assert max(ax.figure.get_size_inches()) < 16
+
+
+def test_names_of_a_matrix_do_not_overlap():
+    ax = drawn(plots.confusion_matrix(confusion(100), [f"some long name {index}" for index in range(100)]))
+    for labels, low, high in ((ax.get_yticklabels(), "y0", "y1"), (ax.get_xticklabels(), "x0", "x1")):
+        boxes = sorted((getattr(box, low), getattr(box, high)) for box in (text.get_window_extent() for text in labels))
+        assert all(here[1] <= after[0] + 1 for here, after in zip(boxes, boxes[1:], strict=False))
+
+
+def test_nothing_is_cut_off_at_the_edge(digits):
+    long = [f"a very long name of a class, number {index}" for index in range(10)]
+    for axes in (
+        plots.confusion_matrix(confusion(2), ["no", "yes"]),
+        plots.confusion_matrix(confusion(10), long),
+        plots.view_classify(digits[0][:2], [0, 1], ["no", "yes"], label=1),
+        plots.view_classify(digits[0][:, :2], softmax(10), long, label=3),
+    ):
+        ax = np.asarray(drawn(axes), dtype=object).ravel()[0]
+        tight = ax.figure.get_tightbbox()
+        width, height = ax.figure.get_size_inches()
+        assert tight.x0 >= 0
+        assert tight.y0 >= 0
+        assert tight.x1 <= width
+        assert tight.y1 <= height
+
+
+def test_a_matrix_of_another_size_is_refused():
+    with pytest.raises(UserError, match="3 classes is 3 x 3"):
+        plots.confusion_matrix(np.eye(2), "abc")
+
+
+def test_mistakes_say_what_was_said_and_what_it_is(digits):
+    classes = [str(index) for index in range(10)]
+    for images in (digits[:3, :, :, None], torch.tensor(digits[:3, None])):
+        axes = drawn(plots.mistakes_grid(images, [0, 1, 2], [8, 7, 3], [0.991, 0.5, 0.4], classes))
+        assert [ax.get_title() for ax in axes] == ["said 8 99 %\nis 0", "said 7 50 %\nis 1", "said 3 40 %\nis 2"]
+        assert all((shown(ax) == digit).all() for ax, digit in zip(axes, digits, strict=False))
+
+
+def test_no_mistakes_make_a_picture_too(tmp_path):
+    axes = plots.mistakes_grid(np.zeros((0, 8, 8, 1), np.uint8), [], [], [], ["a", "b"])
+    assert words(axes[0]) == ["no mistakes"]
+    assert plots.save(axes, tmp_path / "none.png").exists()
+
+
+@pytest.mark.parametrize("count", [1, 4, 7, 25])
+def test_a_grid_shows_each_picture_once_and_nothing_else(digits, count):
+    axes = drawn(plots.picture_grid(digits[:count]))
+    assert len(axes) == len(axes[0].figure.axes) == count
+    assert all((shown(ax) == digit).all() for ax, digit in zip(axes, digits, strict=False))
+
+
+def test_given_axes_and_figures_are_drawn_on(digits):
+    figure = Figure()
+    pair = tuple(figure.subplots(1, 2))
+    assert plots.imshow(digits[0], pair[0]) is pair[0]
+    assert plots.view_classify(digits[0], [0.4, 0.6], ["a", "b"], axes=pair) == pair
+    assert plots.training_curves(history(), axes=pair) == pair
+    assert plots.confusion_matrix(np.eye(2), ["a", "b"], pair[1]) is pair[1]
+    assert plots.picture_grid(digits[:2], figure=Figure())[0].figure is not figure
+
+
+def test_saving_writes_a_png_atomically_and_the_same_one_each_time(digits, tmp_path):
+    for name in ("one.png", "two.png"):
+        assert plots.save(plots.view_classify(digits[0], [0.4, 0.6], ["a", "b"]), tmp_path / name).exists()
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one.png", "two.png"]
+    with Image.open(tmp_path / "one.png") as picture:
+        assert picture.format == "PNG"
+        assert picture.info["dpi"] == pytest.approx((150, 150), abs=0.1)
+
+
+def test_clothing_is_drawn_as_the_photograph_is(shared_data):
+    with tarfile.open(shared_data / "clothing10.tar") as archive:
+        member = next(member for member in archive if member.name.endswith(".jpg"))
+        photograph = np.asarray(Image.open(io.BytesIO(archive.extractfile(member).read())))
+    left, _ = drawn(plots.view_classify(photograph, [0.9, 0.1], ["dress", "hat"]))
+    assert (shown(left) == photograph).all()
+
+
+def run_alone(code):
+    return subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
+
+
+def test_without_pyplot_no_window_is_opened_and_importing_is_light():
+    done = run_alone(
+        "import sys; from firstlight.delivery import plots\n"
+        "assert not {'matplotlib', 'torch'} & set(sys.modules)\n"
+        "ax = plots.confusion_matrix([[1, 2], [3, 4]], 'ab')\n"
+        "assert 'matplotlib.pyplot' not in sys.modules"
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_with_pyplot_the_figure_is_its_own_and_saving_closes_it():
+    done = run_alone(
+        "import matplotlib; matplotlib.use('agg')\n"
+        "import tempfile; from matplotlib import pyplot\n"
+        "from firstlight.delivery import plots\n"
+        "ax = plots.confusion_matrix([[1, 2], [3, 4]], 'ab')\n"
+        "assert pyplot.gcf() is ax.figure\n"
+        "plots.save(ax, tempfile.mkdtemp() + '/x.png')\n"
+        "assert pyplot.get_fignums() == []"
+    )
+    assert done.returncode == 0, done.stderr
