@@ -42,6 +42,19 @@ def digit_folder(digits, tmp_path_factory) -> Path:
     return root
 
 
+@pytest.fixture(scope="session")
+def digit_run(tmp_path_factory, digit_folder):
+    """A finished run on `digit_folder`, of a quarter of a second's training; its folder is not to be changed."""
+    from firstlight.data.sources import load_data
+    from firstlight.training.fit import fit
+    from firstlight.training.recipe import Recipe
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FIRSTLIGHT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        recipe = Recipe(model="mlp", hidden=(64,), epochs=40, batch_size=32)
+        return fit(load_data(digit_folder), recipe, tmp_path_factory.mktemp("runs") / "digits-1")
+
+
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory, monkeypatch) -> None:
     """No test reads or fills the user's cache."""

@@ -94,7 +94,8 @@ class Evaluate:
             print_json({**found.evaluation.to_json(), "split": self.split, "test_evaluations": found.test_evaluations})
             return DONE
         say(f"{self.model} on the {self.split} part of {self.source}")
-        say(str(found.evaluation))
+        for line in str(found.evaluation).splitlines():
+            say(line)
         if found.test_evaluations:
             say(f"look number {found.test_evaluations} at this run's test split, counted in its evaluation.json")
         return DONE
@@ -181,12 +182,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         tell(f"firstlight: {error}")
         return WRONG_INPUT
-    except KeyboardInterrupt:
-        tell("firstlight: interrupted; nothing was kept")
-        code = INTERRUPTED
     except BrokenPipeError:  # the reader of our output has seen enough
         sys.stderr.close()
         return DONE
+    except OSError as error:  # the disk is full, or a file cannot be written: nothing of ours is broken
+        where = f"{error.filename}: " if error.filename else ""
+        tell(f"firstlight: {where}{error.strerror or error}")
+        return WRONG_INPUT
+    except KeyboardInterrupt:
+        tell("firstlight: interrupted; nothing was kept")
+        code = INTERRUPTED
     finally:
         signal.signal(signal.SIGTERM, before)
     return TERMINATED if terminated else code

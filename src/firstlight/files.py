@@ -1,13 +1,18 @@
 """Files that exist only when they are complete: written under a temporary name, fsynced, renamed."""
 
+import csv
 import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+
+ABANDONED_SECONDS = 24 * 3600.0
 
 
 @contextmanager
@@ -38,6 +43,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
     If another process has made `path` meanwhile, theirs stays and ours is removed: both hold the same.
     """
+    _sweep(path.parent)
     temporary = _temporary_beside(path)
     temporary.mkdir(parents=True)
     try:
@@ -66,6 +72,28 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
+def write_csv(path: Path, rows: Iterable[Iterable[Any]]) -> None:
+    """Write rows as comma-separated values, atomically, in the manner of `write_text`."""
+    with atomic_path(path) as temporary, open_csv(temporary) as write_row:
+        for row in rows:
+            write_row(row)
+
+
+@contextmanager
+def open_csv(path: Path) -> Iterator[Callable[[Iterable[Any]], None]]:
+    """Yield a function that writes one row; any name can be read back, even one with line ends in it."""
+    with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        plain = csv.writer(file, lineterminator="\n")
+        quoted = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
+
+        def write_row(row: Iterable[Any]) -> None:
+            # note: a lone carriage return ends a row for readers, but Python before 3.13 does not quote it
+            cells = list(row)
+            (quoted if any("\r" in str(cell) for cell in cells) else plain).writerow(cells)
+
+        yield write_row
+
+
 def cache_folder() -> Path:
     """Where packed pictures are kept: `FIRSTLIGHT_CACHE`, else the user's cache folder."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
@@ -74,6 +102,14 @@ def cache_folder() -> Path:
 
 def _temporary_beside(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed processes left unfinished here, once it is old enough to be nobody's work."""
+    for abandoned in folder.glob(".*.part"):
+        with suppress(FileNotFoundError):
+            if abandoned.stat().st_mtime < time.time() - ABANDONED_SECONDS:
+                shutil.rmtree(abandoned, ignore_errors=True)
 
 
 def _sync_folder(folder: Path) -> None:

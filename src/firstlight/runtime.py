@@ -38,15 +38,15 @@ def pick_device(name: str = "auto") -> "torch.device":
     """
     import torch
 
-    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    present = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available()), "cpu": 1}
     if name == "auto":
-        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if present[kind]))
-    kind = name.partition(":")[0]
-    if kind not in present:
-        raise RecipeError(f"--device {name}: there is no such device; choose auto, cpu, cuda or mps")
-    if not present[kind]:
+        return torch.device(next(kind for kind in present if present[kind]))
+    kind, _, number = name.partition(":")
+    if kind not in present or not (number or "0").isdecimal():
+        raise RecipeError(f"--device {name}: there is no such device; choose auto, cpu, cuda, cuda:1 or mps")
+    if int(number or 0) >= present[kind]:
         raise RecipeError(f"--device {name}: this machine has none that torch can use; take --device auto")
-    return torch.device(name)
+    return torch.device(kind, int(number)) if number else torch.device(kind)
 
 
 def default_workers() -> int:

@@ -1,13 +1,13 @@
 """What a person reads: answers on stdout, words by the way on stderr; names from outside are made harmless."""
 
-import csv
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
-from firstlight.files import atomic_path
+from firstlight.errors import DataError
+from firstlight.files import atomic_path, open_csv
 
 if TYPE_CHECKING:
     from firstlight.delivery.predict import Prediction
@@ -17,18 +17,18 @@ LISTED = 10  # rows of a list that a person is shown; the files and --json hold 
 
 
 def harmless(text: str) -> str:
-    """Escape what could steer a terminal or cannot be encoded, as in a file name with an escape sequence."""
-    return "".join(sign if sign.isprintable() or sign == "\n" else ascii(sign)[1:-1] for sign in text)
+    """Escape what could steer a terminal or forge a line, such as a file name with a line end in it."""
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
 
 
 def say(text: str) -> None:
     """Write a line of the answer."""
-    sys.stdout.write(harmless(text) + "\n")
+    _write_line(sys.stdout, text)
 
 
 def tell(text: str) -> None:
     """Write a line by the way."""
-    sys.stderr.write(harmless(text) + "\n")
+    _write_line(sys.stderr, text)
 
 
 def print_json(value: Any) -> None:
@@ -58,7 +58,9 @@ def tell_run(run: "Run", pictures: Sequence[Path]) -> None:
         say(f"  {dropped:,} were taken out" if dropped else "  --drop-leaks takes the training copies out")
     say(f"in {run.seconds['total']:.1f} s; run folder {run.folder}")
     say(f"  model     {run.folder / 'model.safetensors'}")
-    say(f"  pictures  {', '.join(picture.name for picture in pictures) or 'none'}")
+    if pictures:
+        say(f"  pictures  {', '.join(picture.name for picture in pictures)}")
+        say(f"try: firstlight predict {run.folder / 'model.safetensors'} {pictures[-1]}")
 
 
 def tell_check(found: Mapping[str, Any]) -> None:
@@ -107,15 +109,20 @@ def show_json(predictions: "Iterator[Prediction]") -> tuple[int, int]:
 
 def written_to_csv(predictions: "Iterator[Prediction]", path: Path) -> "Iterator[Prediction]":
     """Pass predictions on, and write each as a row; the file appears when the last one is in."""
-    with (
-        atomic_path(path) as temporary,
-        temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
-    ):
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("image", "label", "probability", "error"))
-        for prediction in predictions:
-            writer.writerow((prediction.image, prediction.label, prediction.probability, prediction.error))
-            yield prediction
+    try:
+        with atomic_path(path) as temporary, open_csv(temporary) as write_row:
+            write_row(("image", "label", "probability", "error"))
+            for prediction in predictions:
+                write_row((prediction.image, prediction.label, prediction.probability, prediction.error))
+                yield prediction
+    except OSError as error:
+        raise DataError(f"--csv {path}: cannot be written ({error.strerror}); name another file") from None
+
+
+def _write_line(stream: TextIO, text: str) -> None:
+    """Write a harmless line in whatever encoding the terminal or the pipe has."""
+    encoding = stream.encoding or "utf-8"
+    stream.write(harmless(text).encode(encoding, "backslashreplace").decode(encoding) + "\n")
 
 
 def _counted(counts: Mapping[str, int]) -> str:

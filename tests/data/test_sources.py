@@ -363,6 +363,16 @@ def test_a_zip_that_lies_about_sizes_gives_picture_errors(tmp_path, files):
     assert lying.pictures.read(0) == files[4]
 
 
+def test_a_changed_byte_in_a_zip_is_caught_by_its_checksum(tmp_path, files):
+    path = pack_zip(tmp_path / "stored.zip", bare(files), zipfile.ZIP_STORED)
+    data = bytearray(path.read_bytes())
+    data[data.index(files[0]) + 50] ^= 1
+    path.write_bytes(data)
+    changed = load_data(path)
+    with pytest.raises(PictureError, match="wrong checksum"):
+        changed.pictures.read(changed.names.index("cat/b.png"))
+
+
 def test_an_encrypted_or_strangely_compressed_zip_is_refused(tmp_path, files):
     path = pack_zip(tmp_path / "secret.zip", bare(files))
     data = bytearray(path.read_bytes())

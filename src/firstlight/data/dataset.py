@@ -1,7 +1,5 @@
 """A data set ready to train on or to score: packed, quarantined, grouped, split, and checked for leaks."""
 
-import csv
-import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,9 +21,9 @@ from firstlight.data.split import (
     read_split,
     training_copies,
 )
-from firstlight.data.store import Store, pack
+from firstlight.data.store import USUAL_SIDE, Size, Store, pack
 from firstlight.errors import DataError, RecipeError
-from firstlight.files import write_text
+from firstlight.files import write_csv
 
 if TYPE_CHECKING:
     import torch
@@ -65,26 +63,26 @@ class Dataset:
 def open_samples(
     samples: Samples,
     *,
-    input_size: tuple[int, int, int],
+    size: Size = None,
+    usual: int = USUAL_SIDE,
     fit: str = "crop",
     workers: int | None = None,
     allow_quarantine: bool = False,
-    keep_grey: bool = False,
 ) -> Store:
     """Pack a set; stop if too many of its pictures cannot be used.
 
     Args:
         samples: from `load_data`.
-        input_size: channels, height and width; see `store.choose_size`.
+        size: what to bring pictures to; see `store.pack`, as for `usual`, `fit` and `workers`.
+        usual: the side where none is asked for.
         fit: `crop`, `pad` or `squash`.
         workers: decoding threads.
         allow_quarantine: go on even if more than 1 % of the pictures are unusable.
-        keep_grey: see `store.pack`.
 
     Raises:
         DataError: if more than 1 % of the pictures are unusable, or all pictures of a class.
     """
-    store = pack(samples, input_size, fit, workers, keep_grey=keep_grey)
+    store = pack(samples, size, usual=usual, fit=fit, workers=workers)
     bad = store.quarantined
     if len(bad) > QUARANTINE_LIMIT * len(samples) and not allow_quarantine:
         row, reason = min(bad.items())
@@ -141,6 +139,12 @@ def split_samples(
                 f"{samples.source}: no picture is left for the {name} part; a class needs at least {FEWEST_GROUPS} "
                 f"pictures (or groups of them) to be split: add some, or give the split yourself in folders or a list"
             )
+    trained = np.bincount(samples.labels[split.train], minlength=len(samples.classes))
+    if missing := [name for name, count in zip(samples.classes, trained, strict=True) if not count]:
+        raise DataError(
+            f"{samples.source}: no picture of {', '.join(missing)} is left to train on; "
+            f"add some, or group them otherwise"
+        )
     return Dataset(samples, store, split, leaks, dropped)
 
 
@@ -161,8 +165,5 @@ def _with_named_groups(samples: Samples, duplicates: Duplicates, group_by: str |
 
 def write_quarantine(path: Path, samples: Samples, store: Store) -> None:
     """Write `image,reason`, one row a picture that could not be used; only the heading if there is none."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("image", "reason"))
-    writer.writerows((samples.names[row], reason) for row, reason in sorted(store.quarantined.items()))
-    write_text(path, text.getvalue())
+    rows = ((samples.names[row], reason) for row, reason in sorted(store.quarantined.items()))
+    write_csv(path, [("image", "reason"), *rows])

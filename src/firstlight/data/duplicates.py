@@ -10,13 +10,15 @@ mirrored, a little brighter) are found in three steps, none of which compares al
    by one matrix product.
 3. Each candidate is laid down as its partner lies and verified on the thumbnails' pixels, as finely as both
    pictures truly show. A picture among many look-alikes (handwritten ones) must match far more closely than
-   a picture that stands alone. The limits below were measured: `benchmarks/planted_faults.py`.
+   a picture that stands alone. The limits below were measured on real sets;
+   `benchmarks/planted_faults.py` measures what they find.
 """
 
 import hashlib
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,11 +39,11 @@ FINGERPRINT = np.dtype(
 PLAIN_RANGE = 8  # grey levels: a picture that varies no more than this is of one colour
 FLAT = 2.0  # grey levels, root mean square: below this a hash would describe noise
 
-LEAF, LARGEST_LEAF = 1024, 8192  # hashes compared by one matrix product
+LEAF, LARGEST_LEAF = 1024, 4096  # hashes compared by one matrix product
 CUT_TERMS = 14  # the lowest and steadiest terms of the hash, which the tree cuts along
 CUT_MARGIN = 0.04  # how far such a term may move between copies
 WORST_CUT = 0.7  # a side that keeps more than this share means that the pictures lie too close to be cut apart
-NEIGHBOURS_KEPT = 8  # of each picture, where a whole leaf looks alike
+CANDIDATES_KEPT, NEIGHBOURS_KEPT = 64, 2  # of each picture, where a whole leaf looks alike
 
 # Distances of hashes, at which pictures become candidates.
 CROWD_REACH, CROWD = 0.25, 3  # with more neighbours than this so near, a picture is in a crowd of look-alikes
@@ -49,14 +51,17 @@ CROWDED_REACH, LONELY_REACH, RESIZED_REACH = 0.09, 0.15, 0.18
 
 # What may remain between copies after fitting brightness, contrast and blur, of the picture's own detail.
 # The finer the comparison, the more it proves: these three are for each frequency compared a side (2 to 16).
-LONELY_REST = 0.15 / FINE_BAND
-CROWDED_REST = 0.08 / FINE_BAND
-CROWDED_LEVELS = 4.0 / FINE_BAND  # grey levels, root mean square
+LONELY_REST, FAINT_REST = 0.15 / FINE_BAND, 0.25 / FINE_BAND  # faint: of no more grey levels than REST_LEVELS
+CROWDED_REST = 0.08 / FINE_BAND  # and of no more than REST_LEVELS
+REST_LEVELS = 4.0 / FINE_BAND  # grey levels, root mean square
+RESIZED_ALLOWANCE = 1.25  # in a crowd: few pictures of a set differ in size, so fewer strangers can match by chance
 PLACE_LEVELS = 40.0  # grey levels at one place: another print on the same shirt, another digit on the same form
 CHROMA_LEVELS = 10.0
 CONTRAST_CHANGE, BRIGHTNESS_LEVELS = 1.3, 40.0
 BLURS = (0.0, 0.15, 0.3, 0.45, 0.6, 0.75)  # exponents: how a resampling filter dims the highest frequency compared
 WAYS = range(8)  # to lay a picture down: 4 transposes, 2 flips upside down, 1 mirrors
+
+Numbers = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +87,8 @@ def fingerprint(pixels: NDArray[np.uint8]) -> np.void:
     Returns:
         FINGERPRINT, shape `[]`.
     """
-    print_: np.void = fingerprints(pixels[None])[0]
-    return print_
+    described: np.void = fingerprints(pixels[None])[0]
+    return described
 
 
 def fingerprints(images: NDArray[np.uint8]) -> NDArray[np.void]:
@@ -130,7 +135,7 @@ def _thumbnails(images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[n
     return luma.astype(np.uint8), np.rint(blocks / np.float32(16)).astype(np.int16)
 
 
-def _area_sums(values: NDArray, axis: int, number: type[np.floating]) -> NDArray[np.floating]:
+def _area_sums(values: Numbers, axis: int, number: type[np.float32 | np.float64]) -> Numbers:
     """Resample an axis of n values to SIDE sums over equal stretches, each of weight n in all."""
     lines = np.moveaxis(values, axis, 0)
     sums = np.zeros((SIDE, *lines.shape[1:]), number)
@@ -151,6 +156,8 @@ def find_duplicates(prints: NDArray[np.void]) -> Duplicates:
     Args:
         prints: FINGERPRINT `[N]`.
     """
+    if len(prints) == 0:
+        return Duplicates([], [])
     _, first, digests = np.unique(prints["digest"], return_index=True, return_inverse=True)
     once = prints[first]
     spectra = _spectra(once["luma"], HASH_BAND)
@@ -212,15 +219,15 @@ def _groups(names: NDArray[np.int64], wanted: NDArray[np.bool_]) -> list[list[in
 
 def _looks(prints: NDArray[np.void]) -> NDArray[np.void]:
     """Give a thumbnail's bytes as one comparable value."""
-    luma = prints["luma"].reshape(len(prints), -1)
-    chroma = np.ascontiguousarray(prints["chroma"]).reshape(len(prints), -1).view(np.uint8)
+    luma = prints["luma"].reshape(-1, SIDE**2)
+    chroma = np.ascontiguousarray(prints["chroma"]).reshape(-1, SIDE**2 // 8).view(np.uint8)
     both = np.concatenate([luma, chroma], axis=1)
     return both.view(f"V{both.shape[1]}")[:, 0]
 
 
 def _cosines(band: int) -> NDArray[np.float32]:
     places, frequencies = np.arange(SIDE) + 0.5, np.arange(band)[:, None]
-    waves = np.cos(np.pi / SIDE * frequencies * places) * np.sqrt(2 / SIDE)
+    waves: NDArray[np.float64] = np.cos(np.pi / SIDE * frequencies * places) * np.sqrt(2 / SIDE)
     waves[0] /= np.sqrt(2)
     return waves.astype(np.float32)
 
@@ -228,13 +235,12 @@ def _cosines(band: int) -> NDArray[np.float32]:
 def _spectra(luma: NDArray[np.uint8], band: int) -> NDArray[np.float32]:
     """Give the lowest terms of the orthonormal cosine transform, without the mean: `[N, band, band]`."""
     waves = _cosines(band)
-    plane_waves = np.kron(waves, waves)
-    plane_waves[0] = 0
-    terms = np.empty((len(luma), band * band), np.float32)
+    terms = np.empty((len(luma), band, band), np.float32)
     for start in range(0, len(luma), 8192):
-        part = luma[start : start + 8192].reshape(-1, SIDE * SIDE)
-        np.matmul(part.astype(np.float32), plane_waves.T, out=terms[start : start + 8192])
-    return terms.reshape(-1, band, band)
+        across = luma[start : start + 8192].astype(np.float32) @ waves.T
+        terms[start : start + 8192] = np.swapaxes(np.swapaxes(across, 1, 2) @ waves.T, 1, 2)
+    terms[:, 0, 0] = 0
+    return terms
 
 
 def _hashes(spectra: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -245,7 +251,7 @@ def _hashes(spectra: NDArray[np.float32]) -> NDArray[np.float32]:
     one, other = spectra[:, down, across], spectra[:, across, down]
     signed = (down % 2 == 0) & (across % 2 == 0)  # no flip negates these
     one, other = np.where(signed, one, np.abs(one)), np.where(signed, other, np.abs(other))
-    both = np.stack([np.maximum(one, other), np.minimum(one, other)], axis=2).reshape(len(spectra), -1)
+    both = np.stack([np.maximum(one, other), np.minimum(one, other)], axis=2).reshape(len(spectra), 2 * len(down))
     return np.ascontiguousarray(both[:, np.column_stack([down >= 0, down != across]).ravel()])
 
 
@@ -261,16 +267,27 @@ def _candidates(hashes: NDArray[np.float32], sizes: NDArray[np.int32]) -> tuple[
         neighbours[rows] = np.maximum(neighbours[rows], near)
         floor = np.where(near > CROWD, _cosine(CROWDED_REACH), _cosine(LONELY_REACH)).astype(np.float32)
         close = likeness > np.maximum(floor[:, None], floor)
-        if (sides[rows] != sides[rows[0]]).any():
-            close |= (likeness > _cosine(RESIZED_REACH)) & (sides[rows][:, None] != sides[rows])
-        if np.count_nonzero(close) > 4 * NEIGHBOURS_KEPT * len(rows):
-            nearest = np.partition(likeness, -NEIGHBOURS_KEPT - 1, axis=1)[:, -NEIGHBOURS_KEPT - 1]
-            close &= likeness >= np.minimum(nearest[:, None], nearest)
+        resized = np.flatnonzero(sides[rows] != _commonest(sides[rows]))
+        far = (likeness[resized] > _cosine(RESIZED_REACH)) & (sides[rows[resized], None] != sides[rows])
+        close[resized] |= far
+        close[:, resized] |= far.T
+        if np.count_nonzero(close) > CANDIDATES_KEPT * len(rows):  # each keeps its nearest, and a chain joins all
+            nearest = np.argpartition(likeness, -NEIGHBOURS_KEPT - 1, axis=1)[:, -NEIGHBOURS_KEPT - 1 :]
+            close[:] = False
+            np.put_along_axis(close, nearest, True, axis=1)
+            close |= close.T
+            close |= np.eye(len(rows), k=1, dtype=bool) | np.eye(len(rows), k=-1, dtype=bool)
         one, other = np.divmod(np.flatnonzero(close), len(rows))
         low, high = rows[one], rows[other]
         found.append((low * count + high)[low < high])
     pairs = np.unique(np.concatenate(found))
     return np.column_stack([pairs // max(count, 1), pairs % max(count, 1)]), neighbours > CROWD
+
+
+def _commonest(values: NDArray[np.int64]) -> np.int64:
+    kinds, counts = np.unique(values, return_counts=True)
+    commonest: np.int64 = kinds[counts.argmax()]
+    return commonest
 
 
 def _cosine(distance: float) -> np.float32:
@@ -279,7 +296,7 @@ def _cosine(distance: float) -> np.float32:
 
 def _leaves(hashes: NDArray[np.float32]) -> Iterator[NDArray[np.int64]]:
     """Cut the pictures into small sets, so that two closer than CUT_MARGIN in every cut term share one."""
-    waiting = [np.arange(len(hashes))]
+    waiting = [np.arange(len(hashes))] if len(hashes) else []
     while waiting:
         rows = waiting.pop()
         if len(rows) <= LEAF:
@@ -295,7 +312,7 @@ def _leaves(hashes: NDArray[np.float32]) -> Iterator[NDArray[np.int64]]:
             yield rows
         else:  # more look-alikes than can be compared: each meets those next to it along the widest term
             rows = rows[np.argsort(term, kind="stable")]
-            yield from (rows[start : start + 2 * LEAF] for start in range(0, len(rows) - LEAF, LEAF))
+            yield from (rows[start : start + LEAF] for start in range(0, len(rows) - LEAF // 2, LEAF // 2))
 
 
 def _verified(
@@ -330,7 +347,7 @@ def _is_copy(
         copy[ways == way] = _laid_spectra(copy[ways == way], way)
     detail = np.sqrt((copy**2).sum(axis=(1, 2)))
     rest, contrast, over = np.full(len(fine), np.inf), np.ones(len(fine)), np.zeros_like(copy)
-    for blur in BLURS:
+    for blur in BLURS if resized.any() else BLURS[:1]:
         model = source * np.exp(-blur * square)
         gain = (model * copy).sum(axis=(1, 2)) / (model**2).sum(axis=(1, 2))
         left = copy - gain[:, None, None] * model
@@ -338,18 +355,22 @@ def _is_copy(
         better = (length < rest) & (resized | (blur == 0))
         rest[better], contrast[better], over[better] = length[better], gain[better], left[better]
     waves = _cosines(FINE_BAND)
-    alike = rest <= LONELY_REST * band * detail
-    alike &= ~crowded | ((rest <= CROWDED_REST * band * detail) & (rest <= CROWDED_LEVELS * band * SIDE))
+    share, levels = rest / (band * detail), rest / (band * SIDE)
+    lonely_alike = (share <= LONELY_REST) | ((share <= FAINT_REST) & (levels <= REST_LEVELS))
+    allowance = np.where(resized, RESIZED_ALLOWANCE, 1)
+    crowded_alike = (share <= allowance * CROWDED_REST) & (levels <= allowance * REST_LEVELS)
+    alike: NDArray[np.bool_] = np.where(crowded, crowded_alike, lonely_alike)
     alike &= np.abs(waves.T @ over @ waves).max(axis=(1, 2)) <= PLACE_LEVELS
     alike &= (contrast < CONTRAST_CHANGE) & (contrast > 1 / CONTRAST_CHANGE)
     alike &= np.abs(fine["luma"].mean(axis=(1, 2)) - coarse["luma"].mean(axis=(1, 2))) <= BRIGHTNESS_LEVELS
     chroma = coarse["chroma"].astype(np.float32)
     for way in WAYS:
         chroma[ways == way] = _laid(chroma[ways == way], way)
-    return alike & (np.sqrt(((fine["chroma"] - chroma) ** 2).mean(axis=(1, 2, 3))) <= CHROMA_LEVELS)
+    alike &= np.sqrt(((fine["chroma"] - chroma) ** 2).mean(axis=(1, 2, 3))) <= CHROMA_LEVELS
+    return alike
 
 
-def _laid(pictures: NDArray, way: int) -> NDArray:
+def _laid(pictures: Numbers, way: int) -> Numbers:
     """Lay `[P, side, side, ...]` down in one of the eight ways."""
     if way & 4:
         pictures = np.swapaxes(pictures, 1, 2)

@@ -8,9 +8,7 @@ import numpy as np
 from firstlight.data.duplicates import group_ids
 from firstlight.data.samples import Samples
 from firstlight.data.split import find_leaks
-from firstlight.data.store import Store, choose_size, pack
-
-USUAL_SIDE = 64  # pictures are packed as `train` packs them for our own networks, so that this work is done once
+from firstlight.data.store import Store, pack
 
 
 @dataclass(frozen=True)
@@ -52,5 +50,5 @@ class Inspection:
 
 
 def inspect(samples: Samples, workers: int | None = None) -> Inspection:
-    """Decode every picture of a set once, or find that it has been done before."""
-    return Inspection(samples, pack(samples, choose_size(samples, None, USUAL_SIDE), "crop", workers))
+    """Decode every picture of a set once, as `train` does for our own networks, or find that it has been done."""
+    return Inspection(samples, pack(samples, workers=workers))

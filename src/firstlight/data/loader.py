@@ -1,7 +1,6 @@
 """The loader: device batches in an order that is a function of (seed, epoch), so that any batch can be sought."""
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from firstlight.data.parallel import in_order
 from firstlight.runtime import generator
 
 RESIDENT_SHARE = 0.25  # of the device's free memory; a set that takes less is kept there
@@ -108,10 +108,6 @@ class Loader:
         return Batch(images, self.labels[positions], rows)
 
     def _read_ahead(self, chosen: list[Tensor]) -> Iterator[Batch]:
-        """Read the next batch from disk while the device works on this one."""
-        with ThreadPoolExecutor(1) as reader:
-            ahead = reader.submit(self._read, chosen[0]) if chosen else None
-            for following in [*chosen[1:], None]:
-                batch = ahead.result()  # type: ignore[union-attr]  # there is one for every turn of the loop
-                ahead = reader.submit(self._read, following) if following is not None else None
-                yield Batch(*(part.to(self.device, non_blocking=True) for part in vars(batch).values()))
+        """Read the next batches from disk while the device works on this one."""
+        for batch in in_order(self._read, chosen, workers=1):
+            yield Batch(*(part.to(self.device, non_blocking=True) for part in vars(batch).values()))

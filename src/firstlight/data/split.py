@@ -6,7 +6,6 @@ at the two cuts, and never one between train and test; with `--split FILE`, a fo
 """
 
 import csv
-import io
 import re
 from collections import defaultdict
 from collections.abc import Sequence
@@ -17,12 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firstlight.errors import DataError, RecipeError
-from firstlight.files import write_text
+from firstlight.files import write_csv
 from firstlight.runtime import derive_seed
 
 TRAIN, VALID, TEST = range(3)
 PARTS = ("train", "valid", "test")
 HELD_OUT_SHARE = 0.1  # taken from an official training set that lacks a validation (or test) split
+MIXED = -1
 FEWEST_GROUPS = 3  # with fewer, a class cannot stand in all three parts
 
 
@@ -113,18 +113,20 @@ def assign(
         members[group].append(row)
     strata: dict[int, list[tuple[int, list[int]]]] = defaultdict(list)
     for rows in members.values():
-        stratum = int(np.bincount(labels[rows]).argmax())
+        # note: groups of several classes, such as patients, are a stratum of their own
+        stratum = int(labels[rows[0]]) if len(set(labels[rows].tolist())) == 1 else MIXED
         strata[stratum].append((derive_seed(seed, "split", min(names[row] for row in rows)), rows))
     parts = np.full(len(labels), TRAIN, np.int8)
     for drawn in strata.values():
         if len(drawn) < FEWEST_GROUPS:
             continue
         total = sum(len(rows) for _, rows in drawn)
-        wanted = {TEST: max(1, round(total * shares[TEST])), VALID: max(1, round(total * shares[VALID]))}
-        waiting = sorted(drawn)
-        for part, quota in wanted.items():
+        # note: groups of more than a third of a class come last, so that train keeps at least about a third of it
+        waiting = sorted(drawn, key=lambda group: (3 * len(group[1]) > total, group))
+        for part in (TEST, VALID):
+            quota = max(1, round(total * shares[part])) if shares[part] else 0
             taken = 0
-            while waiting and taken < quota and len(waiting) > 1:
+            while taken < quota and len(waiting) > part:  # a part's number is how many parts still wait for a group
                 rows = waiting[0][1]
                 # note: half of a group may stand over the quota, so that shares are right on average
                 if taken and taken + len(rows) / 2 > quota:
@@ -147,12 +149,11 @@ def complete_official(
         if (official == part).any():
             continue
         train = np.flatnonzero(parts == TRAIN)
-        keep = 1 - HELD_OUT_SHARE
-        shares = (keep, HELD_OUT_SHARE / 2, HELD_OUT_SHARE / 2)
+        shares = (1 - HELD_OUT_SHARE, 0.0, HELD_OUT_SHARE)
         drawn = assign(
             labels[train], groups[train], [names[row] for row in train.tolist()], shares, derive_seed(seed, part)
         )
-        parts[train[drawn != TRAIN]] = part
+        parts[train[drawn == TEST]] = part
     return parts
 
 
@@ -188,11 +189,8 @@ def write_split(
 ) -> None:
     """Write `image,label,split`, one row a picture, in the order of the set; atomically."""
     part_of = {int(row): part for part in PARTS for row in split.part(part)}
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("image", "label", "split"))
-    writer.writerows((names[row], classes[labels[row]], part_of[row]) for row in sorted(part_of))
-    write_text(path, text.getvalue())
+    rows = ((names[row], classes[labels[row]], part_of[row]) for row in sorted(part_of))
+    write_csv(path, [("image", "label", "split"), *rows])
 
 
 def read_split(path: Path) -> dict[str, int]:

@@ -25,10 +25,12 @@ from firstlight.progress import progress
 from firstlight.runtime import default_workers
 
 Pixels = NDArray[np.uint8]
+Size = tuple[int, int, int] | int | None
 
 PACK_VERSION = 1  # counts up when packing gives other bytes for the same pictures
 CHUNK = 128  # pictures a worker takes at a time
 PROBED = 64  # pictures looked at to choose a size
+USUAL_SIDE = 64  # of pictures that are large or not all alike, where the model has no wish of its own
 SMALL_SIDE = 64  # pictures no larger than this, and all alike, keep their own size
 FREE_DISK_FACTOR = 1.1
 
@@ -65,86 +67,91 @@ class Store:
         return np.setdiff1d(np.arange(len(self.pixels)), list(self.quarantined)).astype(np.int64)
 
 
-class _ColourFoundError(Exception):
-    """A set that looked grey holds a colour picture: it must be packed again, in colour."""
+class _WrongGuessError(Exception):
+    """A picture is not like those that the size was guessed from; `better` is the guess that takes it in."""
 
-
-def choose_size(samples: Samples, img_size: int | None, usual: int) -> tuple[int, int, int]:
-    """Choose channels, height and width for a set by looking at some of its pictures.
-
-    Args:
-        samples: the set.
-        img_size: the side the user asked for, or None: pictures that are all alike and no larger than 64 pixels
-            keep their own size, others take `usual`.
-        usual: the side that suits the model.
-    """
-    images = _stacked(samples)
-    if images is not None:
-        shapes, channels = {images.shape[1:3]}, images.shape[3]
-    else:
-        rows = np.unique(np.linspace(0, len(samples.labels) - 1, PROBED).astype(int))
-        seen = [picture for row in rows if (picture := _try_decode(samples, row)[0])]
-        shapes = {picture.pixels.shape[:2] for picture in seen}
-        channels = max((picture.pixels.shape[2] for picture in seen), default=3)
-    if img_size:
-        return channels, img_size, img_size
-    if len(shapes) == 1 and max(shape := next(iter(shapes))) <= SMALL_SIDE:
-        return channels, *shape
-    return channels, usual, usual
+    def __init__(self, better: tuple[int, int, int]) -> None:
+        super().__init__(better)
+        self.better = better
 
 
 def pack(
-    samples: Samples,
-    input_size: tuple[int, int, int],
-    fit: str,
-    workers: int | None = None,
-    *,
-    keep_grey: bool = False,
+    samples: Samples, size: Size = None, *, usual: int = USUAL_SIDE, fit: str = "crop", workers: int | None = None
 ) -> Store:
     """Decode every picture once, or find that it has been done before.
 
     Args:
         samples: where the pictures are.
-        input_size: channels, height and width to bring them to; a single channel becomes three if a colour picture
-            is met, since colour is never thrown away unasked.
+        size: what to bring them to: channels, height and width; or the side of a square, grey if all pictures are;
+            or None: pictures that are all alike and no larger than 64 pixels keep their own size, others take `usual`.
+        usual: the side of the square where none is asked for.
         fit: `crop`, `pad` or `squash`.
         workers: decoding threads; the bytes that come out do not depend on it.
-        keep_grey: turn colour pictures into grey ones where a single channel is wanted, for a model that is so.
 
     Raises:
         DataError: if the disk has no room for the packed pictures.
     """
     images = _stacked(samples)
-    same_size = images is not None and images.shape[1:] == (*input_size[1:], input_size[0])
-    wanted = (
-        f"{PACK_VERSION} {samples.pictures.content_key()} {'as it is' if same_size else (*input_size, fit, keep_grey)}"
-    )
-    folder = cache_folder() / "packed" / hashlib.blake2b(wanted.encode(), digest_size=16).hexdigest()
-
-    def bring(picture: Pixels) -> Pixels:
-        if input_size[0] < picture.shape[2] and not keep_grey:
-            raise _ColourFoundError
-        return fit_picture(picture, input_size, fit)
-
+    own_size = images is not None and _guess_size(samples, size, usual) == (images.shape[3], *images.shape[1:3])
+    wanted = (PACK_VERSION, samples.pictures.content_key(), own_size or (size, usual, fit))
+    folder = cache_folder() / "packed" / hashlib.blake2b(repr(wanted).encode(), digest_size=16).hexdigest()
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with atomic_folder(folder) as unfinished:
-                if images is not None and same_size:
-                    _examine(images, unfinished)
-                else:
-                    _pack_into(unfinished, samples, input_size, bring, workers or default_workers())
-        except _ColourFoundError:
-            return pack(samples, (3, *input_size[1:]), fit, workers)
+        with atomic_folder(folder) as unfinished:
+            if images is not None and own_size:
+                _examine(images, unfinished)
+            else:
+                _pack_guessing(unfinished, samples, size, usual=usual, fit=fit, workers=workers or default_workers())
     facts = json.loads((folder / "facts.json").read_text("utf-8"))
     return Store(
-        pixels=images if images is not None and same_size else np.load(folder / "pixels.npy", mmap_mode="r"),
+        pixels=images if images is not None and own_size else np.load(folder / "pixels.npy", mmap_mode="r"),
         quarantined={int(row): reason for row, reason in facts["quarantined"].items()},
         duplicates=Duplicates(**facts["duplicates"]),
         sizes=facts["sizes"],
         modes=facts["modes"],
         notes=facts["notes"],
     )
+
+
+def _pack_guessing(folder: Path, samples: Samples, size: Size, *, usual: int, fit: str, workers: int) -> None:
+    """Pack at the size guessed from some pictures; begin anew if another one shows that the guess was wrong."""
+    guess = _guess_size(samples, size, usual)
+
+    def bring(picture: Pixels) -> Pixels:
+        if not isinstance(size, tuple) and (better := _take_in(picture, guess, size, usual)) != guess:
+            raise _WrongGuessError(better)
+        return fit_picture(picture, guess, fit)
+
+    while True:
+        try:
+            return _pack_into(folder, samples, guess, bring, workers)
+        except _WrongGuessError as wrong:
+            guess = wrong.better
+
+
+def _guess_size(samples: Samples, size: Size, usual: int) -> tuple[int, int, int]:
+    """Guess channels, height and width for a set from some of its pictures."""
+    if isinstance(size, tuple):
+        return size
+    images = _stacked(samples)
+    if images is not None:
+        shapes = {images.shape[1:]}
+    else:
+        rows = np.unique(np.linspace(0, len(samples) - 1, PROBED).astype(int)).tolist()
+        shapes = {picture.pixels.shape for row in rows if (picture := _try_decode(samples, row)[0])}
+    channels = max((shape[2] for shape in shapes), default=3)
+    sizes = {shape[:2] for shape in shapes}
+    if size is None and len(sizes) == 1 and max(alike := sizes.pop()) <= SMALL_SIDE:
+        return channels, *alike
+    return channels, size or usual, size or usual
+
+
+def _take_in(picture: Pixels, guess: tuple[int, int, int], side: int | None, usual: int) -> tuple[int, int, int]:
+    """Give the guess that also fits this picture: colour is never thrown away, and sizes differ or are all alike."""
+    channels, height, width = max(guess[0], picture.shape[2]), *guess[1:]
+    if side is None and max(height, width) <= SMALL_SIDE and picture.shape[:2] != (height, width):
+        height, width = usual, usual
+    return channels, height, width
 
 
 def _stacked(samples: Samples) -> NDArray[np.uint8] | None:

@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from firstlight.delivery import plots
 from firstlight.evaluation.evaluate import Evaluation, Mistake
+from firstlight.files import atomic_path
 from firstlight.models.classifier import Classifier
 
 
@@ -32,7 +34,8 @@ def illustrate(
         example: row and label of a held-out picture to classify.
 
     Returns:
-        `curves.png`, `confusion.png`, `mistakes.png` and `view_classify.png`, as they were written.
+        `curves.png`, `confusion.png`, `mistakes.png`, `view_classify.png`, and `held_out.png`, which is the picture
+        that was classified, to try `firstlight predict` on.
     """
     row, label = example
     picture = torch.from_numpy(np.array(pixels[row])).permute(2, 0, 1)
@@ -54,4 +57,12 @@ def illustrate(
         plots.save(
             plots.view_classify(pixels[row], probabilities, model.classes, label=label), folder / "view_classify.png"
         ),
+        save_picture(pixels[row], folder / "held_out.png"),
     ]
+
+
+def save_picture(pixels: NDArray[np.uint8], path: Path) -> Path:
+    """Write a picture, uint8 `[H, W, C]`, as a lossless PNG, atomically."""
+    with atomic_path(path) as temporary:
+        Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(temporary, format="png")
+    return path

@@ -49,9 +49,7 @@ def score(
     """
     model = load_model(model_file, device)
     labels = match_classes(samples, model.classes)
-    store = open_samples(
-        samples, input_size=model.input_size, fit=model.fit, allow_quarantine=allow_quarantine, keep_grey=True
-    )
+    store = open_samples(samples, size=model.input_size, fit=model.fit, allow_quarantine=allow_quarantine)
     manifest = model_file.parent / "split.csv"
     own = read_split(manifest) if manifest.is_file() else {}
     rows = _rows_of(split, samples, own)

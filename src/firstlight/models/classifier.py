@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from firstlight.models.networks import build_network, whiten
 
+WHITENING_PIXELS = 6_000_000  # a patch's covariance is settled long before; more would only take memory
+
 
 class Classifier(nn.Module):
     """Normalise, run the network, give logits; an ordinary `nn.Module`.
@@ -65,11 +67,17 @@ class Classifier(nn.Module):
         Args:
             images: uint8 `[B, C, H, W]`, training pictures only.
         """
-        pixels = images.double() / 255
-        self.mean.copy_(pixels.mean(dim=(0, 2, 3)))
-        self.std.copy_(pixels.std(dim=(0, 2, 3)).clamp_min(1 / 255))
+        # note: counts of the 256 levels are exact, and take no more memory than the pictures
+        counts = torch.stack([channel.flatten().bincount(minlength=256) for channel in images.unbind(1)])
+        shares = counts.double() / counts.sum(dim=1, keepdim=True)
+        levels = torch.arange(256, device=images.device).double() / 255
+        mean = shares @ levels
+        variance = (shares * (levels - mean[:, None]).square()).sum(dim=1)
+        self.mean.copy_(mean)
+        self.std.copy_(variance.sqrt().clamp_min(1 / 255))
         if isinstance(layer := getattr(self.network, "whitening", None), nn.Conv2d):
-            whiten(layer, self.normalise(images))
+            some = images[:: max(1, images[:, 0].numel() // WHITENING_PIXELS)]
+            whiten(layer, self.normalise(some))
 
     def summary(self) -> str:
         """Give a table of the layers: name, kind, output shape for one picture, parameters."""

@@ -11,6 +11,8 @@ from torch.nn import functional
 from firstlight.errors import RecipeError
 
 INITS = ("default", "zero", "normal")
+WHITENED = 2  # pixels a side of the patches that the cnn whitens
+TINY = 16  # pixels; halving a smaller picture rounds up, so that something is left of it
 
 
 def build_network(architecture: dict[str, Any], input_size: tuple[int, int, int], num_classes: int) -> nn.Module:
@@ -58,19 +60,19 @@ def mlp(
 
 
 class Block(nn.Module):
-    """Halve the picture, widen it, and refine it once around a shortcut."""
+    """Widen the picture, halve it, and refine it once around a shortcut."""
 
-    def __init__(self, wide_in: int, wide_out: int) -> None:
+    def __init__(self, wide_in: int, wide_out: int, *, round_up: bool) -> None:
         super().__init__()
         self.widen = nn.Conv2d(wide_in, wide_out, 3, padding=1, bias=False)
+        self.halve = nn.MaxPool2d(2, ceil_mode=round_up)
         self.norm1 = nn.BatchNorm2d(wide_out)
         self.refine = nn.Conv2d(wide_out, wide_out, 3, padding=1, bias=False)
         self.norm2 = nn.BatchNorm2d(wide_out)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map float `[B, wide_in, H, W]` to `[B, wide_out, H // 2, W // 2]`."""
-        halved = functional.max_pool2d(self.widen(images), 2, ceil_mode=True)
-        widened = functional.gelu(self.norm1(halved))
+        """Map float `[B, wide_in, H, W]` to `[B, wide_out, H / 2, W / 2]`."""
+        widened = functional.gelu(self.norm1(self.halve(self.widen(images))))
         return widened + functional.gelu(self.norm2(self.refine(widened)))
 
 
@@ -79,21 +81,31 @@ class Cnn(nn.Sequential):
 
     Its first layer is not learned: it whitens 2x2 patches, with filters computed from the training pictures
     (`whiten`), so that learning starts from decorrelated inputs. Source: K. Jordan, arXiv:2404.00498.
+
+    Args:
+        input_size: channels, height and width of a picture.
+        num_classes: how many logits come out.
+        width: of the first block; the second is three times, the third six times as wide.
     """
 
-    def __init__(self, input_size: tuple[int, int, int], num_classes: int, width: int = 64) -> None:
-        channels = input_size[0]
-        patches = 2 * channels * 4  # every whitening filter and its negative
+    def __init__(self, input_size: tuple[int, int, int], num_classes: int, width: int = 32) -> None:
+        channels, *sides = input_size
+        if min(sides) < WHITENED:
+            raise RecipeError(
+                f"--model cnn needs pictures of {WHITENED} pixels a side or more; take a larger --img-size"
+            )
+        patches = 2 * channels * WHITENED**2  # every whitening filter and its negative
+        round_up = min(sides) < TINY
         super().__init__(
             OrderedDict(
-                whitening=nn.Conv2d(channels, patches, 2, padding=1, bias=True),
+                whitening=nn.Conv2d(channels, patches, WHITENED),
                 activation=nn.GELU(),
-                block1=Block(patches, width),
-                block2=Block(width, 2 * width),
-                block3=Block(2 * width, 4 * width),
+                block1=Block(patches, width, round_up=round_up),
+                block2=Block(width, 3 * width, round_up=round_up),
+                block3=Block(3 * width, 6 * width, round_up=round_up),
                 pool=nn.AdaptiveMaxPool2d(1),
                 flatten=nn.Flatten(),
-                output=nn.Linear(4 * width, num_classes),
+                output=nn.Linear(6 * width, num_classes),
             )
         )
         self.get_submodule("whitening").get_parameter("weight").requires_grad_(False)
@@ -128,6 +140,7 @@ def initialise(network: nn.Module, init: str, generator: torch.Generator) -> Non
             `normal` has biases at zero and weights from a normal distribution with standard deviation 0.01.
         generator: where the random numbers come from.
     """
+    assert init in INITS, init
     for layer in network.modules():
         if not isinstance(layer, nn.Linear | nn.Conv2d):
             continue

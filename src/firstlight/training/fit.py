@@ -15,7 +15,7 @@ from firstlight.data.dataset import Dataset, open_samples, split_samples, write_
 from firstlight.data.loader import Loader
 from firstlight.data.samples import Samples
 from firstlight.data.split import PARTS, write_split
-from firstlight.data.store import choose_size
+from firstlight.data.store import USUAL_SIDE
 from firstlight.errors import TrainingError
 from firstlight.evaluation.calibration import fit_temperature
 from firstlight.evaluation.evaluate import Evaluation, Mistake, collect, evaluate, worst_mistakes
@@ -31,7 +31,6 @@ from firstlight.training.run_folder import make_run_folder, write_metrics
 
 EVALUATION_BATCH = 500
 ADAPT_PICTURES = 5000  # training pictures that mean, deviation and whitening are computed from
-USUAL_SIDE = 64  # of pictures that are large or not all alike, for our own networks
 
 
 @dataclass(frozen=True)
@@ -93,8 +92,9 @@ def fit(samples: Samples, recipe: Recipe | None = None, out: Path | str | None =
         TrainingError: if the loss is no longer a number; the best model so far stays in the run folder.
     """
     started = time.perf_counter()
-    data, recipe = prepare(samples, recipe or Recipe())
+    recipe = recipe or Recipe()
     device = pick_device(recipe.device)
+    data, recipe = prepare(samples, recipe)
     classifier = build_classifier(data, recipe, device)
     folder = make_run_folder(samples.name, Path(out) if out is not None else None)
     write_text(folder / "recipe.toml", to_toml(recipe, samples.source))
@@ -106,8 +106,8 @@ def fit(samples: Samples, recipe: Recipe | None = None, out: Path | str | None =
 
     # note: the loop looked in the number type of training; what is reported is float32, as prediction is
     seen = collect(model, data.loader("valid", EVALUATION_BATCH, device).epoch())
-    temperature = fit_temperature(seen.logits, seen.labels)
-    model.temperature.fill_(temperature)
+    model.temperature.fill_(fit_temperature(seen.logits, seen.labels))
+    temperature = model.temperature.item()
     valid = evaluate(seen.logits, seen.labels, samples.classes, temperature=temperature)
     test: Evaluation | None = None
     mistakes: tuple[Mistake, ...] = ()
@@ -205,7 +205,8 @@ def prepare(samples: Samples, recipe: Recipe) -> tuple[Dataset, Recipe]:
         usual = recommended_input_size(recipe.model)[1]
     store = open_samples(
         samples,
-        input_size=choose_size(samples, recipe.img_size, usual),
+        size=recipe.img_size,
+        usual=usual,
         fit=recipe.fit,
         workers=recipe.workers,
         allow_quarantine=recipe.allow_quarantine,
@@ -233,11 +234,13 @@ def build_classifier(data: Dataset, recipe: Recipe, device: torch.device) -> Cla
         )
     if recipe.init != "default":
         initialise(classifier.network, recipe.init, generator(recipe.seed, "weights"))
-    if recipe.weights:
-        load_weights(classifier.network, load_state_dict_file(recipe.weights), source=recipe.weights)
     looked_at = data.split.train[:: max(1, len(data.split.train) // ADAPT_PICTURES)]
     pixels = np.ascontiguousarray(data.store.pixels[looked_at])
     classifier.adapt_to(torch.from_numpy(pixels).permute(0, 3, 1, 2))
+    if recipe.weights:
+        state = load_state_dict_file(recipe.weights)
+        whole = any(name.startswith("network.") for name in state)
+        load_weights(classifier if whole else classifier.network, state, source=recipe.weights)
     return classifier.to(device)
 
 

@@ -35,15 +35,15 @@ def build_optimizers(network: nn.Module, recipe: Recipe) -> list[torch.optim.Opt
     ]
     optimizers: list[torch.optim.Optimizer]
     if recipe.optimizer == "sgd":
-        # note: SGD adds the decay to the gradient, so it is given relative to the rate, as AdamW applies it
+        # note: SGD adds the decay to the gradient, and momentum multiplies it: it wants a smaller one than AdamW
         optimizers = [torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=True)]
     elif recipe.optimizer == "muon":
         inner, outer = decaying[:-1], decaying[-1:]  # the last matrix, the head, learns better under AdamW
         groups[0]["params"] = outer
-        optimizers = [
-            Muon(inner, lr=MUON_LR_RATIO * recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay),
-            torch.optim.AdamW(groups, lr=recipe.lr, fused=True),
-        ]
+        optimizers = [torch.optim.AdamW(groups, lr=recipe.lr, fused=True)]
+        if inner:
+            muon_lr = MUON_LR_RATIO * recipe.lr
+            optimizers.append(Muon(inner, muon_lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay))
     else:
         optimizers = [torch.optim.AdamW(groups, lr=recipe.lr, fused=True)]
     for optimizer in optimizers:
@@ -112,7 +112,9 @@ class Muon(torch.optim.Optimizer):
                 if weights.grad is None:
                     continue
                 state = self.state[weights]
-                velocity = state.setdefault("velocity", torch.zeros_like(weights))
+                if not state:
+                    state["velocity"] = torch.zeros_like(weights)
+                velocity = state["velocity"]
                 velocity.lerp_(weights.grad, 1 - group["momentum"])
                 update = weights.grad.lerp(velocity, group["momentum"])
                 matrix = orthogonalise(update.reshape(len(update), -1))

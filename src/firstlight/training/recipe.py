@@ -6,9 +6,12 @@ import tomllib
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, get_args, get_type_hints
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from firstlight.errors import RecipeError
+
+OWN_NETWORKS = ("mlp", "cnn")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +42,7 @@ class Recipe:
     init: Literal["default", "zero", "normal"] = "default"
     """First weights: PyTorch's own, the same with zero biases, or normal with standard deviation 0.01."""
     weights: str | None = None
-    """Start from the weights in this .safetensors or .pth file; a head for other classes is replaced."""
+    """Start from the weights in this file: a model.safetensors of ours, or a plain .safetensors or .pth state dict."""
 
     epochs: int | None = None
     """How often every training picture is seen."""
@@ -111,6 +114,9 @@ class Recipe:
         for name, values in _literal_choices().items():
             if (value := getattr(self, name)) is not None and value not in values:
                 raise RecipeError(f"--{name.replace('_', '-')} {value}: choose {', '.join(map(str, values))}")
+        if self.model not in OWN_NETWORKS and not self.model.startswith(("timm:", "torchvision:")):
+            choices = ", ".join((*OWN_NETWORKS, "timm:NAME", "torchvision:NAME"))
+            raise RecipeError(f"--model {self.model}: there is no such network; choose {choices}")
         if not self.hidden or min(self.hidden) < 1:
             raise RecipeError(f"--hidden {' '.join(map(str, self.hidden))}: give one width above zero for each layer")
 
@@ -131,6 +137,8 @@ class Recipe:
                 always `FEWEST_STEPS` steps to learn in.
         """
         defaults = {"flip": colour, **DEFAULTS.get(self.model, DEFAULTS["backbone"])}
+        if self.optimizer == "sgd":
+            defaults |= SGD_DEFAULTS
         room = 1 << max(4, (pictures // 32).bit_length() - 1)
         batch_size = self.batch_size or min(defaults["batch_size"], room)
         steps = max(1, pictures // batch_size)
@@ -157,6 +165,8 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip  # one row a model reads best as a table
 
+SGD_DEFAULTS = {"lr": 0.05, "weight_decay": 5e-4}  # its steps are not rescaled, and momentum multiplies its decay
+
 RANGES: dict[str, tuple[float, float]] = {
     "img_size": (1, 4096), "dropout": (0, 0.95), "epochs": (1, 100_000), "batch_size": (1, 1_000_000),
     "lr": (1e-9, 100), "warmup": (0, 1), "weight_decay": (0, 100), "momentum": (0, 0.9999),
@@ -180,21 +190,22 @@ def from_toml(path: Path) -> tuple[Recipe, str | None]:
         RecipeError: if the file cannot be read, or holds a choice that does not exist or has the wrong type.
     """
     try:
-        table = tomllib.loads(path.read_text("utf-8"))
+        table = tomllib.loads(path.read_text("utf-8", "surrogateescape"))  # as `write_text` writes odd names
     except OSError as error:
         raise RecipeError(f"{path}: cannot be read ({error.strerror}); give the path of a recipe in TOML") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{path}: not TOML ({error})") from None
-    source = table.pop("source", None)
-    known = {choice.name: choice for choice in dataclasses.fields(Recipe)}
+    known: dict[str, Any] = get_type_hints(Recipe) | {"source": str}
     for name, value in table.items():
         if name not in known:
             near = get_close_matches(name, known, 1)
             raise RecipeError(f"{path}: there is no choice {name}" + (f"; did you mean {near[0]}?" if near else ""))
-        if not _fits_type(value, str(known[name].type)):
-            raise RecipeError(f"{path}: {name} = {value!r} is not of type {known[name].type}")
+        if not _fits(value, known[name]):
+            wanted = str(known[name]).replace("typing.", "") if get_args(known[name]) else known[name].__name__
+            raise RecipeError(f"{path}: {name} = {value!r} is not of type {wanted}")
         if isinstance(value, list):
             table[name] = tuple(value)
+    source = table.pop("source", None)
     return Recipe(**table), source
 
 
@@ -204,16 +215,21 @@ def _toml_value(value: Any) -> str:
     if isinstance(value, tuple):
         return f"[{', '.join(_toml_value(item) for item in value)}]"
     if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)  # a JSON string is a TOML basic string
+        # a JSON string is a TOML basic string, but for one sign that only TOML wants escaped
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     return repr(value)
 
 
-def _fits_type(value: Any, wanted: str) -> bool:
-    kinds: dict[str, Any] = {"int": int, "float": (int, float), "str": str, "bool": bool, "tuple[int, ...]": list}
-    for name in wanted.split(" | "):
-        if name.startswith("Literal") or (name in kinds and isinstance(value, kinds[name])):
-            return name in ("bool",) or not isinstance(value, bool)
-    return False
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value out of TOML has the type that a field declares; a `Literal`'s words are checked by `Recipe`."""
+    kind, parts = get_origin(hint), get_args(hint)
+    if kind in (UnionType, Union):
+        return any(_fits(value, part) for part in parts)
+    if kind is tuple:
+        return isinstance(value, list) and all(_fits(item, parts[0]) for item in value)
+    if kind is Literal:
+        return isinstance(value, str)
+    return type(value) is hint or (hint is float and type(value) is int)
 
 
 def _literal_choices() -> dict[str, tuple[Any, ...]]:

@@ -1,14 +1,11 @@
 """The run folder: never overwritten; a file's existence means that it is complete."""
 
-import csv
-import io
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from firstlight.errors import RunError
-from firstlight.files import write_text
+from firstlight.files import write_csv
 
 
 def make_run_folder(name: str, out: Path | None = None) -> Path:
@@ -23,11 +20,12 @@ def make_run_folder(name: str, out: Path | None = None) -> Path:
             if any(out.iterdir()):
                 raise RunError(f"--out {out}: the folder is not empty, and runs are never overwritten; name a new one")
             return out
-        number = 1
+        runs, number = Path("runs"), 1
+        runs.mkdir(exist_ok=True)
         while True:
-            folder = Path("runs") / f"{name}-{number}"
+            folder = runs / f"{name}-{number}"
             try:
-                folder.mkdir(parents=True)
+                folder.mkdir()
             except FileExistsError:
                 number += 1
             else:
@@ -39,13 +37,4 @@ def make_run_folder(name: str, out: Path | None = None) -> Path:
 
 def write_metrics(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write `metrics.csv`, one row an epoch; the whole file anew, so that it is never half a row."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(folder / "metrics.csv", text.getvalue())
-
-
-def as_json(value: Any) -> str:
-    """Give one line of JSON."""
-    return json.dumps(value, allow_nan=False)
+    write_csv(folder / "metrics.csv", [tuple(rows[0]), *(tuple(row.values()) for row in rows)])

@@ -1,0 +1,134 @@
+"""A set made ready: quarantine has a limit, copies stay together, leaks are named and can be taken out."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from firstlight.data.dataset import open_samples, split_samples, write_quarantine
+from firstlight.data.inspection import inspect
+from firstlight.data.sources import load_data
+from firstlight.errors import DataError, RecipeError
+
+
+def ready(source, **choices):
+    samples = load_data(source)
+    return split_samples(samples, open_samples(samples, allow_quarantine=True), **choices)
+
+
+@pytest.fixture
+def folder(digit_folder, tmp_path) -> Path:
+    return Path(shutil.copytree(digit_folder, tmp_path / "digits"))
+
+
+@pytest.fixture
+def presplit(digits, tmp_path) -> Path:
+    images, labels = digits
+    for label in range(3):
+        rows = np.flatnonzero(labels == label)
+        for part, chosen in (("train", rows[:20]), ("test", rows[20:26])):
+            (tmp_path / part / str(label)).mkdir(parents=True)
+            for row in chosen:
+                Image.fromarray(images[row]).save(tmp_path / part / str(label) / f"{row}.png")
+    return tmp_path
+
+
+def test_every_usable_picture_stands_in_exactly_one_part(digit_folder):
+    data = ready(digit_folder)
+    assert sorted(data.split.part("all").tolist()) == list(range(120))
+
+
+def test_copies_never_stand_on_two_sides(folder):
+    for label in range(10):
+        for path in sorted((folder / str(label)).iterdir())[:4]:
+            for copy in range(3):
+                shutil.copy(path, path.with_name(f"{path.stem}-copy{copy}.png"))
+    data = ready(folder)
+    part_of = {row: part for part in ("train", "valid", "test") for row in data.split.part(part).tolist()}
+    assert len(data.store.duplicates.exact) == 40
+    for group in data.store.duplicates.exact:
+        assert len(group) == 4
+        assert len({part_of[row] for row in group}) == 1
+    assert data.leaks == []
+
+
+def test_a_pattern_keeps_what_it_names_together(folder):
+    data = ready(folder, group_by=r"(\d)\.png$")
+    part_of = {row: part for part in ("train", "valid", "test") for row in data.split.part(part).tolist()}
+    for ending in range(10):
+        rows = [row for row, name in enumerate(data.samples.names) if name.endswith(f"{ending}.png")]
+        assert len({part_of[row] for row in rows}) <= 1
+
+
+def test_a_folder_for_each_class_is_no_way_to_group(digit_folder):
+    with pytest.raises(RecipeError, match="every class is one folder"):
+        ready(digit_folder, group_by="folder")
+
+
+def test_leaks_of_an_official_split_are_found_and_dropped_from_training_only(presplit):
+    victims = sorted((presplit / "test" / "1").iterdir())[:2]
+    for victim in victims:
+        shutil.copy(victim, presplit / "train" / "1" / f"leak-{victim.name}")
+    data = ready(presplit)
+    names = [{data.samples.names[row] for row in leak} for leak in data.leaks]
+    expected = [{f"test/1/{victim.name}", f"train/1/leak-{victim.name}"} for victim in victims]
+    assert sorted(map(sorted, names)) == sorted(map(sorted, expected))
+    assert data.dropped == []
+
+    clean = ready(presplit, drop_leaks=True)
+    gone = {clean.samples.names[row] for row in clean.dropped}
+    assert gone == {f"train/1/leak-{victim.name}" for victim in victims}
+    assert len(clean.split.test) == len(data.split.test) == 18
+    assert not set(clean.dropped) & set(clean.split.part("all").tolist())
+    assert inspect(load_data(presplit)).to_json()["leaks"]
+
+
+def test_a_validation_part_comes_out_of_training_and_test_stays_as_it_was(presplit):
+    data = ready(presplit)
+    assert all(data.samples.names[row].startswith("test/") for row in data.split.test)
+    assert all(data.samples.names[row].startswith("train/") for row in data.split.valid)
+    assert len(data.split.valid) == 6
+    assert len(data.split.train) + len(data.split.valid) == 60
+
+
+def test_an_earlier_split_is_followed(folder, tmp_path):
+    before = ready(folder, seed=3)
+    table = tmp_path / "split.csv"
+    from firstlight.data.split import write_split
+
+    write_split(table, before.samples.names, before.samples.labels, before.samples.classes, before.split)
+    for label in range(10):
+        for number in range(5):
+            shutil.copy(sorted((folder / str(label)).iterdir())[0], folder / str(label) / f"new{number}.png")
+    after = ready(folder, shares=str(table), seed=99)
+    for part in ("train", "valid", "test"):
+        then = {before.samples.names[row] for row in before.split.part(part)}
+        now = {after.samples.names[row] for row in after.split.part(part)}
+        assert then <= now
+
+
+def test_too_many_unusable_pictures_stop_the_run(folder):
+    for number in range(2):
+        (folder / "0" / f"bad{number}.png").write_bytes(b"")
+    samples = load_data(folder)
+    with pytest.raises(DataError, match=r"2 of 122 pictures cannot be used.*--allow-quarantine"):
+        open_samples(samples)
+    assert len(open_samples(samples, allow_quarantine=True).quarantined) == 2
+
+
+def test_a_class_without_usable_pictures_is_named(folder):
+    for path in (folder / "7").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(DataError, match="no usable picture of 7"):
+        open_samples(load_data(folder), allow_quarantine=True)
+
+
+def test_the_quarantine_table_has_a_row_a_picture(folder, tmp_path):
+    (folder / "0" / "bad, really.png").write_bytes(b"")
+    data = ready(folder)
+    write_quarantine(tmp_path / "quarantine.csv", data.samples, data.store)
+    heading, row = (tmp_path / "quarantine.csv").read_text().splitlines()
+    assert heading == "image,reason"
+    assert row.startswith('"0/bad, really.png",')

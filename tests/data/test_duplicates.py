@@ -1,0 +1,276 @@
+"""Planted copies are found, look-alikes are left apart, and nothing depends on order or batch."""
+
+import gzip
+import io
+import tarfile
+import time
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from firstlight.data.duplicates import FINGERPRINT, Duplicates, find_duplicates, fingerprint, fingerprints, group_ids
+
+ALL_WAYS = [(turns, mirrored) for turns in range(4) for mirrored in (False, True)]
+
+
+@pytest.fixture(scope="module")
+def mnist(shared_data):
+    return np.concatenate([idx_images(shared_data / "mnist" / f"{part}-images-idx3-ubyte.gz") for part in PARTS])
+
+
+PARTS = ("train", "t10k")
+
+
+def idx_images(path):
+    raw = gzip.decompress(path.read_bytes())
+    return np.frombuffer(raw, np.uint8, offset=16).reshape(-1, 28, 28, 1)
+
+
+@pytest.fixture(scope="module")
+def mnist_ones(shared_data, mnist):
+    labels = [gzip.decompress((shared_data / "mnist" / f"{part}-labels-idx1-ubyte.gz").read_bytes()) for part in PARTS]
+    return mnist[np.concatenate([np.frombuffer(raw, np.uint8, offset=8) for raw in labels]) == 1]
+
+
+@pytest.fixture(scope="module")
+def photos(shared_data):
+    """20 photographs, of every kind of clothing."""
+    with tarfile.open(shared_data / "clothing10.tar") as archive:
+        members = [member for member in archive.getmembers() if member.isfile() and member.name.endswith(".jpg")]
+        return [decoded(archive.extractfile(member).read()) for member in members[:: len(members) // 20]][:20]
+
+
+@pytest.fixture(scope="module")
+def cifar(shared_data):
+    """1,000 pictures of 32x32."""
+    with tarfile.open(shared_data / "cifar10-jpeg.tar.gz") as archive:
+        pictures = []
+        for member in archive:
+            if member.isfile():
+                pictures.append(decoded(archive.extractfile(member).read()))
+            if len(pictures) == 1000:
+                return np.stack(pictures)
+    raise AssertionError("the archive is too short")
+
+
+def decoded(data):
+    pixels = np.asarray(Image.open(io.BytesIO(data)))
+    return pixels[:, :, None] if pixels.ndim == 2 else pixels
+
+
+def as_image(pixels):
+    return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+
+
+def encoded(pixels, kind, **options):
+    file = io.BytesIO()
+    as_image(pixels).save(file, kind, **options)
+    read = decoded(file.getvalue())
+    return read if read.shape[2] == pixels.shape[2] else read.mean(axis=2, keepdims=True).round().astype(np.uint8)
+
+
+def resized(pixels, factor, resample=Image.Resampling.BICUBIC):
+    image = as_image(pixels)
+    size = max(1, round(image.width * factor)), max(1, round(image.height * factor))
+    small = np.asarray(image.resize(size, resample))
+    return small[:, :, None] if small.ndim == 2 else small
+
+
+def laid(pixels, turns, mirrored):
+    turned = np.rot90(pixels, turns)
+    return np.ascontiguousarray(turned[:, ::-1] if mirrored else turned)
+
+
+def prints_of(pictures):
+    return np.stack([fingerprint(picture) for picture in pictures])
+
+
+COPIES = {
+    "PNG": lambda pixels: encoded(pixels, "PNG"),
+    "JPEG 90": lambda pixels: encoded(pixels, "JPEG", quality=90),
+    "JPEG 60": lambda pixels: encoded(pixels, "JPEG", quality=60),
+    "WebP 75": lambda pixels: encoded(pixels, "WEBP", quality=75),
+    "0.8 times": lambda pixels: resized(pixels, 0.8),
+    "half, bilinear": lambda pixels: resized(pixels, 0.5, Image.Resampling.BILINEAR),
+    "1.3 times": lambda pixels: resized(pixels, 1.3),
+    "twice": lambda pixels: resized(pixels, 2),
+    "0.8 times as JPEG": lambda pixels: encoded(resized(pixels, 0.8), "JPEG", quality=85),
+    "brighter": lambda pixels: np.clip(pixels * 1.1 + 5, 0, 255).astype(np.uint8),
+}
+
+
+def found_of_planted(originals, copy, seed):
+    """Plant a copy of up to 40 originals, each laid down at random; give the share found, and how many else merge."""
+    draw = np.random.default_rng(seed)
+    chosen = draw.choice(len(originals), min(40, len(originals)), replace=False)
+    copies = [laid(copy(originals[row]), draw.integers(4), draw.integers(2)) for row in chosen]
+    prints = fingerprints(originals) if isinstance(originals, np.ndarray) else prints_of(originals)
+    before = group_ids(len(prints), find_duplicates(prints))
+    after = group_ids(len(prints) + len(copies), find_duplicates(np.concatenate([prints, prints_of(copies)])))
+    return np.mean(after[len(prints) :] == after[chosen]), np.count_nonzero(after[: len(prints)] != before)
+
+
+@pytest.mark.parametrize("kind", COPIES)
+def test_copies_of_photographs_are_found_and_nothing_else_is(photos, kind):
+    assert found_of_planted(photos, COPIES[kind], seed=1) == (1, 0)
+
+
+@pytest.mark.parametrize("kind", COPIES)
+def test_copies_of_tiny_colour_pictures_are_found_and_nothing_else_is(cifar, kind):
+    share, others = found_of_planted(cifar, COPIES[kind], seed=2)
+    assert share >= (0.95 if kind == "brighter" else 1)  # a pale picture made brighter loses what was clipped
+    assert others == 0
+
+
+@pytest.mark.parametrize("kind", COPIES)
+def test_copies_among_handwritten_digits_are_found_and_nothing_else_is(mnist, kind):
+    assert found_of_planted(mnist[::20], COPIES[kind], seed=3) == (1, 0)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG 90", "twice"])
+def test_copies_of_eight_pixel_digits_are_found_and_nothing_else_is(digits, kind):
+    images = digits[0][..., None]
+    share, others = found_of_planted(images, COPIES[kind], seed=4)
+    assert share >= (1 if kind == "PNG" else 0.8)  # in 64 pixels, strangers come as close as a spoilt copy
+    assert others == 0
+
+
+def test_no_two_handwritten_ones_merge(mnist_ones):
+    assert len(mnist_ones) == 7877
+    assert find_duplicates(fingerprints(mnist_ones)) == Duplicates([], [])
+
+
+def test_no_two_of_the_seventy_thousand_digits_merge_and_it_takes_seconds(mnist):
+    started = time.process_time()
+    found = find_duplicates(fingerprints(mnist))
+    assert time.process_time() - started < 30  # 4 s on a free core: a quadratic search would take minutes
+    assert found == Duplicates([], [])
+
+
+def test_eight_pixel_digits_hold_no_copies(digits):
+    assert find_duplicates(fingerprints(digits[0][..., None])) == Duplicates([], [])
+
+
+@pytest.mark.parametrize(("turns", "mirrored"), ALL_WAYS[1:])
+def test_a_picture_laid_down_another_way_is_a_near_copy(photos, turns, mirrored):
+    both = [photos[0], laid(photos[0], turns, mirrored), photos[1]]
+    assert find_duplicates(prints_of(both)) == Duplicates([], [[0, 1]])
+
+
+def test_a_grey_file_and_its_colour_copy_are_near_copies(mnist):
+    both = [mnist[0], np.repeat(mnist[0], 3, axis=2)]
+    assert find_duplicates(prints_of(both)) == Duplicates([], [[0, 1]])
+
+
+def test_the_same_picture_in_another_colour_is_another_picture(photos):
+    plain = photos[0] // 2 + 60
+    painted = plain + np.array([20, 0, -52])  # as bright as before: 0.299 * 20 = 0.114 * 52
+    assert find_duplicates(prints_of([plain, painted.astype(np.uint8)])).near == []
+
+
+def test_a_different_print_on_the_same_garment_is_another_picture(photos):
+    height, width, _ = photos[0].shape
+    printed = photos[0].copy()
+    print_ = printed[height * 5 // 12 : height * 7 // 12, width * 5 // 12 : width * 7 // 12]
+    print_[...] = (255 - print_) // 2
+    difference = np.abs(printed.astype(int) - photos[0]).max()
+    assert difference > 60
+    assert find_duplicates(prints_of([photos[0], printed])).near == []
+
+
+def test_a_batch_gives_the_same_bits_as_single_pictures(cifar, mnist, digits):
+    for images in (cifar[:50], mnist[:50], digits[0][:50, :, :, None], cifar[:20, :31, :17]):
+        np.testing.assert_array_equal(fingerprints(images), prints_of(images))
+
+
+def test_the_thumbnail_is_the_area_average(photos):
+    pixels = photos[0]
+    height, width, _ = pixels.shape
+    fine = pixels.astype(np.float64) @ [0.299, 0.587, 0.114]
+    rows = np.add.reduce(np.repeat(fine, 32, axis=0).reshape(32, height, width), axis=1) / height
+    cells = np.add.reduce(np.repeat(rows, 32, axis=1).reshape(32, 32, width), axis=2) / width
+    assert np.abs(fingerprint(pixels)["luma"] - cells).max() <= 0.51
+
+
+def test_a_fingerprint_is_small():
+    assert FINGERPRINT.itemsize <= 4096
+
+
+def test_exact_groups_hold_equal_pixels_and_near_groups_hold_their_exact_copies_too(photos):
+    pictures = [photos[0], photos[1], photos[0].copy(), encoded(photos[0], "JPEG", quality=80), photos[1].copy()]
+    assert find_duplicates(prints_of(pictures)) == Duplicates([[0, 2], [1, 4]], [[0, 2, 3]])
+
+
+def test_equal_bytes_of_another_shape_are_not_exact_copies():
+    pixels = np.arange(64 * 16, dtype=np.uint8)
+    assert find_duplicates(prints_of([pixels.reshape(64, 16, 1), pixels.reshape(16, 64, 1)])).exact == []
+
+
+def test_groups_follow_the_pictures_when_their_order_changes(cifar):
+    draw = np.random.default_rng(5)
+    copies = [encoded(picture, "JPEG", quality=70) for picture in cifar[:60]]
+    prints = np.concatenate([fingerprints(cifar), prints_of(copies), fingerprints(cifar[60:70])])
+    order = draw.permutation(len(prints))
+    straight, shuffled = find_duplicates(prints), find_duplicates(prints[order])
+    for before, after in ((straight.exact, shuffled.exact), (straight.near, shuffled.near)):
+        assert {frozenset(group) for group in before} == {frozenset(order[group].tolist()) for group in after}
+
+
+def test_pictures_of_one_colour_are_copies_only_when_the_colour_is_equal():
+    greys = [np.full((20, 30, 3), level, np.uint8) for level in range(100, 110)]
+    larger = np.full((40, 50, 3), 105, np.uint8)
+    assert find_duplicates(prints_of([*greys, larger])) == Duplicates([], [[5, 10]])
+
+
+def test_fine_patterns_that_average_to_the_same_grey_stay_apart():
+    rows, columns = np.mgrid[:128, :128]
+    stripes, checks = (rows % 2 * 255).astype(np.uint8), ((rows + columns) % 2 * 255).astype(np.uint8)
+    assert find_duplicates(prints_of([stripes[..., None], checks[..., None]])) == Duplicates([], [])
+
+
+def test_ten_thousand_pictures_that_look_the_same_take_linear_time(mnist):
+    draw = np.random.default_rng(6)
+    wobble = draw.integers(-1, 2, (10_000, 28, 28, 1), dtype=np.int16)
+    blank = np.clip(wobble, 0, 255).astype(np.uint8)
+    alike = np.clip(mnist[0] + wobble, 0, 255).astype(np.uint8)
+    started = time.process_time()
+    assert len(find_duplicates(fingerprints(blank)).near) == 0
+    assert find_duplicates(fingerprints(alike)).near == [list(range(10_000))]
+    assert time.process_time() - started < 60
+
+
+def test_nothing_and_one_picture_have_no_copies():
+    assert find_duplicates(np.zeros(0, FINGERPRINT)) == Duplicates([], [])
+    assert find_duplicates(fingerprints(np.zeros((1, 1, 1, 3), np.uint8))) == Duplicates([], [])
+
+
+def naive_group_ids(count, groups):
+    """The oracle: spread the smallest number along shared groups until nothing changes."""
+    ids = list(range(count))
+    while True:
+        before = list(ids)
+        for group in groups:
+            for index in group:
+                ids[index] = min(ids[other] for other in group)
+        if ids == before:
+            return ids
+
+
+@given(
+    st.integers(1, 30).flatmap(lambda n: st.tuples(st.just(n), st.lists(st.lists(st.integers(0, n - 1), max_size=5))))
+)
+def test_group_ids_are_the_smallest_index_of_all_that_is_joined(case):
+    count, groups = case
+    exact, near, own = groups[::3], groups[1::3], groups[2::3]
+    found = group_ids(count, Duplicates(exact, near), own)
+    assert found.dtype == np.int64
+    assert found.tolist() == naive_group_ids(count, groups)
+
+
+def test_a_long_chain_is_one_group():
+    chain = [list(pair) for pair in pairwise(range(50_000))]
+    assert not group_ids(50_000, Duplicates([], chain[::-1])).any()

@@ -1,0 +1,143 @@
+"""The loader: the right pictures in an order that (seed, epoch) decide, whether read from memory or from disk."""
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from firstlight.data import loader as module
+from firstlight.data.loader import Loader
+
+CPU = torch.device("cpu")
+DEVICES = [CPU, *([torch.device("cuda")] if torch.cuda.is_available() else [])]
+
+
+@pytest.fixture(params=["in memory", "read ahead"])
+def way(request, monkeypatch):
+    """Both ways a batch comes about; the second as for a set that is larger than memory."""
+    if request.param == "read ahead":
+        monkeypatch.setattr(module, "HOST_RESIDENT_BYTES", 0)
+        monkeypatch.setattr(module, "RESIDENT_SHARE", 0)
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def store(digits, tmp_path_factory):
+    """Real digits as the store keeps them, memory-mapped, in two colours so that channels can be told apart."""
+    images, labels = digits
+    path = tmp_path_factory.mktemp("store") / "pixels.npy"
+    np.save(path, np.stack([images, 255 - images, images // 2], axis=-1))
+    return np.load(path, mmap_mode="r"), labels
+
+
+ROWS = np.flatnonzero(np.arange(1797) % 3 != 1)
+
+
+def build(store, **choices):
+    pixels, labels = store
+    return Loader(pixels, labels, ROWS, **{"batch_size": 64, "device": CPU, "seed": 5} | choices)
+
+
+def rows_of(loader, epoch=0, start=0):
+    return torch.cat([batch.rows for batch in loader.epoch(epoch, start)])
+
+
+@pytest.mark.parametrize("device", DEVICES, ids=str)
+def test_pixels_labels_and_rows_belong_together(device, way, store):
+    pixels, labels = store
+    loader = build(store, device=device)
+    assert (loader.resident is None) == (way == "read ahead")
+    for batch in loader.epoch(3):
+        rows = batch.rows.cpu().numpy()
+        assert np.array_equal(batch.images.cpu().permute(0, 2, 3, 1).numpy(), pixels[rows])
+        assert np.array_equal(batch.labels.cpu().numpy(), labels[rows])
+        assert batch.images.device.type == batch.labels.device.type == batch.rows.device.type == device.type
+
+
+def test_batches_are_uint8_and_channels_last(way, store):
+    batch = next(build(store).epoch())
+    assert batch.images.dtype == torch.uint8
+    assert batch.images.shape == (64, 3, 8, 8)
+    assert batch.images.is_contiguous(memory_format=torch.channels_last)
+    assert batch.labels.dtype == batch.rows.dtype == torch.int64
+
+
+def test_reading_from_disk_gives_the_bits_that_memory_gives(store, monkeypatch):
+    resident = list(build(store).epoch(2))
+    monkeypatch.setattr(module, "HOST_RESIDENT_BYTES", 0)
+    read = list(build(store).epoch(2))
+    assert len(resident) == len(read)
+    for one, other in zip(resident, read, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(vars(one).values(), vars(other).values(), strict=True))
+        assert one.images.stride() == other.images.stride()
+
+
+def test_every_epoch_is_another_permutation_and_the_same_one_again(way, store):
+    loader, again, other = build(store), build(store), build(store, seed=6)
+    first = rows_of(loader, 1)
+    assert torch.equal(first.sort().values, torch.from_numpy(ROWS))
+    assert torch.equal(first, rows_of(again, 1))
+    assert not torch.equal(first, rows_of(loader, 2))
+    assert not torch.equal(first, rows_of(other, 1))
+
+
+def test_the_order_is_the_same_for_every_batch_size(store):
+    assert torch.equal(rows_of(build(store), 1), rows_of(build(store, batch_size=7), 1))
+
+
+@pytest.mark.parametrize("start", [0, 1, 7, 19, 100])
+def test_seeking_is_skipping(start, way, store):
+    loader = build(store)
+    skipped = list(loader.epoch(4))[start:]
+    sought = list(loader.epoch(4, start))
+    assert len(sought) == len(skipped) == max(0, len(loader) - start)
+    for one, other in zip(sought, skipped, strict=True):
+        assert torch.equal(one.rows, other.rows)
+        assert torch.equal(one.images, other.images)
+
+
+def test_without_a_seed_rows_come_in_their_order(way, store):
+    assert torch.equal(rows_of(build(store, seed=None), 9), torch.from_numpy(ROWS))
+
+
+@pytest.mark.parametrize(("drop_last", "sizes"), [(False, {100, 98}), (True, {100})])
+def test_a_last_batch_that_is_not_full_is_given_or_dropped(drop_last, sizes, way, store):
+    loader = build(store, batch_size=100, drop_last=drop_last)
+    batches = list(loader.epoch())
+    assert len(batches) == len(loader)
+    assert {len(batch.labels) for batch in batches} == sizes
+
+
+def test_fewer_rows_than_a_batch_are_a_small_batch_or_none(way, store):
+    assert [len(batch.labels) for batch in build(store, batch_size=5000).epoch()] == [len(ROWS)]
+    assert list(build(store, batch_size=5000, drop_last=True).epoch()) == []
+
+
+def test_balanced_sampling_makes_rare_classes_as_frequent_as_the_others(store):
+    pixels, labels = store
+    rows = np.concatenate([np.flatnonzero(labels == 0), np.flatnonzero(labels == 1)[:9], np.flatnonzero(labels == 7)])
+    loader = Loader(pixels, labels, rows, batch_size=50, device=CPU, seed=0, balanced=True)
+    counts = sum(torch.bincount(batch.labels, minlength=10) for epoch in range(40) for batch in loader.epoch(epoch))
+    drawn = counts[[0, 1, 7]] / counts.sum()
+    assert torch.allclose(drawn, torch.tensor(1 / 3), atol=0.02)
+    assert torch.equal(loader.order(1), loader.order(1))
+    assert not torch.equal(loader.order(1), loader.order(2))
+
+
+def test_an_abandoned_epoch_leaves_no_thread_behind(store, monkeypatch):
+    monkeypatch.setattr(module, "HOST_RESIDENT_BYTES", 0)
+    before = threading.active_count()
+    batches = build(store).epoch()
+    next(batches)
+    assert threading.active_count() == before + 1
+    batches.close()
+    assert threading.active_count() == before
+
+
+def test_the_global_generator_is_left_alone(way, store):
+    torch.manual_seed(123)
+    before = torch.get_rng_state()
+    rows_of(build(store))
+    rows_of(build(store, balanced=True))
+    assert torch.equal(torch.get_rng_state(), before)

@@ -1,0 +1,86 @@
+"""Threads that give results in order, a few items ahead and no more."""
+
+import threading
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from firstlight.data.parallel import chunks_of, in_order
+
+WORKERS = 3
+
+
+def test_results_come_in_the_order_of_the_items_however_long_each_takes():
+    def work(item):
+        time.sleep(0.002 * (item % 5 == 0))
+        return item * item
+
+    assert list(in_order(work, range(50), WORKERS)) == [item * item for item in range(50)]
+
+
+def test_the_work_is_done_by_several_threads_at_once():
+    together = threading.Barrier(WORKERS, timeout=10)  # breaks unless all arrive
+    assert list(in_order(lambda _: together.wait() >= 0, range(WORKERS), WORKERS)) == [True] * WORKERS
+
+
+def test_few_items_are_in_flight_even_from_an_endless_source():
+    read = []
+
+    def endless():
+        while True:
+            read.append(None)
+            yield len(read)
+
+    results = in_order(lambda item: item, endless(), WORKERS)
+    for taken in range(1, 40):
+        assert next(results) == taken
+        assert len(read) - taken <= 2 * WORKERS
+    results.close()
+
+
+def test_the_first_failure_stops_the_rest():
+    done = []
+
+    def work(item):
+        if item == 5:
+            raise ValueError("item 5")
+        done.append(item)
+        return item
+
+    given_back = []
+    with pytest.raises(ValueError, match="item 5"):
+        given_back.extend(in_order(work, range(10_000), WORKERS))
+    assert max(done) < 5 + 2 * WORKERS + 1
+
+
+def test_an_abandoned_iterator_leaves_no_thread_behind():
+    before = threading.active_count()
+    results = in_order(lambda item: item, range(100), WORKERS)
+    assert next(results) == 0
+    assert threading.active_count() > before
+    results.close()
+    assert threading.active_count() == before
+
+
+def test_what_has_not_begun_when_the_rest_is_not_wanted_never_begins():
+    begun, gate = [], threading.Event()
+
+    def work(item):
+        begun.append(item)
+        assert item == 0 or gate.wait(10)
+
+    results = in_order(work, range(100), WORKERS)
+    next(results)
+    threading.Timer(0.1, gate.set).start()
+    results.close()
+    assert max(begun) <= WORKERS
+
+
+@given(items=st.lists(st.integers(), max_size=30), size=st.integers(1, 8))
+def test_chunks_are_full_but_for_the_last_and_lose_nothing(items, size):
+    chunks = list(chunks_of(size, items))
+    assert [item for chunk in chunks for item in chunk] == items
+    assert all(len(chunk) == size for chunk in chunks[:-1])
+    assert all(chunks)

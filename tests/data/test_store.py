@@ -1,0 +1,134 @@
+"""The store: decoded once, in any number of threads the same bytes, nothing half-made, nothing silent."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from firstlight.data import store as store_module
+from firstlight.data.images import decode, fit_picture
+from firstlight.data.sources import load_data
+from firstlight.data.store import pack
+from firstlight.errors import DataError
+from firstlight.files import cache_folder
+
+
+@pytest.fixture
+def folder(digit_folder, tmp_path) -> Path:
+    return Path(shutil.copytree(digit_folder, tmp_path / "digits"))
+
+
+@pytest.fixture
+def fresh_cache(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("FIRSTLIGHT_CACHE", str(tmp_path / "cache"))
+    return cache_folder() / "packed"
+
+
+def test_every_row_is_the_picture_decoded_and_fitted(digit_folder):
+    samples = load_data(digit_folder)
+    packed = pack(samples, 12, fit="pad")
+    for row, name in enumerate(samples.names):
+        expected = fit_picture(decode((digit_folder / name).read_bytes()).pixels, (1, 12, 12), "pad")
+        assert np.array_equal(packed.pixels[row], expected)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 7])
+def test_the_bytes_do_not_depend_on_the_number_of_workers(digit_folder, tmp_path, monkeypatch, workers):
+    monkeypatch.setattr(store_module, "CHUNK", 9)
+    samples = load_data(digit_folder)
+    expected = pack(samples)
+    monkeypatch.setenv("FIRSTLIGHT_CACHE", str(tmp_path))
+    assert np.array_equal(pack(samples, workers=workers).pixels, expected.pixels)
+
+
+def test_a_second_run_decodes_nothing(digit_folder, fresh_cache, monkeypatch):
+    samples = load_data(digit_folder)
+    first = pack(samples)
+    monkeypatch.setattr(store_module, "decode", lambda *_args, **_options: pytest.fail("decoded again"))
+    again = pack(load_data(digit_folder))
+    assert np.array_equal(first.pixels, again.pixels)
+    assert first.duplicates == again.duplicates
+
+
+def test_a_changed_picture_is_packed_anew(folder):
+    before = pack(load_data(folder))
+    victim = sorted((folder / "3").iterdir())[0]
+    Image.fromarray(np.full((8, 8), 77, np.uint8)).save(victim)
+    samples = load_data(folder)
+    after = pack(samples)
+    row = samples.names.index(f"3/{victim.name}")
+    assert (after.pixels[row] == 77).all()
+    assert not np.array_equal(before.pixels[row], after.pixels[row])
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_interrupted_packing_leaves_nothing(digit_folder, fresh_cache, monkeypatch, error):
+    def fail_late(picture, *_rest):
+        fail_late.calls += 1
+        if fail_late.calls == 60:
+            raise error
+        return picture
+
+    fail_late.calls = 0
+    monkeypatch.setattr(store_module, "fit_picture", fail_late)
+    with pytest.raises(error):
+        pack(load_data(digit_folder))
+    assert list(fresh_cache.iterdir()) == []
+
+
+def test_unusable_pictures_are_quarantined_with_their_reasons_and_the_rest_goes_on(folder):
+    (folder / "0" / "empty.png").touch()
+    whole = next((folder / "1").iterdir()).read_bytes()
+    (folder / "1" / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (folder / "2" / "words.jpg").write_text("this is no picture")
+    samples = load_data(folder)
+    packed = pack(samples)
+    bad = {samples.names[row] for row in packed.quarantined}
+    assert bad == {"0/empty.png", "1/cut.png", "2/words.jpg"}
+    assert all(packed.quarantined.values())
+    assert len(packed.usable) == 120
+    assert not packed.pixels[list(packed.quarantined)].any()
+
+
+def test_one_colour_picture_turns_a_grey_set_into_a_coloured_one(folder):
+    for number in range(300):  # more than are looked at to choose the channels
+        Image.fromarray(np.full((8, 8), number % 200, np.uint8)).save(folder / "4" / f"x{number}.png")
+    Image.fromarray(np.full((8, 8, 3), (200, 10, 10), np.uint8)).save(folder / "4" / "w.png")
+    samples = load_data(folder)
+    packed = pack(samples)
+    assert packed.input_size == (3, 8, 8)
+    assert (packed.pixels[samples.names.index("4/w.png")] == (200, 10, 10)).all()
+
+
+def test_a_grey_model_gets_grey_pictures_whatever_they_were(folder):
+    Image.fromarray(np.full((8, 8, 3), 90, np.uint8)).save(folder / "4" / "w.png")
+    samples = load_data(folder)
+    packed = pack(samples, (1, 8, 8))
+    assert packed.input_size == (1, 8, 8)
+    assert (packed.pixels[samples.names.index("4/w.png")] == 90).all()
+
+
+def test_arrays_of_the_right_size_are_used_as_they_are(digits):
+    samples = load_data(digits)
+    packed = pack(samples)
+    assert np.shares_memory(packed.pixels, samples.pictures.images)
+    assert packed.sizes == {"8x8": 1797}
+
+
+def test_small_pictures_that_are_alike_keep_their_size_and_others_take_the_usual_one(digit_folder, folder):
+    assert pack(load_data(digit_folder)).input_size == (1, 8, 8)
+    assert pack(load_data(digit_folder), 32).input_size == (1, 32, 32)
+    Image.fromarray(np.zeros((9, 30), np.uint8)).save(folder / "0" / "0001x.png")
+    samples = load_data(folder)
+    packed = pack(samples, usual=48)
+    assert packed.input_size == (1, 48, 48)
+    assert packed.sizes == {"8x8": 120, "9x30": 1}
+
+
+def test_a_full_disk_is_said_before_the_work_begins(digit_folder, fresh_cache, monkeypatch):
+    monkeypatch.setattr(store_module.shutil, "disk_usage", lambda _path: type("Usage", (), {"free": 1000})())
+    with pytest.raises(DataError, match="GB are free"):
+        pack(load_data(digit_folder))
+    assert list(fresh_cache.iterdir()) == []

@@ -1,0 +1,101 @@
+"""One inference path: what it says is what the model says of the packed picture; a bad file costs only itself."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import firstlight as fl
+from firstlight.delivery import predict as predict_module
+from firstlight.delivery.predict import find_files, predict, predict_files
+from firstlight.errors import DataError, PictureError
+
+
+@pytest.fixture
+def model(digit_run):
+    return fl.load(digit_run.folder / "model.safetensors")
+
+
+def test_a_file_gets_the_probabilities_of_its_packed_picture(digit_run, digit_folder, model):
+    names = digit_run.data.samples.names
+    predictions = list(predict_files(model, [str(digit_folder / name) for name in names], top=10))
+    images = torch.from_numpy(np.array(digit_run.data.store.pixels)).permute(0, 3, 1, 2)
+    with torch.inference_mode():
+        expected = model.predict_proba(images)
+    for row, prediction in enumerate(predictions):
+        assert prediction.label == model.classes[expected[row].argmax()]
+        given = {guess.label: guess.probability for guess in prediction.top}
+        assert [given[name] for name in model.classes] == pytest.approx(expected[row].tolist(), abs=1e-6)
+
+
+def test_a_bad_file_gets_a_row_with_its_reason_and_the_rest_goes_on(digit_folder, model, tmp_path):
+    good = sorted((digit_folder / "5").iterdir())[0]
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "words.jpg").write_text("no picture")
+    files = [str(good), str(tmp_path / "empty.png"), str(tmp_path / "words.jpg"), str(tmp_path / "gone.png"), str(good)]
+    rows = list(predict_files(model, files))
+    assert [row.image for row in rows] == files
+    assert [row.error is None for row in rows] == [True, False, False, False, True]
+    assert rows[0].label == rows[4].label
+    assert rows[1].to_json() == {"image": files[1], "error": rows[1].error}
+    assert set(rows[0].to_json()) == {"image", "label", "probability", "top"}
+
+
+def test_the_answer_does_not_depend_on_company_or_workers(digit_folder, model, monkeypatch):
+    files = [str(path) for path in sorted(digit_folder.rglob("*.png"))]
+    together = list(predict_files(model, files, workers=3))
+    monkeypatch.setattr(predict_module, "BATCH", 1)
+    alone = list(predict_files(model, files, workers=1))
+    assert [row.label for row in together] == [row.label for row in alone]
+    for one, other in zip(together, alone, strict=True):
+        assert one.probability == pytest.approx(other.probability, abs=1e-6)
+
+
+def test_a_folder_gives_its_pictures_in_order_and_nothing_hidden(tmp_path):
+    for name in ("b/2.png", "b/1.JPG", "a.webp", ".hidden.png", "notes.txt", "b/.git/x.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = [name[len(str(tmp_path)) + 1 :] for name in find_files([str(tmp_path)])]
+    assert found == ["a.webp", "b/1.JPG", "b/2.png"]
+
+
+def test_a_path_that_does_not_exist_is_named():
+    with pytest.raises(DataError, match="nowhere: there is no such file or folder"):
+        list(find_files(["nowhere"]))
+
+
+def test_in_python_one_file_gives_one_prediction_and_several_a_list(digit_folder, model):
+    files = sorted((digit_folder / "5").iterdir())
+    one = predict(model, files[0])
+    assert one.image == str(files[0])
+    assert [row.image for row in predict(model, files[:3])] == [str(path) for path in files[:3]]
+    assert len(predict(model, digit_folder)) == 120
+
+
+def test_memory_does_not_grow_with_the_number_of_files(digit_folder, model):
+    file = str(sorted((digit_folder / "5").iterdir())[0])
+
+    def peak(count: int) -> int:
+        tracemalloc.start()
+        assert sum(1 for _ in predict_files(model, (file for _ in range(count)), workers=2)) == count
+        _, highest = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return highest
+
+    peak(600)
+    assert peak(6000) < 1.5 * peak(600) + 100_000
+
+
+def test_view_classify_shows_the_file_beside_the_models_probabilities(digit_folder, model):
+    file = sorted((digit_folder / "5").iterdir())[0]
+    picture, bars = fl.view_classify(file, model, label="5")
+    assert np.array_equal(np.asarray(picture.images[0].get_array()).squeeze(), np.asarray(Image.open(file)))
+    assert max(bar.get_width() for bar in bars.patches) == pytest.approx(predict(model, file).probability, abs=1e-6)
+
+
+def test_view_classify_names_a_file_it_cannot_use(model, tmp_path):
+    (tmp_path / "empty.png").touch()
+    with pytest.raises(PictureError, match="empty.png"):
+        fl.view_classify(tmp_path / "empty.png", model)

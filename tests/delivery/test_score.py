@@ -1,0 +1,65 @@
+"""Scoring again: the same numbers, classes by name, every look at the test split counted."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from firstlight.data.sources import load_data
+from firstlight.delivery.score import score
+from firstlight.errors import DataError, RunError
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def run_folder(digit_run, tmp_path) -> Path:
+    return Path(shutil.copytree(digit_run.folder, tmp_path / "run"))
+
+
+@pytest.mark.parametrize("part", ["valid", "test"])
+def test_the_scores_of_a_part_are_those_of_the_run(digit_run, run_folder, digit_folder, part):
+    found = score(run_folder / "model.safetensors", load_data(digit_folder), split=part, device=CPU)
+    assert found.evaluation == getattr(digit_run, part)
+
+
+def test_every_further_look_at_the_test_split_is_counted(run_folder, digit_folder):
+    counts = [
+        score(run_folder / "model.safetensors", load_data(digit_folder), split=part, device=CPU).test_evaluations
+        for part in ("test", "valid", "test")
+    ]
+    assert counts == [2, None, 3]
+    assert json.loads((run_folder / "evaluation.json").read_text())["test_evaluations"] == 3
+
+
+def test_classes_go_by_name_whatever_their_number(digit_run, run_folder, digit_folder, tmp_path):
+    partial = tmp_path / "partial"
+    for name in ("3", "7", "9"):
+        shutil.copytree(digit_folder / name, partial / name)
+    whole = score(run_folder / "model.safetensors", load_data(digit_folder), split="all", device=CPU).evaluation
+    found = score(run_folder / "model.safetensors", load_data(partial), split="all", device=CPU).evaluation
+    assert found.classes == digit_run.model.classes
+    for label in (3, 7, 9):
+        assert found.confusion[label] == whole.confusion[label]
+
+
+def test_a_class_the_model_does_not_know_is_an_error(run_folder, digit_folder, tmp_path):
+    strange = Path(shutil.copytree(digit_folder, tmp_path / "strange"))
+    (strange / "3").rename(strange / "three")
+    with pytest.raises(DataError, match="knows no class three"):
+        score(run_folder / "model.safetensors", load_data(strange), device=CPU)
+
+
+def test_an_unsplit_set_that_the_run_does_not_know_is_not_scored_unasked(run_folder, digits):
+    images, labels = digits
+    with pytest.raises(DataError, match="--split all"):
+        score(run_folder / "model.safetensors", load_data((images, [str(label) for label in labels])), device=CPU)
+
+
+def test_a_damaged_record_is_an_error_and_stays_as_it_is(run_folder, digit_folder):
+    (run_folder / "evaluation.json").write_text("{")
+    with pytest.raises(RunError, match="cannot be counted"):
+        score(run_folder / "model.safetensors", load_data(digit_folder), device=CPU)
+    assert (run_folder / "evaluation.json").read_text() == "{"

@@ -1,0 +1,156 @@
+"""The command line as a user meets it: JSON alone on stdout, one line for a mistake, nothing half-made."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from firstlight.cli import main
+
+QUICK = ["--model", "mlp", "--hidden", "32", "--epochs", "3", "--batch-size", "32"]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def run_folder(digit_run, here) -> Path:
+    return Path(shutil.copytree(digit_run.folder, here / "run"))
+
+
+def answer(capsys, *words: str):
+    assert main(list(words)) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def complaint(capsys, *words: str) -> str:
+    assert main(list(words)) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("firstlight: ")
+    assert shown.err.count("\n") == 1
+    return shown.err
+
+
+def test_train_answers_in_json_and_leaves_a_complete_run(here, capsys, digit_folder):
+    found = answer(capsys, "train", str(digit_folder), *QUICK, "--json")
+    run = Path(found["run"])
+    assert run == Path("runs/digit-folder-1")
+    assert {"curves.png", "confusion.png", "mistakes.png", "view_classify.png"} <= {p.name for p in run.iterdir()}
+    assert sum(found["n"].values()) == 120
+    assert found["test"]["accuracy"]["n"] == found["n"]["test"]
+    assert main(["train", str(digit_folder), *QUICK]) == 0
+    assert "test accuracy" in capsys.readouterr().out
+    assert Path("runs/digit-folder-2/model.safetensors").is_file()
+
+
+def test_a_recipe_file_sets_what_flags_then_change(here, capsys, digit_folder):
+    Path("mine.toml").write_text(f'source = "{digit_folder}"\nmodel = "mlp"\nhidden = [16]\nepochs = 9\n')
+    found = answer(capsys, "train", "--recipe", "mine.toml", "--epochs", "2", "--out", "out", "--json")
+    assert found["epochs"] == 2
+    assert found["source"] == str(digit_folder)
+    assert "hidden = [16]" in Path("out/recipe.toml").read_text()
+
+
+def test_evaluate_answers_with_the_promised_keys(run_folder, capsys, digit_folder, digit_run):
+    found = answer(capsys, "evaluate", str(run_folder / "model.safetensors"), str(digit_folder), "--json")
+    assert {"n", "accuracy", "top5", "log_loss", "macro_f1", "ece", "confusion", "classes"} <= set(found)
+    assert found["accuracy"]["value"] == digit_run.test.accuracy.value
+    assert found["test_evaluations"] == 2
+
+
+def test_predict_takes_files_folders_and_standard_input(run_folder, capsys, digit_folder, monkeypatch):
+    model, files = str(run_folder / "model.safetensors"), sorted(str(path) for path in digit_folder.rglob("*.png"))
+    from_folder = answer(capsys, "predict", model, str(digit_folder), "--json")
+    read, write = os.pipe()
+    os.write(write, "\n".join(files).encode())
+    os.close(write)
+    with os.fdopen(read, encoding="utf-8") as lines:
+        monkeypatch.setattr(sys, "stdin", lines)
+        from_stdin = answer(capsys, "predict", model, "-", "--json")
+    assert from_folder == from_stdin == answer(capsys, "predict", model, *files, "--json")
+    assert set(from_folder[0]) == {"image", "label", "probability", "top"}
+    assert len(from_folder[0]["top"]) == 5
+
+
+def test_predict_writes_a_table_that_appears_when_it_is_complete(run_folder, capsys, digit_folder, here):
+    (here / "bad.png").touch()
+    assert main(["predict", str(run_folder / "model.safetensors"), str(digit_folder), "bad.png", "--csv", "t.csv"]) == 0
+    heading, *rows = Path("t.csv").read_text().splitlines()
+    assert heading == "image,label,probability,error"
+    assert len(rows) == 121
+    assert rows[-1].startswith("bad.png,,,")
+    assert "1 of 121 pictures could not be used" in capsys.readouterr().err
+    assert not list(here.glob("*.part"))
+
+
+def test_check_answers_with_the_promised_keys_and_names_what_it_finds(here, capsys, digit_folder):
+    folder = Path(shutil.copytree(digit_folder, here / "set"))
+    victim = sorted((folder / "2").iterdir())[0]
+    shutil.copy(victim, folder / "2" / "twin.png")
+    (folder / "6" / "broken.png").write_bytes(victim.read_bytes()[:40])
+    Image.fromarray(np.asarray(Image.open(victim)).astype(np.uint16) * 257).save(folder / "2" / "deep.png")
+    found = answer(capsys, "check", str(folder), "--json")
+    promised = {"n", "classes", "sizes", "modes", "quarantined", "duplicates", "near_duplicates", "leaks"}
+    assert promised <= set(found)
+    assert found["n"] == 123
+    assert found["classes"]["2"] == 14
+    assert [row["image"] for row in found["quarantined"]] == ["6/broken.png"]
+    assert found["duplicates"] == [sorted([f"2/{victim.name}", "2/deep.png", "2/twin.png"])]
+    assert found["modes"]["I;16"] == 1
+    assert main(["check", str(folder)]) == 0
+    assert "1 cannot be used" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["train", "digit"], "did you mean digits"),
+        (["train", "digits", "--model", "resnet"], "choose mlp, cnn, timm:NAME"),
+        (["train", "digits", "--epochs", "0"], "--epochs 0: give a number from 1"),
+        (["train", "digits", "--split", "half"], "three numbers"),
+        (["train", "digits", "--device", "tpu"], "no such device"),
+        (["train", "--recipe", "gone.toml"], "gone.toml: cannot be read"),
+        (["predict", "gone.safetensors", "x.png"], "gone.safetensors"),
+        (["evaluate", "gone.safetensors", "digits"], "gone.safetensors"),
+        (["check", "nowhere"], "nowhere: no such"),
+    ],
+)
+def test_a_mistake_gets_one_line_and_nothing_is_made(here, capsys, words, expected):
+    assert expected in complaint(capsys, *words)
+    assert list(here.iterdir()) == []
+
+
+def test_a_file_name_cannot_steer_the_terminal(run_folder, capsys, here):
+    evil = here / "evil\x1b[2J\n.png"
+    evil.touch()
+    assert main(["predict", str(run_folder / "model.safetensors"), str(evil)]) == 0
+    assert "\x1b" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_training_keeps_the_best_and_says_so_in_its_exit_code(tmp_path, sent, code):
+    words = ["train", "digits", "--model", "mlp", "--epochs", "100000", "--out", str(tmp_path / "run"), "--json"]
+    command = [sys.executable, "-m", "firstlight", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 120
+        while not (tmp_path / "run" / "model.safetensors").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(sent)
+        out, _ = process.communicate(timeout=120)
+    assert process.returncode == code
+    found = json.loads(out)
+    assert found["test"] is None
+    assert found["valid"]["accuracy"]["n"] == found["n"]["valid"]
+    assert main(["evaluate", found["model"], "digits", "--split", "valid", "--json"]) == 0

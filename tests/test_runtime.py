@@ -1,0 +1,103 @@
+"""The dice are pinned, nobody else's dice are touched, and a device that is not there is refused in one line."""
+
+import os
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from firstlight.errors import RecipeError
+from firstlight.runtime import autocast, default_workers, derive_seed, generator, pick_device, pick_dtype
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ((0,), 4_761_921_975_702_974_394),
+        ((0, "order", 1), 7_770_329_341_107_549_510),
+        ((1, "order", 1), 2_502_268_315_207_963_875),
+        ((7, "split", os.fsdecode(b"\xff.jpg")), 2_621_979_036_015_893_863),
+    ],
+)
+def test_seeds_are_pinned_since_a_change_would_change_every_run(arguments, expected):
+    assert derive_seed(*arguments) == expected
+
+
+@given(st.integers(), st.lists(st.text() | st.integers(), max_size=3))
+def test_seeds_fit_every_generator(seed, purpose):
+    assert 0 <= derive_seed(seed, *purpose) < 2**63
+    assert derive_seed(seed, *purpose) == derive_seed(seed, *purpose)
+
+
+def test_different_purposes_have_different_seeds():
+    seeds = {derive_seed(seed, word, number) for seed in range(10) for word in "abcde" for number in range(100)}
+    assert len(seeds) == 5000
+    assert derive_seed(0, "ab", "c") != derive_seed(0, "a", "bc")
+
+
+def test_generators_repeat_themselves_and_leave_the_global_one_alone():
+    before = torch.get_rng_state()
+    first, again, other = (torch.rand(8, generator=generator(seed, "test")) for seed in (3, 3, 4))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_auto_is_a_device_that_works():
+    assert torch.zeros(1, device=pick_device("auto")).item() == 0
+    assert pick_device("cpu") == CPU
+
+
+@pytest.mark.parametrize("name", ["", "gpu", "tpu", "cuda:first", "cpu:-1", "CPU", "cuda:1:2"])
+def test_an_unknown_device_is_refused_with_the_choices(name):
+    with pytest.raises(RecipeError, match="no such device; choose auto, cpu, cuda") as caught:
+        pick_device(name)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["cuda:4096", "cpu:1", "mps:1"])
+def test_a_device_that_this_machine_lacks_is_refused(name):
+    with pytest.raises(RecipeError, match=f"--device {name}: this machine has none"):
+        pick_device(name)
+
+
+def test_devices_are_chosen_in_order_of_speed(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert pick_device() == torch.device("cuda")
+    assert pick_device("cuda:1") == torch.device("cuda", 1)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    assert pick_device() == torch.device("mps")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert pick_device() == CPU
+
+
+def test_workers_are_the_processors_that_may_be_used():
+    assert 1 <= default_workers() <= os.cpu_count()
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "gains"),
+    [
+        ({"amx_bf16": True, "avx512_bf16": True, "cpu_name": "Intel Xeon"}, True),
+        ({"avx512_bf16": True, "cpu_name": "AMD EPYC"}, True),
+        ({"avx512_bf16": True, "cpu_name": "Intel Xeon"}, False),
+        ({"avx512_f": True}, False),
+        ({}, False),
+    ],
+)
+def test_bfloat16_is_taken_unasked_only_on_processors_that_gain(capabilities, gains, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    assert pick_dtype(CPU) == (torch.bfloat16 if gains else torch.float32)
+    assert pick_dtype(CPU, "float32") == torch.float32
+    assert pick_dtype(CPU, "bfloat16") == torch.bfloat16
+
+
+def test_autocast_is_on_only_for_another_type_than_float32():
+    matrix = torch.ones(2, 2)
+    for dtype in (torch.float32, torch.bfloat16):
+        with autocast(CPU, dtype):
+            assert (matrix @ matrix).dtype == dtype

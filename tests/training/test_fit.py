@@ -1,0 +1,197 @@
+"""The road end to end, on real digits: scores are honest, records complete, runs repeat to the bit."""
+
+import csv
+import json
+import tomllib
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import accuracy_score, log_loss
+
+import firstlight as fl
+from firstlight.data.sources import load_data
+from firstlight.errors import RunError, TrainingError
+from firstlight.training import fit as fit_module
+from firstlight.training.fit import fit
+from firstlight.training.recipe import Recipe, from_toml
+
+QUICK = Recipe(model="mlp", hidden=(64,), epochs=6, batch_size=64)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, digits):
+    return fit(load_data("digits"), QUICK, tmp_path_factory.mktemp("runs") / "run")
+
+
+def test_the_digits_are_learned(run):
+    assert run.test.accuracy.low > 0.85
+    assert run.test.n == len(run.data.split.test)
+
+
+def test_the_scores_are_what_scikit_learn_says_of_the_saved_model(run):
+    model = fl.load(run.folder / "model.safetensors")
+    rows = run.data.split.test
+    images = torch.from_numpy(np.array(run.data.store.pixels[rows])).permute(0, 3, 1, 2)
+    labels = run.data.samples.labels[rows]
+    with torch.inference_mode():
+        probabilities = model.predict_proba(images).double().numpy()
+    assert run.test.accuracy.value == accuracy_score(labels, probabilities.argmax(axis=1))
+    truth = log_loss(labels, probabilities / probabilities.sum(axis=1, keepdims=True), labels=range(10))
+    assert run.test.log_loss.value == pytest.approx(truth, rel=1e-5)
+
+
+def test_the_model_is_the_best_epoch_by_validation(run):
+    with (run.folder / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["epoch"]) for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert run.valid.accuracy.value == pytest.approx(max(float(row["valid_accuracy"]) for row in rows))
+
+
+def test_the_run_folder_is_complete(run):
+    promised = "recipe.toml split.csv quarantine.csv metrics.csv model.safetensors evaluation.json tensorboard"
+    assert {path.name for path in run.folder.iterdir()} == set(promised.split())
+    assert list((run.folder / "tensorboard").glob("events.*"))
+    record = json.loads((run.folder / "evaluation.json").read_text())
+    assert record["test_evaluations"] == 1
+    assert record["test"]["accuracy"] == run.to_json()["test"]["accuracy"]
+    assert fl.inspect_model(run.folder / "model.safetensors").scores["test"]["accuracy"]["n"] == run.test.n
+
+
+def test_the_json_answer_has_the_promised_keys(run):
+    answer = run.to_json()
+    promised = {"run", "model", "source", "classes", "n", "quarantined", "leaks", "epochs", "seconds", "valid", "test"}
+    assert promised <= set(answer)
+    assert set(answer["n"]) == {"train", "valid", "test"}
+    assert set(answer["seconds"]) == {"pack", "train", "total"}
+    assert {"accuracy", "log_loss", "top5", "macro_f1", "ece"} <= set(answer["test"])
+    assert set(answer["test"]["accuracy"]) == {"value", "low", "high", "n"}
+    json.dumps(answer, allow_nan=False)
+
+
+def test_its_recipe_file_repeats_the_run_to_the_bit(run, tmp_path):
+    recipe, source = from_toml(run.folder / "recipe.toml")
+    again = fit(load_data(source), recipe, tmp_path / "again")
+    first, second = run.model.state_dict(), again.model.state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert (run.folder / "split.csv").read_bytes() == (again.folder / "split.csv").read_bytes()
+    assert tomllib.loads((again.folder / "recipe.toml").read_text()) == tomllib.loads(
+        (run.folder / "recipe.toml").read_text()
+    )
+
+
+def test_another_seed_gives_another_split_and_other_weights(run, tmp_path):
+    recipe = Recipe(model="mlp", hidden=(64,), epochs=1, batch_size=64, seed=1)
+    other = fit(load_data("digits"), recipe, tmp_path / "other")
+    assert not np.array_equal(other.data.split.test, run.data.split.test)
+    assert not torch.equal(other.model.network.fc1.weight, run.model.network.fc1.weight)
+
+
+def test_the_global_dice_are_left_alone(digits, tmp_path):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    fit(load_data("digits"), Recipe(model="mlp", hidden=(8,), epochs=1), tmp_path / "run")
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [
+        {"optimizer": "sgd", "lr": 0.05, "schedule": "cosine"},
+        {"optimizer": "muon", "schedule": "constant"},
+        {"ema": 0.9, "clip": 1.0, "label_smoothing": 0.1},
+        {"balance": "weights"},
+        {"balance": "sampling"},
+        {"mixup": 0.2, "cutmix": 1.0, "shift": 1, "rotate": 10},
+        {"init": "zero"},
+        {"dtype": "bfloat16"},
+    ],
+    ids=str,
+)
+def test_every_choice_learns(choices, tmp_path):
+    recipe = Recipe(model="mlp", hidden=(64,), **{"epochs": 8, "batch_size": 64, **choices})
+    assert fit(load_data("digits"), recipe, tmp_path / "run").test.accuracy.value > 0.7
+
+
+def test_the_cnn_learns_the_digits(tmp_path):
+    run = fit(load_data("digits"), Recipe(model="cnn", epochs=3, batch_size=64), tmp_path / "run")
+    assert run.test.accuracy.low > 0.85
+
+
+def test_a_loss_that_is_no_number_stops_with_the_batch_named(tmp_path):
+    recipe = Recipe(model="mlp", hidden=(64,), epochs=3, optimizer="sgd", lr=100.0, momentum=0.99, schedule="constant")
+    with pytest.raises(TrainingError, match=r"epoch \d+, batch \d+: the loss is (nan|inf).*--lr"):
+        fit(load_data("digits"), recipe, tmp_path / "run")
+
+
+def test_the_last_good_model_outlives_a_loss_that_is_no_number(tmp_path, monkeypatch):
+    whole = fit_module.train
+
+    def breaks_in_the_third_epoch(*arguments):
+        for row, model in whole(*arguments):
+            if row.epoch == 3:
+                raise TrainingError("epoch 3, batch 1: the loss is nan")
+            yield row, model
+
+    monkeypatch.setattr(fit_module, "train", breaks_in_the_third_epoch)
+    with pytest.raises(TrainingError, match=r"model of epoch [12] is kept"):
+        fit(load_data("digits"), QUICK, tmp_path / "run")
+    assert fl.load(tmp_path / "run" / "model.safetensors").classes == tuple("0123456789")
+
+
+def test_ctrl_c_keeps_the_best_so_far_and_leaves_the_test_split_locked(tmp_path, monkeypatch):
+    whole = fit_module.train
+
+    def interrupted_in_the_third_epoch(*arguments):
+        for row, model in whole(*arguments):
+            if row.epoch == 3:
+                raise KeyboardInterrupt
+            yield row, model
+
+    monkeypatch.setattr(fit_module, "train", interrupted_in_the_third_epoch)
+    run = fit(load_data("digits"), QUICK, tmp_path / "run")
+    assert run.test is None
+    assert len(run.history) == 2
+    record = json.loads((run.folder / "evaluation.json").read_text())
+    assert record["test"] is None
+    assert record["test_evaluations"] == 0
+    assert fl.load(run.folder / "model.safetensors").temperature.item() > 0
+
+
+def test_early_stopping_waits_no_longer_than_its_patience(tmp_path):
+    recipe = Recipe(model="mlp", hidden=(64,), epochs=60, batch_size=64, patience=2)
+    run = fit(load_data("digits"), recipe, tmp_path / "run")
+    best = fit_module.best_of(run.history).epoch
+    assert len(run.history) == best + 2 < 60
+
+
+def test_a_time_limit_ends_the_run_with_the_schedule_played_out(tmp_path):
+    recipe = Recipe(model="mlp", hidden=(64,), epochs=100_000, batch_size=64, time_limit=2.0, lr=0.01)
+    run = fit(load_data("digits"), recipe, tmp_path / "run")
+    assert len(run.history) < 100_000
+    assert run.history[-1].lr < 0.2 * recipe.lr
+
+
+def test_a_run_is_never_overwritten(tmp_path):
+    (tmp_path / "mine.txt").write_text("precious")
+    with pytest.raises(RunError, match="not empty"):
+        fit(load_data("digits"), QUICK, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_run_can_start_from_the_weights_of_another(run, tmp_path):
+    state = {f"module.{name}": weights for name, weights in run.model.network.state_dict().items()}
+    torch.save(state, tmp_path / "weights.pth")
+    recipe = Recipe(model="mlp", hidden=(64,), epochs=1, batch_size=64, lr=1e-6, weights=str(tmp_path / "weights.pth"))
+    warm = fit(load_data("digits"), recipe, tmp_path / "run")
+    assert warm.valid.accuracy.value > 0.8
+
+
+def test_a_model_file_of_ours_is_weights_too_with_its_own_normalisation(run, tmp_path):
+    recipe = Recipe(
+        model="mlp", hidden=(64,), epochs=1, lr=1e-9, weights=str(run.folder / "model.safetensors"), batch_size=64
+    )
+    warm = fit(load_data("digits"), recipe, tmp_path / "run")
+    assert torch.equal(warm.model.mean, run.model.mean)
+    assert warm.valid.accuracy.value == pytest.approx(run.valid.accuracy.value, abs=0.01)

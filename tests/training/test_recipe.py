@@ -1,0 +1,179 @@
+"""The Recipe: what cannot be is refused in one line, and TOML gives every recipe back."""
+
+import dataclasses
+import os
+from typing import Literal, get_args, get_origin, get_type_hints
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from firstlight.errors import RecipeError
+from firstlight.files import write_text
+from firstlight.training.recipe import DEFAULTS, FEWEST_STEPS, RANGES, Recipe, from_toml, to_toml
+
+HINTS = get_type_hints(Recipe)
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+ODD_TEXT = [
+    'say "hi"',
+    "c:\\new\\table",
+    "tab\tline\nend\r",
+    "'''",
+    '"""',
+    "\x00\x1f\x7f\x85",
+    "猫 🐈",
+    "",
+    "a = 1 # no",
+    os.fsdecode(b"caf\xe9"),
+]
+
+
+def values_for(name):
+    """Any value that a field may have."""
+    hint = HINTS[name]
+    kinds = [hint, *get_args(hint)]
+    if literal := next((kind for kind in kinds if get_origin(kind) is Literal), None):
+        some = st.sampled_from(get_args(literal))
+    elif name == "hidden":
+        return st.lists(st.integers(1, 4096), min_size=1, max_size=5).map(tuple)
+    elif name == "model":
+        return st.sampled_from(["mlp", "cnn", "timm:resnet18", "torchvision:resnet18"])
+    elif bool in kinds:
+        return st.booleans()
+    elif str in kinds:
+        some = TEXT
+    elif int in kinds:
+        some = st.integers(*map(int, RANGES[name]))
+    else:
+        some = st.floats(*RANGES[name])
+    return some | st.none() if type(None) in kinds else some
+
+
+RECIPES = st.fixed_dictionaries({}, optional={name: values_for(name) for name in HINTS}).map(
+    lambda some: Recipe(**some)
+)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "recipe.toml"
+
+
+@given(recipe=RECIPES, source=TEXT)
+def test_toml_gives_every_recipe_and_its_source_back(recipe, source, tmp_path_factory):
+    path = tmp_path_factory.getbasetemp() / "recipe.toml"
+    write_text(path, to_toml(recipe, source))
+    read, read_source = from_toml(path)
+    assert (read, read_source) == (recipe, source)
+    assert [type(value) for value in dataclasses.astuple(read)] == [type(v) for v in dataclasses.astuple(recipe)]
+
+
+@pytest.mark.parametrize("text", ODD_TEXT)
+def test_odd_paths_survive(text, path):
+    recipe = Recipe(weights=text, group_by=text)
+    write_text(path, to_toml(recipe, text))
+    assert from_toml(path) == (recipe, text)
+
+
+def test_a_file_with_one_line_is_a_recipe_and_whole_numbers_are_numbers(path):
+    path.write_text("lr = 1")
+    assert from_toml(path) == (Recipe(lr=1), None)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("epoch = 5", "there is no choice epoch; did you mean epochs?"),
+        ("learning_speed_of_the_net = 5", "there is no choice learning_speed_of_the_net"),
+        ("epochs = 2.5", "epochs = 2.5 is not of type int | None"),
+        ("epochs = true", "epochs = True is not of type int | None"),
+        ("lr = '0.1'", "lr = '0.1' is not of type float | None"),
+        ("lr = false", "lr = False is not of type float | None"),
+        ("dropout = [0.1]", "dropout = [0.1] is not of type float"),
+        ("compile = 1", "compile = 1 is not of type bool"),
+        ("hidden = 64", "hidden = 64 is not of type tuple[int, ...]"),
+        ("hidden = [64, 'x']", "hidden = [64, 'x'] is not of type tuple[int, ...]"),
+        ("hidden = [64, true]", "hidden = [64, True] is not of type tuple[int, ...]"),
+        ("fit = 3", "fit = 3 is not of type Literal['crop', 'pad', 'squash']"),
+        ("source = 3", "source = 3 is not of type str"),
+        ("[train]\nlr = 1", "there is no choice train"),
+        ("lr = nan", "--lr nan: give a number from 1e-09 to 100"),
+        ("lr = inf", "--lr inf: give a number"),
+        ("lr = ", "not TOML"),
+        ("lr = 1\nlr = 2", "not TOML"),
+    ],
+)
+def test_a_recipe_file_that_cannot_be_is_refused_with_what_is_wrong(text, message, path):
+    path.write_text(text)
+    with pytest.raises(RecipeError) as caught:
+        from_toml(path)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_recipe_file_that_is_not_there_is_refused(tmp_path):
+    for missing in (tmp_path / "none.toml", tmp_path):
+        with pytest.raises(RecipeError, match=r"cannot be read \(.+\); give the path of a recipe in TOML"):
+            from_toml(missing)
+
+
+@pytest.mark.parametrize("name", sorted(RANGES))
+def test_numbers_at_both_ends_are_taken_and_beyond_them_refused(name):
+    low, high = RANGES[name]
+    whole = int in (HINTS[name], *get_args(HINTS[name]))
+    for value in (low, high):
+        assert getattr(Recipe(**{name: int(value) if whole else value}), name) == value
+    for beyond in (low - 1, high + 1 if whole else high * 1.01 + 1):
+        with pytest.raises(RecipeError, match=f"--{name.replace('_', '-')} "):
+            Recipe(**{name: beyond})
+
+
+def test_every_number_has_a_range():
+    numbers = {name for name, hint in HINTS.items() if {int, float} & {hint, *get_args(hint)} and name != "hidden"}
+    assert numbers == set(RANGES)
+
+
+@pytest.mark.parametrize("choice", [{"fit": "stretch"}, {"optimizer": "adam"}, {"schedule": "one_cycle"}, {"init": ""}])
+def test_words_that_are_no_choice_are_refused_with_the_choices(choice):
+    with pytest.raises(RecipeError, match="choose .*, "):
+        Recipe(**choice)
+
+
+@pytest.mark.parametrize("hidden", [(), (0,), (64, -1)])
+def test_hidden_layers_without_width_are_refused(hidden):
+    with pytest.raises(RecipeError, match="give one width above zero for each layer"):
+        Recipe(hidden=hidden)
+
+
+# What training can do without: no limit, no such file, no such wish.
+MAY_STAY_OPEN = {"data_root", "img_size", "group_by", "weights", "clip", "patience", "time_limit", "workers"}
+
+
+@pytest.mark.parametrize("colour", [False, True])
+@pytest.mark.parametrize("pictures", [1, 2, 100, 1257, 60_000])
+@pytest.mark.parametrize("model", ["mlp", "cnn", "timm:resnet18"])
+def test_complete_fills_every_choice_that_training_needs(model, pictures, colour):
+    recipe = Recipe(model=model).complete(colour=colour, pictures=pictures)
+    assert {name for name in HINTS if getattr(recipe, name) is None} == MAY_STAY_OPEN
+    assert recipe.complete(colour=not colour, pictures=17) == recipe, "a record of a run reproduces it"
+    steps = recipe.epochs * max(1, pictures // recipe.batch_size)
+    assert steps >= FEWEST_STEPS
+    assert recipe.flip is (colour and model != "mlp")
+
+
+def test_complete_leaves_what_the_user_chose():
+    chosen = {"epochs": 2, "batch_size": 8, "optimizer": "sgd", "lr": 0.5, "warmup": 0.0, "weight_decay": 0.0,
+              "label_smoothing": 0.0, "flip": True, "shift": 0}  # fmt: skip
+    assert Recipe(**chosen).complete(colour=False, pictures=5000) == Recipe(**chosen)
+
+
+def test_every_model_has_a_default_for_the_same_choices():
+    assert {frozenset({*row, "flip"}) for row in DEFAULTS.values()} == {frozenset({*DEFAULTS["cnn"], "flip"})}
+    for row in DEFAULTS.values():
+        Recipe(**row)
+
+
+def test_the_architecture_is_what_the_network_needs():
+    mlp = Recipe(model="mlp", hidden=(64, 32), dropout=0.1)
+    assert mlp.architecture == {"name": "mlp", "hidden": [64, 32], "dropout": 0.1}
+    assert Recipe(model="timm:resnet18").architecture == {"name": "timm:resnet18"}
