@@ -11,7 +11,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-
 ABANDONED_SECONDS = 24 * 3600.0
 
 

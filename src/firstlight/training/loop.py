@@ -112,7 +112,7 @@ def train(  # noqa: C901 - one page that is read from top to bottom, on purpose
             row = Epoch(
                 epoch=epoch,
                 seconds=round(time.perf_counter() - started, 3),
-                lr=optimizers[0].param_groups[0]["lr"],
+                lr=optimizers[-1].param_groups[0]["lr"],
                 train_loss=train_loss,
                 valid_loss=functional.cross_entropy(outputs.logits, outputs.labels).item(),
                 valid_accuracy=(outputs.logits.argmax(dim=1) == outputs.labels).double().mean().item(),

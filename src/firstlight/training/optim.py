@@ -40,10 +40,9 @@ def build_optimizers(network: nn.Module, recipe: Recipe) -> list[torch.optim.Opt
     elif recipe.optimizer == "muon":
         inner, outer = decaying[:-1], decaying[-1:]  # the last matrix, the head, learns better under AdamW
         groups[0]["params"] = outer
-        optimizers = [torch.optim.AdamW(groups, lr=recipe.lr, fused=True)]
-        if inner:
-            muon_lr = MUON_LR_RATIO * recipe.lr
-            optimizers.append(Muon(inner, muon_lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay))
+        muon_lr = MUON_LR_RATIO * recipe.lr
+        optimizers = [Muon(inner, muon_lr, recipe.momentum, recipe.weight_decay)] if inner else []
+        optimizers.append(torch.optim.AdamW(groups, lr=recipe.lr, fused=True))
     else:
         optimizers = [torch.optim.AdamW(groups, lr=recipe.lr, fused=True)]
     for optimizer in optimizers:
