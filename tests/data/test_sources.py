@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from firstlight.data import archives, named_sets, samples
+from firstlight.data import samples
 from firstlight.data.images import decode
-from firstlight.data.sources import NAMED_SETS, load_data
+from firstlight.data.sources import NAMED_SETS, archives, load_data, named_sets
 from firstlight.errors import DataError, PictureError
 
 CIFAR_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")

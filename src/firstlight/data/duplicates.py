@@ -54,7 +54,8 @@ CROWDED_REACH, LONELY_REACH, RESIZED_REACH = 0.09, 0.15, 0.18
 LONELY_REST, FAINT_REST = 0.15 / FINE_BAND, 0.25 / FINE_BAND  # faint: of no more grey levels than REST_LEVELS
 CROWDED_REST = 0.08 / FINE_BAND  # and of no more than REST_LEVELS
 REST_LEVELS = 4.0 / FINE_BAND  # grey levels, root mean square
-RESIZED_ALLOWANCE = 1.25  # in a crowd: few pictures of a set differ in size, so fewer strangers can match by chance
+# In a crowd, copies of another size may differ more where little can be compared, but never more than this in all.
+RESIZED_ALLOWANCE, RESIZED_REST, RESIZED_LEVELS = 1.25, 0.05, 3.0
 PLACE_LEVELS = 40.0  # grey levels at one place: another print on the same shirt, another digit on the same form
 CHROMA_LEVELS = 10.0
 CONTRAST_CHANGE, BRIGHTNESS_LEVELS = 1.3, 40.0
@@ -357,8 +358,10 @@ def _is_copy(
     waves = _cosines(FINE_BAND)
     share, levels = rest / (band * detail), rest / (band * SIDE)
     lonely_alike = (share <= LONELY_REST) | ((share <= FAINT_REST) & (levels <= REST_LEVELS))
-    allowance = np.where(resized, RESIZED_ALLOWANCE, 1)
-    crowded_alike = (share <= allowance * CROWDED_REST) & (levels <= allowance * REST_LEVELS)
+    most, most_levels = CROWDED_REST * band, REST_LEVELS * band
+    most = np.where(resized, np.minimum(RESIZED_ALLOWANCE * most, RESIZED_REST), most)
+    most_levels = np.where(resized, np.minimum(RESIZED_ALLOWANCE * most_levels, RESIZED_LEVELS), most_levels)
+    crowded_alike = (share <= most) & (levels <= most_levels)
     alike: NDArray[np.bool_] = np.where(crowded, crowded_alike, lonely_alike)
     alike &= np.abs(waves.T @ over @ waves).max(axis=(1, 2)) <= PLACE_LEVELS
     alike &= (contrast < CONTRAST_CHANGE) & (contrast > 1 / CONTRAST_CHANGE)

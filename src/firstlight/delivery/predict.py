@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from firstlight.data.class_folders import is_litter
 from firstlight.data.images import SUFFIXES, decode, fit_picture
 from firstlight.data.parallel import chunks_of, in_order
+from firstlight.data.sources.class_folders import is_litter
 from firstlight.errors import DataError, PictureError
 from firstlight.models.classifier import Classifier
 from firstlight.runtime import default_workers

@@ -5,15 +5,13 @@ import re
 from pathlib import Path
 from typing import Any
 
-from firstlight.data.archives import archive_kind, open_archive
-from firstlight.data.arrays import from_arrays
-from firstlight.data.class_folders import Layout, list_folder, understand
-from firstlight.data.lists import LIST_SUFFIXES, read_list
-from firstlight.data.named_sets import NAMED_SETS, default_data_root, load_named
 from firstlight.data.samples import FilePictures, Pictures, Samples, label_classes, shown
+from firstlight.data.sources.archives import archive_kind, open_archive
+from firstlight.data.sources.arrays import from_arrays
+from firstlight.data.sources.class_folders import Layout, list_folder, understand
+from firstlight.data.sources.lists import LIST_SUFFIXES, read_list
+from firstlight.data.sources.named_sets import NAMED_SETS, default_data_root, load_named
 from firstlight.errors import DataError
-
-__all__ = ["NAMED_SETS", "Pictures", "Samples", "load_data"]
 
 
 def load_data(source: str | Path | tuple[Any, Any], *, data_root: Path | str | None = None) -> Samples:

@@ -18,8 +18,8 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from firstlight.data.class_folders import Layout, Listing, is_litter, understand
 from firstlight.data.samples import SPLIT_WORDS, remembered_key, shown
+from firstlight.data.sources.class_folders import Layout, Listing, is_litter, understand
 from firstlight.errors import DataError, PictureError
 from firstlight.files import cache_folder
 from firstlight.progress import progress

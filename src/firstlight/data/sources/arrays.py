@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from firstlight.data.named_sets import number_names
 from firstlight.data.samples import ArrayPictures, Samples, label_classes
+from firstlight.data.sources.named_sets import number_names
 from firstlight.errors import DataError
 
 _SOURCE = "arrays"
