@@ -114,16 +114,20 @@ def test_every_choice_learns(choices, tmp_path):
     assert fit(load_data("digits"), recipe, tmp_path / "run").test.accuracy.value > 0.7
 
 
-def test_the_cnn_learns_the_digits_and_repeats_to_the_bit_with_other_workers(digit_folder, tmp_path, monkeypatch):
+def test_the_cnn_learns_the_digits(tmp_path):
+    run = fit(load_data("digits"), Recipe(model="cnn", epochs=3, batch_size=64), tmp_path / "run")
+    assert run.test.accuracy.low > 0.85
+
+
+def test_the_cnn_repeats_to_the_bit_whatever_the_number_of_workers(digit_folder, tmp_path, monkeypatch):
     runs = []
     for workers in (1, 3):
         monkeypatch.setenv("FIRSTLIGHT_CACHE", str(tmp_path / f"cache-{workers}"))
-        recipe = Recipe(model="cnn", epochs=12, batch_size=32, workers=workers)
+        recipe = Recipe(model="cnn", epochs=2, batch_size=32, workers=workers)
         runs.append(fit(load_data(digit_folder), recipe, tmp_path / f"run-{workers}"))
     first, second = (run.model.state_dict() for run in runs)
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert runs[0].test == runs[1].test
-    assert runs[0].test.accuracy.value > 0.7
 
 
 def test_a_loss_that_is_no_number_stops_with_the_batch_named(tmp_path):

@@ -356,8 +356,9 @@ def _is_copy(
         better = (length < rest) & (resized | (blur == 0))
         rest[better], contrast[better], over[better] = length[better], gain[better], left[better]
     waves = _cosines(FINE_BAND)
-    share, levels = rest / (band * detail), rest / (band * SIDE)
-    lonely_alike = (share <= LONELY_REST) | ((share <= FAINT_REST) & (levels <= REST_LEVELS))
+    share, levels = rest / detail, rest / SIDE
+    lonely_alike = share <= LONELY_REST * band
+    lonely_alike |= (share <= FAINT_REST * band) & (levels <= REST_LEVELS * band)
     most, most_levels = CROWDED_REST * band, REST_LEVELS * band
     most = np.where(resized, np.minimum(RESIZED_ALLOWANCE * most, RESIZED_REST), most)
     most_levels = np.where(resized, np.minimum(RESIZED_ALLOWANCE * most_levels, RESIZED_LEVELS), most_levels)
