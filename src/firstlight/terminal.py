@@ -51,7 +51,7 @@ def tell_run(run: "Run", pictures: Sequence[Path]) -> None:
         say(f"{len(run.data.store.quarantined):,} pictures could not be used; quarantine.csv has the reasons")
     if run.data.leaks:
         names = run.data.samples.names
-        say(f"{len(run.data.leaks):,} pictures have copies in another part of the split, such as:")
+        say(f"{len(run.data.leaks):,} groups of copies stand in more than one part of the split, such as:")
         for leak in run.data.leaks[:3]:
             say("  " + " = ".join(names[row] for row in leak))
         dropped = len(run.data.dropped)

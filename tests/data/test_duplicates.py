@@ -248,6 +248,14 @@ def test_nothing_and_one_picture_have_no_copies():
     assert find_duplicates(fingerprints(np.zeros((1, 1, 1, 3), np.uint8))) == Duplicates([], [])
 
 
+def test_pictures_of_a_few_pixels_are_never_near_copies_by_chance():
+    draw = np.random.default_rng(7)
+    sides = [(1, 1), (1, 2), (2, 1), (2, 2), (3, 3), (2, 40), (40, 1)] * 20
+    pictures = [draw.integers(0, 256, (height, width, 1), dtype=np.uint8) for height, width in sides]
+    found = find_duplicates(prints_of(pictures))
+    assert all(len({pictures[index].mean() for index in group}) == 1 for group in found.near)
+
+
 def naive_group_ids(count, groups):
     """The oracle: spread the smallest number along shared groups until nothing changes."""
     ids = list(range(count))

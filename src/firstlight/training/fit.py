@@ -114,7 +114,7 @@ def fit(samples: Samples, recipe: Recipe | None = None, out: Path | str | None =
     if not interrupted:
         seen = collect(model, data.loader("test", EVALUATION_BATCH, device).epoch())
         test = evaluate(seen.logits, seen.labels, samples.classes, temperature=temperature)
-        mistakes = worst_mistakes(seen.logits, seen.labels, seen.rows, temperature=temperature)
+        mistakes = worst_mistakes(seen.logits, seen.labels, seen.rows, 24, temperature=temperature)
     seconds = {"pack": packed - started, "train": learned - packed, "total": time.perf_counter() - started}
     scores = {"valid": headline(valid), "test": headline(test) if test else None}
     save_model(folder / "model.safetensors", model, scores=scores, extra={"recipe": asdict(recipe)})

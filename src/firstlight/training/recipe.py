@@ -156,7 +156,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "label_smoothing": 0.0, "shift": 0, "flip": False,
     },
     "cnn": {
-        "epochs": 8, "batch_size": 256, "optimizer": "adamw", "lr": 4e-3, "warmup": 0.2, "weight_decay": 0.05,
+        "epochs": 10, "batch_size": 256, "optimizer": "adamw", "lr": 4e-3, "warmup": 0.2, "weight_decay": 0.05,
         "label_smoothing": 0.1, "shift": 2,
     },
     "backbone": {
