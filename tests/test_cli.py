@@ -135,7 +135,7 @@ def test_a_mistake_gets_one_line_and_nothing_is_made(here, capsys, words, expect
 def test_a_file_name_cannot_steer_the_terminal(run_folder, capsys, here):
     evil = here / "evil\x1b[2J\n.png"
     evil.touch()
-    assert main(["predict", str(run_folder / "model.safetensors"), str(evil)]) == 0
+    assert main(["predict", str(run_folder / "model.safetensors"), str(evil)]) == 2, "nothing could be predicted"
     assert "\x1b" not in capsys.readouterr().out
 
 

@@ -49,6 +49,10 @@ def test_the_commands_run(here, capsys, digit_folder):
     assert "test accuracy" in capsys.readouterr().out
 
 
+def test_nothing_was_left_to_fill_in():
+    assert "@@" not in README
+
+
 def test_its_links_and_pictures_exist():
     for target in re.findall(r"\]\(([^)]+)\)", README):
         assert (REPOSITORY / target).is_file(), target

@@ -171,7 +171,8 @@ def a_run(tmp_path, *, test, leaks=(), quarantined=None):
 
 
 def test_a_run_is_told_with_its_test_score_and_where_it_is(tmp_path, capsys):
-    tell_run(a_run(tmp_path, test=True), [tmp_path / "curves.png"])
+    (tmp_path / "curves.png").touch()
+    tell_run(a_run(tmp_path, test=True))
     out = capsys.readouterr().out
     assert out.startswith("trained on 1,257, chosen on 270, scored once on 270 pictures\ntest accuracy  0.980 [0.970")
     for word in (str(tmp_path / "model.safetensors"), "curves.png", "12.3 s"):
@@ -181,10 +182,10 @@ def test_a_run_is_told_with_its_test_score_and_where_it_is(tmp_path, capsys):
 
 
 def test_an_interrupted_run_tells_no_test_score(tmp_path, capsys):
-    tell_run(a_run(tmp_path, test=False, leaks=[[0, 1]], quarantined={3: "it is empty"}), [])
+    tell_run(a_run(tmp_path, test=False, leaks=[[0, 1]], quarantined={3: "it is empty"}))
     out = capsys.readouterr().out
     assert "test accuracy" not in out
     assert "validation accuracy  0.980" in out
-    assert "1 pictures could not be used; quarantine.csv has the reasons" in out
+    assert "set aside as unusable: 1; quarantine.csv has the reasons" in out
     assert "one.png = cat\\x1b" in out
     assert "--drop-leaks takes the training copies out" in out

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:  # what editors and type checkers see
+    from firstlight.api import fit
     from firstlight.data.inspection import Inspection, inspect
     from firstlight.data.samples import Samples
     from firstlight.data.sources import load_data
@@ -20,8 +21,8 @@ if TYPE_CHECKING:  # what editors and type checkers see
     from firstlight.models.artefact import load_model as load
     from firstlight.models.artefact import save_model as save
     from firstlight.models.classifier import Classifier
-    from firstlight.training.fit import Run, fit
     from firstlight.training.recipe import Recipe
+    from firstlight.training.run import Run
 
 __all__ = [
     "Classifier",
@@ -55,12 +56,12 @@ _HOMES = {
     "Inspection": "data.inspection",
     "Prediction": "delivery.predict",
     "Recipe": "training.recipe",
-    "Run": "training.fit",
+    "Run": "training.run",
     "Samples": "data.samples",
     "UserError": "errors",
     "confusion_matrix": "delivery.plots",
     "evaluate": "evaluation.evaluate",
-    "fit": "training.fit",
+    "fit": "api",
     "imshow": "delivery.plots",
     "inspect": "data.inspection",
     "inspect_model": "models.artefact",

@@ -4,6 +4,7 @@ Nothing heavy is imported before a command that needs it runs, so that `--help` 
 """
 
 import dataclasses
+import errno
 import os
 import signal
 import sys
@@ -19,6 +20,7 @@ from firstlight.errors import DataError, UserError
 from firstlight.terminal import print_json, say, show_json, show_table, tell, tell_check, tell_run, written_to_csv
 from firstlight.training.recipe import Recipe, from_toml
 
+NOT_OUR_FAULT = {errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS, errno.EDQUOT}  # the disk is full or closed to us
 DONE, WRONG_INPUT, INTERRUPTED, TERMINATED = 0, 2, 130, 143
 
 
@@ -39,26 +41,14 @@ class Train:
 
     def run(self) -> int:
         """Train, draw the pictures of the run, and tell."""
+        from firstlight.api import fit
         from firstlight.data.sources import load_data
-        from firstlight.delivery.illustrate import illustrate
-        from firstlight.training.fit import fit
 
         samples = load_data(self.source, data_root=self.choices.data_root)
         for note in samples.notes:
             tell(f"note: {note}")
         run = fit(samples, self.choices, self.out)
-        pictures: list[Path] = []
-        if run.test:
-            row = int(run.data.split.test[0])
-            pictures = illustrate(
-                run.folder,
-                model=run.model,
-                evaluation=run.test,
-                mistakes=run.mistakes,
-                pixels=run.data.store.pixels,
-                example=(row, int(samples.labels[row])),
-            )
-        print_json(run.to_json()) if self.json else tell_run(run, pictures)
+        print_json(run.to_json()) if self.json else tell_run(run)
         return DONE if run.test else INTERRUPTED
 
 
@@ -71,7 +61,7 @@ class Evaluate:
     source: Positional[str]
     """What `train` takes; classes are matched by name."""
     split: Literal["train", "valid", "test", "all"] = "test"
-    """Which part: of the model's own split.csv if it names these pictures, else of the source's split."""
+    """Which part: of the split.csv beside the model if it is of this set, else of the source's own split."""
     data_root: str | None = None
     """Where named sets are looked for."""
     allow_quarantine: bool = False
@@ -140,7 +130,7 @@ class Predict:
             raise DataError(f"no picture found in {' '.join(self.paths)}")
         if errors:
             tell(f"{errors:,} of {count:,} pictures could not be used")
-        return DONE
+        return DONE if errors < count else WRONG_INPUT
 
 
 @dataclass(frozen=True)
@@ -151,6 +141,8 @@ class Check:
     """What `train` takes."""
     data_root: str | None = None
     """Where named sets are looked for."""
+    max_pixels: int = 50_000_000
+    """A picture of more pixels is set aside before it is decoded."""
     workers: int | None = None
     """Threads that decode pictures."""
     json: bool = False
@@ -161,7 +153,7 @@ class Check:
         from firstlight.data.inspection import inspect
         from firstlight.data.sources import load_data
 
-        found = inspect(load_data(self.source, data_root=self.data_root), self.workers)
+        found = inspect(load_data(self.source, data_root=self.data_root), self.workers, self.max_pixels)
         print_json(found.to_json()) if self.json else tell_check(found.to_json())
         return DONE
 
@@ -185,7 +177,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has seen enough
         sys.stderr.close()
         return DONE
-    except OSError as error:  # the disk is full, or a file cannot be written: nothing of ours is broken
+    except OSError as error:
+        if error.errno not in NOT_OUR_FAULT:
+            raise
         where = f"{error.filename}: " if error.filename else ""
         tell(f"firstlight: {where}{error.strerror or error}")
         return WRONG_INPUT

@@ -56,6 +56,14 @@ def default_workers() -> int:
     return os.cpu_count() or 1
 
 
+def physical_memory() -> int:
+    """Tell how many bytes of memory the machine has; 8 GB where the system does not say."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 8 << 30
+
+
 def pick_dtype(device: "torch.device", choice: str = "auto") -> "torch.dtype":
     """Choose the number type of the heavy arithmetic: bfloat16 where machines of this kind were seen to gain from it.
 

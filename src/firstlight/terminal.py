@@ -11,7 +11,7 @@ from firstlight.files import atomic_path, open_csv
 
 if TYPE_CHECKING:
     from firstlight.delivery.predict import Prediction
-    from firstlight.training.fit import Run
+    from firstlight.training.run import Run
 
 LISTED = 10  # rows of a list that a person is shown; the files and --json hold them all
 
@@ -37,7 +37,7 @@ def print_json(value: Any) -> None:
     sys.stdout.write("\n")
 
 
-def tell_run(run: "Run", pictures: Sequence[Path]) -> None:
+def tell_run(run: "Run") -> None:
     """Tell how a run went: the test score first."""
     counts = run.to_json()["n"]
     say(f"trained on {counts['train']:,}, chosen on {counts['valid']:,}, scored once on {counts['test']:,} pictures")
@@ -45,10 +45,10 @@ def tell_run(run: "Run", pictures: Sequence[Path]) -> None:
         say(f"test accuracy  {run.test.accuracy}")
         say(f"test log loss  {run.test.log_loss}")
     else:
-        say("interrupted: the best model so far is kept, and the test split stays locked")
+        say("interrupted: the best model so far is kept, without a test score")
         say(f"validation accuracy  {run.valid.accuracy}")
     if run.data.store.quarantined:
-        say(f"{len(run.data.store.quarantined):,} pictures could not be used; quarantine.csv has the reasons")
+        say(f"set aside as unusable: {len(run.data.store.quarantined):,}; quarantine.csv has the reasons")
     if run.data.leaks:
         names = run.data.samples.names
         say(f"{len(run.data.leaks):,} groups of copies stand in more than one part of the split, such as:")
@@ -58,9 +58,9 @@ def tell_run(run: "Run", pictures: Sequence[Path]) -> None:
         say(f"  {dropped:,} were taken out" if dropped else "  --drop-leaks takes the training copies out")
     say(f"in {run.seconds['total']:.1f} s; run folder {run.folder}")
     say(f"  model     {run.folder / 'model.safetensors'}")
-    if pictures:
-        say(f"  pictures  {', '.join(picture.name for picture in pictures)}")
-        say(f"try: firstlight predict {run.folder / 'model.safetensors'} {pictures[-1]}")
+    if run.test:
+        say(f"  pictures  {', '.join(sorted(picture.name for picture in run.folder.glob('*.png')))}")
+        say(f"try: firstlight predict {run.folder / 'model.safetensors'} {run.folder / 'held_out.png'}")
 
 
 def tell_check(found: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ from PIL import Image
 from firstlight.data.dataset import open_samples, split_samples, write_quarantine
 from firstlight.data.inspection import inspect
 from firstlight.data.sources import load_data
+from firstlight.data.split import write_split
 from firstlight.errors import DataError, RecipeError
 
 
@@ -96,9 +97,7 @@ def test_a_validation_part_comes_out_of_training_and_test_stays_as_it_was(prespl
 def test_an_earlier_split_is_followed(folder, tmp_path):
     before = ready(folder, seed=3)
     table = tmp_path / "split.csv"
-    from firstlight.data.split import write_split
-
-    write_split(table, before.samples.names, before.samples.labels, before.samples.classes, before.split)
+    write_split(table, before.samples, before.split)
     for label in range(10):
         for number in range(5):
             shutil.copy(sorted((folder / str(label)).iterdir())[0], folder / str(label) / f"new{number}.png")
@@ -132,3 +131,33 @@ def test_the_quarantine_table_has_a_row_a_picture(folder, tmp_path):
     heading, row = (tmp_path / "quarantine.csv").read_text().splitlines()
     assert heading == "image,reason"
     assert row.startswith('"0/bad, really.png",')
+
+
+def test_a_group_that_straddles_an_official_split_is_a_leak(presplit):
+    files = {part: sorted((presplit / part).rglob("*.png")) for part in ("train", "test")}
+    rows = [
+        f"{path.relative_to(presplit)},{path.parent.name},{part},{'patient 7' if path is found[0] else path.stem}"
+        for part, found in files.items()
+        for path in found
+    ]
+    (presplit / "list.csv").write_text("\n".join(["image,label,split,group", *rows]))
+    samples = load_data(presplit / "list.csv")
+    expected = {str(found[0].relative_to(presplit)) for found in files.values()}
+    data = ready(presplit / "list.csv")
+    assert [{samples.names[row] for row in leak} for leak in data.leaks] == [expected]
+    assert [set(leak) for leak in inspect(samples).to_json()["leaks"]] == [expected]
+
+
+def test_what_was_dropped_stays_out_when_the_split_is_followed(presplit, tmp_path):
+    victim = sorted((presplit / "test" / "1").iterdir())[0]
+    shutil.copy(victim, presplit / "train" / "1" / "leak.png")
+    first = ready(presplit, drop_leaks=True)
+    write_split(tmp_path / "split.csv", first.samples, first.split, first.dropped)
+    again = ready(presplit, shares=str(tmp_path / "split.csv"))
+    for part in ("train", "valid", "test"):
+        assert np.array_equal(first.split.part(part), again.split.part(part))
+
+
+def test_nonsense_shares_are_refused_whatever_the_split(presplit):
+    with pytest.raises(RecipeError, match="three numbers"):
+        ready(presplit, shares="nonsense")

@@ -3,6 +3,7 @@
 import os
 import string
 from collections import defaultdict
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -29,6 +30,10 @@ from firstlight.errors import DataError, RecipeError
 
 SHARES = (0.7, 0.15, 0.15)
 PARTS = (TRAIN, VALID, TEST)
+
+
+def set_of(names, labels, classes):
+    return SimpleNamespace(names=names, labels=labels, classes=classes)
 
 
 def names_of(count):
@@ -127,7 +132,7 @@ def test_ten_percent_more_pictures_move_few_and_none_between_train_and_test(seed
     assert not (moved & (before != VALID) & (after[:old] != VALID)).any()
 
     classes = tuple(string.digits)
-    write_split(tmp_path / "split.csv", names, labels, classes, Split.of(before, np.arange(old)))
+    write_split(tmp_path / "split.csv", set_of(names, labels, classes), Split.of(before, np.arange(old)))
     followed = follow(read_split(tmp_path / "split.csv"), np.arange(len(labels)), names, after)
     assert np.array_equal(followed[:old], before)
     assert np.array_equal(followed[old:], after[old:])
@@ -185,11 +190,11 @@ def test_a_manifest_gives_every_odd_name_back(tmp_path):
     parts = (np.arange(count) % 3).astype(np.int8)
     used = np.delete(np.arange(count), 4)
     split = Split.of(parts, used)
-    write_split(tmp_path / "split.csv", ODD_NAMES, parts.astype(np.int64), ("x,y", 'q"', "z"), split)
+    write_split(tmp_path / "split.csv", set_of(ODD_NAMES, parts.astype(np.int64), ("x,y", 'q"', "z")), split)
     expected = {ODD_NAMES[row]: int(parts[row]) for row in used}
     assert read_split(tmp_path / "split.csv") == expected
     first = (tmp_path / "split.csv").read_bytes()
-    write_split(tmp_path / "split.csv", ODD_NAMES, parts.astype(np.int64), ("x,y", 'q"', "z"), split)
+    write_split(tmp_path / "split.csv", set_of(ODD_NAMES, parts.astype(np.int64), ("x,y", 'q"', "z")), split)
     assert (tmp_path / "split.csv").read_bytes() == first
     assert first.startswith(b"image,label,split\n")
 

@@ -10,7 +10,7 @@ from PIL import Image
 import firstlight as fl
 from firstlight.delivery import predict as predict_module
 from firstlight.delivery.predict import find_files, predict, predict_files
-from firstlight.errors import DataError, PictureError
+from firstlight.errors import PictureError, RecipeError
 
 
 @pytest.fixture
@@ -61,9 +61,22 @@ def test_a_folder_gives_its_pictures_in_order_and_nothing_hidden(tmp_path):
     assert found == ["a.webp", "b/1.JPG", "b/2.png"]
 
 
-def test_a_path_that_does_not_exist_is_named():
-    with pytest.raises(DataError, match="nowhere: there is no such file or folder"):
-        list(find_files(["nowhere"]))
+def test_a_path_that_does_not_exist_gets_a_row_and_the_rest_goes_on(digit_folder, model):
+    good = str(sorted((digit_folder / "5").iterdir())[0])
+    rows = list(predict_files(model, find_files(["nowhere", good])))
+    assert rows[0].to_json() == {"image": "nowhere", "error": "cannot be read: No such file or directory"}
+    assert rows[1].error is None
+
+
+def test_a_link_in_a_folder_is_not_followed(digit_folder, tmp_path):
+    (tmp_path / "linked.png").symlink_to(sorted((digit_folder / "5").iterdir())[0])
+    assert list(find_files([str(tmp_path)])) == []
+
+
+@pytest.mark.parametrize("choice", [{"top": 0}, {"workers": -1}])
+def test_a_number_below_one_is_refused(model, choice):
+    with pytest.raises(RecipeError, match="from 1"):
+        list(predict_files(model, [], **choice))
 
 
 def test_in_python_one_file_gives_one_prediction_and_several_a_list(digit_folder, model):

@@ -60,6 +60,25 @@ def test_an_unsplit_set_that_the_run_does_not_know_is_not_scored_unasked(run_fol
 
 def test_a_damaged_record_is_an_error_and_stays_as_it_is(run_folder, digit_folder):
     (run_folder / "evaluation.json").write_text("{")
-    with pytest.raises(RunError, match="cannot be counted"):
+    with pytest.raises(RunError, match="no look can be counted"):
         score(run_folder / "model.safetensors", load_data(digit_folder), device=CPU)
     assert (run_folder / "evaluation.json").read_text() == "{"
+
+
+def test_a_foreign_set_with_some_equal_names_is_foreign(run_folder, digit_folder, tmp_path):
+    foreign = tmp_path / "foreign"
+    for label in ("3", "7"):
+        (foreign / label).mkdir(parents=True)
+        for number, path in enumerate(sorted((digit_folder / label).iterdir())):
+            shutil.copy(path, foreign / label / (path.name if number < 3 else f"new-{path.name}"))
+    with pytest.raises(DataError, match="not the set that the run beside the model was split from"):
+        score(run_folder / "model.safetensors", load_data(foreign), device=CPU)
+    assert json.loads((run_folder / "evaluation.json").read_text())["test_evaluations"] == 1
+
+
+def test_a_set_that_has_grown_is_scored_on_its_old_test_part(digit_run, run_folder, digit_folder, tmp_path):
+    grown = Path(shutil.copytree(digit_folder, tmp_path / "grown"))
+    shutil.copy(sorted((grown / "3").iterdir())[0], grown / "3" / "new.png")
+    found = score(run_folder / "model.safetensors", load_data(grown), device=CPU)
+    assert found.evaluation.accuracy == digit_run.test.accuracy
+    assert found.test_evaluations == 2

@@ -173,7 +173,8 @@ def test_ctrl_c_keeps_the_best_so_far_and_leaves_the_test_split_locked(tmp_path,
 def test_early_stopping_waits_no_longer_than_its_patience(tmp_path):
     recipe = Recipe(model="mlp", hidden=(64,), epochs=60, batch_size=64, patience=2)
     run = fit(load_data("digits"), recipe, tmp_path / "run")
-    best = fit_module.best_of(run.history).epoch
+    best = max(run.history, key=lambda row: (row.valid_accuracy, -row.valid_loss)).epoch
+    assert run.best_epoch == best
     assert len(run.history) == best + 2 < 60
 
 
@@ -206,3 +207,34 @@ def test_a_model_file_of_ours_is_weights_too_with_its_own_normalisation(run, tmp
     warm = fit(load_data("digits"), recipe, tmp_path / "run")
     assert torch.equal(warm.model.mean, run.model.mean)
     assert warm.valid.accuracy.value == pytest.approx(run.valid.accuracy.value, abs=0.01)
+
+
+def test_ctrl_c_at_the_look_at_the_test_split_leaves_the_look_counted(tmp_path, monkeypatch):
+    whole = fit_module.outputs_on
+
+    def interrupted_at_the_test(part, *rest):
+        if part == "test":
+            raise KeyboardInterrupt
+        return whole(part, *rest)
+
+    monkeypatch.setattr(fit_module, "outputs_on", interrupted_at_the_test)
+    run = fit(load_data("digits"), QUICK, tmp_path / "run")
+    assert run.test is None
+    record = json.loads((run.folder / "evaluation.json").read_text())
+    assert record["test_evaluations"] == 1
+    assert record["valid"]["n"] == len(run.data.split.valid)
+    assert fl.inspect_model(run.folder / "model.safetensors").temperature == run.model.temperature.item()
+
+
+def test_an_occupied_folder_is_refused_before_the_work(tmp_path, monkeypatch):
+    (tmp_path / "mine.txt").touch()
+    monkeypatch.setattr(fit_module, "prepare_data", lambda *_: pytest.fail("worked first"))
+    with pytest.raises(RunError, match="not empty"):
+        fit(load_data("digits"), QUICK, tmp_path)
+
+
+def test_from_python_a_run_gets_its_pictures_too(tmp_path):
+    run = fl.fit(fl.load_data("digits"), Recipe(model="mlp", hidden=(16,), epochs=1), tmp_path / "run")
+    assert {path.name for path in run.folder.glob("*.png")} == {
+        "curves.png", "confusion.png", "mistakes.png", "view_classify.png", "held_out.png",
+    }  # fmt: skip

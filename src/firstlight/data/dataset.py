@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firstlight.data.duplicates import Duplicates, group_ids
+from firstlight.data.images import MAX_PIXELS
 from firstlight.data.samples import Samples
 from firstlight.data.split import (
     FEWEST_GROUPS,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from firstlight.data.loader import Loader
 
+DEFAULT_SHARES = "70/15/15"
 QUARANTINE_LIMIT = 0.01  # a larger share of unusable pictures stops a run unless it was allowed
 
 
@@ -41,7 +43,7 @@ class Dataset:
         samples: names, labels and classes.
         store: the packed pictures.
         split: the rows of train, valid and test.
-        leaks: groups of copies that stand in more than one part of an official split, each as its rows.
+        leaks: groups (copies, or what belongs together) that stand in more than one part of an official split, as rows.
         dropped: rows taken out of the split because of that.
     """
 
@@ -68,6 +70,7 @@ def open_samples(
     fit: str = "crop",
     workers: int | None = None,
     allow_quarantine: bool = False,
+    max_pixels: int = MAX_PIXELS,
 ) -> Store:
     """Pack a set; stop if too many of its pictures cannot be used.
 
@@ -78,11 +81,12 @@ def open_samples(
         fit: `crop`, `pad` or `squash`.
         workers: decoding threads.
         allow_quarantine: go on even if more than 1 % of the pictures are unusable.
+        max_pixels: a picture of more is not decoded but set aside.
 
     Raises:
         DataError: if more than 1 % of the pictures are unusable, or all pictures of a class.
     """
-    store = pack(samples, size, usual=usual, fit=fit, workers=workers)
+    store = pack(samples, size, usual=usual, fit=fit, workers=workers, max_pixels=max_pixels)
     bad = store.quarantined
     if len(bad) > QUARANTINE_LIMIT * len(samples) and not allow_quarantine:
         row, reason = min(bad.items())
@@ -101,7 +105,7 @@ def split_samples(
     samples: Samples,
     store: Store,
     *,
-    shares: str = "70/15/15",
+    shares: str = DEFAULT_SHARES,
     group_by: str | None = None,
     drop_leaks: bool = False,
     seed: int = 0,
@@ -120,17 +124,17 @@ def split_samples(
         DataError: if there is nothing left to validate or to test on.
         RecipeError: if `shares` or `group_by` cannot be read.
     """
-    copies = group_ids(len(samples.labels), store.duplicates)
-    groups = _with_named_groups(samples, store.duplicates, group_by)
-    if Path(shares).suffix == ".csv":
-        otherwise = assign(samples.labels, groups, samples.names, parse_shares("70/15/15"), seed)
-        parts = follow(read_split(Path(shares)), groups, samples.names, otherwise)
-    elif samples.splits is not None:
+    groups = named_groups(samples, store.duplicates, group_by)
+    manifest = read_split(Path(shares)) if Path(shares).suffix == ".csv" else None
+    wanted = parse_shares(DEFAULT_SHARES if manifest is not None else shares)
+    if samples.splits is not None:
         parts = complete_official(samples.splits, samples.labels, groups, samples.names, seed)
     else:
-        parts = assign(samples.labels, groups, samples.names, parse_shares(shares), seed)
+        parts = assign(samples.labels, groups, samples.names, wanted, seed)
+    if manifest is not None:
+        parts = follow(manifest, groups, samples.names, otherwise=parts)
     usable = store.usable
-    leaks = find_leaks(copies if samples.splits is not None else groups, parts, usable)
+    leaks = find_leaks(groups, parts, usable)
     dropped = training_copies(leaks, parts) if drop_leaks else []
     split = Split.of(parts, np.setdiff1d(usable, dropped).astype(np.int64))
     for name, rows in (("train", split.train), ("valid", split.valid), ("test", split.test)):
@@ -148,7 +152,8 @@ def split_samples(
     return Dataset(samples, store, split, leaks, dropped)
 
 
-def _with_named_groups(samples: Samples, duplicates: Duplicates, group_by: str | None) -> NDArray[np.int64]:
+def named_groups(samples: Samples, duplicates: Duplicates, group_by: str | None = None) -> NDArray[np.int64]:
+    """Give each picture the group of its copies, of its own `group`, and of what `group_by` makes of its name."""
     named = [list(samples.groups)] if samples.groups else []
     if group_by:
         named.append(name_groups(samples.names, group_by))

@@ -141,7 +141,7 @@ def decode(data: bytes, *, name: str = "", max_pixels: int = MAX_PIXELS) -> Pict
         if {orientation, turned_by_reader} & _UPRIGHT.keys():
             notes.append(f"EXIF orientation {max(orientation, turned_by_reader)} applied")
         _note_frames(image, notes)
-    except PictureError:
+    except (PictureError, MemoryError):  # what this machine cannot hold says nothing about the picture
         raise
     # Pillow's readers raise nearly anything on hostile bytes; whatever it is, this picture cannot be used.
     except Exception as error:

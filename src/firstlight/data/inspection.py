@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from firstlight.data.duplicates import group_ids
+from firstlight.data.dataset import named_groups
+from firstlight.data.images import MAX_PIXELS
 from firstlight.data.samples import Samples
 from firstlight.data.split import find_leaks
 from firstlight.data.store import Store, pack
@@ -42,13 +43,13 @@ class Inspection:
         """Copies that stand in more than one part of the set's own split."""
         if self.samples.splits is None:
             return []
-        groups = group_ids(len(self.samples), self.store.duplicates)
+        groups = named_groups(self.samples, self.store.duplicates)
         return find_leaks(groups, self.samples.splits, self.store.usable)
 
     def _named(self, groups: list[list[int]]) -> list[list[str]]:
         return [[self.samples.names[row] for row in group] for group in groups]
 
 
-def inspect(samples: Samples, workers: int | None = None) -> Inspection:
+def inspect(samples: Samples, workers: int | None = None, max_pixels: int = MAX_PIXELS) -> Inspection:
     """Decode every picture of a set once, as `train` does for our own networks, or find that it has been done."""
-    return Inspection(samples, pack(samples, workers=workers))
+    return Inspection(samples, pack(samples, workers=workers, max_pixels=max_pixels))

@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from firstlight.data.parallel import in_order
-from firstlight.runtime import generator
+from firstlight.runtime import generator, physical_memory
 
-RESIDENT_SHARE = 0.25  # of the device's free memory; a set that takes less is kept there
+EVALUATION_BATCH = 500  # pictures at a time where nothing is learned
+
+RESIDENT_SHARE = 0.25  # of a GPU's free memory, or of the machine's; a set that takes less is kept there
 HOST_RESIDENT_BYTES = 2 << 30
 
 
@@ -92,7 +94,7 @@ class Loader:
         needed = len(self.rows) * int(np.prod(self.pixels.shape[1:]))
         if self.device.type == "cuda":
             return needed < RESIDENT_SHARE * torch.cuda.mem_get_info(self.device)[0]
-        return needed < HOST_RESIDENT_BYTES
+        return needed < min(HOST_RESIDENT_BYTES, RESIDENT_SHARE * physical_memory())
 
     def _keep_on_device(self) -> tuple[Tensor, Tensor, Tensor]:
         pixels = torch.from_numpy(self.pixels[self.rows.numpy()])

@@ -15,12 +15,15 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
+from firstlight.data.samples import Samples
 from firstlight.errors import DataError, RecipeError
 from firstlight.files import write_csv
 from firstlight.runtime import derive_seed
 
 TRAIN, VALID, TEST = range(3)
 PARTS = ("train", "valid", "test")
+DROPPED = 3
+WORDS = (*PARTS, "dropped")  # of the table
 HELD_OUT_SHARE = 0.1  # taken from an official training set that lacks a validation (or test) split
 MIXED = -1
 FEWEST_GROUPS = 3  # with fewer, a class cannot stand in all three parts
@@ -164,7 +167,7 @@ def follow(
     parts = otherwise.copy()
     known = np.array([manifest.get(name, -1) for name in names], np.int8)
     of_group: dict[int, int] = {}
-    for row in np.flatnonzero(known >= 0):
+    for row in np.flatnonzero((known >= 0) & (known != DROPPED)):
         of_group[int(groups[row])] = max(of_group.get(int(groups[row]), TRAIN), int(known[row]))
     for row in np.flatnonzero(known < 0):
         parts[row] = of_group.get(int(groups[row]), int(parts[row]))
@@ -184,24 +187,30 @@ def training_copies(leaks: list[list[int]], parts: NDArray[np.int8]) -> list[int
     return [row for leak in leaks for row in leak if parts[row] < parts[leak].max()]
 
 
-def write_split(
-    path: Path, names: Sequence[str], labels: NDArray[np.int64], classes: Sequence[str], split: Split
-) -> None:
-    """Write `image,label,split`, one row a picture, in the order of the set; atomically."""
-    part_of = {int(row): part for part in PARTS for row in split.part(part)}
+def write_split(path: Path, samples: Samples, split: Split, dropped: Sequence[int] = ()) -> None:
+    """Write `image,label,split`, one row a picture, in the order of the set; atomically.
+
+    Args:
+        path: the table, usually `split.csv`.
+        samples: the set.
+        split: which rows are in which part.
+        dropped: rows that were taken out as leaks; the table says so, so that whoever follows it leaves them out too.
+    """
+    names, labels, classes = samples.names, samples.labels, samples.classes
+    part_of = {int(row): part for part in PARTS for row in split.part(part)} | dict.fromkeys(dropped, "dropped")
     rows = ((names[row], classes[labels[row]], part_of[row]) for row in sorted(part_of))
     write_csv(path, [("image", "label", "split"), *rows])
 
 
 def read_split(path: Path) -> dict[str, int]:
-    """Read `split.csv` back: each picture's name and its part.
+    """Read `split.csv` back: each picture's name and its part, 0, 1 or 2, or 3 if it was dropped.
 
     Raises:
         DataError: if the file cannot be read or is not such a table.
     """
     try:
         with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-            return {row["image"]: PARTS.index(row["split"]) for row in csv.DictReader(file)}
+            return {row["image"]: WORDS.index(row["split"]) for row in csv.DictReader(file)}
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); give the split.csv of an earlier run") from None
     except (KeyError, ValueError, csv.Error):

@@ -8,15 +8,15 @@ import hashlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import PIL
 from numpy.typing import NDArray
 
 from firstlight.data.duplicates import FINGERPRINT, Duplicates, find_duplicates, fingerprint, fingerprints
-from firstlight.data.images import Picture, decode, fit_picture
+from firstlight.data.images import MAX_PIXELS, Picture, decode, fit_picture
 from firstlight.data.parallel import in_order
 from firstlight.data.samples import ArrayPictures, Samples
 from firstlight.errors import DataError, PictureError
@@ -27,7 +27,7 @@ from firstlight.runtime import default_workers
 Pixels = NDArray[np.uint8]
 Size = tuple[int, int, int] | int | None
 
-PACK_VERSION = 1  # counts up when packing gives other bytes for the same pictures
+CACHE_VERSION = 2  # counts up when decoding, fitting or finding copies gives another answer
 CHUNK = 128  # pictures a worker takes at a time
 PROBED = 64  # pictures looked at to choose a size
 USUAL_SIDE = 64  # of pictures that are large or not all alike, where the model has no wish of its own
@@ -67,6 +67,16 @@ class Store:
         return np.setdiff1d(np.arange(len(self.pixels)), list(self.quarantined)).astype(np.int64)
 
 
+@dataclass(frozen=True)
+class _Wish:
+    """What is wanted of packed pictures; see `pack`."""
+
+    size: Size
+    usual: int
+    fit: str
+    max_pixels: int
+
+
 class _WrongGuessError(Exception):
     """A picture is not like those that the size was guessed from; `better` is the guess that takes it in."""
 
@@ -76,7 +86,13 @@ class _WrongGuessError(Exception):
 
 
 def pack(
-    samples: Samples, size: Size = None, *, usual: int = USUAL_SIDE, fit: str = "crop", workers: int | None = None
+    samples: Samples,
+    size: Size = None,
+    *,
+    usual: int = USUAL_SIDE,
+    fit: str = "crop",
+    workers: int | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> Store:
     """Decode every picture once, or find that it has been done before.
 
@@ -87,13 +103,15 @@ def pack(
         usual: the side of the square where none is asked for.
         fit: `crop`, `pad` or `squash`.
         workers: decoding threads; the bytes that come out do not depend on it.
+        max_pixels: a picture of more is not decoded but quarantined.
 
     Raises:
         DataError: if the disk has no room for the packed pictures.
     """
+    wish = _Wish(size, usual, fit, max_pixels)
     images = _stacked(samples)
-    own_size = images is not None and _guess_size(samples, size, usual) == (images.shape[3], *images.shape[1:3])
-    wanted = (PACK_VERSION, samples.pictures.content_key(), own_size or (size, usual, fit))
+    own_size = images is not None and _guess_size(samples, wish) == (images.shape[3], *images.shape[1:3])
+    wanted = (CACHE_VERSION, PIL.__version__, samples.pictures.content_key(), own_size or wish)
     folder = cache_folder() / "packed" / hashlib.blake2b(repr(wanted).encode(), digest_size=16).hexdigest()
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -101,7 +119,7 @@ def pack(
             if images is not None and own_size:
                 _examine(images, unfinished)
             else:
-                _pack_guessing(unfinished, samples, size, usual=usual, fit=fit, workers=workers or default_workers())
+                _pack_guessing(unfinished, samples, wish, workers or default_workers())
     facts = json.loads((folder / "facts.json").read_text("utf-8"))
     return Store(
         pixels=images if images is not None and own_size else np.load(folder / "pixels.npy", mmap_mode="r"),
@@ -113,44 +131,40 @@ def pack(
     )
 
 
-def _pack_guessing(folder: Path, samples: Samples, size: Size, *, usual: int, fit: str, workers: int) -> None:
+def _pack_guessing(folder: Path, samples: Samples, wish: _Wish, workers: int) -> None:
     """Pack at the size guessed from some pictures; begin anew if another one shows that the guess was wrong."""
-    guess = _guess_size(samples, size, usual)
-
-    def bring(picture: Pixels) -> Pixels:
-        if not isinstance(size, tuple) and (better := _take_in(picture, guess, size, usual)) != guess:
-            raise _WrongGuessError(better)
-        return fit_picture(picture, guess, fit)
-
+    guess = _guess_size(samples, wish)
     while True:
         try:
-            return _pack_into(folder, samples, guess, bring, workers)
+            return _pack_into(folder, samples, wish, guess, workers)
         except _WrongGuessError as wrong:
             guess = wrong.better
 
 
-def _guess_size(samples: Samples, size: Size, usual: int) -> tuple[int, int, int]:
+def _guess_size(samples: Samples, wish: _Wish) -> tuple[int, int, int]:
     """Guess channels, height and width for a set from some of its pictures."""
-    if isinstance(size, tuple):
-        return size
+    if isinstance(wish.size, tuple):
+        return wish.size
     images = _stacked(samples)
     if images is not None:
         shapes = {images.shape[1:]}
     else:
         rows = np.unique(np.linspace(0, len(samples) - 1, PROBED).astype(int)).tolist()
-        shapes = {picture.pixels.shape for row in rows if (picture := _try_decode(samples, row)[0])}
+        shapes = {picture.pixels.shape for row in rows if (picture := _try_decode(samples, row, wish.max_pixels)[0])}
     channels = max((shape[2] for shape in shapes), default=3)
     sizes = {shape[:2] for shape in shapes}
-    if size is None and len(sizes) == 1 and max(alike := sizes.pop()) <= SMALL_SIDE:
+    if wish.size is None and len(sizes) == 1 and max(alike := sizes.pop()) <= SMALL_SIDE:
         return channels, *alike
-    return channels, size or usual, size or usual
+    return channels, wish.size or wish.usual, wish.size or wish.usual
 
 
-def _take_in(picture: Pixels, guess: tuple[int, int, int], side: int | None, usual: int) -> tuple[int, int, int]:
+def _take_in(picture: Pixels, guess: tuple[int, int, int], wish: _Wish) -> tuple[int, int, int]:
     """Give the guess that also fits this picture: colour is never thrown away, and sizes differ or are all alike."""
+    if isinstance(wish.size, tuple):
+        return wish.size
     channels, height, width = max(guess[0], picture.shape[2]), *guess[1:]
-    if side is None and max(height, width) <= SMALL_SIDE and picture.shape[:2] != (height, width):
-        height, width = usual, usual
+    if wish.size is None and max(height, width) <= SMALL_SIDE and picture.shape[:2] != (height, width):
+        height, width = wish.usual, wish.usual
     return channels, height, width
 
 
@@ -170,10 +184,12 @@ def _examine(images: NDArray[np.uint8], folder: Path) -> None:
     facts.write(folder, np.arange(count))
 
 
-def _pack_into(
-    folder: Path, samples: Samples, input_size: tuple[int, int, int], bring: Callable[[Pixels], Pixels], workers: int
-) -> None:
-    """Decode every picture, `bring` it to the wanted size, and keep it with what it told."""
+def _pack_into(folder: Path, samples: Samples, wish: _Wish, input_size: tuple[int, int, int], workers: int) -> None:
+    """Decode every picture, bring it to `input_size`, and keep it with what it told.
+
+    Raises:
+        _WrongGuessError: if a picture shows that `input_size` is not what was wished for.
+    """
     count, (channels, height, width) = len(samples.labels), input_size
     needed, free = count * channels * height * width, shutil.disk_usage(folder).free
     if needed * FREE_DISK_FACTOR > free:
@@ -187,10 +203,12 @@ def _pack_into(
     facts = _Facts(prints=np.zeros(count, FINGERPRINT))
 
     def work(rows: range) -> list[tuple[Picture | None, str]]:
-        decoded = [_try_decode(samples, row) for row in rows]
+        decoded = [_try_decode(samples, row, wish.max_pixels) for row in rows]
         good = [(row, picture.pixels) for row, (picture, _) in zip(rows, decoded, strict=True) if picture]
         for row, picture in good:
-            pixels[row] = bring(picture)
+            if (better := _take_in(picture, input_size, wish)) != input_size:
+                raise _WrongGuessError(better)
+            pixels[row] = fit_picture(picture, input_size, wish.fit)
         _fingerprint_into(facts.prints, good)
         return [(_without_pixels(picture), reason) for picture, reason in decoded]
 
@@ -204,12 +222,12 @@ def _pack_into(
     facts.write(folder, np.array([row for row in range(count) if row not in facts.quarantined], dtype=np.int64))
 
 
-def _try_decode(samples: Samples, row: int) -> tuple[Picture | None, str]:
+def _try_decode(samples: Samples, row: int, max_pixels: int) -> tuple[Picture | None, str]:
     try:
         found = samples.pictures.read(row)
         if isinstance(found, np.ndarray):
             return Picture(found, "L" if found.shape[2] == 1 else "RGB", ()), ""
-        return decode(found, name=samples.names[row]), ""
+        return decode(found, name=samples.names[row], max_pixels=max_pixels), ""
     except PictureError as reason:
         return None, str(reason)
     except OSError as reason:

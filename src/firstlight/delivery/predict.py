@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from firstlight.data.images import SUFFIXES, decode, fit_picture
 from firstlight.data.parallel import chunks_of, in_order
 from firstlight.data.sources.class_folders import is_litter
-from firstlight.errors import DataError, PictureError
+from firstlight.errors import PictureError, RecipeError
 from firstlight.models.classifier import Classifier
 from firstlight.runtime import default_workers
 
@@ -75,15 +75,15 @@ def view_classify(
     """
     from firstlight.delivery import plots
 
-    found = _read_picture(str(image), model.input_size, model.fit)
-    if isinstance(found, str):
-        raise PictureError(f"{image}: {found}")
-    model.eval()
-    with torch.inference_mode():
-        pixels = torch.from_numpy(found).permute(2, 0, 1)[None].to(model.mean.device)
-        probabilities = model.predict_proba(pixels)[0].cpu()
-    original = decode(Path(image).read_bytes(), name=str(image)).pixels
-    return plots.view_classify(original, probabilities, model.classes, top=top, label=label)
+    try:
+        original = decode(Path(image).read_bytes(), name=str(image)).pixels
+    except (PictureError, OSError) as error:
+        raise PictureError(f"{image}: {error}") from None
+    guesses = _guess(model.eval(), [fit_picture(original, model.input_size, model.fit)], len(model.classes))[0]
+    probability = {guess.label: guess.probability for guess in guesses}
+    return plots.view_classify(
+        original, [probability[name] for name in model.classes], model.classes, top=top, label=label
+    )
 
 
 def predict_files(
@@ -96,7 +96,13 @@ def predict_files(
         files: paths, read as they come.
         top: how many classes to list for each.
         workers: decoding threads.
+
+    Raises:
+        RecipeError: if `top` or `workers` is below 1.
     """
+    for name, value in (("top", top), ("workers", workers or 1)):
+        if value < 1:
+            raise RecipeError(f"--{name} {value}: give a whole number from 1")
     model.eval()
 
     def read(chunk: Sequence[str]) -> list[tuple[str, NDArray[np.uint8] | str]]:
@@ -116,27 +122,29 @@ def predict_files(
 def find_files(paths: Iterable[str]) -> Iterator[str]:
     """Give files as they are, and for each folder the pictures below it, in the order of their names.
 
-    Raises:
-        DataError: if a path does not exist.
+    Links inside a folder are not followed. A path that does not exist, or a folder that cannot be read, is given like
+    a file: it will get a row with the reason.
     """
     for path in paths:
-        if os.path.isdir(path):  # noqa: PTH112 - names that are not valid Unicode pass through os as they are
+        if Path(path).is_dir():
             yield from _below(path)
-        elif os.path.lexists(path):
-            yield path
         else:
-            raise DataError(f"{path}: there is no such file or folder; check the path")
+            yield path
 
 
 def _below(folder: str) -> Iterator[str]:
-    with os.scandir(folder) as found:
-        entries = sorted(found, key=lambda entry: entry.name)
+    try:
+        with os.scandir(folder) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
+    except OSError:
+        yield folder
+        return
     for entry in entries:
         if is_litter(entry.name):
             continue
         if entry.is_dir(follow_symlinks=False):
             yield from _below(entry.path)
-        elif Path(entry.name).suffix.lower() in SUFFIXES and entry.is_file():
+        elif Path(entry.name).suffix.lower() in SUFFIXES and entry.is_file(follow_symlinks=False):
             yield entry.path
 
 

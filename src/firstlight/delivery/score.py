@@ -3,21 +3,20 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from firstlight.data.dataset import open_samples
-from firstlight.data.loader import Loader
+from firstlight.data.loader import EVALUATION_BATCH, Loader
 from firstlight.data.samples import Samples
 from firstlight.data.split import PARTS, read_split
 from firstlight.errors import DataError, RunError
 from firstlight.evaluation.evaluate import Evaluation, collect, evaluate
 from firstlight.files import write_json
 from firstlight.models.artefact import load_model
-
-BATCH = 500
 
 
 @dataclass(frozen=True)
@@ -33,8 +32,8 @@ def score(
 ) -> Score:
     """Score a model file on a part of a set.
 
-    The part is taken from the `split.csv` beside the model if that names pictures of this set, else from the set's
-    own split.
+    The part is taken from the `split.csv` beside the model if this is the set that the run was split from, else from
+    the set's own split.
 
     Args:
         model_file: a `model.safetensors`.
@@ -50,17 +49,17 @@ def score(
     model = load_model(model_file, device)
     labels = match_classes(samples, model.classes)
     store = open_samples(samples, size=model.input_size, fit=model.fit, allow_quarantine=allow_quarantine)
-    manifest = model_file.parent / "split.csv"
-    own = read_split(manifest) if manifest.is_file() else {}
+    own = _own_split(model_file.parent, samples)
     rows = _rows_of(split, samples, own)
     rows = np.intersect1d(rows, store.usable)
     if not len(rows):
         raise DataError(f"{samples.source}: its {split} part holds no usable picture; choose another with --split")
-    loader = Loader(store.pixels, labels, rows, batch_size=BATCH, device=device)
+    is_run_test = any(own.get(samples.names[row]) == PARTS.index("test") for row in rows)
+    looks = _count_look(model_file.parent) if is_run_test else None  # a look is counted before it is taken
+    loader = Loader(store.pixels, labels, rows, batch_size=EVALUATION_BATCH, device=device)
     seen = collect(model, loader.epoch())
     evaluation = evaluate(seen.logits, seen.labels, model.classes, temperature=model.temperature.item())
-    is_run_test = any(own.get(samples.names[row]) == PARTS.index("test") for row in rows)
-    return Score(evaluation, _count_look(model_file.parent) if is_run_test else None)
+    return Score(evaluation, looks)
 
 
 def match_classes(samples: Samples, classes: tuple[str, ...]) -> NDArray[np.int64]:
@@ -79,31 +78,56 @@ def match_classes(samples: Samples, classes: tuple[str, ...]) -> NDArray[np.int6
     return position[samples.labels]
 
 
+def _own_split(run: Path, samples: Samples) -> dict[str, int]:
+    """Give the run's own split of this set, by the pictures' names; nothing if this is another set.
+
+    It is the run's set if its content is the same, or if it holds every picture that the run knew and new ones.
+    """
+    if not (run / "split.csv").is_file():
+        return {}
+    own = read_split(run / "split.csv")
+    same = _record(run).get("source_key") == samples.pictures.content_key()
+    return own if same or own.keys() <= set(samples.names) else {}
+
+
 def _rows_of(split: str, samples: Samples, own: dict[str, int]) -> NDArray[np.int64]:
     if split == "all":
         return np.arange(len(samples))
     wanted = PARTS.index(split)
-    parts = np.array([own.get(name, -1) for name in samples.names], np.int8)
-    if (parts >= 0).any():
-        return np.flatnonzero(parts == wanted)
+    if own:
+        return np.flatnonzero(np.array([own.get(name, -1) for name in samples.names], np.int8) == wanted)
     if samples.splits is None:
         raise DataError(
-            f"{samples.source}: it is not split, and no split.csv beside the model names its pictures; "
-            f"if none of them was trained on, say --split all"
+            f"{samples.source}: it is not split, and it is not the set that the run beside the model was split from; "
+            f"if none of its pictures was trained on, say --split all"
         )
     return np.flatnonzero(samples.splits == wanted)
 
 
-def _count_look(run: Path) -> int | None:
-    """Count one more look at the test split of a run in its `evaluation.json`."""
+def _record(run: Path) -> dict[str, Any]:
+    """Read a run's `evaluation.json`; nothing if there is none.
+
+    Raises:
+        RunError: if it is not a record that a run wrote.
+    """
     file = run / "evaluation.json"
     if not file.is_file():
-        return None
+        return {}
     try:
-        record = json.loads(file.read_text("utf-8"))
-        record["test_evaluations"] += 1
+        record: dict[str, Any] = json.loads(file.read_text("utf-8"))
+        if not isinstance(record["test_evaluations"], int):
+            raise TypeError
     except (ValueError, KeyError, TypeError):
-        raise RunError(f"{file}: not a record that firstlight wrote, so this look cannot be counted") from None
-    write_json(file, record)
+        raise RunError(f"{file}: not a record that firstlight wrote, so no look can be counted in it") from None
+    return record
+
+
+def _count_look(run: Path) -> int | None:
+    """Count one more look at the test split of a run in its `evaluation.json`."""
+    record = _record(run)
+    if not record:
+        return None
+    record["test_evaluations"] += 1
+    write_json(run / "evaluation.json", record)
     count: int = record["test_evaluations"]
     return count

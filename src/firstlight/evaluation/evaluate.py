@@ -1,10 +1,10 @@
 """A classifier and a data set in, one frozen `Evaluation` out: every number with its interval and its n."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,17 +13,10 @@ from torch import Tensor, nn
 from firstlight.errors import DataError
 from firstlight.evaluation import metrics
 from firstlight.evaluation.intervals import Estimate
+from firstlight.models.classifier import evaluating
 
-
-class Batch(Protocol):
-    """What a loader gives: pictures uint8 [B, C, H, W], labels int64 [B], and their rows int64 [B]."""
-
-    @property
-    def images(self) -> Tensor: ...  # noqa: D102 - the class says it
-    @property
-    def labels(self) -> Tensor: ...  # noqa: D102 - the class says it
-    @property
-    def rows(self) -> Tensor: ...  # noqa: D102 - the class says it
+if TYPE_CHECKING:
+    from firstlight.data.loader import Batch
 
 
 class Outputs(NamedTuple):
@@ -109,7 +102,7 @@ class Evaluation:
             raise DataError(f"this is no evaluation that firstlight wrote ({reason}); evaluate again") from error
 
 
-def collect(classifier: Callable[[Tensor], Tensor], batches: Iterable[Batch]) -> Outputs:
+def collect(classifier: Callable[[Tensor], Tensor], batches: "Iterable[Batch]") -> Outputs:
     """Run `classifier` over every batch without gradients, in eval mode, and keep what it says on the CPU.
 
     Args:
@@ -120,7 +113,8 @@ def collect(classifier: Callable[[Tensor], Tensor], batches: Iterable[Batch]) ->
         DataError: if there is no batch.
     """
     parts = []
-    with _eval_mode(classifier), torch.inference_mode():
+    mode = evaluating(classifier) if isinstance(classifier, nn.Module) else nullcontext()
+    with mode, torch.inference_mode():
         for batch in batches:
             outputs = (classifier(batch.images).float(), batch.labels, batch.rows)
             parts.append([output.cpu() for output in outputs])
@@ -227,17 +221,3 @@ def _estimate_or_none(value: dict[str, Any] | None) -> Estimate | None:
 def _class_scores(row: dict[str, Any]) -> ClassScores:
     estimates = {name: Estimate(**row[name]) for name in ("precision", "recall", "f1")}
     return ClassScores(name=row["name"], support=row["support"], auc=_estimate_or_none(row["auc"]), **estimates)
-
-
-@contextmanager
-def _eval_mode(classifier: Callable[[Tensor], Tensor]) -> Iterator[None]:
-    """Put a module in eval mode and give every part of it its own mode back: frozen parts stay as they were."""
-    modes = {}
-    if isinstance(classifier, nn.Module):
-        modes = {module: module.training for module in classifier.modules()}
-        classifier.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training

@@ -1,5 +1,7 @@
 """The Classifier: a network together with everything needed to use it on a picture of the right size."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -79,6 +81,11 @@ class Classifier(nn.Module):
             some = images[:: max(1, images[:, 0].numel() // WHITENING_PIXELS)]
             whiten(layer, self.normalise(some))
 
+    def normalise_as(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        """Take mean and standard deviation per channel, in units of 0..1, as published weights expect them."""
+        self.mean.copy_(torch.tensor(mean))
+        self.std.copy_(torch.tensor(std))
+
     def summary(self) -> str:
         """Give a table of the layers: name, kind, output shape for one picture, parameters."""
         rows: list[tuple[str, str, str, str]] = []
@@ -87,12 +94,12 @@ class Classifier(nn.Module):
             for name, layer in self.network.named_modules()
             if not list(layer.children())
         ]
-        was_training = self.training
-        with torch.inference_mode():
-            self.eval()(torch.zeros(1, *self.input_size, dtype=torch.uint8, device=self.mean.device))
-        self.train(was_training)
-        for hook in hooks:
-            hook.remove()
+        try:
+            with evaluating(self), torch.inference_mode():
+                self(torch.zeros(1, *self.input_size, dtype=torch.uint8, device=self.mean.device))
+        finally:
+            for hook in hooks:
+                hook.remove()
         counted = list(self.parameters())
         total = sum(weights.numel() for weights in counted)
         learned = sum(weights.numel() for weights in counted if weights.requires_grad)
@@ -103,6 +110,18 @@ class Classifier(nn.Module):
             for row in table
         ]
         return "\n".join([*lines, f"{total:,} parameters, {learned:,} of them learned"])
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Put a module in evaluation mode for a while; each of its parts gets its own mode back."""
+    modes = {part: part.training for part in module.modules()}
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes.items():
+            part.training = training
 
 
 def _row_writer(name: str, rows: list[tuple[str, str, str, str]]) -> Any:

@@ -1,15 +1,14 @@
 """The training loop: visible, read from top to bottom; it yields a row an epoch and calls nobody back."""
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from firstlight.data.augment import Augment
 from firstlight.data.loader import Loader
@@ -18,16 +17,18 @@ from firstlight.evaluation.evaluate import collect
 from firstlight.models.classifier import Classifier
 from firstlight.progress import progress
 from firstlight.runtime import autocast, derive_seed, pick_dtype
-from firstlight.training.optim import SCHEDULES, build_optimizers, set_lr
+from firstlight.training.optim import SCHEDULES, MovingAverage, build_optimizers, set_lr
 from firstlight.training.recipe import Recipe
 
-AUGMENTATIONS = ("flip", "shift", "crop_scale", "rotate", "color_jitter", "erase", "mixup", "cutmix")
 CHECK_EVERY = 50  # steps between looks at the loss; each look makes the processor wait for the device
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """What an epoch gave: a row of `metrics.csv`. Losses are in nats, the accuracy is a share."""
+    """What an epoch gave: a row of `metrics.csv`.
+
+    Losses are in nats, the accuracy is a share, `seconds` count from the beginning of training.
+    """
 
     epoch: int
     seconds: float
@@ -57,14 +58,13 @@ def train(  # noqa: C901 - one page that is read from top to bottom, on purpose
     assert recipe.epochs and recipe.warmup is not None and recipe.label_smoothing is not None
     device = classifier.mean.device
     dtype = pick_dtype(device, recipe.dtype)
-    augment = Augment(**{name: getattr(recipe, name) for name in AUGMENTATIONS})
+    augment = Augment(**{choice.name: getattr(recipe, choice.name) for choice in fields(Augment)})
     optimizers = build_optimizers(classifier.network, recipe)
     schedule = SCHEDULES[recipe.schedule]
     class_weights = None
     if recipe.balance == "weights":
         class_weights = balanced_weights(train_loader.labels, len(classifier.classes)).to(device)
-    average = get_ema_multi_avg_fn(recipe.ema)  # type: ignore[no-untyped-call]  # torch leaves it untyped
-    averaged = AveragedModel(classifier, multi_avg_fn=average, use_buffers=True)
+    average = MovingAverage(classifier, recipe.ema) if recipe.ema else None
     run_network = torch.compile(classifier) if recipe.compile else classifier
     steps, started = len(train_loader) * recipe.epochs, time.perf_counter()
 
@@ -97,8 +97,8 @@ def train(  # noqa: C901 - one page that is read from top to bottom, on purpose
                     nn.utils.clip_grad_norm_(classifier.parameters(), recipe.clip)
                 for optimizer in optimizers:
                     optimizer.step()
-                if recipe.ema:
-                    averaged.update_parameters(classifier)
+                if average:
+                    average.update(classifier)
                 losses.append(loss.detach())
                 if number % CHECK_EVERY == 0:
                     require_finite(losses, epoch)
@@ -106,7 +106,7 @@ def train(  # noqa: C901 - one page that is read from top to bottom, on purpose
             train_loss = require_finite(losses, epoch)
 
             # note: what follows is the look at the validation split, by which the best epoch is chosen
-            scored = cast(Classifier, averaged.module) if recipe.ema else classifier
+            scored = average.model if average else classifier
             with autocast(device, dtype):
                 outputs = collect(scored, valid_loader.epoch())
             row = Epoch(
@@ -117,6 +117,8 @@ def train(  # noqa: C901 - one page that is read from top to bottom, on purpose
                 valid_loss=functional.cross_entropy(outputs.logits, outputs.labels).item(),
                 valid_accuracy=(outputs.logits.argmax(dim=1) == outputs.labels).double().mean().item(),
             )
+            if not math.isfinite(row.valid_loss):
+                raise TrainingError(f"epoch {epoch}: the validation loss is {row.valid_loss}; take a smaller --lr")
             advance(0, f"epoch {epoch}/{recipe.epochs}  loss {train_loss:.3f}  valid {row.valid_accuracy:.2%}")
             yield row, scored
             if share_done(epoch * len(train_loader)) >= 1.0:
@@ -126,8 +128,11 @@ def train(  # noqa: C901 - one page that is read from top to bottom, on purpose
 @contextmanager
 def seeded(seed: int, epoch: int, step: int, device: torch.device) -> Iterator[None]:
     """Let dropout depend on (seed, epoch, step) alone, and leave the global generators as they were."""
+    number = derive_seed(seed, "dropout", epoch, step)
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(derive_seed(seed, "dropout", epoch, step))
+        torch.default_generator.manual_seed(number)
+        if device.type != "cpu":
+            getattr(torch, device.type).manual_seed(number)
         yield
 
 

@@ -1,23 +1,30 @@
 """Optimisers by parameter group, and schedules as functions of progress."""
 
+import copy
 import math
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from firstlight.training.recipe import Recipe
 
+Model = TypeVar("Model", bound=nn.Module)
+
+MATRIX_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 ONE_CYCLE_START = 0.04  # of the highest learning rate
 MUON_LR_RATIO = 5.0  # Muon's updates have unit scale: it takes a larger rate than the AdamW beside it
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # quintic that drives singular values towards 1; K. Jordan, "Muon", 2024
 
 
 def split_parameters(network: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """Sort the learned parameters into matrices and filters, which decay, and norms and biases, which do not."""
+    """Sort the learned parameters: matrices and filters, which decay; and norms, biases and tokens, which do not."""
+    layers = (layer for layer in network.modules() if isinstance(layer, MATRIX_LAYERS))
+    matrices = {id(layer.weight) for layer in layers}
     learned = [weights for weights in network.parameters() if weights.requires_grad]
-    return [weights for weights in learned if weights.ndim > 1], [weights for weights in learned if weights.ndim <= 1]
+    decaying = [weights for weights in learned if id(weights) in matrices]
+    return decaying, [weights for weights in learned if id(weights) not in matrices]
 
 
 def build_optimizers(network: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
@@ -85,6 +92,29 @@ SCHEDULES: dict[str, Callable[[float, float], float]] = {
     "cosine": cosine,
     "constant": constant,
 }
+
+
+class MovingAverage(Generic[Model]):
+    """An exponential moving average of a model's weights and statistics, which often scores better than they do.
+
+    Args:
+        model: what is averaged; the average begins there.
+        decay: of the average at each update; it rises to this as `(1 + updates) / (10 + updates)`, so that the first
+            weights are soon forgotten.
+    """
+
+    def __init__(self, model: Model, decay: float) -> None:
+        self.model = copy.deepcopy(model)
+        self.decay = decay
+        self.updates = 0
+
+    @torch.no_grad()
+    def update(self, model: Model) -> None:
+        """Take the model's present weights in."""
+        self.updates += 1
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        for mine, theirs in zip(self.model.state_dict().values(), model.state_dict().values(), strict=True):
+            mine.lerp_(theirs, 1 - decay) if mine.is_floating_point() else mine.copy_(theirs)
 
 
 class Muon(torch.optim.Optimizer):

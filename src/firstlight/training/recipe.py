@@ -24,6 +24,8 @@ class Recipe:
     """Side of the square that pictures are brought to, in pixels; small pictures that are all alike keep theirs."""
     fit: Literal["crop", "pad", "squash"] = "crop"
     """How a picture becomes that square: cut its centre out, pad it, or squash it."""
+    max_pixels: int = 50_000_000
+    """A picture of more pixels is set aside before it is decoded."""
     allow_quarantine: bool = False
     """Go on even if more than 1 % of the pictures cannot be used."""
     split: str = "70/15/15"
@@ -73,7 +75,7 @@ class Recipe:
     compile: bool = False
     """Compile the network first: slower to start, then faster where a compiler is installed."""
     patience: int | None = None
-    """Stop after so many epochs without a better validation loss."""
+    """Stop after so many epochs without a better one by validation: more accurate, or as accurate at a lower loss."""
     time_limit: float | None = None
     """Stop after so many seconds of training; the schedule is fitted to the time."""
 
@@ -168,7 +170,8 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 SGD_DEFAULTS = {"lr": 0.05, "weight_decay": 5e-4}  # its steps are not rescaled, and momentum multiplies its decay
 
 RANGES: dict[str, tuple[float, float]] = {
-    "img_size": (1, 4096), "dropout": (0, 0.95), "epochs": (1, 100_000), "batch_size": (1, 1_000_000),
+    "img_size": (1, 4096), "max_pixels": (1, 2**31), "dropout": (0, 0.95), "epochs": (1, 100_000),
+    "batch_size": (2, 1_000_000),
     "lr": (1e-9, 100), "warmup": (0, 1), "weight_decay": (0, 100), "momentum": (0, 0.9999),
     "label_smoothing": (0, 0.99), "clip": (1e-9, 1e9), "ema": (0, 0.99999), "patience": (1, 100_000),
     "time_limit": (0.001, 1e9), "shift": (0, 4096), "crop_scale": (0.01, 1), "rotate": (0, 180),

@@ -8,6 +8,20 @@ from firstlight.errors import RunError
 from firstlight.files import write_csv
 
 
+def require_free(out: Path | None) -> None:
+    """Refuse a run folder that holds something, before any work is done for it.
+
+    Raises:
+        RunError: if `out` is not a folder or not empty.
+    """
+    if out is None or not out.exists():
+        return
+    if not out.is_dir():
+        raise RunError(f"--out {out}: that is a file; name a new folder")
+    if any(out.iterdir()):
+        raise RunError(f"--out {out}: the folder is not empty, and runs are never overwritten; name a new one")
+
+
 def make_run_folder(name: str, out: Path | None = None) -> Path:
     """Make `out`, or else `runs/<name>-<n>` with the first `n` that is free.
 
@@ -17,8 +31,7 @@ def make_run_folder(name: str, out: Path | None = None) -> Path:
     try:
         if out is not None:
             out.mkdir(parents=True, exist_ok=True)
-            if any(out.iterdir()):
-                raise RunError(f"--out {out}: the folder is not empty, and runs are never overwritten; name a new one")
+            require_free(out)
             return out
         runs, number = Path("runs"), 1
         runs.mkdir(exist_ok=True)
