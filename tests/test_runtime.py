@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from firstlight import runtime
 from firstlight.errors import RecipeError
 from firstlight.runtime import autocast, default_workers, derive_seed, generator, pick_device, pick_dtype
 
@@ -101,3 +102,9 @@ def test_autocast_is_on_only_for_another_type_than_float32():
     for dtype in (torch.float32, torch.bfloat16):
         with autocast(CPU, dtype):
             assert (matrix @ matrix).dtype == dtype
+
+
+def test_compiling_without_a_compiler_is_refused_in_words(monkeypatch):
+    monkeypatch.setattr(runtime.shutil, "which", lambda _name: None)
+    with pytest.raises(RecipeError, match="install g"):
+        runtime.require_compiler()

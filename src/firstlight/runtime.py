@@ -5,6 +5,7 @@ Torch is imported where it is used: asking for help or checking a folder does no
 
 import hashlib
 import os
+import shutil
 from typing import TYPE_CHECKING
 
 from firstlight.errors import RecipeError
@@ -84,6 +85,19 @@ def pick_dtype(device: "torch.device", choice: str = "auto") -> "torch.dtype":
     amd = "AMD" in str(capabilities.get("cpu_name"))
     gains = capabilities.get("amx_bf16") or (capabilities.get("avx512_bf16") and amd)
     return torch.bfloat16 if device.type == "cpu" and gains else torch.float32
+
+
+def require_compiler() -> None:
+    """Refuse `--compile` where the machine has no C++ compiler for torch to use.
+
+    Raises:
+        RecipeError: names what to install.
+    """
+    names = [os.environ.get("CXX") or "c++", "g++", "clang++", "cl"]
+    if not any(map(shutil.which, names)):
+        raise RecipeError(
+            "--compile needs a C++ compiler, and none is on the path; install g++, or leave --compile out"
+        )
 
 
 def autocast(device: "torch.device", dtype: "torch.dtype") -> "torch.autocast":

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from firstlight.data import samples
@@ -783,3 +784,9 @@ def test_looking_at_folders_needs_no_heavy_library():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_tensors_of_a_number_type_that_numpy_lacks_are_refused():
+    images = torch.zeros(4, 1, 8, 8, dtype=torch.bfloat16)
+    with pytest.raises(DataError, match="bfloat16"):
+        load_data((images, [0, 0, 1, 1]))

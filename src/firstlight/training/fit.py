@@ -20,7 +20,7 @@ from firstlight.evaluation.evaluate import Outputs, collect, evaluate, worst_mis
 from firstlight.files import write_text
 from firstlight.models.artefact import save_model
 from firstlight.models.classifier import Classifier
-from firstlight.runtime import derive_seed, pick_device
+from firstlight.runtime import derive_seed, pick_device, require_compiler
 from firstlight.training.loop import Epoch, train
 from firstlight.training.prepare import build_classifier, prepare_data
 from firstlight.training.recipe import Recipe, to_toml
@@ -58,6 +58,8 @@ def fit(samples: Samples, recipe: Recipe | None = None, out: Path | str | None =
     recipe, out = recipe or Recipe(), Path(out) if out is not None else None
     device = pick_device(recipe.device)
     require_free(out)
+    if recipe.compile:
+        require_compiler()
     data, recipe = prepare_data(samples, recipe)
     classifier = build_classifier(data, recipe, device)
     folder = make_run_folder(samples.name, out)

@@ -54,7 +54,10 @@ def from_arrays(images: Any, labels: Any) -> Samples:
 def _as_array(values: Any) -> NDArray[Any]:
     """Bring a tensor from wherever it is; torch itself need not be imported for that."""
     if hasattr(values, "detach"):
-        values = values.detach().cpu().numpy()
+        try:
+            return np.asarray(values.detach().cpu().numpy())
+        except TypeError:  # a number type that NumPy lacks
+            raise DataError(f"{_SOURCE}: tensors are {values.dtype}; give uint8, float32 or int64") from None
     return np.asarray(values)
 
 
