@@ -125,6 +125,12 @@ def test_check_answers_with_the_promised_keys_and_names_what_it_finds(here, caps
         (["predict", "gone.safetensors", "x.png"], "gone.safetensors"),
         (["evaluate", "gone.safetensors", "digits"], "gone.safetensors"),
         (["check", "nowhere"], "nowhere: no such"),
+        ([], "Expected one of {train, evaluate, predict, check}"),
+        (["train", "digits", "--nope"], "--nope"),
+        (["train", "digits", "--epochs", "x"], "--epochs"),
+        (["train", "digits", "--dtype", "x"], "--dtype"),
+        (["predict", "gone.safetensors"], "nothing to predict"),
+        (["evaluate", "m"], "required"),
     ],
 )
 def test_a_mistake_gets_one_line_and_nothing_is_made(here, capsys, words, expected):
@@ -154,3 +160,22 @@ def test_an_interrupted_training_keeps_the_best_and_says_so_in_its_exit_code(tmp
     assert found["test"] is None
     assert found["valid"]["accuracy"]["n"] == found["n"]["valid"]
     assert main(["evaluate", found["model"], "digits", "--split", "valid", "--json"]) == 0
+
+
+def test_the_version_is_told(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == "firstlight 0.1.0\n"
+
+
+@pytest.mark.parametrize("target", ["", ".", "/dev/null"])
+def test_a_table_goes_to_a_file_and_nowhere_else(run_folder, capsys, digit_folder, target):
+    assert main(["predict", str(run_folder / "model.safetensors"), str(digit_folder / "3"), "--csv", target]) == 2
+    shown = capsys.readouterr()
+    assert "that is not a file" in shown.err
+    assert shown.out == ""
+
+
+def test_a_pipe_is_no_picture(run_folder, capsys, here):
+    os.mkfifo(here / "pipe.jpg")
+    assert main(["predict", str(run_folder / "model.safetensors"), str(here / "pipe.jpg")]) == 2
+    assert "is not a regular file" in capsys.readouterr().out

@@ -164,7 +164,7 @@ def a_run(tmp_path, *, test, leaks=(), quarantined=None):
         data=SimpleNamespace(
             store=SimpleNamespace(quarantined=quarantined or {}),
             leaks=list(leaks),
-            dropped=[],
+            dropped=[], notes=(),
             samples=SimpleNamespace(names=("one.png", HOSTILE)),
         ),
     )

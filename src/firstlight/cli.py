@@ -5,10 +5,12 @@ Nothing heavy is imported before a command that needs it runs, so that `--help` 
 
 import dataclasses
 import errno
+import io
 import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,6 +18,7 @@ from typing import Annotated, Any, Literal
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional, arg, subcommand
 
+from firstlight import __version__
 from firstlight.errors import DataError, UserError
 from firstlight.terminal import print_json, say, show_json, show_table, tell, tell_check, tell_run, written_to_csv
 from firstlight.training.recipe import Recipe, from_toml
@@ -161,6 +164,9 @@ class Check:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; give its exit code: 0 done, 2 wrong input, 130 or 143 interrupted."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if words == ["--version"]:
+        say(f"firstlight {__version__}")
+        return DONE
     terminated = False
 
     def terminate(_signal: int, _frame: Any) -> None:
@@ -184,7 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tell(f"firstlight: {where}{error.strerror or error}")
         return WRONG_INPUT
     except KeyboardInterrupt:
-        tell("firstlight: interrupted; nothing was kept")
+        tell("firstlight: interrupted")
         code = INTERRUPTED
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -198,13 +204,26 @@ def parse(words: list[str]) -> Any:
         choices, source = from_toml(Path(file))
         train = Train(choices=choices, source=source or train.source)
     commands = Annotated[Train, subcommand("train", default=train)] | Evaluate | Predict | Check
-    return tyro.cli(
-        commands,
-        prog="firstlight",
-        description="An image classifier you can trust, from a folder of labelled pictures.",
-        args=words,
-        config=(OmitArgPrefixes,),
-    )
+    try:
+        with redirect_stderr(io.StringIO()) as complaint:
+            return tyro.cli(
+                commands,
+                prog="firstlight",
+                description="An image classifier you can trust, from a folder of labelled pictures.",
+                args=words,
+                config=(OmitArgPrefixes,),
+            )
+    except SystemExit as stop:
+        if stop.code:
+            raise UserError(f"{first_paragraph(complaint.getvalue())}; `firstlight --help` tells more") from None
+        raise
+
+
+def first_paragraph(box: str) -> str:
+    """Give what a box drawn by the parser says first, as one line."""
+    lines = [line.strip("│ ") for line in box.splitlines()[1:]]
+    until = next((place for place, line in enumerate(lines) if not line or line[0] in "─╰"), len(lines))
+    return " ".join(lines[:until]).rstrip(".")
 
 
 def stdin_lines() -> Iterator[str]:

@@ -40,7 +40,10 @@ def print_json(value: Any) -> None:
 def tell_run(run: "Run") -> None:
     """Tell how a run went: the test score first."""
     counts = run.to_json()["n"]
-    say(f"trained on {counts['train']:,}, chosen on {counts['valid']:,}, scored once on {counts['test']:,} pictures")
+    scored = f", scored once on {counts['test']:,}" if run.test else ""
+    say(f"trained on {counts['train']:,}, chosen on {counts['valid']:,}{scored} pictures")
+    for note in run.data.notes:
+        say(f"note: {note}")
     if run.test:
         say(f"test accuracy  {run.test.accuracy}")
         say(f"test log loss  {run.test.log_loss}")
@@ -109,6 +112,8 @@ def show_json(predictions: "Iterator[Prediction]") -> tuple[int, int]:
 
 def written_to_csv(predictions: "Iterator[Prediction]", path: Path) -> "Iterator[Prediction]":
     """Pass predictions on, and write each as a row; the file appears when the last one is in."""
+    if not path.name or (path.exists() and not path.is_file()):
+        raise DataError(f"--csv {path}: that is not a file; name one, new or to be replaced")
     try:
         with atomic_path(path) as temporary, open_csv(temporary) as write_row:
             write_row(("image", "label", "probability", "error"))

@@ -161,3 +161,17 @@ def test_what_was_dropped_stays_out_when_the_split_is_followed(presplit, tmp_pat
 def test_nonsense_shares_are_refused_whatever_the_split(presplit):
     with pytest.raises(RecipeError, match="three numbers"):
         ready(presplit, shares="nonsense")
+
+
+@pytest.mark.parametrize("table", ["", "nonsense", "image,label,split\nother.png,3,train\n"])
+def test_a_split_file_that_is_of_no_use_is_refused(digit_folder, tmp_path, table):
+    (tmp_path / "split.csv").write_text(table)
+    with pytest.raises(DataError, match=r"not a split table|names no picture"):
+        ready(digit_folder, shares=str(tmp_path / "split.csv"))
+
+
+def test_a_class_too_small_to_be_tested_is_named(folder):
+    for path in sorted((folder / "8").iterdir())[2:]:
+        path.unlink()
+    data = ready(folder)
+    assert any("no picture of 8 is in the test part" in note for note in data.notes)

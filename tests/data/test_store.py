@@ -132,3 +132,16 @@ def test_a_full_disk_is_said_before_the_work_begins(digit_folder, fresh_cache, m
     with pytest.raises(DataError, match="GB are free"):
         pack(load_data(digit_folder))
     assert list(fresh_cache.iterdir()) == []
+
+
+@pytest.mark.parametrize("damage", ["facts.json", "pixels.npy"])
+@pytest.mark.parametrize("how", ["cut", "gone"])
+def test_a_damaged_cache_is_packed_again(digit_folder, fresh_cache, damage, how):
+    samples = load_data(digit_folder)
+    before = np.array(pack(samples).pixels)
+    (folder,) = fresh_cache.iterdir()
+    if how == "cut":
+        (folder / damage).write_bytes((folder / damage).read_bytes()[:100])
+    else:
+        (folder / damage).unlink()
+    assert np.array_equal(pack(samples).pixels, before)

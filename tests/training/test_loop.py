@@ -369,15 +369,15 @@ def test_a_time_limit_plays_the_schedule_out_by_the_clock_unless_the_steps_end_f
     assert [row.seconds for row in history] == [min(4 * row.epoch, steps) for row in history]
 
 
-def broken_at(batch, value):
-    """A classifier whose loss is `value` at one batch, counted over the epochs, with weights that stay whole."""
+def broken_at(batch):
+    """A classifier whose loss is NaN at one batch, counted over the epochs, with weights that stay whole."""
     calls = itertools.count(1)
     classifier = classifier_for(recipe_for())
 
     def act(stand, logits):
         if stand.training and next(calls) == batch:
             logits.register_hook(torch.zeros_like)
-            return logits + value
+            return logits * float("nan")
         return logits
 
     classifier.network = Stand(act)
@@ -396,18 +396,18 @@ def broken_at(batch, value):
 )
 def test_one_loss_that_is_no_number_stops_the_run_at_the_next_look_and_is_named(broken, place, ran, loaders):
     recipe = recipe_for(batch_size=2, epochs=3)
-    classifier, calls = broken_at(broken, float("nan"))
+    classifier, calls = broken_at(broken)
     with pytest.raises(TrainingError, match=rf"^{place}: the loss is nan.*--lr"):
         list(train(classifier, *loaders(recipe, count=120), recipe))
     assert next(calls) == ran + 1
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_validation_loss_that_is_no_number_stops_the_run_though_training_looks_well(value, loaders):
+@pytest.mark.parametrize(("logit", "loss"), [(float("nan"), "nan"), (float("-inf"), "inf")])
+def test_a_validation_loss_that_is_no_number_stops_the_run_though_training_looks_well(logit, loss, loaders):
     recipe = recipe_for(epochs=3)
     classifier, epochs = classifier_for(recipe), itertools.count(1)
     spoil = torch.zeros(10)
-    spoil[3] = value
+    spoil[3] = logit
 
     def act(stand, logits):
         return logits if stand.training or next(epochs) == 1 else logits + spoil
@@ -415,7 +415,7 @@ def test_a_validation_loss_that_is_no_number_stops_the_run_though_training_looks
     classifier.network = Stand(act)
     rows = train(classifier, *loaders(recipe, valid=50), recipe)
     assert next(rows)[0].epoch == 1
-    with pytest.raises(TrainingError, match=r"epoch 2.*validation loss"):
+    with pytest.raises(TrainingError, match=f"epoch 2.*validation loss is {loss}"):
         next(rows)
 
 

@@ -2,8 +2,10 @@
 
 import dataclasses
 import os
+from pathlib import Path
 from typing import Literal, get_args, get_origin, get_type_hints
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -177,3 +179,12 @@ def test_the_architecture_is_what_the_network_needs():
     mlp = Recipe(model="mlp", hidden=(64, 32), dropout=0.1)
     assert mlp.architecture == {"name": "mlp", "hidden": [64, 32], "dropout": 0.1}
     assert Recipe(model="timm:resnet18").architecture == {"name": "timm:resnet18"}
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [{"weights": Path("w.pth")}, {"epochs": np.int64(3)}, {"epochs": 1.5}, {"epochs": "3"}, {"hidden": (16.0,)}],
+)
+def test_a_value_of_another_type_is_refused_before_the_work(choice):
+    with pytest.raises(RecipeError, match="is wanted"):
+        Recipe(**choice)

@@ -12,6 +12,7 @@ from firstlight.data.images import MAX_PIXELS
 from firstlight.data.samples import Samples
 from firstlight.data.split import (
     FEWEST_GROUPS,
+    PARTS,
     Split,
     assign,
     complete_official,
@@ -45,6 +46,7 @@ class Dataset:
         split: the rows of train, valid and test.
         leaks: groups (copies, or what belongs together) that stand in more than one part of an official split, as rows.
         dropped: rows taken out of the split because of that.
+        notes: what a person should know about the split.
     """
 
     samples: Samples
@@ -52,6 +54,7 @@ class Dataset:
     split: Split
     leaks: list[list[int]]
     dropped: list[int]
+    notes: tuple[str, ...] = ()
 
     def loader(self, part: str, batch_size: int, device: "torch.device") -> "Loader":
         """Give the batches of `train`, `valid`, `test` or `all`, in the order of the set."""
@@ -95,8 +98,7 @@ def open_samples(
             f"{samples.names[row]} ({reason}); `firstlight check` lists them; mend or remove them, or say "
             f"--allow-quarantine"
         )
-    left = np.bincount(samples.labels[store.usable], minlength=len(samples.classes))
-    if empty := [name for name, count in zip(samples.classes, left, strict=True) if not count]:
+    if empty := _classes_without(store.usable, samples):
         raise DataError(f"{samples.source}: no usable picture of {', '.join(empty)}; add some or remove the class")
     return store
 
@@ -131,25 +133,41 @@ def split_samples(
         parts = complete_official(samples.splits, samples.labels, groups, samples.names, seed)
     else:
         parts = assign(samples.labels, groups, samples.names, wanted, seed)
+    notes = []
     if manifest is not None:
+        new = sum(name not in manifest for name in samples.names)
+        if new == len(samples):
+            raise DataError(
+                f"--split {shares}: it names no picture of {samples.source}; give the split.csv of this set"
+            )
         parts = follow(manifest, groups, samples.names, otherwise=parts)
+        notes.append(f"the split of {shares} is followed; pictures that it does not name: {new:,}")
+    elif samples.splits is not None and shares != DEFAULT_SHARES:
+        notes.append(f"{samples.source} is split already, so --split {shares} was not needed")
     usable = store.usable
     leaks = find_leaks(groups, parts, usable)
     dropped = training_copies(leaks, parts) if drop_leaks else []
     split = Split.of(parts, np.setdiff1d(usable, dropped).astype(np.int64))
-    for name, rows in (("train", split.train), ("valid", split.valid), ("test", split.test)):
-        if not len(rows):
+    why = (
+        "--drop-leaks took out what also stands in another part"
+        if dropped
+        else f"a class needs {FEWEST_GROUPS} pictures, or groups of them, to be split"
+    )
+    for part in PARTS:
+        if not len(split.part(part)):
             raise DataError(
-                f"{samples.source}: no picture is left for the {name} part; a class needs at least {FEWEST_GROUPS} "
-                f"pictures (or groups of them) to be split: add some, or give the split yourself in folders or a list"
+                f"{samples.source}: no picture is left for the {part} part ({why}); add some, or regroup them"
             )
-    trained = np.bincount(samples.labels[split.train], minlength=len(samples.classes))
-    if missing := [name for name, count in zip(samples.classes, trained, strict=True) if not count]:
-        raise DataError(
-            f"{samples.source}: no picture of {', '.join(missing)} is left to train on; "
-            f"add some, or group them otherwise"
-        )
-    return Dataset(samples, store, split, leaks, dropped)
+    if missing := _classes_without(split.train, samples):
+        raise DataError(f"{samples.source}: no picture of {', '.join(missing)} is left to train on ({why}); add some")
+    if missing := _classes_without(split.test, samples):
+        notes.append(f"no picture of {', '.join(missing)} is in the test part: how well they are told is not known")
+    return Dataset(samples, store, split, leaks, dropped, tuple(notes))
+
+
+def _classes_without(rows: NDArray[np.int64], samples: Samples) -> list[str]:
+    counts = np.bincount(samples.labels[rows], minlength=len(samples.classes))
+    return [name for name, count in zip(samples.classes, counts, strict=True) if not count]
 
 
 def named_groups(samples: Samples, duplicates: Duplicates, group_by: str | None = None) -> NDArray[np.int64]:

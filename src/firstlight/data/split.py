@@ -210,8 +210,11 @@ def read_split(path: Path) -> dict[str, int]:
     """
     try:
         with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-            return {row["image"]: WORDS.index(row["split"]) for row in csv.DictReader(file)}
+            manifest = {row["image"]: WORDS.index(row["split"]) for row in csv.DictReader(file)}
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); give the split.csv of an earlier run") from None
     except (KeyError, ValueError, csv.Error):
-        raise DataError(f"{path}: not a split table; it needs the columns image, label, split") from None
+        manifest = {}
+    if not manifest:
+        raise DataError(f"{path}: not a split table; it needs the columns image, label, split, and a row a picture")
+    return manifest

@@ -113,22 +113,34 @@ def pack(
     own_size = images is not None and _guess_size(samples, wish) == (images.shape[3], *images.shape[1:3])
     wanted = (CACHE_VERSION, PIL.__version__, samples.pictures.content_key(), own_size or wish)
     folder = cache_folder() / "packed" / hashlib.blake2b(repr(wanted).encode(), digest_size=16).hexdigest()
-    if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_folder(folder) as unfinished:
-            if images is not None and own_size:
-                _examine(images, unfinished)
-            else:
-                _pack_guessing(unfinished, samples, wish, workers or default_workers())
-    facts = json.loads((folder / "facts.json").read_text("utf-8"))
-    return Store(
-        pixels=images if images is not None and own_size else np.load(folder / "pixels.npy", mmap_mode="r"),
-        quarantined={int(row): reason for row, reason in facts["quarantined"].items()},
-        duplicates=Duplicates(**facts["duplicates"]),
-        sizes=facts["sizes"],
-        modes=facts["modes"],
-        notes=facts["notes"],
-    )
+    if (kept := _open(folder, images if own_size else None)) is not None:
+        return kept
+    shutil.rmtree(folder, ignore_errors=True)  # it may be there and damaged
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_folder(folder) as unfinished:
+        if images is not None and own_size:
+            _examine(images, unfinished)
+        else:
+            _pack_guessing(unfinished, samples, wish, workers or default_workers())
+    packed = _open(folder, images if own_size else None)
+    assert packed is not None, folder
+    return packed
+
+
+def _open(folder: Path, images: NDArray[np.uint8] | None) -> Store | None:
+    """Open what was packed before; nothing if there is nothing, or if the cache was damaged."""
+    try:
+        facts = json.loads((folder / "facts.json").read_text("utf-8"))
+        return Store(
+            pixels=np.load(folder / "pixels.npy", mmap_mode="r") if images is None else images,
+            quarantined={int(row): reason for row, reason in facts["quarantined"].items()},
+            duplicates=Duplicates(**facts["duplicates"]),
+            sizes=facts["sizes"],
+            modes=facts["modes"],
+            notes=facts["notes"],
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _pack_guessing(folder: Path, samples: Samples, wish: _Wish, workers: int) -> None:

@@ -1,6 +1,7 @@
 """Files to predictions: the one inference path, for the command line, for Python and for whatever serves."""
 
 import os
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -151,6 +152,8 @@ def _below(folder: str) -> Iterator[str]:
 def _read_picture(file: str, input_size: tuple[int, int, int], fit: str) -> NDArray[np.uint8] | str:
     """Give the picture at the model's size, or the reason why not."""
     try:
+        if not stat.S_ISREG(os.stat(file).st_mode):  # noqa: PTH116 - names that are no valid Unicode pass as they are
+            return "is not a regular file"  # reading a pipe or a device might never end
         return fit_picture(decode(Path(file).read_bytes(), name=file).pixels, input_size, fit)
     except PictureError as reason:
         return str(reason)

@@ -1,6 +1,7 @@
 """The road: data in; a trained, honestly scored and saved model out."""
 
 import copy
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -67,7 +68,11 @@ def fit(samples: Samples, recipe: Recipe | None = None, out: Path | str | None =
     write_split(folder / "split.csv", samples, data.split, data.dropped)
     write_quarantine(folder / "quarantine.csv", samples, data.store)
     packed = time.perf_counter()
-    learned = learn(folder, classifier, data, recipe)
+    try:
+        learned = learn(folder, classifier, data, recipe)
+    except KeyboardInterrupt:  # before there was anything to keep: the folder is free again
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     seconds = {"pack": packed - started, "train": time.perf_counter() - packed}
 
     model, classes = learned.model, samples.classes

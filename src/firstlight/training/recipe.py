@@ -6,7 +6,7 @@ import tomllib
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from firstlight.errors import RecipeError
@@ -44,7 +44,8 @@ class Recipe:
     init: Literal["default", "zero", "normal"] = "default"
     """First weights: PyTorch's own, the same with zero biases, or normal with standard deviation 0.01."""
     weights: str | None = None
-    """Start from the weights in this file: a model.safetensors of ours, or a plain .safetensors or .pth state dict."""
+    """Start from the weights in this file: a model.safetensors of ours, or a plain .safetensors or .pth state dict; it
+    must be of the same network, with as many classes."""
 
     epochs: int | None = None
     """How often every training picture is seen."""
@@ -109,6 +110,9 @@ class Recipe:
         Raises:
             RecipeError: names the field, its value and what it may be.
         """
+        for name, hint in get_type_hints(Recipe).items():
+            if not _fits(getattr(self, name), hint):
+                raise RecipeError(f"--{name.replace('_', '-')} {getattr(self, name)!r}: {_expected(hint)} is wanted")
         for name, (low, high) in RANGES.items():
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
@@ -149,7 +153,7 @@ class Recipe:
         return dataclasses.replace(self, **left_open)
 
 
-FEWEST_STEPS = 1000
+FEWEST_STEPS = 600
 
 # What each model takes where the user leaves a choice open; tuned on validation data only, see LOG.md.
 DEFAULTS: dict[str, dict[str, Any]] = {
@@ -204,8 +208,7 @@ def from_toml(path: Path) -> tuple[Recipe, str | None]:
             near = get_close_matches(name, known, 1)
             raise RecipeError(f"{path}: there is no choice {name}" + (f"; did you mean {near[0]}?" if near else ""))
         if not _fits(value, known[name]):
-            wanted = str(known[name]).replace("typing.", "") if get_args(known[name]) else known[name].__name__
-            raise RecipeError(f"{path}: {name} = {value!r} is not of type {wanted}")
+            raise RecipeError(f"{path}: {name} = {value!r} is not of type {_expected(known[name])}")
         if isinstance(value, list):
             table[name] = tuple(value)
     source = table.pop("source", None)
@@ -224,15 +227,21 @@ def _toml_value(value: Any) -> str:
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value out of TOML has the type that a field declares; a `Literal`'s words are checked by `Recipe`."""
+    """Whether a value has the type that a field declares; the words of a `Literal` are checked later."""
     kind, parts = get_origin(hint), get_args(hint)
     if kind in (UnionType, Union):
         return any(_fits(value, part) for part in parts)
     if kind is tuple:
-        return isinstance(value, list) and all(_fits(item, parts[0]) for item in value)
+        return isinstance(value, list | tuple) and all(_fits(item, parts[0]) for item in value)
     if kind is Literal:
         return isinstance(value, str)
+    if hint is NoneType:
+        return value is None
     return type(value) is hint or (hint is float and type(value) is int)
+
+
+def _expected(hint: Any) -> str:
+    return str(hint).replace("typing.", "") if get_args(hint) else hint.__name__
 
 
 def _literal_choices() -> dict[str, tuple[Any, ...]]:

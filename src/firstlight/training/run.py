@@ -52,6 +52,7 @@ class Run:
             "quarantined": len(self.data.store.quarantined),
             "leaks": len(self.data.leaks),
             "dropped": len(self.data.dropped),
+            "notes": [*self.data.samples.notes, *self.data.notes],
             "epochs": len(self.history),
             "seconds": self.seconds,
             "valid": headline(self.valid),
