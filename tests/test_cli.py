@@ -148,7 +148,9 @@ def test_a_file_name_cannot_steer_the_terminal(run_folder, capsys, here):
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_training_keeps_the_best_and_says_so_in_its_exit_code(tmp_path, sent, code):
     words = ["train", "digits", "--model", "mlp", "--epochs", "100000", "--out", str(tmp_path / "run"), "--json"]
-    command = [sys.executable, "-m", "firstlight", *words]
+    # whoever runs these tests in the background has Ctrl-C ignored, and children inherit that
+    hears = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); import firstlight.__main__"
+    command = [sys.executable, "-c", hears, *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 120
         while not (tmp_path / "run" / "model.safetensors").exists() and time.monotonic() < deadline:

@@ -164,7 +164,8 @@ def a_run(tmp_path, *, test, leaks=(), quarantined=None):
         data=SimpleNamespace(
             store=SimpleNamespace(quarantined=quarantined or {}),
             leaks=list(leaks),
-            dropped=[], notes=(),
+            dropped=[],
+            notes=(),
             samples=SimpleNamespace(names=("one.png", HOSTILE)),
         ),
     )
