@@ -28,6 +28,7 @@ import json
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,8 +89,6 @@ def save_model(
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    from firstlight import __version__
-
     path = Path(path)
     tensors = {
         name.replace("_orig_mod.", ""): tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
@@ -107,7 +106,11 @@ def save_model(
         "temperature": classifier.temperature.item(),
         "scores": scores,
         "extra": extra or {},
-        "versions": {"firstlight": __version__, "torch": torch.__version__, "python": platform.python_version()},
+        "versions": {
+            "firstlight": version("firstlight"),
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
         "sha256": _UNSIGNED,
     }
     unsigned = json.dumps(fields, allow_nan=False)  # ASCII: names that are no valid Unicode survive
