@@ -53,7 +53,7 @@ def train(  # noqa: C901 - one page that is read from top to bottom, on purpose
         The epoch's row, and the classifier it scores, which is the averaged one if `recipe.ema` is set.
 
     Raises:
-        TrainingError: if the loss is no longer a number; it names the batch.
+        TrainingError: if a loss is no longer a number; it names the batch, or the epoch if it is the validation loss.
     """
     assert recipe.epochs and recipe.warmup is not None and recipe.label_smoothing is not None
     device = classifier.mean.device
