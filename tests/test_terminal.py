@@ -10,10 +10,9 @@ from types import SimpleNamespace
 import pytest
 
 from firstlight.delivery.predict import Guess, Prediction
-from firstlight.errors import DataError
+from firstlight.errors import DataError, harmless
 from firstlight.terminal import (
     LISTED,
-    harmless,
     print_json,
     say,
     show_json,

@@ -5,6 +5,11 @@ exits with code 2; in Python they are `ValueError`s.
 """
 
 
+def harmless(text: str) -> str:
+    """Escape what could steer a terminal or forge a line, such as a file name with a line end in it."""
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
+
+
 class UserError(ValueError):
     """The input is wrong, not the program."""
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from firstlight.errors import DataError
+from firstlight.errors import DataError, harmless
 from firstlight.files import atomic_path, open_csv
 
 if TYPE_CHECKING:
@@ -14,11 +14,6 @@ if TYPE_CHECKING:
     from firstlight.training.run import Run
 
 LISTED = 10  # rows of a list that a person is shown; the files and --json hold them all
-
-
-def harmless(text: str) -> str:
-    """Escape what could steer a terminal or forge a line, such as a file name with a line end in it."""
-    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
 
 
 def say(text: str) -> None:

@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from firstlight.errors import DataError, PictureError
+from firstlight.errors import DataError, PictureError, harmless
 from firstlight.files import cache_folder, write_text
 from firstlight.progress import progress
 from firstlight.runtime import default_workers
@@ -196,7 +196,7 @@ def label_classes(words: Sequence[str], where: str) -> tuple[tuple[str, ...], ND
 
 def shown(name: str, limit: int = 120) -> str:
     """Write a name from outside so that it prints anywhere, on one line: what is not printable is escaped."""
-    text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)
+    text = harmless(name)
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 

@@ -40,6 +40,7 @@ class Store:
     """Packed pictures and what decoding them told; rows are aligned with `Samples`.
 
     Attributes:
+        content_key: hex digits that stay the same as long as the pictures, their names and their order do.
         pixels: uint8 `[N, H, W, C]`, memory-mapped; rows of quarantined pictures are black and never used.
         quarantined: why each unusable picture cannot be used, by row.
         duplicates: rows whose pictures are the same, exactly or nearly.
@@ -48,6 +49,7 @@ class Store:
         notes: what decoding had to decide, by note: the rows it concerns.
     """
 
+    content_key: str
     pixels: NDArray[np.uint8]
     quarantined: dict[int, str]
     duplicates: Duplicates
@@ -111,9 +113,10 @@ def pack(
     wish = _Wish(size, usual, fit, max_pixels)
     images = _stacked(samples)
     own_size = images is not None and _guess_size(samples, wish) == (images.shape[3], *images.shape[1:3])
-    wanted = (CACHE_VERSION, PIL.__version__, samples.pictures.content_key(), own_size or wish)
+    key = samples.pictures.content_key()
+    wanted = (CACHE_VERSION, PIL.__version__, key, own_size or wish)
     folder = cache_folder() / "packed" / hashlib.blake2b(repr(wanted).encode(), digest_size=16).hexdigest()
-    if (kept := _open(folder, images if own_size else None)) is not None:
+    if (kept := _open(folder, key, images if own_size else None)) is not None:
         return kept
     shutil.rmtree(folder, ignore_errors=True)  # it may be there and damaged
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -122,16 +125,17 @@ def pack(
             _examine(images, unfinished)
         else:
             _pack_guessing(unfinished, samples, wish, workers or default_workers())
-    packed = _open(folder, images if own_size else None)
+    packed = _open(folder, key, images if own_size else None)
     assert packed is not None, folder
     return packed
 
 
-def _open(folder: Path, images: NDArray[np.uint8] | None) -> Store | None:
+def _open(folder: Path, key: str, images: NDArray[np.uint8] | None) -> Store | None:
     """Open what was packed before; nothing if there is nothing, or if the cache was damaged."""
     try:
         facts = json.loads((folder / "facts.json").read_text("utf-8"))
         return Store(
+            content_key=key,
             pixels=np.load(folder / "pixels.npy", mmap_mode="r") if images is None else images,
             quarantined={int(row): reason for row, reason in facts["quarantined"].items()},
             duplicates=Duplicates(**facts["duplicates"]),

@@ -49,7 +49,7 @@ def score(
     model = load_model(model_file, device)
     labels = match_classes(samples, model.classes)
     store = open_samples(samples, size=model.input_size, fit=model.fit, allow_quarantine=allow_quarantine)
-    own = _own_split(model_file.parent, samples)
+    own = _own_split(model_file.parent, samples, store.content_key)
     rows = _rows_of(split, samples, own)
     rows = np.intersect1d(rows, store.usable)
     if not len(rows):
@@ -78,7 +78,7 @@ def match_classes(samples: Samples, classes: tuple[str, ...]) -> NDArray[np.int6
     return position[samples.labels]
 
 
-def _own_split(run: Path, samples: Samples) -> dict[str, int]:
+def _own_split(run: Path, samples: Samples, content_key: str) -> dict[str, int]:
     """Give the run's own split of this set, by the pictures' names; nothing if this is another set.
 
     It is the run's set if its content is the same, or if it holds every picture that the run knew and new ones.
@@ -86,7 +86,7 @@ def _own_split(run: Path, samples: Samples) -> dict[str, int]:
     if not (run / "split.csv").is_file():
         return {}
     own = read_split(run / "split.csv")
-    same = _record(run).get("source_key") == samples.pictures.content_key()
+    same = _record(run).get("source_key") == content_key
     return own if same or own.keys() <= set(samples.names) else {}
 
 

@@ -65,7 +65,7 @@ class Run:
         record = {
             **self.to_json(),
             "best_epoch": self.best_epoch,
-            "source_key": self.data.samples.pictures.content_key(),
+            "source_key": self.data.store.content_key,
             "test_evaluations": looks,
             "valid": self.valid.to_json(),
             "test": self.test.to_json() if self.test else None,
