@@ -136,6 +136,28 @@ def test_a_loss_that_is_no_number_stops_with_the_batch_named(tmp_path):
         fit(load_data("digits"), recipe, tmp_path / "run")
 
 
+@pytest.mark.parametrize("file_is_there", [True, False])
+def test_ctrl_c_while_the_first_model_is_saved_keeps_it(tmp_path, monkeypatch, file_is_there):
+    whole, calls = fit_module.save_model, []
+
+    def interrupted(*arguments, **choices):
+        calls.append(arguments)
+        if file_is_there or len(calls) > 1:
+            whole(*arguments, **choices)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(fit_module, "save_model", interrupted)
+    try:
+        run = fit(load_data("digits"), QUICK, tmp_path / "run")
+    except KeyboardInterrupt:
+        pytest.fail("the best model so far was thrown away")
+    assert run.test is None
+    assert len(run.history) == 1
+    kept = fl.load(run.folder / "model.safetensors").state_dict()
+    assert all(torch.equal(kept[name], tensor) for name, tensor in run.model.state_dict().items())
+
+
 def test_the_last_good_model_outlives_a_loss_that_is_no_number(tmp_path, monkeypatch):
     whole = fit_module.train
 

@@ -138,8 +138,8 @@ def learn(folder: Path, classifier: Classifier, data: Dataset, recipe: Recipe) -
                 for name, value in asdict(row).items():
                     events.add_scalar(name, value, row.epoch)
                 if kept is None or is_better(row, kept[0]):
+                    kept = row, copy.deepcopy(trained)  # before the file is there: Ctrl-C may come in between
                     save_model(file, trained)
-                    kept = row, copy.deepcopy(trained)
                 if recipe.patience and row.epoch - kept[0].epoch >= recipe.patience:
                     break
     except KeyboardInterrupt:
