@@ -80,6 +80,7 @@ def __getattr__(name: str) -> Any:
     """Load a public name from its module when it is first used."""
     if name not in _HOMES:
         raise AttributeError(f"module 'firstlight' has no attribute {name!r}")
+    import_module("firstlight.runtime").share_processors()  # in time for torch, which the module below may import
     module, _, original = _HOMES[name].partition(":")
     value = getattr(import_module(f"firstlight.{module}"), original or name)
     globals()[name] = value

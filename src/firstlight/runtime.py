@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     import torch
 
 
+SPINS = "1000"  # looks at a flag before a waiting thread sleeps, about 10 microseconds; measured in benchmarks/busy.py
+
+
 def derive_seed(seed: int, *purpose: str | int) -> int:
     """Give a 63-bit seed that depends on `seed` and on what it is for, and on nothing else.
 
@@ -48,6 +51,16 @@ def pick_device(name: str = "auto") -> "torch.device":
     if int(number or 0) >= present[kind]:
         raise RecipeError(f"--device {name}: this machine has none that torch can use; take --device auto")
     return torch.device(kind, int(number)) if number else torch.device(kind)
+
+
+def share_processors() -> None:
+    """Let threads that wait for each other sleep after some microseconds instead of holding their processor.
+
+    GNU OpenMP, which PyTorch's builds for Linux use, otherwise lets them spin for milliseconds. That gains nothing on
+    a quiet machine, and beside other work it makes two threads many times slower than one. The threads and so the bits
+    of every result stay the same. It works before torch is imported for the first time; a user's own choice stays.
+    """
+    os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
 
 
 def default_workers() -> int:

@@ -59,18 +59,19 @@ def diary(monkeypatch):
     steps = []
     build = loop.build_optimizers
 
-    def note(network):
-        def hook(optimizer, *_):
+    def noted(optimizer, network):
+        whole = optimizer.step
+
+        def step():
+            whole()
             state = {name: values.double().clone() for name, values in network.state_dict().items()}
             steps.append(([group["lr"] for group in optimizer.param_groups], state))
 
-        return hook
+        optimizer.step = step
+        return optimizer
 
     def build_with_notes(network, recipe):
-        optimizers = build(network, recipe)
-        for optimizer in optimizers:
-            optimizer.register_step_post_hook(note(network))
-        return optimizers
+        return [noted(optimizer, network) for optimizer in build(network, recipe)]
 
     monkeypatch.setattr(loop, "build_optimizers", build_with_notes)
     return steps

@@ -1,6 +1,8 @@
 """Optimisers against exact arithmetic, schedules at their corners, and decay only where it belongs."""
 
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -13,6 +15,8 @@ from firstlight.training.optim import (
     MUON_LR_RATIO,
     NEWTON_SCHULZ,
     SCHEDULES,
+    SGD,
+    AdamW,
     Muon,
     build_optimizers,
     orthogonalise,
@@ -61,14 +65,14 @@ def test_a_first_muon_step_is_the_orthogonalised_gradient():
     weights = nn.Parameter(torch.randn(12, 3, 3, 3, generator=dice()).to(memory_format=torch.channels_last))
     before, gradient = weights.detach().clone(), torch.randn(12, 3, 3, 3, generator=dice(1))
     weights.grad = gradient.clone()
-    Muon([weights], lr=0.1, momentum=0.9, weight_decay=0.5).step()
+    Muon([{"params": [weights], "weight_decay": 0.5}], lr=0.1, momentum=0.9).step()
     direction = orthogonalise(gradient.reshape(12, 27)).view(12, 3, 3, 3)
     torch.testing.assert_close(weights.detach(), before * (1 - 0.1 / MUON_LR_RATIO * 0.5) - 0.1 * direction)
 
 
 def test_a_second_muon_step_goes_along_nesterovs_momentum():
     weights = nn.Parameter(torch.zeros(6, 6))
-    muon = Muon([weights], lr=1.0, momentum=0.8, weight_decay=0.0)
+    muon = Muon([{"params": [weights], "weight_decay": 0.0}], lr=1.0, momentum=0.8)
     first, second = torch.randn(2, 6, 6, generator=dice())
     for gradient in (first, second):
         before = weights.detach().clone()
@@ -81,7 +85,7 @@ def test_a_second_muon_step_goes_along_nesterovs_momentum():
 def test_muon_scales_tall_matrices_up_and_leaves_what_has_no_gradient():
     tall, idle = nn.Parameter(torch.zeros(64, 16)), nn.Parameter(torch.ones(2, 2))
     tall.grad = torch.randn(64, 16, generator=dice())
-    Muon([tall, idle], lr=1.0, momentum=0.0, weight_decay=0.0).step()
+    Muon([{"params": [tall, idle], "weight_decay": 0.0}], lr=1.0, momentum=0.0).step()
     torch.testing.assert_close(tall.detach(), -2 * orthogonalise(tall.grad))
     assert torch.equal(idle, torch.ones(2, 2))
 
@@ -107,6 +111,44 @@ def test_frozen_weights_are_in_no_group():
     network[0].requires_grad_(False)
     decaying, plain = split_parameters(network)
     assert [id(weights) for weights in decaying + plain] == [id(network[1].weight), id(network[1].bias)]
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "choices"),
+    [(AdamW, torch.optim.AdamW, {}), (SGD, torch.optim.SGD, {"momentum": 0.9, "nesterov": True})],
+)
+def test_twenty_steps_are_those_of_pytorchs_own_optimiser(ours, theirs, choices):
+    mine, yours = (nn.Linear(5, 3) for _ in range(2))
+    yours.load_state_dict(mine.state_dict())
+
+    def groups(layer):
+        return [{"params": [layer.weight], "weight_decay": 0.1}, {"params": [layer.bias], "weight_decay": 0.0}]
+
+    optimizers = ours(groups(mine), lr=0.05, **choices), theirs(groups(yours), lr=0.05, **choices)
+    for step in range(20):
+        inputs = torch.randn(8, 5, generator=dice(step))
+        for layer, optimizer in zip((mine, yours), optimizers, strict=True):
+            layer.zero_grad()
+            layer(inputs).square().mean().backward()
+            set_lr_of(optimizer, 0.05 / (step + 1))
+            optimizer.step()
+    torch.testing.assert_close(mine.state_dict(), yours.state_dict(), rtol=1e-6, atol=1e-7)
+
+
+def set_lr_of(optimizer, lr):
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+
+
+def test_training_does_not_wait_for_pytorchs_compiler():
+    code = (
+        "import sys, torch, firstlight.training.optim as optim;"
+        "weights = torch.nn.Parameter(torch.ones(2, 2)); weights.grad = torch.ones(2, 2);"
+        "groups = [{'params': [weights], 'weight_decay': 0.0}];"
+        "[kind(groups, lr=0.1, momentum=0.9).step() for kind in (optim.AdamW, optim.SGD, optim.Muon)];"
+        "assert 'torch._dynamo' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_muon_leaves_the_head_to_adamw():

@@ -2,11 +2,13 @@
 
 import copy
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.optim.adamw import adamw
 
 from firstlight.training.recipe import Recipe
 
@@ -27,7 +29,7 @@ def split_parameters(network: nn.Module) -> tuple[list[nn.Parameter], list[nn.Pa
     return decaying, [weights for weights in learned if id(weights) not in matrices]
 
 
-def build_optimizers(network: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
+def build_optimizers(network: nn.Module, recipe: Recipe) -> "list[Optimizer]":
     """Build what `recipe.optimizer` names; each group remembers its highest rate as `peak_lr`.
 
     Args:
@@ -40,25 +42,18 @@ def build_optimizers(network: nn.Module, recipe: Recipe) -> list[torch.optim.Opt
         {"params": decaying, "weight_decay": recipe.weight_decay},
         {"params": plain, "weight_decay": 0.0},
     ]
-    optimizers: list[torch.optim.Optimizer]
     if recipe.optimizer == "sgd":
         # note: SGD adds the decay to the gradient, and momentum multiplies it: it wants a smaller one than AdamW
-        optimizers = [torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=True)]
-    elif recipe.optimizer == "muon":
-        inner, outer = decaying[:-1], decaying[-1:]  # the last matrix, the head, learns better under AdamW
-        groups[0]["params"] = outer
-        muon_lr = MUON_LR_RATIO * recipe.lr
-        optimizers = [Muon(inner, muon_lr, recipe.momentum, recipe.weight_decay)] if inner else []
-        optimizers.append(torch.optim.AdamW(groups, lr=recipe.lr, fused=True))
-    else:
-        optimizers = [torch.optim.AdamW(groups, lr=recipe.lr, fused=True)]
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            group["peak_lr"] = group["lr"]
-    return optimizers
+        return [SGD(groups, lr=recipe.lr, momentum=recipe.momentum)]
+    if recipe.optimizer == "adamw":
+        return [AdamW(groups, lr=recipe.lr)]
+    inner, groups[0]["params"] = decaying[:-1], decaying[-1:]  # the last matrix, the head, learns better under AdamW
+    matrices = [{"params": inner, "weight_decay": recipe.weight_decay}]
+    muon = Muon(matrices, lr=MUON_LR_RATIO * recipe.lr, momentum=recipe.momentum)
+    return [*([muon] if inner else []), AdamW(groups, lr=recipe.lr)]
 
 
-def set_lr(optimizers: Iterable[torch.optim.Optimizer], factor: float) -> None:
+def set_lr(optimizers: "Iterable[Optimizer]", factor: float) -> None:
     """Set every group's learning rate to `factor` times its highest."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:
@@ -117,39 +112,97 @@ class MovingAverage(Generic[Model]):
             mine.lerp_(theirs, 1 - decay) if mine.is_floating_point() else mine.copy_(theirs)
 
 
-class Muon(torch.optim.Optimizer):
-    """Momentum whose update, for each matrix, is replaced by the nearest orthogonal matrix.
+class Optimizer(ABC):
+    """What every optimiser shares: groups of parameters with their rates, and a state for each parameter.
+
+    PyTorch's optimisers have the same `param_groups`, `state` and `step`, but import PyTorch's compiler when they are
+    made, which takes a second of every run.
 
     Args:
-        params: matrices and convolution filters (taken as matrices `[out, in * k * k]`).
-        lr: learning rate; an update's rows have about unit length before it.
-        momentum: of the Nesterov kind.
-        weight_decay: decoupled, as in AdamW.
+        groups: each a dict of `params` and `weight_decay`.
+        lr: the highest learning rate, kept in each group as `peak_lr`; `set_lr` changes its `lr`.
+        choices: whatever else an update needs to know; the same in every group.
+    """
+
+    def __init__(self, groups: Iterable[dict[str, Any]], *, lr: float, **choices: Any) -> None:
+        self.param_groups = [{"lr": lr, "peak_lr": lr, **choices, **group} for group in groups]
+        self.state: dict[nn.Parameter, dict[str, Tensor]] = {}
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Update every parameter that has a gradient."""
+        for group in self.param_groups:
+            if learning := [weights for weights in group["params"] if weights.grad is not None]:
+                self.update(learning, [weights.grad for weights in learning], group)
+
+    @abstractmethod
+    def update(self, params: list[nn.Parameter], gradients: list[Tensor], group: dict[str, Any]) -> None:
+        """Change `params` in place, as each kind of optimiser does."""
+
+    def column(self, params: list[nn.Parameter], name: str, first: Callable[[Tensor], Tensor]) -> list[Tensor]:
+        """Give one entry of each parameter's state, made by `first` when it is asked for the first time."""
+        states = [self.state.setdefault(weights, {}) for weights in params]
+        for weights, state in zip(params, states, strict=True):
+            if name not in state:
+                state[name] = first(weights)
+        return [state[name] for state in states]
+
+
+class AdamW(Optimizer):
+    """Adam with decoupled weight decay (arXiv:1711.05101), all parameters of a group in one fused sweep."""
+
+    def update(self, params: list[nn.Parameter], gradients: list[Tensor], group: dict[str, Any]) -> None:
+        """Step along the mean gradient, divided by the root of its mean square."""
+        adamw(
+            list[Tensor](params),
+            gradients,
+            exp_avgs=self.column(params, "mean", torch.zeros_like),
+            exp_avg_sqs=self.column(params, "mean_square", torch.zeros_like),
+            max_exp_avg_sqs=[],
+            state_steps=self.column(params, "steps", lambda weights: torch.zeros((), device=weights.device)),
+            lr=group["lr"],
+            weight_decay=group["weight_decay"],
+            beta1=0.9,
+            beta2=0.999,
+            eps=1e-8,
+            amsgrad=False,
+            maximize=False,
+            fused=True,
+        )
+
+
+class SGD(Optimizer):
+    """Gradient descent with Nesterov's momentum; `momentum` is a choice of each group."""
+
+    def update(self, params: list[nn.Parameter], gradients: list[Tensor], group: dict[str, Any]) -> None:
+        """Add the gradient to the velocity, and step along what the velocity will be."""
+        momentum = group["momentum"]
+        velocities = self.column(params, "velocity", torch.zeros_like)
+        for weights, gradient, velocity in zip(params, gradients, velocities, strict=True):
+            pull = gradient.add(weights, alpha=group["weight_decay"])
+            velocity.mul_(momentum).add_(pull)
+            weights.add_(pull.add_(velocity, alpha=momentum), alpha=-group["lr"])
+
+
+class Muon(Optimizer):
+    """Momentum whose update, for each matrix, is replaced by the nearest orthogonal matrix.
+
+    Its parameters are matrices and convolution filters (taken as matrices `[out, in * k * k]`); an update's rows have
+    about unit length before the learning rate. `momentum` is of the Nesterov kind, the weight decay decoupled.
 
     Source: K. Jordan and others, "Muon: an optimizer for hidden layers in neural networks", 2024.
     """
 
-    def __init__(self, params: Iterable[Tensor], lr: float, momentum: float, weight_decay: float) -> None:
-        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
-
-    @torch.no_grad()
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]  # no closure, nothing to give back
-        """Update every parameter that has a gradient."""
-        assert closure is None
-        for group in self.param_groups:
-            for weights in group["params"]:
-                if weights.grad is None:
-                    continue
-                state = self.state[weights]
-                if not state:
-                    state["velocity"] = torch.zeros_like(weights)
-                velocity = state["velocity"]
-                velocity.lerp_(weights.grad, 1 - group["momentum"])
-                update = weights.grad.lerp(velocity, group["momentum"])
-                matrix = orthogonalise(update.reshape(len(update), -1))
-                weights.mul_(1 - group["lr"] / MUON_LR_RATIO * group["weight_decay"])
-                scale = max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5
-                weights.add_(matrix.view(update.shape), alpha=-group["lr"] * scale)
+    def update(self, params: list[nn.Parameter], gradients: list[Tensor], group: dict[str, Any]) -> None:
+        """Step along the orthogonalised momentum."""
+        velocities = self.column(params, "velocity", torch.zeros_like)
+        for weights, gradient, velocity in zip(params, gradients, velocities, strict=True):
+            velocity.lerp_(gradient, 1 - group["momentum"])
+            direction = gradient.lerp(velocity, group["momentum"])
+            matrix = orthogonalise(direction.reshape(len(direction), -1))
+            weights.mul_(1 - group["lr"] / MUON_LR_RATIO * group["weight_decay"])
+            scale = max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5
+            weights.add_(matrix.view(direction.shape), alpha=-group["lr"] * scale)
 
 
 def orthogonalise(matrix: Tensor, steps: int = 5) -> Tensor:
