@@ -1,7 +1,7 @@
 PYTHON ?= python3
 VENV := .venv
 
-.PHONY: demo test setup clean
+.PHONY: demo test bench peers setup clean
 setup: $(VENV)/.ready
 
 $(VENV)/.ready: pyproject.toml
@@ -18,5 +18,19 @@ test: setup
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" scripts/check
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" scripts/test
 
+# What a user would pick instead, in an environment of its own (about 7 GB, once).
+PEERS := .venv-peers
+peers: $(PEERS)/.ready
+
+$(PEERS)/.ready: benchmarks/requirements-peers.txt
+	@test -x $(PEERS)/bin/pip || $(PYTHON) -m venv $(PEERS)
+	@$(PEERS)/bin/python -m pip install -qq --disable-pip-version-check --requirement $<
+	@$(PEERS)/bin/python -m pip install -qq --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+# All parts by default; some with PARTS="mlp-mnist startup".
+bench: setup peers
+	@$(VENV)/bin/python benchmarks/bench.py $(PARTS)
+
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(PEERS) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,6 +1,8 @@
 """The dice are pinned, nobody else's dice are touched, and a device that is not there is refused in one line."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -108,3 +110,41 @@ def test_compiling_without_a_compiler_is_refused_in_words(monkeypatch):
     monkeypatch.setattr(runtime.shutil, "which", lambda _name: None)
     with pytest.raises(RecipeError, match="install g"):
         runtime.require_compiler()
+
+
+def test_waiting_threads_sleep_unless_the_user_chose_otherwise(monkeypatch):
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    runtime.share_processors()
+    assert os.environ["GOMP_SPINCOUNT"] == runtime.SPINS
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
+    runtime.share_processors()
+    assert os.environ["GOMP_SPINCOUNT"] == "7"
+
+
+@pytest.mark.parametrize("use", ["firstlight.Recipe", "__import__('firstlight.cli').cli.main(['check', 'nowhere'])"])
+def test_threads_are_told_before_torch_is_there(use):
+    code = f"import firstlight, os, sys; {use}; assert 'torch' not in sys.modules; print(os.environ['GOMP_SPINCOUNT'])"
+    environment = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
+    told = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True)
+    assert told.stdout.split()[-1] == runtime.SPINS
+
+
+@pytest.mark.parametrize(
+    ("own", "limits", "expected"),
+    [
+        ("0::/box/inner\n", {"box/inner/memory.max": "max\n", "box/memory.max": "1000\n"}, 1000),
+        ("0::/\n", {"memory.max": "2000\n"}, 2000),
+        ("5:memory:/box\n4:cpu:/box\n", {"memory/box/memory.limit_in_bytes": "3000\n"}, 3000),
+        ("5:memory:/box\n", {"memory/memory.limit_in_bytes": "9223372036854771712\n"}, None),
+        ("nonsense\n", {}, None),
+    ],
+)
+def test_memory_is_what_the_container_allows(tmp_path, monkeypatch, own, limits, expected):
+    (tmp_path / "own").write_text(own)
+    for name, text in limits.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(runtime, "CGROUPS", tmp_path)
+    monkeypatch.setattr(runtime, "OWN_CGROUPS", tmp_path / "own")
+    installed = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert runtime.physical_memory() == (expected or installed)

@@ -6,6 +6,9 @@ Torch is imported where it is used: asking for help or checking a folder does no
 import hashlib
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from firstlight.errors import RecipeError
@@ -14,6 +17,7 @@ if TYPE_CHECKING:
     import torch
 
 
+CGROUPS, OWN_CGROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 SPINS = "1000"  # looks at a flag before a waiting thread sleeps, about 10 microseconds; measured in benchmarks/busy.py
 
 
@@ -71,11 +75,30 @@ def default_workers() -> int:
 
 
 def physical_memory() -> int:
-    """Tell how many bytes of memory the machine has; 8 GB where the system does not say."""
+    """Tell how many bytes of memory this process may use: the machine's, or a container's if that is less.
+
+    8 GB where the system does not say.
+    """
     try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        installed = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
-        return 8 << 30
+        installed = 8 << 30
+    return min([installed, *_container_limits()])
+
+
+def _container_limits() -> Iterator[int]:
+    """Give the limits of this process's control groups and of those around them (Linux; both versions)."""
+    with suppress(OSError, ValueError):
+        for line in OWN_CGROUPS.read_text("utf-8").splitlines():
+            _, controllers, inside = line.split(":", 2)
+            if controllers not in ("", "memory"):
+                continue
+            root, file = CGROUPS / controllers, "memory.limit_in_bytes" if controllers else "memory.max"
+            for group in (root / inside.lstrip("/"), *(root / inside.lstrip("/")).parents):
+                with suppress(OSError, ValueError):
+                    yield int((group / file).read_text("ascii"))
+                if group == root:
+                    break
 
 
 def pick_dtype(device: "torch.device", choice: str = "auto") -> "torch.dtype":

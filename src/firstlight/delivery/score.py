@@ -17,6 +17,7 @@ from firstlight.errors import DataError, RunError
 from firstlight.evaluation.evaluate import Evaluation, collect, evaluate
 from firstlight.files import write_json
 from firstlight.models.artefact import load_model
+from firstlight.models.inference import ready
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def score(
     is_run_test = any(own.get(samples.names[row]) == PARTS.index("test") for row in rows)
     looks = _count_look(model_file.parent) if is_run_test else None  # a look is counted before it is taken
     loader = Loader(store.pixels, labels, rows, batch_size=EVALUATION_BATCH, device=device)
-    seen = collect(model, loader.epoch())
+    seen = collect(ready(model), loader.epoch())
     evaluation = evaluate(seen.logits, seen.labels, model.classes, temperature=model.temperature.item())
     return Score(evaluation, looks)
 

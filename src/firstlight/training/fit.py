@@ -21,6 +21,7 @@ from firstlight.evaluation.evaluate import Outputs, collect, evaluate, worst_mis
 from firstlight.files import write_text
 from firstlight.models.artefact import save_model
 from firstlight.models.classifier import Classifier
+from firstlight.models.inference import ready
 from firstlight.runtime import derive_seed, pick_device, require_compiler
 from firstlight.training.loop import Epoch, train
 from firstlight.training.prepare import build_classifier, prepare_data
@@ -76,7 +77,7 @@ def fit(samples: Samples, recipe: Recipe | None = None, out: Path | str | None =
     seconds = {"pack": packed - started, "train": time.perf_counter() - packed}
 
     model, classes = learned.model, samples.classes
-    # note: the loop looked in the number type of training; what is reported is float32, as prediction is
+    # note: the loop looked in the number type of training; what is reported is calculated as prediction is
     seen = outputs_on("valid", model, data)
     model.temperature.fill_(fit_temperature(seen.logits, seen.labels))
     temperature = model.temperature.item()
@@ -159,8 +160,8 @@ def is_better(row: Epoch, than: Epoch) -> bool:
 
 
 def outputs_on(part: str, model: Classifier, data: Dataset) -> Outputs:
-    """Run a model over `valid` or `test`."""
-    return collect(model, data.loader(part, EVALUATION_BATCH, model.mean.device).epoch())
+    """Run a model over `valid` or `test`, just as it will predict."""
+    return collect(ready(model), data.loader(part, EVALUATION_BATCH, model.mean.device).epoch())
 
 
 def save(run: Run, looks: int) -> None:

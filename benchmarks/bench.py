@@ -1,0 +1,129 @@
+"""Time firstlight against what a user would pick instead: all sides in turn, A B A B, on the same data.
+
+    make bench                          # every part; hours
+    make bench PARTS="mlp-mnist startup"  # some, by name
+    python benchmarks/bench.py mlp-mnist --seeds 5 --sides firstlight tutorial
+
+Each run is a process of its own. Its JSON line, with the CPU-seconds and the peak memory that the system counted, goes
+to `benchmarks/results/<part>.jsonl`; after each part `benchmarks/RESULTS.md` is written anew from all of them. The
+peers live in a virtual environment of their own, `.venv-peers` (`make peers`).
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import report
+from parts import PARTS, Part, Side
+
+HERE = Path(__file__).resolve().parent
+PEERS = HERE.parent / ".venv-peers" / "bin" / "python"
+
+
+def main() -> None:
+    """Run the parts asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all by default")
+    parser.add_argument("--seeds", type=int, default=5, help="runs a side")
+    parser.add_argument("--sides", nargs="+", help="only these sides")
+    parser.add_argument("--data-root", default="../shared/data", help="where the sets are")
+    parser.add_argument("--results", type=Path, default=HERE / "results", help="where the JSON lines go")
+    parser.add_argument("--smoke", action="store_true", help="see that it runs: tiny data, one run, no peers")
+    choices = parser.parse_args()
+    if unknown := set(choices.parts) - PARTS.keys():
+        parser.error(f"there is no part {', '.join(sorted(unknown))}; choose of {', '.join(PARTS)}")
+    choices.results.mkdir(parents=True, exist_ok=True)
+    for name in choices.parts or PARTS:
+        run_part(name, PARTS[name], choices)
+        page = choices.results.parent / "RESULTS.md"
+        page.write_text(report.page(choices.results), "utf-8")
+    print(f"the page: {page}")
+
+
+def run_part(name: str, part: Part, choices: argparse.Namespace) -> None:
+    """Run every side of a part in turn, seed by seed, and keep what they print."""
+    sides = [side for side in part.sides if wanted(side, choices)]
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        places: dict[str, Any] = {"data_root": choices.data_root, "folder": folder, "seed": 0}
+        if part.data_set:
+            places["arrays"] = make_arrays(part.data_set, choices, folder)
+        rows += measured(Side("machine", ("machine.py",)), places, choices.smoke)
+        for seed in range(1 if choices.smoke else choices.seeds):
+            for side in sides:
+                for row in measured(side, places | {"seed": seed}, choices.smoke):
+                    rows.append({"side": side.name} | row | {"part": name, "seed": seed})
+                    print(short(rows[-1]), flush=True)
+                lines = "".join(json.dumps(row) + "\n" for row in rows)
+                (choices.results / f"{name}.jsonl").write_text(lines, "utf-8")
+
+
+def wanted(side: Side, choices: argparse.Namespace) -> bool:
+    """Tell whether a side takes part: asked for, and installed."""
+    if choices.sides and side.name not in choices.sides:
+        return False
+    if not side.peer or (PEERS.exists() and not choices.smoke):
+        return True
+    if not choices.smoke:
+        print(f"{side.name}: left out, since {PEERS} is not there; `make peers` sets it up")
+    return False
+
+
+def measured(side: Side, places: dict[str, Any], smoke: bool) -> list[dict[str, Any]]:
+    """Run one side as a process; give its JSON lines with what the system says that it took."""
+    words = [word.format(**places) for word in (*side.command, *(side.smoke if smoke else ()))]
+    command = [str(PEERS) if side.peer else sys.executable, str(HERE / words[0]), *words[1:]]
+    environment = os.environ | side.environment | {"PYTHONWARNINGS": "ignore"}
+    started = time.perf_counter()
+    with tempfile.TemporaryFile("w+") as answers, tempfile.TemporaryFile("w+") as complaints:
+        process = subprocess.Popen(command, stdout=answers, stderr=complaints, env=environment)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        answers.seek(0)
+        complaints.seek(0)
+        rows = [json.loads(line) for line in answers if line.startswith("{")]
+        if process.returncode or not rows:
+            raise SystemExit(f"{side.name}: {' '.join(command)} failed:\n{complaints.read()[-3000:]}")
+    whole = {
+        "process_seconds": round(time.perf_counter() - started, 3),
+        "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 3),
+        "peak_mb": round(usage.ru_maxrss / 1024),
+    }
+    return [whole | row for row in rows]
+
+
+def short(row: dict[str, Any]) -> str:
+    """Give the numbers of a row in a line."""
+    numbers = {key: value for key, value in row.items() if isinstance(value, int | float) and key != "seed"}
+    told = "  ".join(f"{key} {value:.4g}" for key, value in numbers.items())
+    return f"{row['part']}  seed {row['seed']}  {row.get('side', '')}: {told}"
+
+
+def make_arrays(data_set: str, choices: argparse.Namespace, folder: str) -> str:
+    """Write the set's parts, as firstlight splits them with seed 0, to a file that every side reads."""
+    from firstlight.data.sources import load_data
+    from firstlight.training.prepare import prepare_data
+    from firstlight.training.recipe import Recipe
+
+    source = "digits" if choices.smoke else data_set.format(data_root=choices.data_root)
+    samples = load_data(source, data_root=choices.data_root)
+    data, _ = prepare_data(samples, Recipe(model="mlp"))
+    arrays = {}
+    for part in ("train", "valid", "test"):
+        rows = data.split.part(part)
+        arrays[f"{part}_images"], arrays[f"{part}_labels"] = np.array(data.store.pixels[rows]), samples.labels[rows]
+    path = f"{folder}/arrays.npz"
+    np.savez(path, **arrays)
+    return path
+
+
+if __name__ == "__main__":
+    main()

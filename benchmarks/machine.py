@@ -1,0 +1,101 @@
+"""What this machine is, and what it could do at best: the measured limits that a row is held against.
+
+    python benchmarks/machine.py
+
+Prints one JSON line: processor, cores, memory, device, versions, and rates of the matrix products of the contest's mlp
+and of a copy in memory.
+"""
+
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from firstlight.runtime import physical_memory, share_processors
+
+MLP_WIDTHS = (784, 512, 256, 128, 10)
+BATCH = 512
+REPEATS = 30
+
+
+def main() -> None:
+    """Measure and print."""
+    share_processors()
+    import torch
+
+    rates = {str(dtype).removeprefix("torch."): product_rate(dtype) for dtype in (torch.float32, torch.bfloat16)}
+    block = torch.zeros(64_000_000)
+    into = torch.empty_like(block)
+    moved = 2 * block.numel() * block.element_size()
+    facts = {
+        "part": "machine",
+        "processor": processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_gb": round(physical_memory() / 2**30, 1),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU",
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "gflops": {name: round(rate / 1e9) for name, rate in rates.items()},
+        "copy_gb_a_second": round(moved / seconds_of(lambda: into.copy_(block)) / 1e9, 1),
+        "mlp_flops_a_picture": mlp_flops(),
+    }
+    print(json.dumps(facts))
+
+
+def processor() -> str:
+    """Give the processor's name and what of its instructions counts here."""
+    import torch
+
+    name = platform.processor() or platform.machine()
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+        name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    extras = [
+        word for word in ("avx2", "avx512_f", "avx512_bf16", "amx_bf16") if torch.cpu.get_capabilities().get(word)
+    ]
+    return f"{name} ({', '.join(extras)})"
+
+
+def mlp_flops() -> int:
+    """Count the operations of one training step for one picture: forward, weights' gradients, inputs' gradients.
+
+    The pictures themselves need no gradient, so the first layer's product is done twice and the others' three times.
+    """
+    products = [2 * wide_in * wide_out for wide_in, wide_out in zip(MLP_WIDTHS, MLP_WIDTHS[1:], strict=False)]
+    return 3 * sum(products) - products[0]
+
+
+def product_rate(dtype: "torch.dtype") -> float:  # noqa: F821 - torch is imported where threads have been set
+    """Measure operations a second over the mlp's own products, one after another."""
+    import torch
+
+    layers = [
+        (torch.randn(BATCH, wide_in).to(dtype), torch.randn(wide_out, wide_in).to(dtype))
+        for wide_in, wide_out in zip(MLP_WIDTHS[:-1], MLP_WIDTHS[1:-1], strict=False)
+    ]
+
+    def products() -> None:
+        for pictures, weights in layers:
+            torch.nn.functional.linear(pictures, weights)
+
+    operations = sum(2 * pictures.numel() * len(weights) for pictures, weights in layers)
+    return operations / seconds_of(products)
+
+
+def seconds_of(work: Callable[[], object]) -> float:
+    """Give the median seconds of a piece of work."""
+    seconds = []
+    for _ in range(REPEATS):
+        started = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds)
+
+
+if __name__ == "__main__":
+    main()

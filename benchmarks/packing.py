@@ -1,0 +1,147 @@
+"""How fast are photographs made ready for training, beside torchvision's ways and beside decoding alone?
+
+Every side runs in this process with one thread, in turns (A B C A B C ...), and is measured in processor time:
+
+- `torchvision PIL`: open, convert, `Resize`, `CenterCrop`, `ToTensor`: what most training scripts do, every epoch.
+- `torchvision v2`: `torchvision.io.decode_jpeg`, then `Resize` and `CenterCrop` on the tensor.
+- `simplejpeg`: decoded into NumPy at the scale that suffices, then resized by Pillow; where the package is installed.
+- `decode alone`: Pillow's `load`, the pixels thrown away.
+- `firstlight pack`: all of it, once: read, check, decode, fit, fingerprint, find copies, write the packed file.
+- `firstlight epoch`: what every later epoch costs: shuffled batches of 256 out of the packed file.
+
+    python benchmarks/packing.py --data-root ../shared/data
+
+Prints one JSON line a side.
+"""
+
+import argparse
+import contextlib
+import importlib.util
+import io
+import json
+import os
+import random
+import statistics
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torchvision.io import ImageReadMode, decode_jpeg
+from torchvision.transforms import CenterCrop, Compose, Resize, ToTensor, v2
+
+from firstlight.data.loader import Loader
+from firstlight.data.sources import load_data
+from firstlight.data.store import Store, pack
+
+BATCH = 256
+
+
+def subset(archive: Path, most: int, folder: Path) -> tuple[Path, list[bytes]]:
+    """Write `most` pictures, drawn over all classes, into an archive of their own; give it and the files in it."""
+    chosen, files = folder / archive.name, []
+    with tarfile.open(archive) as source, tarfile.open(chosen, "w") as target:
+        members = [member for member in source if member.name.endswith(".jpg")]
+        for member in sorted(random.Random(0).sample(members, min(most, len(members))), key=lambda one: one.name):
+            opened = source.extractfile(member)
+            assert opened is not None
+            files.append(opened.read())
+            target.addfile(member, io.BytesIO(files[-1]))
+    return chosen, files
+
+
+def through_pillow(files: list[bytes], side: int) -> None:
+    """Make tensors as torchvision's tutorials do."""
+    prepare = Compose([Resize(side), CenterCrop(side), ToTensor()])
+    for data in files:
+        prepare(Image.open(io.BytesIO(data)).convert("RGB"))
+
+
+def through_tensors(files: list[bytes], side: int) -> None:
+    """Decode into a tensor and resize that."""
+    prepare = v2.Compose([v2.Resize(side, antialias=True), v2.CenterCrop(side)])
+    for data in files:
+        prepare(decode_jpeg(torch.frombuffer(bytearray(data), dtype=torch.uint8), mode=ImageReadMode.RGB))
+
+
+def through_simplejpeg(files: list[bytes], side: int) -> None:
+    """Decode into NumPy, no finer than needed, cut out the middle and resize it with Pillow."""
+    import simplejpeg  # type: ignore[import-not-found,unused-ignore]
+
+    for data in files:
+        pixels = simplejpeg.decode_jpeg(data, min_height=side, min_width=side, min_factor=1)
+        height, width, _ = pixels.shape
+        short = min(height, width)
+        left, top = (width - short) // 2, (height - short) // 2
+        box = (left, top, left + short, top + short)
+        np.asarray(Image.fromarray(pixels).resize((side, side), Image.Resampling.BILINEAR, box=box))
+
+
+def decode_alone(files: list[bytes], _side: int) -> None:
+    """Decode and throw away."""
+    for data in files:
+        Image.open(io.BytesIO(data)).load()
+
+
+def packed(archive: Path, side: int) -> Store:
+    """Pack into a fresh cache folder."""
+    with tempfile.TemporaryDirectory() as cache:
+        os.environ["FIRSTLIGHT_CACHE"] = cache
+        return pack(load_data(str(archive)), (3, side, side), workers=1)
+
+
+def epoch(loader: Loader, number: int) -> None:
+    """Read every batch once."""
+    for batch in loader.epoch(number):
+        assert batch.images.dtype == torch.uint8
+
+
+def main() -> None:
+    """Measure all sides in turns and print a line for each."""
+    parser = argparse.ArgumentParser(description="Processor time of making photographs ready, in pictures a second.")
+    parser.add_argument("--data-root", type=Path, required=True, help="folder that holds clothing10.tar")
+    parser.add_argument("--most", type=int, default=1_000_000, help="take no more pictures than this")
+    parser.add_argument("--img-size", type=int, default=224)
+    parser.add_argument("--repeats", type=int, default=5)
+    chosen = parser.parse_args()
+    torch.set_num_threads(1)
+    side = chosen.img_size
+    with tempfile.TemporaryDirectory() as temporary, contextlib.redirect_stderr(io.StringIO()):
+        archive, files = subset(chosen.data_root / "clothing10.tar", chosen.most, Path(temporary))
+        store, rows = packed(archive, side), np.arange(len(files))
+        loader = Loader(store.pixels, np.zeros(len(files), np.int64), rows, batch_size=BATCH,
+                        device=torch.device("cpu"), seed=0)  # fmt: skip
+        sides: dict[str, Callable[[int], object]] = {
+            "torchvision PIL": lambda _: through_pillow(files, side),
+            "torchvision v2": lambda _: through_tensors(files, side),
+            "simplejpeg": lambda _: through_simplejpeg(files, side),
+            "decode alone": lambda _: decode_alone(files, side),
+            "firstlight pack": lambda _: packed(archive, side),
+            "firstlight epoch": lambda number: epoch(loader, number),
+        }
+        if importlib.util.find_spec("simplejpeg") is None:
+            del sides["simplejpeg"]
+        runs: dict[str, list[float]] = {name: [] for name in sides}
+        for number in range(chosen.repeats):
+            for name, run in sides.items():
+                started = time.process_time()
+                run(number)
+                runs[name].append(len(files) / (time.process_time() - started))
+    for name, speeds in runs.items():
+        line = {
+            "part": "packing",
+            "side": name,
+            "images_per_cpu_second": round(statistics.median(speeds), 1),
+            "runs": [round(speed, 1) for speed in speeds],
+            "n": len(files),
+            "img_size": side,
+        }
+        print(json.dumps(line), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""What is measured: each part a contest of sides, with the figure that counts and the goal it was set."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Side:
+    """One contender: the script that runs it; `{arrays}`, `{data_root}`, `{folder}` and `{seed}` are filled in.
+
+    `peer` sides run in the peers' environment; `smoke` is added where a run only has to show that it runs.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    peer: bool = False
+    environment: dict[str, str] = field(default_factory=dict)
+    smoke: tuple[str, ...] = ("--smoke",)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A contest: its sides, the set that they are given as arrays, and how its rows are read.
+
+    `figure` is the key of the number that counts, `unit` what it is of, `less_is_better` its direction; ratios are
+    taken against the side `against`.
+    """
+
+    title: str
+    sides: tuple[Side, ...]
+    goal: str
+    figure: str = "seconds"
+    unit: str = "s"
+    less_is_better: bool = True
+    against: str = "firstlight"
+    data_set: str | None = None
+    target: float | None = None
+    words: str = ""
+
+
+def contest(net: str, name: str, source: str, *, target: float, most: int, sides: tuple[str, ...], goal: str) -> Part:
+    """Make a part in which every side trains the same network to the same accuracy on the same pictures."""
+    common = ("--net", net, "--set", name, "--seed", "{seed}", "--target", str(target))
+    on_arrays = ("--arrays", "{arrays}", *common, "--most-epochs", str(most))
+    whole = ("training/firstlight_whole.py", "--source", source, "--data-root", "{data_root}", *common)
+    commands = {
+        "firstlight": ("training/firstlight_.py", *on_arrays),
+        "firstlight, first run": whole,
+        "firstlight, next run": (*whole, "--cache", "{folder}/cache"),
+        **{side: (f"training/{script}", *on_arrays) for side, script in PEERS.items()},
+    }
+    return Part(
+        title=f"{net}, {name} to {target:.1%}",
+        sides=tuple(
+            Side(
+                side,
+                commands[side],
+                peer=side in PEERS and side != "tutorial",
+                environment={"KERAS_BACKEND": side.partition("-")[2]} if side.startswith("keras") else {},
+                smoke=("--epochs", "1", *(("--source", "digits") if "run" in side else ())),
+            )
+            for side in (*OURS, *sides)
+        ),
+        goal=goal,
+        data_set=source,
+        target=target,
+        words=CONTEST_WORDS,
+    )
+
+
+OURS = ("firstlight", "firstlight, first run", "firstlight, next run")
+PEERS = {
+    "tutorial": "tutorial.py",
+    "lightning": "lightning_.py",
+    "keras-torch": "keras_.py",
+    "keras-jax": "keras_.py",
+    "skorch": "skorch_.py",
+    "fastai": "fastai_.py",
+    "scikit-learn": "sklearn_.py",
+}
+CONTEST_WORDS = (
+    "Seconds from the arrays of the set to the trained network, imports not counted. Peers stop at the first epoch "
+    "whose validation accuracy reaches the target, and their looks at validation are not counted; firstlight trains a "
+    "number of epochs that was fixed beforehand on validation data, and its looks are counted. `firstlight` is its "
+    "loader and loop on the same arrays; `first run` and `next run` are all that `firstlight train` does, from the "
+    "set's own files to the run folder: looking for copies and leaks, calibrating, scoring and drawing included."
+)
+MLP_GOAL = "at least 15 times the tutorial loop, 6 times every peer"
+CIFAR = "{data_root}/cifar10-jpeg.tar.gz"
+
+PARTS: dict[str, Part] = {
+    "mlp-mnist": contest("mlp", "mnist", "mnist", target=0.98, most=30, sides=tuple(PEERS), goal=MLP_GOAL),
+    "mlp-fashion": contest(
+        "mlp", "fashion-mnist", "fashion-mnist", target=0.89, most=30, sides=tuple(PEERS), goal=MLP_GOAL
+    ),
+    "cnn-mnist": contest(
+        "cnn", "mnist", "mnist", target=0.993, most=20, sides=("tutorial",), goal="at least 8 times the tutorial CNN"
+    ),
+    "cnn-fashion": contest(
+        "cnn",
+        "fashion-mnist",
+        "fashion-mnist",
+        target=0.925,
+        most=20,
+        sides=("tutorial",),
+        goal="at least 8 times the tutorial CNN",
+    ),
+    "cnn-cifar10-80": contest(
+        "cnn",
+        "cifar10",
+        CIFAR,
+        target=0.80,
+        most=40,
+        sides=("tutorial",),
+        goal="at most 2 minutes, and at least 10 times the tutorial CNN",
+    ),
+    "cnn-cifar10-85": contest("cnn", "cifar10", CIFAR, target=0.85, most=1, sides=(), goal="at most 5 minutes"),
+    "cnn-cifar10-90": contest("cnn", "cifar10", CIFAR, target=0.90, most=1, sides=(), goal="at most 20 minutes"),
+    "packing": Part(
+        title="photographs to a packed store",
+        sides=(Side("packing", ("packing.py", "--data-root", "{data_root}")),),
+        goal="at least 1.6 times torchvision's PIL pipeline, within 25 % of decoding alone; later epochs 50 times",
+        figure="images_per_cpu_second",
+        unit="pictures a CPU-second",
+        less_is_better=False,
+        against="firstlight pack",
+        words="400x533 JPEG photographs of clothing, in memory, one thread.",
+    ),
+    "loader": Part(
+        title="the loader's share of training",
+        sides=(Side("loader", ("loader.py", "--data-root", "{data_root}")),),
+        goal="at most 5 % of a training step, in memory or memory-mapped",
+        figure="share",
+        unit="of an epoch's seconds",
+        against="mlp, in memory",
+        words="Seconds to draw every batch of an epoch, divided by the seconds of an epoch of training.",
+    ),
+    "forward": Part(
+        title="forward passes of mobilenet_v2, 224 pixels",
+        sides=tuple(
+            Side(engine, ("forward.py", "--engine", engine, "--data-root", "{data_root}"), peer=peer)
+            for engine, peer in (("firstlight", False), ("eager", False), ("onnxruntime", True), ("openvino", True))
+        ),
+        goal="at least 3 times eager PyTorch at batch 32 with the same answers; at batch 1 close to ONNX Runtime",
+        figure="images_per_cpu_second",
+        unit="pictures a CPU-second",
+        less_is_better=False,
+        against="firstlight, batch 32",
+        words="Real ImageNet weights, photographs of clothing; `agreement` is the share of top-1 answers that are "
+        "eager float32's.",
+    ),
+    "startup": Part(
+        title="starting up",
+        sides=(Side("startup", ("startup.py",)),),
+        goal="`--help` at most 0.3 s, `import firstlight` 0.1 s, a picture predicted torch's import and 0.5 s",
+        against="import torch",
+        words="Seconds of a whole process with warm disk caches.",
+    ),
+    "busy": Part(
+        title="a busy machine: an epoch of the mlp beside other work",
+        sides=(Side("busy", ("busy.py",)),),
+        goal="never more than 1.5 times the best thread count; nothing lost when quiet",
+        against="quiet, 2 threads",
+        words="`ratio to best` compares with the best thread count beside the same work.",
+    ),
+    "memory": Part(
+        title="sets larger than memory",
+        sides=(Side("memory", ("memory.py", "--data-root", "{data_root}")),),
+        goal="a set three times the memory allowed trains; 100,000 files predicted at constant memory",
+        figure="peak_over_allowed",
+        unit="peak, as a share of what was allowed",
+        against="train",
+    ),
+}

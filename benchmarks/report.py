@@ -1,0 +1,144 @@
+"""The page of results, written from the JSON lines and from nothing else."""
+
+import json
+import statistics
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from parts import PARTS, Part
+
+Row = dict[str, Any]
+HEAD = """# Results
+
+Written by `make bench` from `benchmarks/results/*.jsonl`; not to be edited. Every part ran its sides in turn (A B A B),
+each run a process of its own. A figure is the median of n runs with the least and the most in brackets; a ratio is the
+median of the ratios run by run, and above 1 the other side took longer or did less. A row in which somebody else wins
+stays here.
+"""
+
+
+def page(results: Path) -> str:
+    """Give the whole page."""
+    sections = [HEAD]
+    for name, part in PARTS.items():
+        file = results / f"{name}.jsonl"
+        if file.exists():
+            machine, *rows = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+            if rows:
+                sections.append(section(name, part, machine, rows))
+    return "\n".join(sections)
+
+
+def section(name: str, part: Part, machine: Row, rows: list[Row]) -> str:
+    """Give one part: its title, goal and words, a table with a row a side, and what the machine was."""
+    sides: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        sides[row["side"]].append(row)
+    extras = [key for key in COLUMNS if any(key in row for row in rows)]
+    if part.target:
+        extras += ["reached"]
+    heading = ["side", "n", f"{part.unit}", f"ratio to {part.against}", *(COLUMNS.get(key, key) for key in extras)]
+    table = [heading, ["---"] * len(heading)]
+    for side, runs in sides.items():
+        cells = [side, str(len(runs)), spread(runs, part.figure), ratio(part, runs, sides.get(part.against, []))]
+        table.append(cells + [cell(key, runs, part) for key in extras])
+    lines = [f"## {part.title} (`{name}`)", "", f"Goal: {part.goal}.", "", part.words, ""]
+    lines += [f"| {' | '.join(cells)} |" for cells in table]
+    lines += ["", *limits(part, machine, sides), machine_line(machine), *recipes(sides), ""]
+    return "\n".join(line for line in lines if line is not None)
+
+
+COLUMNS = {
+    "epochs": "epochs",
+    "epoch_seconds": "s an epoch",
+    "test": "test accuracy",
+    "agreement": "agreement",
+    "images_per_second": "pictures a second",
+    "ratio_to_best": "ratio to best",
+    "loader_seconds": "loader, s",
+    "packed_mb": "packed, MB",
+    "allowed_mb": "allowed, MB",
+    "exit_code": "exit code",
+    "first_third_mb": "most in the first third, MB",
+    "rest_mb": "most after that, MB",
+    "cpu_seconds": "CPU-s",
+    "peak_mb": "peak, MB",
+}
+WHOLE_PROCESS = {"cpu_seconds", "peak_mb"}  # of a script that may have measured several sides in one process
+
+
+def spread(rows: list[Row], key: str) -> str:
+    """Give median and range of a number."""
+    values = [row[key] for row in rows if isinstance(row.get(key), int | float)]
+    if not values:
+        return ""
+    middle = statistics.median(values)
+    return number(middle) + (f" [{number(min(values))}, {number(max(values))}]" if len(values) > 1 else "")
+
+
+def number(value: float) -> str:
+    """Write a number with three figures that count."""
+    if isinstance(value, int) or abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if abs(value) >= 1 or value == 0 else f"{value:.4f}"
+
+
+def ratio(part: Part, runs: list[Row], against: list[Row]) -> str:
+    """Give how many times more than the reference a side takes, run by run."""
+    reference = {row["seed"]: row.get(part.figure) for row in against}
+    values = [
+        row[part.figure] / reference[row["seed"]] if part.less_is_better else reference[row["seed"]] / row[part.figure]
+        for row in runs
+        if row.get(part.figure) and reference.get(row["seed"])
+    ]
+    return f"{statistics.median(values):.2f}" if values else ""
+
+
+def cell(key: str, runs: list[Row], part: Part) -> str:
+    """Give one further column of a side."""
+    if key == "reached":
+        good = sum(bool(row.get("reached")) for row in runs)
+        return f"{good} of {len(runs)}"
+    if key in WHOLE_PROCESS and len(part.sides) == 1:
+        return ""
+    if key == "test" and any(key in row for row in runs):
+        values = [row[key] for row in runs]
+        return f"{statistics.mean(values):.4f} [{min(values):.4f}, {max(values):.4f}]"
+    return spread(runs, key)
+
+
+def limits(part: Part, machine: Row, sides: dict[str, list[Row]]) -> list[str]:
+    """Hold an epoch of the mlp against what the machine's matrix products would allow."""
+    ours = sides.get("firstlight", [])
+    if not ours or "epoch_pictures" not in ours[0] or not part.title.startswith("mlp"):
+        return []
+    rate = max(machine["gflops"].values())
+    least = machine["mlp_flops_a_picture"] * ours[0]["epoch_pictures"] / rate / 1e9
+    taken = statistics.median(row["epoch_seconds"] for row in ours)
+    return [
+        f"The limit of an epoch: {machine['mlp_flops_a_picture'] / 1e6:.2f} MFLOP a picture at the {rate} GFLOP/s that "
+        f"these matrix products reach alone are {least:.2f} s; firstlight's epoch takes {taken:.2f} s, "
+        f"{least / taken:.0%} of the limit, its look at validation included.",
+        "",
+    ]
+
+
+def machine_line(machine: Row) -> str:
+    """Tell the machine of a part."""
+    rates = ", ".join(f"{name} {rate} GFLOP/s" for name, rate in machine["gflops"].items())
+    return (
+        f"Machine: {machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB, {machine['device']}; "
+        f"measured {rates}, copy {machine['copy_gb_a_second']} GB/s; Python {machine['python']}, torch "
+        f"{machine['torch']}."
+    )
+
+
+def recipes(sides: dict[str, list[Row]]) -> list[str]:
+    """Tell what each side does differently, and its versions."""
+    told = {}
+    for side, runs in sides.items():
+        if "recipe" in runs[0]:
+            versions = ", ".join(f"{name} {value}" for name, value in runs[0]["versions"].items())
+            told[side] = f"- {side}: {runs[0]['recipe']} ({versions})"
+    return ["", *told.values()] if told else []

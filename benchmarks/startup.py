@@ -1,0 +1,57 @@
+"""How long does a command take before it does anything?
+
+    python benchmarks/startup.py
+
+Prints one JSON line for each command: the median seconds of a whole process, after one that warms the disk's cache.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+import firstlight as fl
+
+ROUNDS = 7
+
+
+def main() -> None:
+    """Measure and print, all commands in turn."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--smoke", action="store_true", help="one round")
+    rounds = 1 if parser.parse_args().smoke else ROUNDS
+    with tempfile.TemporaryDirectory() as folder:
+        run = fl.fit(fl.load_data("digits"), fl.Recipe(model="mlp", epochs=1), Path(folder, "run"))
+        predict = [
+            "-m",
+            "firstlight",
+            "predict",
+            str(run.folder / "model.safetensors"),
+            str(run.folder / "held_out.png"),
+        ]
+        commands = {
+            "firstlight --help": ["-m", "firstlight", "--help"],
+            "import firstlight": ["-c", "import firstlight"],
+            "python alone": ["-c", ""],
+            "import torch": ["-c", "import torch"],
+            "firstlight predict, one picture": predict,
+            "import torchvision": ["-c", "import torchvision"],
+            "import timm": ["-c", "import timm"],
+        }
+        seconds: dict[str, list[float]] = {name: [] for name in commands}
+        for number in range(rounds + 1):
+            for name, words in commands.items():
+                started = time.perf_counter()
+                subprocess.run([sys.executable, *words], check=True, stdout=subprocess.DEVNULL)
+                if number:
+                    seconds[name].append(time.perf_counter() - started)
+    for name, values in seconds.items():
+        print(json.dumps({"side": name, "seconds": median(values), "runs": [round(value, 3) for value in values]}))
+
+
+if __name__ == "__main__":
+    main()
