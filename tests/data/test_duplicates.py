@@ -1,6 +1,7 @@
 """Planted copies are found, look-alikes are left apart, and nothing depends on order or batch."""
 
 import gzip
+import importlib
 import io
 import tarfile
 import time
@@ -12,7 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from firstlight.data.duplicates import FINGERPRINT, Duplicates, find_duplicates, fingerprint, fingerprints, group_ids
+from firstlight.data.duplicates import (
+    FINGERPRINT,
+    Duplicates,
+    find_duplicates,
+    fingerprint,
+    fingerprints,
+    group_ids,
+    told_apart,
+)
+
+module = importlib.import_module("firstlight.data.duplicates.fingerprints")  # a function of the same name hides it
 
 ALL_WAYS = [(turns, mirrored) for turns in range(4) for mirrored in (False, True)]
 
@@ -194,6 +205,37 @@ def test_the_thumbnail_is_the_area_average(photos):
     rows = np.add.reduce(np.repeat(fine, 32, axis=0).reshape(32, height, width), axis=1) / height
     cells = np.add.reduce(np.repeat(rows, 32, axis=1).reshape(32, 32, width), axis=2) / width
     assert np.abs(fingerprint(pixels)["luma"] - cells).max() <= 0.51
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 3), (5, 7, 1), (33, 31, 3), (64, 128, 3), (91, 91, 3), (10, 2000, 3), (2000, 10, 1), (8193, 40, 3)]
+)
+def test_sums_are_exact_whichever_way_they_are_taken(shape):
+    pixels = np.random.default_rng(8).integers(0, 256, shape, dtype=np.uint8)
+    cuts = [np.repeat(np.eye(32, dtype=np.int64), n, axis=1).reshape(32, n, 32).sum(axis=2) for n in shape[:2]]
+    expected = np.einsum("ih,jw,hwc->cij", *cuts, pixels.astype(np.int64), optimize=True)
+    np.testing.assert_array_equal(module._cell_sums_by_line(pixels), expected)
+    if shape[0] * shape[1] <= module.SMALL_AREA:
+        np.testing.assert_array_equal(module._cell_sums(pixels[None])[0], expected)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (8, 8, 1), (31, 17, 3), (128, 128, 3), (400, 301, 3)])
+def test_a_digest_tells_any_changed_pixel_and_any_other_shape(shape):
+    draw = np.random.default_rng(9)
+    pixels = draw.integers(0, 256, shape, dtype=np.uint8)
+    changed = [pixels, pixels.reshape(1, -1, shape[2]), np.zeros(shape, np.uint8), np.zeros((9, 9, 3), np.uint8)]
+    for _ in range(20):
+        changed.append(pixels.copy())
+        changed[-1].reshape(-1)[draw.integers(pixels.size)] ^= np.uint8(1 << draw.integers(8))
+    digests = {(picture.shape, picture.tobytes()): fingerprint(picture)["digest"].tobytes() for picture in changed}
+    assert len(set(digests.values())) == len(digests)
+    assert fingerprint(pixels.copy())["digest"] == fingerprint(pixels)["digest"]
+
+
+def test_equal_pixels_in_different_files_are_told_from_near_copies():
+    found = Duplicates(exact=[[0, 1], [2, 3], [8, 9]], near=[[0, 1, 4], [2, 3, 5, 6]])
+    digests = {0: b"a", 1: b"a", 4: b"a", 2: b"b", 3: b"b", 5: b"c", 6: b"c"}
+    assert told_apart(found, digests) == Duplicates([[0, 1, 4], [2, 3], [5, 6], [8, 9]], [[2, 3, 5, 6]])
 
 
 def test_a_fingerprint_is_small():

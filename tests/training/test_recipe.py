@@ -163,6 +163,26 @@ def test_complete_fills_every_choice_that_training_needs(model, pictures, colour
     assert recipe.flip is (colour and model != "mlp")
 
 
+@pytest.mark.parametrize(
+    ("model", "optimizer", "lr"),
+    [
+        ("cnn", None, 0.016),
+        ("cnn", "muon", 0.016),
+        ("cnn", "adamw", 4e-3),
+        ("mlp", "adamw", 3e-3),
+        ("cnn", "sgd", 0.05),
+    ],
+)
+def test_the_rate_suits_the_optimiser(model, optimizer, lr):
+    assert Recipe(model=model, optimizer=optimizer).complete(colour=True, pictures=50_000).lr == lr
+
+
+def test_small_sets_do_not_pay_for_muon():
+    assert Recipe(model="cnn").complete(colour=True, pictures=1000).optimizer == "adamw"
+    assert Recipe(model="cnn").complete(colour=True, pictures=50_000).optimizer == "muon"
+    assert Recipe(model="cnn", optimizer="muon").complete(colour=True, pictures=1000).optimizer == "muon"
+
+
 def test_complete_leaves_what_the_user_chose():
     chosen = {"epochs": 2, "batch_size": 8, "optimizer": "sgd", "lr": 0.5, "warmup": 0.0, "weight_decay": 0.0,
               "label_smoothing": 0.0, "flip": True, "shift": 0}  # fmt: skip

@@ -114,10 +114,11 @@ def assign(
     members: dict[int, list[int]] = defaultdict(list)
     for row, group in enumerate(groups.tolist()):
         members[group].append(row)
+    class_of = labels.tolist()
     strata: dict[int, list[tuple[int, list[int]]]] = defaultdict(list)
     for rows in members.values():
         # note: groups of several classes, such as patients, are a stratum of their own
-        stratum = int(labels[rows[0]]) if len(set(labels[rows].tolist())) == 1 else MIXED
+        stratum = class_of[rows[0]] if len({class_of[row] for row in rows}) == 1 else MIXED
         strata[stratum].append((derive_seed(seed, "split", min(names[row] for row in rows)), rows))
     parts = np.full(len(labels), TRAIN, np.int8)
     for drawn in strata.values():
@@ -125,17 +126,18 @@ def assign(
             continue
         total = sum(len(rows) for _, rows in drawn)
         # note: groups of more than a third of a class come last, so that train keeps at least about a third of it
-        waiting = sorted(drawn, key=lambda group: (3 * len(group[1]) > total, group))
+        waiting = sorted(drawn, key=lambda group: (3 * len(group[1]) > total, group))[::-1]
         for part in (TEST, VALID):
             quota = max(1, round(total * shares[part])) if shares[part] else 0
-            taken = 0
-            while taken < quota and len(waiting) > part:  # a part's number is how many parts still wait for a group
-                rows = waiting[0][1]
+            chosen: list[int] = []
+            while len(chosen) < quota and len(waiting) > part:  # a part's number: how many parts still wait for a group
+                rows = waiting[-1][1]
                 # note: half of a group may stand over the quota, so that shares are right on average
-                if taken and taken + len(rows) / 2 > quota:
+                if chosen and len(chosen) + len(rows) / 2 > quota:
                     break
-                parts[rows], taken = part, taken + len(rows)
-                waiting.pop(0)
+                chosen += rows
+                waiting.pop()
+            parts[chosen] = part
     return parts
 
 
@@ -177,9 +179,9 @@ def follow(
 def find_leaks(groups: NDArray[np.int64], parts: NDArray[np.int8], rows: NDArray[np.int64]) -> list[list[int]]:
     """List the groups that stand in more than one part, each as its rows."""
     members: dict[int, list[int]] = defaultdict(list)
-    for row in rows.tolist():
-        members[int(groups[row])].append(row)
-    return [found for found in members.values() if len(set(parts[found].tolist())) > 1]
+    for row, group in zip(rows.tolist(), groups[rows].tolist(), strict=True):
+        members[group].append(row)
+    return [found for found in members.values() if len(found) > 1 and len(set(parts[found].tolist())) > 1]
 
 
 def training_copies(leaks: list[list[int]], parts: NDArray[np.int8]) -> list[int]:

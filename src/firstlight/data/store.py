@@ -5,17 +5,26 @@ temporary folder that is renamed at the end leaves nothing half-made, however it
 """
 
 import hashlib
+import itertools
 import json
 import shutil
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import PIL
 from numpy.typing import NDArray
 
-from firstlight.data.duplicates import FINGERPRINT, Duplicates, find_duplicates, fingerprint, fingerprints
+from firstlight.data.duplicates import (
+    FINGERPRINT,
+    Duplicates,
+    find_duplicates,
+    fingerprint,
+    fingerprints,
+    is_faint,
+    told_apart,
+)
 from firstlight.data.images import MAX_PIXELS, Picture, decode, fit_picture
 from firstlight.data.parallel import in_order
 from firstlight.data.samples import ArrayPictures, Samples
@@ -27,9 +36,12 @@ from firstlight.runtime import default_workers
 Pixels = NDArray[np.uint8]
 Size = tuple[int, int, int] | int | None
 
-CACHE_VERSION = 2  # counts up when decoding, fitting or finding copies gives another answer
+CACHE_VERSION = 3  # counts up when decoding, fitting or finding copies gives another answer
 CHUNK = 128  # pictures a worker takes at a time
 PROBED = 64  # pictures looked at to choose a size
+PROBE_SIZE = (1, 1, 1)  # they are decoded as small as may be
+NO_PIXELS: Pixels = np.empty((0, 0, 0), np.uint8)
+BATCHED_BYTES = 2**16  # pictures of no more, and all alike, are fingerprinted together
 USUAL_SIDE = 64  # of pictures that are large or not all alike, where the model has no wish of its own
 SMALL_SIDE = 64  # pictures no larger than this, and all alike, keep their own size
 FREE_DISK_FACTOR = 1.1
@@ -166,7 +178,8 @@ def _guess_size(samples: Samples, wish: _Wish) -> tuple[int, int, int]:
         shapes = {images.shape[1:]}
     else:
         rows = np.unique(np.linspace(0, len(samples) - 1, PROBED).astype(int)).tolist()
-        shapes = {picture.pixels.shape for row in rows if (picture := _try_decode(samples, row, wish.max_pixels)[0])}
+        seen = [_look_at(samples, row, wish.max_pixels, PROBE_SIZE).picture for row in rows]
+        shapes = {(*picture.size, picture.pixels.shape[2]) for picture in seen if picture}
     channels = max((shape[2] for shape in shapes), default=3)
     sizes = {shape[:2] for shape in shapes}
     if wish.size is None and len(sizes) == 1 and max(alike := sizes.pop()) <= SMALL_SIDE:
@@ -174,12 +187,12 @@ def _guess_size(samples: Samples, wish: _Wish) -> tuple[int, int, int]:
     return channels, wish.size or wish.usual, wish.size or wish.usual
 
 
-def _take_in(picture: Pixels, guess: tuple[int, int, int], wish: _Wish) -> tuple[int, int, int]:
+def _take_in(picture: Picture, guess: tuple[int, int, int], wish: _Wish) -> tuple[int, int, int]:
     """Give the guess that also fits this picture: colour is never thrown away, and sizes differ or are all alike."""
     if isinstance(wish.size, tuple):
         return wish.size
-    channels, height, width = max(guess[0], picture.shape[2]), *guess[1:]
-    if wish.size is None and max(height, width) <= SMALL_SIDE and picture.shape[:2] != (height, width):
+    channels, height, width = max(guess[0], picture.pixels.shape[2]), *guess[1:]
+    if wish.size is None and max(height, width) <= SMALL_SIDE and picture.size != (height, width):
         height, width = wish.usual, wish.usual
     return channels, height, width
 
@@ -197,7 +210,7 @@ def _examine(images: NDArray[np.uint8], folder: Path) -> None:
         sizes=Counter({f"{height}x{width}": count}),
         modes=Counter({"L" if channels == 1 else "RGB": count}),
     )
-    facts.write(folder, np.arange(count))
+    facts.write(folder, facts.duplicates())
 
 
 def _pack_into(folder: Path, samples: Samples, wish: _Wish, input_size: tuple[int, int, int], workers: int) -> None:
@@ -218,52 +231,100 @@ def _pack_into(folder: Path, samples: Samples, wish: _Wish, input_size: tuple[in
     )
     facts = _Facts(prints=np.zeros(count, FINGERPRINT))
 
-    def work(rows: range) -> list[tuple[Picture | None, str]]:
-        decoded = [_try_decode(samples, row, wish.max_pixels) for row in rows]
-        good = [(row, picture.pixels) for row, (picture, _) in zip(rows, decoded, strict=True) if picture]
-        for row, picture in good:
-            if (better := _take_in(picture, input_size, wish)) != input_size:
-                raise _WrongGuessError(better)
-            pixels[row] = fit_picture(picture, input_size, wish.fit)
-        _fingerprint_into(facts.prints, good)
-        return [(_without_pixels(picture), reason) for picture, reason in decoded]
+    def work(rows: range) -> list[_Look]:
+        looks, small = [], {}
+        for row in rows:
+            look = _look_at(samples, row, wish.max_pixels, input_size)
+            if look.picture is not None:
+                pixels[row] = _fitted(look.picture, input_size, wish)
+                if look.picture.pixels.size <= BATCHED_BYTES:
+                    small[row] = look
+                else:
+                    _fingerprint_into(facts.prints, {row: look})
+            looks.append(look.without_pixels())
+        _fingerprint_into(facts.prints, small)
+        _look_closer(samples, rows, facts.prints, wish.max_pixels)
+        return looks
 
     chunks = [range(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
     with progress("packing pictures", count) as advance:
-        for rows, results in zip(chunks, in_order(work, chunks, workers), strict=True):
-            for row, (picture, reason) in zip(rows, results, strict=True):
-                facts.note(row, picture, reason)
+        for rows, looks in zip(chunks, in_order(work, chunks, workers), strict=True):
+            for row, look in zip(rows, looks, strict=True):
+                facts.note(row, look)
             advance(len(rows))
     pixels.flush()
-    facts.write(folder, np.array([row for row in range(count) if row not in facts.quarantined], dtype=np.int64))
+    facts.write(folder, _told_apart(samples, facts, wish.max_pixels, workers))
 
 
-def _try_decode(samples: Samples, row: int, max_pixels: int) -> tuple[Picture | None, str]:
+def _fitted(picture: Picture, input_size: tuple[int, int, int], wish: _Wish) -> Pixels:
+    if (better := _take_in(picture, input_size, wish)) != input_size:
+        raise _WrongGuessError(better)
+    return fit_picture(picture.pixels, input_size, wish.fit)
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What a picture is, or why it cannot be used; and the digest of its file, where it is one."""
+
+    picture: Picture | None
+    reason: str = ""
+    digest: bytes = b""
+
+    def without_pixels(self) -> "_Look":
+        """Keep what the picture told without the memory it took."""
+        return self if self.picture is None else replace(self, picture=replace(self.picture, pixels=NO_PIXELS))
+
+
+def _look_at(samples: Samples, row: int, max_pixels: int, input_size: tuple[int, int, int] | None) -> _Look:
+    """Read a picture and decode it as finely as `input_size` needs, or in full."""
     try:
         found = samples.pictures.read(row)
         if isinstance(found, np.ndarray):
-            return Picture(found, "L" if found.shape[2] == 1 else "RGB", ()), ""
-        return decode(found, name=samples.names[row], max_pixels=max_pixels), ""
+            height, width, channels = found.shape
+            return _Look(Picture(found, "L" if channels == 1 else "RGB", (), (height, width)))
+        picture = decode(found, name=samples.names[row], max_pixels=max_pixels, input_size=input_size)
+        return _Look(picture, digest=hashlib.blake2b(found, digest_size=16).digest())
     except PictureError as reason:
-        return None, str(reason)
+        return _Look(None, str(reason))
     except OSError as reason:
-        return None, f"cannot be read: {reason.strerror or reason}"
+        return _Look(None, f"cannot be read: {reason.strerror or reason}")
 
 
-def _without_pixels(picture: Picture | None) -> Picture | None:
-    """Keep what a picture told, and its shape, without the memory it took."""
-    if picture is None:
-        return None
-    return Picture(np.broadcast_to(np.uint8(0), picture.pixels.shape), picture.mode, picture.notes)
+def _fingerprint_into(prints: NDArray[np.void], looks: dict[int, _Look]) -> None:
+    """Fingerprint pictures, all at once where they are of one shape."""
+    pictures = {row: look.picture for row, look in looks.items() if look.picture is not None}
+    if len({picture.pixels.shape for picture in pictures.values()}) > 1:
+        for row, look in looks.items():
+            _fingerprint_into(prints, {row: look})
+    elif rows := list(pictures):
+        first = pictures[rows[0]].pixels[None]
+        stack = first if len(rows) == 1 else np.stack([picture.pixels for picture in pictures.values()])
+        files = b"".join(look.digest for look in looks.values())
+        prints[rows] = fingerprints(stack, np.frombuffer(files, "V16") if files else None)
+        prints["size"][rows] = [picture.size for picture in pictures.values()]
 
 
-def _fingerprint_into(prints: NDArray[np.void], pictures: list[tuple[int, NDArray[np.uint8]]]) -> None:
-    if len({picture.shape for _, picture in pictures}) == 1:
-        rows, stack = zip(*pictures, strict=True)
-        prints[list(rows)] = fingerprints(np.stack(stack))
-    else:
-        for row, picture in pictures:
-            prints[row] = fingerprint(picture)
+def _look_closer(samples: Samples, rows: range, prints: NDArray[np.void], max_pixels: int) -> None:
+    """Know pictures that show next to nothing by all of their pixels: they have nothing else to be compared by."""
+    if _stacked(samples) is None:
+        for row in rows.start + np.flatnonzero(is_faint(prints[rows.start : rows.stop])):
+            prints[row] = _whole_fingerprint(samples, int(row), prints[row], max_pixels)
+
+
+def _told_apart(samples: Samples, facts: "_Facts", max_pixels: int, workers: int) -> Duplicates:
+    """Find the copies, and look at all pixels of those whose files differ: they may be equal all the same."""
+    found = facts.duplicates()
+    if _stacked(samples) is not None:
+        return found
+    near = list(itertools.chain(*found.near))
+    whole = in_order(lambda row: _whole_fingerprint(samples, row, facts.prints[row], max_pixels), near, workers)
+    return told_apart(found, {row: seen["digest"].tobytes() for row, seen in zip(near, whole, strict=True)})
+
+
+def _whole_fingerprint(samples: Samples, row: int, otherwise: np.void, max_pixels: int) -> np.void:
+    """Fingerprint all pixels of a picture; what it was before, if it cannot be read."""
+    picture = _look_at(samples, row, max_pixels, None).picture
+    return otherwise if picture is None else fingerprint(picture.pixels)
 
 
 @dataclass
@@ -276,24 +337,26 @@ class _Facts:
     modes: Counter[str] = field(default_factory=Counter)
     notes: dict[str, list[int]] = field(default_factory=dict)
 
-    def note(self, row: int, picture: Picture | None, reason: str) -> None:
-        if picture is None:
-            self.quarantined[row] = reason
+    def note(self, row: int, look: "_Look") -> None:
+        if (picture := look.picture) is None:
+            self.quarantined[row] = look.reason
             return
-        height, width, _ = picture.pixels.shape
+        height, width = picture.size
         self.sizes[f"{height}x{width}"] += 1
         self.modes[picture.mode] += 1
         for text in picture.notes:
             self.notes.setdefault(text, []).append(row)
 
-    def write(self, folder: Path, usable: NDArray[np.int64]) -> None:
+    def duplicates(self) -> Duplicates:
+        """Find the copies among the pictures that are not quarantined."""
+        usable = np.setdiff1d(np.arange(len(self.prints)), list(self.quarantined)).astype(np.int64)
         found = find_duplicates(self.prints[usable])
+        return Duplicates(*([usable[group].tolist() for group in groups] for groups in (found.exact, found.near)))
+
+    def write(self, folder: Path, duplicates: Duplicates) -> None:
         facts = {
             "quarantined": self.quarantined,
-            "duplicates": {
-                "exact": [usable[group].tolist() for group in found.exact],
-                "near": [usable[group].tolist() for group in found.near],
-            },
+            "duplicates": asdict(duplicates),
             "sizes": dict(self.sizes.most_common()),
             "modes": dict(self.modes.most_common()),
             "notes": self.notes,

@@ -16,6 +16,7 @@ from firstlight.data.parallel import chunks_of, in_order
 from firstlight.data.sources.class_folders import is_litter
 from firstlight.errors import PictureError, RecipeError
 from firstlight.models.classifier import Classifier
+from firstlight.models.inference import ready
 from firstlight.runtime import default_workers
 
 if TYPE_CHECKING:
@@ -77,10 +78,11 @@ def view_classify(
     from firstlight.delivery import plots
 
     try:
-        original = decode(Path(image).read_bytes(), name=str(image)).pixels
+        data = Path(image).read_bytes()
+        original, fitted = decode(data, name=str(image)).pixels, _fitted(data, str(image), model.input_size, model.fit)
     except (PictureError, OSError) as error:
         raise PictureError(f"{image}: {error}") from None
-    guesses = _guess(model.eval(), [fit_picture(original, model.input_size, model.fit)], len(model.classes))[0]
+    guesses = _guess(model.eval(), [fitted], len(model.classes))[0]
     probability = {guess.label: guess.probability for guess in guesses}
     return plots.view_classify(
         original, [probability[name] for name in model.classes], model.classes, top=top, label=label
@@ -154,17 +156,21 @@ def _read_picture(file: str, input_size: tuple[int, int, int], fit: str) -> NDAr
     try:
         if not stat.S_ISREG(os.stat(file).st_mode):  # noqa: PTH116 - names that are no valid Unicode pass as they are
             return "is not a regular file"  # reading a pipe or a device might never end
-        return fit_picture(decode(Path(file).read_bytes(), name=file).pixels, input_size, fit)
+        return _fitted(Path(file).read_bytes(), file, input_size, fit)
     except PictureError as reason:
         return str(reason)
     except OSError as error:
         return f"cannot be read: {error.strerror}"
 
 
+def _fitted(data: bytes, name: str, input_size: tuple[int, int, int], fit: str) -> NDArray[np.uint8]:
+    return fit_picture(decode(data, name=name, input_size=input_size).pixels, input_size, fit)
+
+
 def _guess(model: Classifier, pictures: list[NDArray[np.uint8]], top: int) -> list[tuple[Guess, ...]]:
     images = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).to(model.mean.device)
     with torch.inference_mode():
-        ranked = model.predict_proba(images).topk(min(top, len(model.classes)), dim=1)
+        ranked = ready(model).predict_proba(images).topk(min(top, len(model.classes)), dim=1)
     return [
         tuple(Guess(model.classes[index], probability) for index, probability in zip(*row, strict=True))
         for row in zip(ranked.indices.tolist(), ranked.values.tolist(), strict=True)

@@ -24,21 +24,23 @@ def candidates(hashes: NDArray[np.float32], sizes: NDArray[np.int32]) -> tuple[N
     sides = sizes[:, 0].astype(np.int64) << 32 | sizes[:, 1]
     for rows in _leaves(hashes):
         likeness = hashes[rows] @ hashes[rows].T
-        near = np.count_nonzero(likeness > cosine(CROWD_REACH), axis=1) - 1
+        near = np.add.reduce((likeness > cosine(CROWD_REACH)).view(np.uint8), axis=0, dtype=np.uint16) - 1
         neighbours[rows] = np.maximum(neighbours[rows], near)
         floor = np.where(near > CROWD, cosine(CROWDED_REACH), cosine(LONELY_REACH)).astype(np.float32)
-        close = likeness > np.maximum(floor[:, None], floor)
-        resized = np.flatnonzero(sides[rows] != _commonest(sides[rows]))
-        far = (likeness[resized] > cosine(RESIZED_REACH)) & (sides[rows[resized], None] != sides[rows])
-        close[resized] |= far
-        close[:, resized] |= far.T
-        if np.count_nonzero(close) > CANDIDATES_KEPT * len(rows):  # each keeps its nearest, and a chain joins all
+        side = sides[rows]
+        reached = np.flatnonzero(likeness > cosine(RESIZED_REACH))  # few: what follows looks at no other pairs
+        one = reached // len(rows)
+        other, alike = reached - one * len(rows), likeness.ravel()[reached]
+        close = alike > np.maximum(floor[one], floor[other])
+        if len(resized := np.flatnonzero(side != _commonest(side))):
+            may_be_resized = np.isin(one, resized) | np.isin(other, resized)
+            close |= (alike > cosine(RESIZED_REACH)) & may_be_resized & (side[one] != side[other])
+        one, other = one[close], other[close]
+        if len(one) > CANDIDATES_KEPT * len(rows):  # each keeps its nearest, and a chain joins all
             nearest = np.argpartition(likeness, -NEIGHBOURS_KEPT - 1, axis=1)[:, -NEIGHBOURS_KEPT - 1 :]
-            close[:] = False
-            np.put_along_axis(close, nearest, True, axis=1)
-            close |= close.T
-            close |= np.eye(len(rows), k=1, dtype=bool) | np.eye(len(rows), k=-1, dtype=bool)
-        one, other = np.divmod(np.flatnonzero(close), len(rows))
+            order = np.arange(len(rows))
+            one, other = np.append(np.repeat(order, NEIGHBOURS_KEPT + 1), order[:-1]), np.append(nearest, order[1:])
+            one, other = np.append(one, other), np.append(other, one)
         low, high = rows[one], rows[other]
         found.append((low * count + high)[low < high])
     pairs = np.unique(np.concatenate(found))

@@ -15,7 +15,7 @@ mirrored, a little brighter) are found in three steps, none of which compares al
 """
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,25 +53,45 @@ def find_duplicates(prints: NDArray[np.void]) -> Duplicates:
     """
     if len(prints) == 0:
         return Duplicates([], [])
-    _, first, digests = np.unique(prints["digest"], return_index=True, return_inverse=True)
-    once = prints[first]
-    terms = cosine_terms(once["luma"], HASH_BAND)
-    detail = np.sqrt((terms**2).sum(axis=(1, 2)))
+    first, digests = _equal(prints["digest"].tolist())
+    terms, detail = _detail(prints["luma"][first])
     detailed = detail >= FLAT * SIDE
-    comparable = np.flatnonzero(detailed | once["plain"])
-    _, first_look, looks = np.unique(_looks(once[comparable]), return_index=True, return_inverse=True)
+    comparable = np.flatnonzero(detailed | prints["plain"][first])
+    first_look, looks = _equal(_looks(prints, first[comparable]))
     twins = np.column_stack([comparable[first_look[looks]], comparable])  # the same thumbnail to the last level
     shown = comparable[first_look]
     shown = shown[detailed[shown]]
     hashed = terms[shown] / detail[shown, None, None]
-    pairs, crowded = candidates(hashes(hashed), np.sort(once["size"][shown], axis=1))
-    same = verified(once[shown], hashed, pairs, crowded)
+    pairs, crowded = candidates(hashes(hashed), np.sort(prints["size"][first[shown]], axis=1))
+    same = verified(prints[first[shown]], hashed, pairs, crowded)
     links = np.concatenate([twins[twins[:, 0] != twins[:, 1]], shown[pairs[same]]])
-    pictures = _merged(len(once), links.tolist())
+    pictures = _merged(len(first), links.tolist())
     return Duplicates(
-        exact=_groups(digests, np.bincount(digests, minlength=len(once)) > 1),
-        near=_groups(pictures[digests], np.bincount(pictures, minlength=len(once)) > 1),
+        exact=_groups(digests, np.bincount(digests, minlength=len(first)) > 1),
+        near=_groups(pictures[digests], np.bincount(pictures, minlength=len(first)) > 1),
     )
+
+
+def is_faint(prints: NDArray[np.void]) -> NDArray[np.bool_]:
+    """Say which pictures, `[N]`, show too little to be known by their thumbnails: only all of their pixels tell."""
+    return _detail(prints["luma"])[1] < FLAT * SIDE
+
+
+def told_apart(found: Duplicates, digests: Mapping[int, bytes]) -> Duplicates:
+    """Tell exact copies from near ones anew, by better digests than the fingerprints had.
+
+    Args:
+        found: by fingerprints whose digests were of files: equal ones mean equal pixels, but not the other way round.
+        digests: of the pixels, for every index in `found.near`.
+    """
+    exact, near = [group for group in found.exact if group[0] not in digests], []
+    for group in found.near:
+        equal: dict[bytes, list[int]] = {}
+        for index in group:
+            equal.setdefault(digests[index], []).append(index)
+        exact += [copies for copies in equal.values() if len(copies) > 1]
+        near += [group] if len(equal) > 1 else []
+    return Duplicates(sorted(exact), near)
 
 
 def group_ids(count: int, duplicates: Duplicates, groups: Iterable[Sequence[int]] = ()) -> NDArray[np.int64]:
@@ -112,9 +132,23 @@ def _groups(names: NDArray[np.int64], wanted: NDArray[np.bool_]) -> list[list[in
     return sorted(part.tolist() for part in np.split(members, cuts) if len(part))
 
 
-def _looks(prints: NDArray[np.void]) -> NDArray[np.void]:
-    """Give a thumbnail's bytes as one comparable value."""
-    luma = prints["luma"].reshape(-1, SIDE**2)
-    chroma = np.ascontiguousarray(prints["chroma"]).reshape(-1, SIDE**2 // 8).view(np.uint8)
-    both = np.concatenate([luma, chroma], axis=1)
-    return both.view(f"V{both.shape[1]}")[:, 0]
+def _detail(luma: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Give the terms of the hash, and how much there is to see in them."""
+    terms = cosine_terms(luma, HASH_BAND)
+    return terms, np.sqrt((terms**2).sum(axis=(1, 2)))
+
+
+def _looks(prints: NDArray[np.void], rows: NDArray[np.int64]) -> list[bytes]:
+    """Give the bytes of each thumbnail."""
+    both = zip(prints["luma"][rows], prints["chroma"][rows], strict=True)
+    return [luma.tobytes() + chroma.tobytes() for luma, chroma in both]
+
+
+def _equal(things: Sequence[bytes]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Sort the kinds of equal things: where each kind first is, and the kind of each thing."""
+    first: dict[bytes, int] = {}
+    for place, thing in enumerate(things):
+        first.setdefault(thing, place)
+    kinds = {thing: kind for kind, thing in enumerate(sorted(first))}
+    firsts = np.fromiter((first[thing] for thing in kinds), np.int64, len(kinds))
+    return firsts, np.fromiter((kinds[thing] for thing in things), np.int64, len(things))
