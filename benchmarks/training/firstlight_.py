@@ -5,7 +5,7 @@ import torch
 from contest import Contest, Split
 from recipes import in_words, recipe_for
 
-from firstlight.data.loader import EVALUATION_BATCH, Loader
+from firstlight.data.loader import Loader
 from firstlight.evaluation.evaluate import collect
 from firstlight.models.classifier import Classifier
 from firstlight.training.loop import train as train_epochs
@@ -33,11 +33,11 @@ def main() -> None:
     batches = loader(train, batch_size=recipe.batch_size, seed=recipe.seed, drop_last=True)
 
     def accuracy(split: Split) -> float:
-        seen = collect(classifier, loader(split, batch_size=EVALUATION_BATCH).epoch())
+        seen = collect(classifier, loader(split).epoch())
         return (seen.logits.argmax(dim=1) == seen.labels).double().mean().item()
 
     contest.begin(accuracy)
-    for _ in train_epochs(classifier, batches, loader(valid, batch_size=EVALUATION_BATCH), recipe):
+    for _ in train_epochs(classifier, batches, loader(valid), recipe):
         contest.lap()
     contest.finish(in_words(recipe), ("firstlight", "torch"))
 

@@ -141,3 +141,10 @@ def test_the_global_generator_is_left_alone(way, store):
     rows_of(build(store))
     rows_of(build(store, balanced=True))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(("side", "expected"), [(8, 500), (64, 500), (224, 83), (4096, 1)])
+def test_fewer_large_pictures_are_scored_at_once(side, expected):
+    pixels = np.broadcast_to(np.uint8(0), (1000, side, side, 3))
+    loader = Loader(pixels, np.zeros(1000, np.int64), np.arange(2), device=CPU)
+    assert loader.batch_size == expected

@@ -56,13 +56,11 @@ class Dataset:
     dropped: list[int]
     notes: tuple[str, ...] = ()
 
-    def loader(self, part: str, batch_size: int, device: "torch.device") -> "Loader":
-        """Give the batches of `train`, `valid`, `test` or `all`, in the order of the set."""
+    def loader(self, part: str, device: "torch.device") -> "Loader":
+        """Give `train`, `valid`, `test` or `all` in batches for scoring, in the order of the set."""
         from firstlight.data.loader import Loader
 
-        return Loader(
-            self.store.pixels, self.samples.labels, self.split.part(part), batch_size=batch_size, device=device
-        )
+        return Loader(self.store.pixels, self.samples.labels, self.split.part(part), device=device)
 
 
 def open_samples(

@@ -11,7 +11,7 @@ from torch import Tensor
 from firstlight.data.parallel import in_order
 from firstlight.runtime import generator, physical_memory
 
-EVALUATION_BATCH = 500  # pictures at a time where nothing is learned
+SCORED_AT_ONCE, SCORED_PIXELS = 500, 2**22  # pictures, and pixels of theirs, where nothing is learned
 
 RESIDENT_SHARE = 0.25  # of a GPU's free memory, or of the machine's; a set that takes less is kept there
 HOST_RESIDENT_BYTES = 2 << 30
@@ -26,6 +26,11 @@ class Batch:
     rows: Tensor
 
 
+def scored_at_once(height: int, width: int) -> int:
+    """Say how many pictures of this size are scored at once."""
+    return max(1, min(SCORED_AT_ONCE, SCORED_PIXELS // (height * width)))
+
+
 class Loader:
     """Batches of some rows of a store.
 
@@ -33,7 +38,8 @@ class Loader:
         pixels: uint8 `[N, H, W, C]`, in memory or memory-mapped.
         labels: int64 `[N]`.
         rows: which rows to give, int64 `[n]`.
-        batch_size: the last batch of an epoch may be smaller unless `drop_last`.
+        batch_size: the last batch of an epoch may be smaller unless `drop_last`; by default what suits scoring, fewer
+            of large pictures, whose layers take memory.
         device: where batches go; a set that fits there is kept there.
         seed: shuffles, together with the epoch; None gives the rows in their order.
         balanced: draw rows, with replacement, so that every class is as frequent as the others.
@@ -46,7 +52,7 @@ class Loader:
         labels: NDArray[np.int64],
         rows: NDArray[np.int64],
         *,
-        batch_size: int,
+        batch_size: int | None = None,
         device: torch.device,
         seed: int | None = None,
         balanced: bool = False,
@@ -55,11 +61,11 @@ class Loader:
         self.pixels = pixels
         self.rows = torch.from_numpy(rows)
         self.labels = torch.from_numpy(labels[rows])
-        self.batch_size = batch_size
+        self.batch_size = batch_size or scored_at_once(*pixels.shape[1:3])
         self.device = device
         self.seed = seed
         self.balanced = balanced
-        self.batches = len(rows) // batch_size if drop_last else -(-len(rows) // batch_size)
+        self.batches = len(rows) // self.batch_size if drop_last else -(-len(rows) // self.batch_size)
         self.resident = self._keep_on_device() if self._fits() else None
 
     def __len__(self) -> int:

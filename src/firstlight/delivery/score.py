@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from firstlight.data.dataset import open_samples
-from firstlight.data.loader import EVALUATION_BATCH, Loader
+from firstlight.data.loader import Loader
 from firstlight.data.samples import Samples
 from firstlight.data.split import PARTS, read_split
 from firstlight.errors import DataError, RunError
@@ -57,7 +57,7 @@ def score(
         raise DataError(f"{samples.source}: its {split} part holds no usable picture; choose another with --split")
     is_run_test = any(own.get(samples.names[row]) == PARTS.index("test") for row in rows)
     looks = _count_look(model_file.parent) if is_run_test else None  # a look is counted before it is taken
-    loader = Loader(store.pixels, labels, rows, batch_size=EVALUATION_BATCH, device=device)
+    loader = Loader(store.pixels, labels, rows, device=device)
     seen = collect(ready(model), loader.epoch())
     evaluation = evaluate(seen.logits, seen.labels, model.classes, temperature=model.temperature.item())
     return Score(evaluation, looks)

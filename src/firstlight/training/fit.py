@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from firstlight.data.dataset import Dataset, write_quarantine
-from firstlight.data.loader import EVALUATION_BATCH, Loader
+from firstlight.data.loader import Loader
 from firstlight.data.samples import Samples
 from firstlight.data.split import write_split
 from firstlight.errors import TrainingError
@@ -126,7 +126,7 @@ def learn(folder: Path, classifier: Classifier, data: Dataset, recipe: Recipe) -
         balanced=recipe.balance == "sampling",
         drop_last=True,
     )
-    valid_loader = data.loader("valid", EVALUATION_BATCH, device)
+    valid_loader = data.loader("valid", device)
     file = folder / "model.safetensors"
     history: list[Epoch] = []
     kept: tuple[Epoch, Classifier] | None = None
@@ -161,7 +161,7 @@ def is_better(row: Epoch, than: Epoch) -> bool:
 
 def outputs_on(part: str, model: Classifier, data: Dataset) -> Outputs:
     """Run a model over `valid` or `test`, just as it will predict."""
-    return collect(ready(model), data.loader(part, EVALUATION_BATCH, model.mean.device).epoch())
+    return collect(ready(model), data.loader(part, model.mean.device).epoch())
 
 
 def save(run: Run, looks: int) -> None:
