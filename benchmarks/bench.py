@@ -57,7 +57,7 @@ def run_part(name: str, part: Part, choices: argparse.Namespace) -> None:
         if part.data_set:
             places["arrays"] = make_arrays(part.data_set, choices, folder)
         rows += measured(Side("machine", ("machine.py",)), places, choices.smoke)
-        for seed in range(1 if choices.smoke else choices.seeds):
+        for seed in range(1 if choices.smoke or part.once else choices.seeds):
             for side in sides:
                 for row in measured(side, places | {"seed": seed}, choices.smoke):
                     rows.append({"side": side.name} | row | {"part": name, "seed": seed})

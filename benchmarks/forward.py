@@ -51,7 +51,7 @@ def main() -> None:
             wall.append(len(some) / (time.perf_counter() - started))
         whole = np.concatenate([forward(pictures[first : first + batch]) for first in range(0, len(pictures), batch)])
         row = {
-            "side": f"{choices.engine}, batch {batch}",
+            "side": f"{choices.engine} at batch {batch}",
             "images_per_cpu_second": median(cpu),
             "images_per_second": median(wall),
             "agreement": float((whole.argmax(axis=1) == truth).mean()),

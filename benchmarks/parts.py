@@ -22,7 +22,7 @@ class Part:
     """A contest: its sides, the set that they are given as arrays, and how its rows are read.
 
     `figure` is the key of the number that counts, `unit` what it is of, `less_is_better` its direction; ratios are
-    taken against the side `against`.
+    taken against the side `against`, at the same size where a side has one ("firstlight at batch 32"). A part that is `once` takes its turns inside its own process.
     """
 
     title: str
@@ -34,6 +34,7 @@ class Part:
     against: str = "firstlight"
     data_set: str | None = None
     target: float | None = None
+    once: bool = False
     words: str = ""
 
 
@@ -117,7 +118,10 @@ PARTS: dict[str, Part] = {
     "cnn-cifar10-90": contest("cnn", "cifar10", CIFAR, target=0.90, most=1, sides=(), goal="at most 20 minutes"),
     "packing": Part(
         title="photographs to a packed store",
-        sides=(Side("packing", ("packing.py", "--data-root", "{data_root}")),),
+        once=True,
+        sides=(
+            Side("packing", ("packing.py", "--data-root", "{data_root}"), smoke=("--most", "40", "--repeats", "1")),
+        ),
         goal="at least 1.6 times torchvision's PIL pipeline, within 25 % of decoding alone; later epochs 50 times",
         figure="images_per_cpu_second",
         unit="pictures a CPU-second",
@@ -127,6 +131,7 @@ PARTS: dict[str, Part] = {
     ),
     "loader": Part(
         title="the loader's share of training",
+        once=True,
         sides=(Side("loader", ("loader.py", "--data-root", "{data_root}")),),
         goal="at most 5 % of a training step, in memory or memory-mapped",
         figure="share",
@@ -144,12 +149,12 @@ PARTS: dict[str, Part] = {
         figure="images_per_cpu_second",
         unit="pictures a CPU-second",
         less_is_better=False,
-        against="firstlight, batch 32",
         words="Real ImageNet weights, photographs of clothing; `agreement` is the share of top-1 answers that are "
         "eager float32's.",
     ),
     "startup": Part(
         title="starting up",
+        once=True,
         sides=(Side("startup", ("startup.py",)),),
         goal="`--help` at most 0.3 s, `import firstlight` 0.1 s, a picture predicted torch's import and 0.5 s",
         against="import torch",
@@ -157,6 +162,7 @@ PARTS: dict[str, Part] = {
     ),
     "busy": Part(
         title="a busy machine: an epoch of the mlp beside other work",
+        once=True,
         sides=(Side("busy", ("busy.py",)),),
         goal="never more than 1.5 times the best thread count; nothing lost when quiet",
         against="quiet, 2 threads",
@@ -164,6 +170,7 @@ PARTS: dict[str, Part] = {
     ),
     "memory": Part(
         title="sets larger than memory",
+        once=True,
         sides=(Side("memory", ("memory.py", "--data-root", "{data_root}")),),
         goal="a set three times the memory allowed trains; 100,000 files predicted at constant memory",
         figure="peak_over_allowed",

@@ -41,12 +41,14 @@ def section(name: str, part: Part, machine: Row, rows: list[Row]) -> str:
     heading = ["side", "n", f"{part.unit}", f"ratio to {part.against}", *(COLUMNS.get(key, key) for key in extras)]
     table = [heading, ["---"] * len(heading)]
     for side, runs in sides.items():
-        cells = [side, str(len(runs)), spread(runs, part.figure), ratio(part, runs, sides.get(part.against, []))]
+        turns = len(runs) if len(runs) > 1 else len(runs[0].get("runs", runs))
+        against = sides.get(part.against + "".join(side.partition(" at ")[1:]), [])
+        cells = [side, str(turns), spread(runs, part.figure), ratio(part, runs, against)]
         table.append(cells + [cell(key, runs, part) for key in extras])
     lines = [f"## {part.title} (`{name}`)", "", f"Goal: {part.goal}.", "", part.words, ""]
     lines += [f"| {' | '.join(cells)} |" for cells in table]
     lines += ["", *limits(part, machine, sides), machine_line(machine), *recipes(sides), ""]
-    return "\n".join(line for line in lines if line is not None)
+    return "\n".join(lines)
 
 
 COLUMNS = {
@@ -65,12 +67,15 @@ COLUMNS = {
     "cpu_seconds": "CPU-s",
     "peak_mb": "peak, MB",
 }
+FIGURES = {part.figure for part in PARTS.values()}
 WHOLE_PROCESS = {"cpu_seconds", "peak_mb"}  # of a script that may have measured several sides in one process
 
 
 def spread(rows: list[Row], key: str) -> str:
     """Give median and range of a number."""
     values = [row[key] for row in rows if isinstance(row.get(key), int | float)]
+    if len(values) == 1 and "runs" in rows[0] and key in FIGURES:
+        values = rows[0]["runs"]  # of a script that took its turns by itself
     if not values:
         return ""
     middle = statistics.median(values)

@@ -42,8 +42,8 @@ def test_every_side_of_a_contest_trains_on_the_same_pictures(results):
 def test_the_ready_network_answers_as_eager_does(results):
     _, rows = rows_of(results, "forward")
     agreement = {row["side"]: row["agreement"] for row in rows}
-    assert agreement["eager, batch 32"] == 1.0
-    assert agreement["firstlight, batch 1"] >= 0.75  # of eight pictures of noise
+    assert agreement["eager at batch 32"] == 1.0
+    assert agreement["firstlight at batch 1"] >= 0.75  # of eight pictures of noise
 
 
 def test_the_page_has_a_table_for_each_part(results):

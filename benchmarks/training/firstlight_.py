@@ -23,7 +23,7 @@ def main() -> None:
     choices = contest.choices
     train, valid, _ = contest.load()
     height, width, channels = train.images.shape[1:]
-    recipe = recipe_for(choices.net, choices.set, choices.seed, choices.epochs)
+    recipe = recipe_for(choices.net, choices.set, choices.target, choices.seed, choices.epochs)
     recipe = recipe.complete(colour=channels == 3, pictures=len(train.labels))
     choices.epochs = recipe.epochs
     torch.manual_seed(recipe.seed)

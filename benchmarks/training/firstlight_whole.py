@@ -34,7 +34,7 @@ def main() -> None:
         os.environ["FIRSTLIGHT_CACHE"] = choices.cache or f"{folder}/cache"
         started = time.perf_counter()
         samples = fl.load_data(choices.source, data_root=choices.data_root)
-        recipe = recipe_for(choices.net, choices.set, choices.seed, choices.epochs)
+        recipe = recipe_for(choices.net, choices.set, choices.target, choices.seed, choices.epochs)
         run = fl.fit(samples, recipe, f"{folder}/run")
         seconds = time.perf_counter() - started
     ends = [0.0, *(row.seconds for row in run.history)]

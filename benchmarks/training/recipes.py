@@ -3,14 +3,19 @@
 from firstlight.training.recipe import Recipe
 
 _CHOICES = {
-    ("mlp", "mnist"): {"epochs": 5, "batch_size": 512, "lr": 6e-3, "dropout": 0.1, "warmup": 0.3},
-    ("mlp", "fashion-mnist"): {"epochs": 8, "batch_size": 512, "lr": 6e-3, "dropout": 0.05, "warmup": 0.3},
+    ("mlp", "mnist", 0.98): {"epochs": 5, "batch_size": 512, "lr": 6e-3, "dropout": 0.1, "warmup": 0.3},
+    ("mlp", "fashion-mnist", 0.89): {"epochs": 8, "batch_size": 512, "lr": 6e-3, "dropout": 0.05, "warmup": 0.3},
+    ("cnn", "mnist", 0.993): {"epochs": 3},
+    ("cnn", "fashion-mnist", 0.925): {"epochs": 4},
+    ("cnn", "cifar10", 0.80): {"epochs": 3},
+    ("cnn", "cifar10", 0.85): {"epochs": 5},
+    ("cnn", "cifar10", 0.90): {"epochs": 24, "shift": 3, "erase": 0.5},
 }
 
 
-def recipe_for(net: str, data_set: str, seed: int, epochs: int | None = None) -> Recipe:
-    """Give the recipe of a network on a set; the model's own defaults where nothing else was chosen."""
-    choices = _CHOICES.get((net, data_set), {})
+def recipe_for(net: str, data_set: str, target: float, seed: int, epochs: int | None = None) -> Recipe:
+    """Give the recipe that takes a network to a target on a set; where nothing was chosen, the model's defaults."""
+    choices = _CHOICES.get((net, data_set, target), {})
     return Recipe(model=net, seed=seed, **(choices | ({"epochs": epochs} if epochs else {})))
 
 
