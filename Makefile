@@ -25,7 +25,6 @@ peers: $(PEERS)/.ready
 $(PEERS)/.ready: benchmarks/requirements-peers.txt
 	@test -x $(PEERS)/bin/pip || $(PYTHON) -m venv $(PEERS)
 	@$(PEERS)/bin/python -m pip install -qq --disable-pip-version-check --requirement $<
-	@$(PEERS)/bin/python -m pip install -qq --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
 # All parts by default; some with PARTS="mlp-mnist startup".

@@ -22,7 +22,8 @@ class Part:
     """A contest: its sides, the set that they are given as arrays, and how its rows are read.
 
     `figure` is the key of the number that counts, `unit` what it is of, `less_is_better` its direction; ratios are
-    taken against the side `against`, at the same size where a side has one ("firstlight at batch 32"). A part that is `once` takes its turns inside its own process.
+    taken against the side `against`, at the same size where a side has one ("firstlight at batch 32"). A part that is
+    `once` takes its turns inside its own process.
     """
 
     title: str
