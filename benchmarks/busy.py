@@ -3,7 +3,7 @@
     python benchmarks/busy.py
 
 Trains an epoch of the mlp on a quiet machine, beside one busy process a core, and beside another training, each with
-every thread count in turn, with the sleeping threads of `runtime.share_processors` and with PyTorch's own habit.
+every thread count in turn, with the sleeping threads of `runtime.own_process` and with PyTorch's own habit.
 Prints one JSON line a case: seconds, and their ratio to the best thread count beside the same work.
 """
 
@@ -21,9 +21,9 @@ ROUNDS = 3
 BURN = "while True: sum(range(1000))"
 TRAIN = """
 import sys
-from firstlight.runtime import share_processors
+from firstlight.runtime import own_process
 if sys.argv[1] == "ours":
-    share_processors()
+    own_process()
 import time, torch
 torch.set_num_threads(int(sys.argv[2]))
 from firstlight.data.loader import Loader

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from firstlight.runtime import share_processors
+from firstlight.runtime import own_process
 
 
 def main() -> None:
@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--data-root", default="../shared/data")
     parser.add_argument("--smoke", action="store_true", help="few pictures")
     choices = parser.parse_args()
-    share_processors()
+    own_process()
     import torch
 
     from firstlight.data import loader as room

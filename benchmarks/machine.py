@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from firstlight.runtime import physical_memory, share_processors
+from firstlight.runtime import own_process, physical_memory
 
 MLP_WIDTHS = (784, 512, 256, 128, 10)
 BATCH = 512
@@ -24,7 +24,7 @@ REPEATS = 30
 
 def main() -> None:
     """Measure and print."""
-    share_processors()
+    own_process()
     import torch
 
     rates = {str(dtype).removeprefix("torch."): product_rate(dtype) for dtype in (torch.float32, torch.bfloat16)}

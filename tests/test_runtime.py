@@ -148,3 +148,21 @@ def test_memory_is_what_the_container_allows(tmp_path, monkeypatch, own, limits,
     monkeypatch.setattr(runtime, "OWN_CGROUPS", tmp_path / "own")
     installed = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     assert runtime.physical_memory() == (expected or installed)
+
+
+def test_a_process_of_our_own_keeps_its_memory_where_malloc_is_gnus(monkeypatch):
+    told = []
+
+    class Library:
+        def __init__(self, name):
+            assert name is None
+
+        def mallopt(self, parameter, value):
+            told.append((parameter, value))
+
+    monkeypatch.setattr(runtime.ctypes, "CDLL", Library)
+    runtime.own_process()
+    assert told == [(-4, 0), (-1, -1)]
+    del Library.mallopt
+    runtime.own_process()
+    assert len(told) == 2

@@ -8,6 +8,7 @@ from recipes import in_words, recipe_for
 from firstlight.data.loader import Loader
 from firstlight.evaluation.evaluate import collect
 from firstlight.models.classifier import Classifier
+from firstlight.runtime import own_process
 from firstlight.training.loop import train as train_epochs
 
 
@@ -19,6 +20,7 @@ def loader(split: Split, **choices: object) -> Loader:
 
 def main() -> None:
     """Train and score."""
+    own_process()
     contest = Contest("firstlight", nets=("mlp", "cnn"))
     choices = contest.choices
     train, valid, _ = contest.load()

@@ -15,6 +15,7 @@ from statistics import median
 from recipes import in_words, recipe_for
 
 import firstlight as fl
+from firstlight.runtime import own_process
 
 
 def main() -> None:
@@ -29,6 +30,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--cache")
     choices = parser.parse_args()
+    own_process()  # as the command line does
     _ = fl.fit, fl.load_data  # imports are not timed, on any side
     with tempfile.TemporaryDirectory() as folder:
         os.environ["FIRSTLIGHT_CACHE"] = choices.cache or f"{folder}/cache"

@@ -20,7 +20,7 @@ from tyro.conf import OmitArgPrefixes, Positional, arg, subcommand
 
 from firstlight import __version__
 from firstlight.errors import DataError, UserError
-from firstlight.runtime import share_processors
+from firstlight.runtime import own_process
 from firstlight.terminal import print_json, say, show_json, show_table, tell, tell_check, tell_run, written_to_csv
 from firstlight.training.recipe import Recipe, from_toml
 
@@ -176,7 +176,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGTERM, terminate)
-    share_processors()
+    own_process()
     try:
         code = parse(words).run()
     except UserError as error:

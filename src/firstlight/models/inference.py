@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from firstlight.models.classifier import Classifier
-from firstlight.runtime import pick_dtype
+
+HANDFUL_PIXELS = 2**18  # of pictures that go through a large network together: what it makes of them stays in caches
 
 _READY: "WeakKeyDictionary[Classifier, tuple[tuple[int, ...], Classifier]]" = WeakKeyDictionary()
 
@@ -15,9 +16,9 @@ _READY: "WeakKeyDictionary[Classifier, tuple[tuple[int, ...], Classifier]]" = We
 def ready(classifier: Classifier) -> Classifier:
     """Give a classifier in evaluation mode that answers as this one does.
 
-    A network of timm or torchvision gets its batch norms folded into the convolutions before them, and bfloat16
-    weights where `runtime.pick_dtype` says that this machine gains from it; its logits are float32 all the same. Our
-    own small networks stay as they are: they are quick enough in float32.
+    A network of timm or torchvision gets its batch norms folded into the convolutions before them, channels last, and
+    on a processor it sees few pictures at a time. Our own small networks stay as they are. All is float32: bfloat16
+    would be twice as fast on some processors, but changes the answers about which a network is in doubt (LOG.md).
 
     What is made is kept as long as the classifier and its weights stay the same. The original is not changed, but put
     in evaluation mode.
@@ -34,11 +35,9 @@ def ready(classifier: Classifier) -> Classifier:
 
 
 def _made_ready(classifier: Classifier) -> Classifier:
-    device = classifier.mean.device
-    dtype = pick_dtype(device)
-    network = folded(classifier.network).to(device, dtype).to(memory_format=torch.channels_last)
+    network = folded(classifier.network).to(memory_format=torch.channels_last)
     made = copy.copy(classifier)
-    made._modules = {**classifier._modules, "network": Sandwich(network, dtype)}
+    made._modules = {**classifier._modules, "network": Handfuls(network)}
     return made
 
 
@@ -52,15 +51,15 @@ def folded(network: nn.Module) -> nn.Module:
         return copy.deepcopy(network)
 
 
-class Sandwich(nn.Module):
-    """A network that calculates in another number type than its input and its output have."""
+class Handfuls(nn.Module):
+    """A network that a processor takes through a batch a few pictures at a time."""
 
-    def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
+    def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
-        self.dtype = dtype
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map normalised float `[B, C, H, W]` to logits, float32 `[B, K]`."""
-        logits: Tensor = self.network(images.to(self.dtype))
-        return logits.float()
+        """Map normalised float `[B, C, H, W]` to logits `[B, K]`."""
+        count = max(1, HANDFUL_PIXELS // images[0, 0].numel())
+        parts = torch.split(images, count) if images.device.type == "cpu" else [images]
+        return torch.cat([self.network(part) for part in parts])
