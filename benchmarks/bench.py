@@ -33,6 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all by default")
     parser.add_argument("--seeds", type=int, default=5, help="runs a side")
+    parser.add_argument("--first-seed", type=int, default=0, help="go on from here, keeping the rows that are there")
     parser.add_argument("--sides", nargs="+", help="only these sides")
     parser.add_argument("--data-root", default="../shared/data", help="where the sets are")
     parser.add_argument("--results", type=Path, default=HERE / "results", help="where the JSON lines go")
@@ -51,19 +52,22 @@ def main() -> None:
 def run_part(name: str, part: Part, choices: argparse.Namespace) -> None:
     """Run every side of a part in turn, seed by seed, and keep what they print."""
     sides = [side for side in part.sides if wanted(side, choices)]
-    rows: list[dict[str, Any]] = []
+    file = choices.results / f"{name}.jsonl"
+    kept = file.read_text("utf-8").splitlines() if choices.first_seed and file.exists() else []
+    rows: list[dict[str, Any]] = [json.loads(line) for line in kept]
     with tempfile.TemporaryDirectory() as folder:
         places: dict[str, Any] = {"data_root": choices.data_root, "folder": folder, "seed": 0}
         if part.data_set:
             places["arrays"] = make_arrays(part.data_set, choices, folder)
-        rows += measured(Side("machine", ("machine.py",)), places, choices.smoke)
-        for seed in range(1 if choices.smoke or part.once else choices.seeds):
+        rows = rows or measured(Side("machine", ("machine.py",)), places, choices.smoke)
+        runs = 1 if choices.smoke or part.once else choices.seeds
+        for seed in range(choices.first_seed, choices.first_seed + runs):
             for side in sides:
                 for row in measured(side, places | {"seed": seed}, choices.smoke):
                     rows.append({"side": side.name} | row | {"part": name, "seed": seed})
                     print(short(rows[-1]), flush=True)
                 lines = "".join(json.dumps(row) + "\n" for row in rows)
-                (choices.results / f"{name}.jsonl").write_text(lines, "utf-8")
+                file.write_text(lines, "utf-8")
 
 
 def wanted(side: Side, choices: argparse.Namespace) -> bool:

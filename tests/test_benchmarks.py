@@ -60,15 +60,15 @@ def test_ratios_are_run_by_run_and_the_page_keeps_a_row_in_which_a_peer_wins(tmp
     machine |= {"copy_gb_a_second": 1, "python": "3", "torch": "2", "mlp_flops_a_picture": 1}
     seconds = {"firstlight": [1.0, 2.0, 4.0], "fastai": [3.0, 4.0, 2.0]}
     rows = [
-        {"side": side, "seed": seed, "seconds": value, "reached": True}
+        {"side": side, "seed": seed, "seconds": value, "test": 0.985 if seed else 0.97, "reached": True}
         for side, values in seconds.items()
         for seed, value in enumerate(values)
     ]
     lines = "".join(json.dumps(row) + "\n" for row in [machine, *rows])
     (tmp_path / "mlp-mnist.jsonl").write_text(lines)
     page = report.page(tmp_path)
-    assert "| firstlight | 3 | 2 [1, 4] | 1.00 | 3 of 3 |" in page
-    assert "| fastai | 3 | 3 [2, 4] | 2.00 | 3 of 3 |" in page
+    assert "| firstlight | 3 | 2 [1, 4] | 1.00 | 0.9800 [0.9700, 0.9850] | 2 of 3 |" in page
+    assert "| fastai | 3 | 3 [2, 4] | 2.00 | 0.9800 [0.9700, 0.9850] | 2 of 3 |" in page
     rows[3]["seconds"] = rows[4]["seconds"] = 0.5
     (tmp_path / "mlp-mnist.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [machine, *rows]))
-    assert "| fastai | 3 | 0.5000 [0.5000, 2] | 0.50 | 3 of 3 |" in report.page(tmp_path)
+    assert "| fastai | 3 | 0.5000 [0.5000, 2] | 0.50 | 0.9800 [0.9700, 0.9850] | 2 of 3 |" in report.page(tmp_path)
