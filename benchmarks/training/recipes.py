@@ -3,7 +3,7 @@
 from firstlight.training.recipe import Recipe
 
 _CHOICES = {
-    ("mlp", "mnist", 0.98): {"epochs": 5, "batch_size": 512, "lr": 6e-3, "dropout": 0.1, "warmup": 0.3},
+    ("mlp", "mnist", 0.98): {"epochs": 5, "batch_size": 1024, "lr": 8e-3, "dropout": 0.05, "warmup": 0.3},
     ("mlp", "fashion-mnist", 0.89): {"epochs": 8, "batch_size": 512, "lr": 6e-3, "dropout": 0.05, "warmup": 0.3},
     ("cnn", "mnist", 0.993): {"epochs": 3},
     ("cnn", "fashion-mnist", 0.925): {"epochs": 4},
