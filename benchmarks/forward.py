@@ -21,7 +21,7 @@ import numpy as np
 
 os.environ["OMP_NUM_THREADS"] = "1"
 MEAN, STD = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
-SIDE, ROUNDS = 224, 5
+SIDE, ROUNDS = 224, 3
 
 Forward = Callable[[Any], np.ndarray]
 
