@@ -89,6 +89,7 @@ CONTEST_WORDS = (
     "drawing included."
 )
 MLP_GOAL = "at least 15 times the tutorial loop, 6 times every peer"
+TRANSFER = ("--data-root", "{data_root}", "--seed", "{seed}")
 CIFAR = "{data_root}/cifar10-jpeg.tar.gz"
 
 PARTS: dict[str, Part] = {
@@ -119,6 +120,24 @@ PARTS: dict[str, Part] = {
     ),
     "cnn-cifar10-85": contest("cnn", "cifar10", CIFAR, target=0.85, most=1, sides=(), goal="at most 5 minutes"),
     "cnn-cifar10-90": contest("cnn", "cifar10", CIFAR, target=0.90, most=1, sides=(), goal="at most 20 minutes"),
+    "transfer": Part(
+        title="transfer learning, mobilenet_v2 on 10 classes of clothing",
+        sides=(
+            Side("firstlight, first run", ("transfer.py", "--side", "firstlight", *TRANSFER)),
+            Side(
+                "firstlight, next run", ("transfer.py", "--side", "firstlight", *TRANSFER, "--cache", "{folder}/seen")
+            ),
+            Side(
+                "firstlight, all fine-tuned",
+                ("transfer.py", "--side", "firstlight", *TRANSFER, "--finetune", "all"),
+            ),
+            Side("tutorial", ("transfer.py", "--side", "tutorial", *TRANSFER)),
+        ),
+        goal="the tutorial takes at least 5 times as long as the first run, 100 times as long as the next",
+        against="firstlight, first run",
+        words="Seconds from the files (750 to train on, 341 to validate, 372 to test) to the test accuracy, everything "
+        "counted but imports: firstlight packs, looks for copies, solves for the head, scores and draws.",
+    ),
     "packing": Part(
         title="photographs to a packed store",
         once=True,

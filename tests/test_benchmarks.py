@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-SMALL = ["mlp-mnist", "cnn-mnist", "loader", "forward", "startup", "busy"]
+SMALL = ["mlp-mnist", "cnn-mnist", "loader", "forward", "startup", "busy", "transfer"]
 
 
 @pytest.fixture(scope="module")

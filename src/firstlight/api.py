@@ -3,9 +3,16 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from firstlight.data.images import decode, fit_picture
 from firstlight.data.samples import Samples
 from firstlight.data.sources import load_data
 from firstlight.delivery.illustrate import illustrate
+from firstlight.evaluation.intervals import Estimate
+from firstlight.fitting import parse_fit
+from firstlight.models.classifier import Classifier
 from firstlight.training import fit as road
 from firstlight.training.recipe import Recipe
 from firstlight.training.run import Run
@@ -29,7 +36,7 @@ def fit(
     samples = data if isinstance(data, Samples) else load_data(data, data_root=recipe.data_root)
     run = road.fit(samples, recipe, out)
     if run.test:
-        row = int(run.data.split.test[0])
+        row, how = int(run.data.split.test[0]), run.transfer
         illustrate(
             run.folder,
             model=run.model,
@@ -37,5 +44,28 @@ def fit(
             mistakes=run.mistakes,
             pixels=run.data.store.pixels,
             example=(row, int(samples.labels[row])),
-        )
+            held_out=before_the_cut(samples, row, run.model),
+            rungs=[
+                (rung.name, *interval(rung.accuracy), rung.seconds, rung.name == how.strategy) for rung in how.ladder
+            ] if how else (),
+            curve=(
+                [(point.pictures, *interval(point.accuracy)) for point in how.curve.points], how.curve.forecast
+            ) if how and how.curve and run.recipe.learning_curve else None,
+        )  # fmt: skip
     return run
+
+
+def interval(found: Estimate) -> tuple[float, float, float]:
+    """Give a number and the ends of its interval."""
+    return found.value, found.low, found.high
+
+
+def before_the_cut(samples: Samples, row: int, model: Classifier) -> NDArray[np.uint8] | None:
+    """Give a picture as it was before its rim was cut off, no larger than needed; None if nothing was cut off."""
+    way, share = parse_fit(model.fit)
+    found = samples.pictures.read(row)
+    if share == 1 or isinstance(found, np.ndarray):
+        return None
+    channels, height, width = model.input_size
+    whole = (channels, round(height / share), round(width / share))
+    return fit_picture(decode(found, name=samples.names[row]).pixels, whole, way)

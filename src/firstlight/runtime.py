@@ -8,7 +8,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,6 +67,19 @@ def share_processors() -> None:
     of every result stay the same. It works before torch is imported for the first time; a user's own choice stays.
     """
     os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Calculate in a single thread for a while: small products gain nothing from more, and lose when others wait."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def own_process() -> None:

@@ -12,6 +12,7 @@ from firstlight.files import atomic_path, open_csv
 if TYPE_CHECKING:
     from firstlight.delivery.predict import Prediction
     from firstlight.training.run import Run
+    from firstlight.training.transfer import Transfer
 
 LISTED = 10  # rows of a list that a person is shown; the files and --json hold them all
 
@@ -45,6 +46,8 @@ def tell_run(run: "Run") -> None:
     else:
         say("interrupted: the best model so far is kept, without a test score")
         say(f"validation accuracy  {run.valid.accuracy}")
+    if run.transfer:
+        tell_transfer(run.transfer)
     if run.data.store.quarantined:
         say(f"set aside as unusable: {len(run.data.store.quarantined):,}; quarantine.csv has the reasons")
     if run.data.leaks:
@@ -59,6 +62,21 @@ def tell_run(run: "Run") -> None:
     if run.test:
         say(f"  pictures  {', '.join(sorted(picture.name for picture in run.folder.glob('*.png')))}")
         say(f"try: firstlight predict {run.folder / 'model.safetensors'} {run.folder / 'held_out.png'}")
+
+
+def tell_transfer(how: "Transfer") -> None:
+    """Tell what each rung of the ladder was worth, and what follows."""
+    say(f"built on {how.backbone}, weights {how.weights.source}, licence {how.weights.licence}")
+    say("  rung                     validation accuracy        seconds")
+    for rung in how.ladder:
+        found, kept = rung.accuracy, "  <- kept" if rung.name == how.strategy else ""
+        say(f"  {rung.name:<24} {found.value:.3f} [{found.low:.3f}, {found.high:.3f}] {rung.seconds:14.1f}{kept}")
+    if how.case:
+        say(f"  {how.case}")
+    if how.curve and len(how.curve.points) > 2:
+        measured = ", ".join(f"{point.pictures:,}: {point.accuracy.value:.3f}" for point in how.curve.points)
+        expected = ", ".join(f"{pictures:,}: {accuracy:.3f}" for pictures, accuracy in how.curve.forecast)
+        say(f"  accuracy of the linear head by pictures  {measured}; to be expected  {expected}")
 
 
 def tell_check(found: Mapping[str, Any]) -> None:

@@ -2,18 +2,22 @@
 
 import io
 import struct
+import tarfile
 import threading
 import warnings
 import zlib
+from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
 
-from firstlight.data.images import FITS, PAD_GREY, Picture, decode, fit_picture
+from firstlight.data.images import PAD_GREY, Picture, decode, fit_picture
 from firstlight.errors import PictureError, RecipeError
+from firstlight.fitting import FITS
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 
@@ -423,12 +427,12 @@ def photograph(width: int = 640, height: int = 480, mode: str = "RGB") -> Image.
     return Image.fromarray(draw).resize((width, height), Image.Resampling.BICUBIC).convert(mode)
 
 
-@pytest.mark.parametrize("fit", FITS)
+@pytest.mark.parametrize("fit", [*FITS, "crop:0.6"])
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
 @pytest.mark.parametrize("progressive", [False, True])
 def test_a_large_jpeg_decoded_for_a_network_shows_what_the_whole_one_shows(mode, progressive, fit):
     data = encode(photograph(mode=mode), "JPEG", quality=90, progressive=progressive)
-    whole, quick = decode(data), decode(data, input_size=(3, 64, 64))
+    whole, quick = decode(data), decode(data, input_size=(3, 64, 64), fit=fit)
     assert quick.pixels.shape == (240, 320, whole.pixels.shape[2])  # a quarter would leave less than 128
     assert (quick.size, quick.mode, quick.notes) == (whole.size, whole.mode, whole.notes)
     fitted = [fit_picture(picture.pixels, (3, 64, 64), fit).astype(int) for picture in (whole, quick)]
@@ -439,6 +443,12 @@ def test_a_large_jpeg_decoded_for_a_network_shows_what_the_whole_one_shows(mode,
 def test_a_jpeg_keeps_twice_the_sides_of_the_network(side, shape):
     assert decode(encode(photograph(), "JPEG"), input_size=(3, side, side)).pixels.shape == shape
     assert decode(encode(photograph(), "PNG"), input_size=(3, side, side)).pixels.shape == (480, 640, 3)
+
+
+@pytest.mark.parametrize(("share", "shape"), [("1", (240, 320, 3)), ("0.8", (240, 320, 3)), ("0.79", (480, 640, 3))])
+def test_what_is_cut_out_of_a_jpeg_keeps_twice_the_sides_of_the_network(share, shape):
+    data = encode(photograph(), "JPEG")
+    assert decode(data, input_size=(3, 96, 96), fit=f"crop:{share}").pixels.shape == shape
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -469,9 +479,9 @@ def test_a_picture_of_the_right_size_is_untouched(fit, colours, digit):
     assert fit_picture(digit[..., None], (1, 8, 8), fit).tobytes() == digit.tobytes()
 
 
-@pytest.mark.parametrize("fit", FITS)
+@pytest.mark.parametrize("fit", [*FITS, "crop:0.875", "crop:0.000001"])
 @pytest.mark.parametrize("size", [(1, 8, 8), (3, 32, 32), (3, 17, 64), (1, 5, 3)])
-@pytest.mark.parametrize("shape", [(24, 40, 3), (40, 24, 1), (1, 300, 3), (700, 500, 3), (2, 2, 1)])
+@pytest.mark.parametrize("shape", [(24, 40, 3), (40, 24, 1), (1, 300, 3), (700, 500, 3), (2, 2, 1), (1, 1, 3)])
 def test_fitting_gives_the_size_asked_for(fit, size, shape):
     pixels = np.full(shape, 77, np.uint8)
     fitted = fit_picture(pixels, size, fit)
@@ -490,8 +500,6 @@ def test_crop_keeps_the_middle_of_the_long_side_at_the_scale_of_the_short_one():
 
 
 def test_crop_agrees_with_torchvision_resize_and_centre_crop(shared_data):
-    import tarfile
-
     from torchvision.transforms import v2
 
     with tarfile.open(shared_data / "clothing10.tar") as archive:
@@ -504,6 +512,63 @@ def test_crop_agrees_with_torchvision_resize_and_centre_crop(shared_data):
         difference = np.abs(fit_picture(pixels, (3, 64, 64), "crop") - expected)
         assert difference[1:-1].max() <= 1  # the outermost lines see what they do not: the pixels that are cut off
         assert difference.mean() < 0.2
+
+
+def by_hand(pixels: np.ndarray, size: tuple[int, int, int], kept: tuple[int, int]) -> np.ndarray:
+    """The middle `kept` rows and columns, cut out and resized by Pillow."""
+    top, left = ((side - part) // 2 for side, part in zip(pixels.shape, kept, strict=False))
+    image = Image.fromarray(pixels).crop((left, top, left + kept[1], top + kept[0]))
+    return np.asarray(image.resize((size[2], size[1]), Image.Resampling.BILINEAR), dtype=int)
+
+
+@settings(max_examples=200)
+@given(
+    st.tuples(st.integers(1, 90), st.integers(1, 90)),
+    st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    st.integers(1, 10**6),
+)
+def test_a_share_of_the_crop_is_the_middle_cut_by_hand_and_resized(shape, sides, millionths):
+    pixels = np.random.default_rng(millionths).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    share = Fraction(millionths, 10**6)
+    step = share * min(Fraction(shape[0], sides[0]), Fraction(shape[1], sides[1]))
+    assume(all((side * step) % 1 != Fraction(1, 2) for side in sides))  # halves may be rounded either way
+    kept = max(1, round(sides[0] * step)), max(1, round(sides[1] * step))
+    fitted = fit_picture(pixels, (3, *sides), f"crop:{float(share):.6f}")
+    assert np.abs(fitted - by_hand(pixels, (3, *sides), kept)).max() <= 1
+
+
+@given(
+    st.tuples(st.integers(16, 255), st.integers(16, 255)),
+    st.lists(st.integers(1, 999), min_size=2, max_size=6, unique=True),
+)
+def test_a_larger_share_shows_more_on_every_side_up_to_the_crop(shape, thousandths):
+    down, across = np.indices(shape).astype(np.uint8)
+    fits = [*(f"crop:0.{share:03d}" for share in sorted(thousandths)), "crop"]
+    for slope in (down, across):
+        fitted = [fit_picture(slope[..., None], (1, 16, 16), fit).astype(int) for fit in fits]
+        for less, more in pairwise(fitted):
+            assert more.min() <= less.min() + 1 and more.max() >= less.max() - 1  # give or take a rounded grey level
+
+
+def test_the_whole_share_is_the_crop_and_less_cuts_even_a_picture_of_the_right_size(colours, digit):
+    assert fit_picture(colours, (3, 16, 16), "crop:1").tobytes() == fit_picture(colours, (3, 16, 16), "crop").tobytes()
+    assert fit_picture(colours, (3, 24, 40), "crop:1") is colours
+    halved, middle = fit_picture(digit[..., None], (1, 8, 8), "crop:0.5"), digit[2:6, 2:6, None]
+    assert halved.tobytes() == fit_picture(middle, (1, 8, 8), "crop").tobytes()
+
+
+def test_seven_eighths_are_what_torchvision_keeps_of_256_for_224(shared_data):
+    from torchvision.transforms import v2
+
+    with tarfile.open(shared_data / "clothing10.tar") as archive:
+        members = [member for member in archive if member.isfile()][:4]
+        files = [archive.extractfile(member).read() for member in members]
+    theirs = v2.Compose([v2.Resize(128), v2.CenterCrop(112)])
+    for data in files:
+        pixels = decode(data).pixels[:384, :256]
+        expected = np.asarray(theirs(Image.fromarray(pixels)), dtype=int)
+        difference = np.abs(fit_picture(pixels, (3, 112, 112), "crop:0.875") - expected)
+        assert difference[1:-1, 1:-1].max() <= 1  # the outermost lines see what they do not, as above
 
 
 def test_pad_keeps_the_whole_picture_between_grey_bars():
@@ -533,6 +598,9 @@ def test_channels_are_repeated_or_become_luma(colours, digit):
     assert all((rgb[..., channel] == digit).all() for channel in range(3))
 
 
-def test_an_unknown_fit_is_named():
-    with pytest.raises(RecipeError, match="--fit stretch"):
-        fit_picture(np.zeros((2, 2, 1), np.uint8), (1, 4, 4), "stretch")
+@pytest.mark.parametrize("fit", ["stretch", "crop:0", "crop:1.5", "crop:x", "pad:0.5"])
+def test_an_unknown_fit_is_named_and_is_no_fault_of_the_picture(fit):
+    with pytest.raises(RecipeError, match=f"--fit {fit}"):
+        fit_picture(np.zeros((2, 2, 1), np.uint8), (1, 4, 4), fit)
+    with pytest.raises(RecipeError, match=f"--fit {fit}"):
+        decode(encode(photograph(), "JPEG"), input_size=(3, 16, 16), fit=fit)

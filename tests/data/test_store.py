@@ -11,7 +11,7 @@ from firstlight.data import store as store_module
 from firstlight.data.images import decode, fit_picture
 from firstlight.data.sources import load_data
 from firstlight.data.store import pack
-from firstlight.errors import DataError
+from firstlight.errors import DataError, RecipeError
 from firstlight.files import cache_folder
 
 
@@ -195,7 +195,7 @@ def test_damaged_photographs_are_quarantined_though_they_are_decoded_small(photo
     assert [samples.names[row] for row in packed.quarantined] == ["a/cut.jpg"]
 
 
-@pytest.mark.parametrize("fit", ["crop", "pad", "squash"])
+@pytest.mark.parametrize("fit", ["crop", "pad", "squash", "crop:0.875", "crop:0.3"])
 def test_predicting_sees_the_pixels_that_packing_kept(photographs, fit):
     from firstlight.delivery.predict import _read_picture
 
@@ -203,3 +203,13 @@ def test_predicting_sees_the_pixels_that_packing_kept(photographs, fit):
     packed = pack(samples, (3, 40, 40), fit=fit)
     for row, name in enumerate(samples.names):
         assert np.array_equal(_read_picture(str(photographs / name), (3, 40, 40), fit), packed.pixels[row])
+
+
+def test_arrays_of_the_right_size_are_cut_where_only_a_share_is_kept(digits):
+    samples = load_data((digits[0][:50], digits[1][:50]))
+    packed = pack(samples, fit="crop:0.75")
+    for row, picture in enumerate(digits[0][:50]):
+        assert np.array_equal(packed.pixels[row], fit_picture(picture[..., None], (1, 8, 8), "crop:0.75"))
+    assert np.array_equal(pack(samples).pixels[..., 0], digits[0][:50])
+    with pytest.raises(RecipeError, match="--fit crop:0"):
+        pack(samples, fit="crop:0")

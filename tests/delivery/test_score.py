@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from firstlight.data.sources import load_data
+from firstlight.delivery.predict import predict
 from firstlight.delivery.score import score
 from firstlight.errors import DataError, RunError
+from firstlight.models.artefact import load_model, save_model
 
 CPU = torch.device("cpu")
 
@@ -23,6 +25,17 @@ def run_folder(digit_run, tmp_path) -> Path:
 def test_the_scores_of_a_part_are_those_of_the_run(digit_run, run_folder, digit_folder, part):
     found = score(run_folder / "model.safetensors", load_data(digit_folder), split=part, device=CPU)
     assert found.evaluation == getattr(digit_run, part)
+
+
+def test_scoring_and_predicting_cut_the_same_share(digit_run, digit_folder, tmp_path):
+    model = load_model(digit_run.folder / "model.safetensors")
+    model.fit = "crop:0.5"
+    save_model(tmp_path / "m", model)
+    scored = score(tmp_path / "m", load_data(digit_folder), split="all", device=CPU).evaluation
+    answers = predict(load_model(tmp_path / "m"), digit_folder)
+    right = [answer.label == Path(answer.image).parent.name for answer in answers]
+    assert scored.accuracy.value == pytest.approx(sum(right) / len(right))
+    assert scored.accuracy.value < digit_run.test.accuracy.value  # half a digit is hard to tell
 
 
 def test_every_further_look_at_the_test_split_is_counted(run_folder, digit_folder):

@@ -138,6 +138,13 @@ def test_half_precision_weights_load_into_the_ordinary_network(tmp_path: Path, d
     assert agree(load_model(tmp_path / "m"), classifier.float())
 
 
+def test_a_share_of_the_crop_is_kept_to_the_letter(tmp_path: Path) -> None:
+    classifier = small()
+    classifier.fit = "crop:0.875"
+    save_model(tmp_path / "m", classifier)
+    assert inspect_model(tmp_path / "m").fit == load_model(tmp_path / "m").fit == "crop:0.875"
+
+
 def test_a_failed_save_leaves_the_former_file(tmp_path: Path) -> None:
     path = tmp_path / "m"
     save_model(path, small())
@@ -213,7 +220,14 @@ FORGERIES: dict[str, tuple[dict[str, Any], str]] = {
     "another size": ({"input_size": [1, 5, 4]}, r"network.fc1.weight is 6 x 16, the network's is 6 x 20"),
     "five channels": ({"input_size": [5, 4, 4]}, "input_size"),
     "huge pictures": ({"input_size": [1, 10**9, 4]}, "input_size"),
-    "unknown fit": ({"fit": "shrink"}, "fit"),
+    "unknown fit": ({"fit": "shrink"}, "fit is missing or impossible"),
+    "nothing kept": ({"fit": "crop:0"}, "fit is missing or impossible"),
+    "more than all kept": ({"fit": "crop:1.5"}, "fit is missing or impossible"),
+    "share in words": ({"fit": "crop:x"}, "fit is missing or impossible"),
+    "share of what is not cut": ({"fit": "pad:0.5"}, "fit is missing or impossible"),
+    "share and a line end": ({"fit": "crop:0.5\n"}, "fit is missing or impossible"),
+    "share without end": ({"fit": f"crop:0.{'0' * 400}1"}, "fit is missing or impossible"),
+    "fit in a list": ({"fit": ["crop"]}, "fit is missing or impossible"),
     "short mean": ({"mean": []}, "mean"),
     "hot temperature": ({"temperature": "hot"}, "temperature"),
     "no scores": ({"scores": ...}, "scores"),

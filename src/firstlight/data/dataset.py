@@ -79,7 +79,7 @@ def open_samples(
         samples: from `load_data`.
         size: what to bring pictures to; see `store.pack`, as for `usual`, `fit` and `workers`.
         usual: the side where none is asked for.
-        fit: `crop`, `pad` or `squash`.
+        fit: `crop`, `crop:SHARE`, `pad` or `squash`.
         workers: decoding threads.
         allow_quarantine: go on even if more than 1 % of the pictures are unusable.
         max_pixels: a picture of more is not decoded but set aside.

@@ -5,6 +5,7 @@ picture, transparency) becomes a note, and whatever cannot be decoded a `Picture
 """
 
 import io
+import math
 import re
 import threading
 import warnings
@@ -25,12 +26,12 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from firstlight.errors import PictureError, RecipeError
+from firstlight.errors import PictureError
+from firstlight.fitting import parse_fit
 
 MAX_PIXELS = 50_000_000
-FINER = 2  # sides of a JPEG that is decoded to be fitted, at least, in those of the network
+FINER = 2  # sides of what is kept of a JPEG that is decoded to be fitted, at least, in those of the network
 LEAST_SIDE = 128  # in pixels, at least: copies are found by what was decoded
-FITS = ("crop", "pad", "squash")
 # Padding is the mean grey of photographs (0.449 of white): about zero once a network has normalised it.
 PAD_GREY = 114
 
@@ -114,7 +115,12 @@ class Picture:
 
 
 def decode(
-    data: bytes, *, name: str = "", max_pixels: int = MAX_PIXELS, input_size: tuple[int, int, int] | None = None
+    data: bytes,
+    *,
+    name: str = "",
+    max_pixels: int = MAX_PIXELS,
+    input_size: tuple[int, int, int] | None = None,
+    fit: str = "crop",
 ) -> Picture:
     """Decode a JPEG, PNG, WebP, GIF, BMP or TIFF file.
 
@@ -128,10 +134,13 @@ def decode(
         max_pixels: a larger picture is refused before its pixels are decoded.
         input_size: the network's (C, H, W), if the picture is decoded to be fitted to it: a JPEG is then decoded at
             1/2, 1/4 or 1/8 where that leaves twice the network's sides, and 128 pixels, which is much faster.
+        fit: how it will be fitted, see `fit_picture`: to cut a smaller part out, it is decoded finer.
 
     Raises:
         PictureError: with the reason, if the bytes are no such picture, are damaged or too large.
+        RecipeError: if there is no such `fit`.
     """
+    enough = None if input_size is None else _enough(input_size, fit)
     kind = _kind_of(data)
     notes: list[str] = []
     suffix = name[name.rfind(".") :].lower()
@@ -145,7 +154,7 @@ def decode(
         if kind == "PNG":
             _check_png_data(data)
         turned_by_reader = image.tag_v2.get(0x0112, 1) if isinstance(image, TiffImageFile) else 1
-        stored = _decode_smaller(image, input_size)
+        stored = _decode_smaller(image, enough)
         image.load()
         orientation = _orientation(image, notes)
         pixels = _narrow(image, notes) if mode[0] in "IF" else _flatten(image, notes)
@@ -167,14 +176,15 @@ def decode(
 def fit_picture(pixels: NDArray[np.uint8], input_size: tuple[int, int, int], fit: str) -> NDArray[np.uint8]:
     """Bring a picture to a network's size; packing, predicting and serving all do it here.
 
-    `crop` scales until the short side fits and cuts the middle out of the long one; `pad` scales until the long side
-    fits and puts grey bars (`PAD_GREY`) beside the short one; `squash` scales each side by itself. Cuts are at whole
-    pixels. Scaling is bilinear with antialiasing. A picture of the right size comes back untouched.
+    `crop` scales until the short side fits and cuts the middle out of the long one; `crop:0.875` cuts the middle out of
+    both, that share of what `crop` keeps of either; `pad` scales until the long side fits and puts grey bars
+    (`PAD_GREY`) beside the short one; `squash` scales each side by itself. Cuts are at whole pixels. Scaling is
+    bilinear with antialiasing. A picture of the right size of which all is kept comes back untouched.
 
     Args:
         pixels: uint8 `[H, W, C]`, C = 1 or 3.
         input_size: the network's (C, H, W); grey is repeated to 3 channels, colour becomes ITU-R 601 luma for 1.
-        fit: `crop`, `pad` or `squash`.
+        fit: `crop`, `crop:SHARE`, `pad` or `squash`; see `fitting.parse_fit`.
 
     Returns:
         uint8 `[H, W, C]` of `input_size`.
@@ -182,35 +192,35 @@ def fit_picture(pixels: NDArray[np.uint8], input_size: tuple[int, int, int], fit
     Raises:
         RecipeError: if there is no such `fit`.
     """
-    if fit not in FITS:
-        raise RecipeError(f"--fit {fit}: there is no such way to fit a picture; choose {', '.join(FITS)}")
+    way, share = parse_fit(fit)
     channels, height, width = input_size
     assert channels in (1, 3), input_size
     if channels == 1 and pixels.shape[2] == 3:
         pixels = np.array(Image.fromarray(pixels).convert("L"))[:, :, None]
-    if pixels.shape[:2] != (height, width):
-        pixels = _scale(pixels, height, width, fit)
+    if pixels.shape[:2] != (height, width) or share < 1:
+        pixels = _scale(pixels, height, width, way, share)
     if channels == 3 and pixels.shape[2] == 1:
         pixels = np.repeat(pixels, 3, axis=2)
     return pixels
 
 
-def _scale(pixels: NDArray[np.uint8], height: int, width: int, fit: str) -> NDArray[np.uint8]:
+def _scale(pixels: NDArray[np.uint8], height: int, width: int, way: str, share: float) -> NDArray[np.uint8]:
     # torch scales photographs three times as fast as Pillow, to the same grey level give or take one
     from torch import from_numpy
     from torch.nn.functional import interpolate
 
     rows, columns, channels = pixels.shape
     inner_height, inner_width = height, width
-    if fit == "crop":
-        step = min(columns / width, rows / height)
+    if way == "crop":
+        step = min(columns / width, rows / height) * share
         kept_rows, kept_columns = max(1, round(height * step)), max(1, round(width * step))
         top, left = (rows - kept_rows) // 2, (columns - kept_columns) // 2
         pixels = pixels[top : top + kept_rows, left : left + kept_columns]
-    elif fit == "pad":
+    elif way == "pad":
         step = max(columns / width, rows / height)
         inner_height, inner_width = max(1, round(rows / step)), max(1, round(columns / step))
-    image = from_numpy(pixels[None]).permute(0, 3, 1, 2)  # channels-last, as torch is fastest
+    # note: a batch axis of torch's making is seen to be channels-last, which is twice as fast; NumPy's has no stride
+    image = from_numpy(pixels)[None].permute(0, 3, 1, 2)
     scaled = interpolate(image, size=(inner_height, inner_width), mode="bilinear", antialias=True)
     inner: NDArray[np.uint8] = np.ascontiguousarray(scaled[0].permute(1, 2, 0).numpy())
     if inner.shape[:2] == (height, width):
@@ -253,11 +263,17 @@ def _check_png_data(data: bytes) -> None:
         position = end + 4
 
 
-def _decode_smaller(image: Image.Image, input_size: tuple[int, int, int] | None) -> tuple[int, int] | None:
-    """Have a JPEG decoded no finer than `input_size` needs; give its width and height if that makes it smaller."""
-    if input_size is None or not isinstance(image, JpegImageFile):
+def _enough(input_size: tuple[int, int, int], fit: str) -> int:
+    """Tell how many pixels a side are fine enough for a picture that will be fitted."""
+    _, share = parse_fit(fit)
+    return max(math.ceil(FINER * max(input_size[1:]) / share), LEAST_SIDE)
+
+
+def _decode_smaller(image: Image.Image, enough: int | None) -> tuple[int, int] | None:
+    """Have a JPEG decoded no finer than `enough` pixels a side; give its width and height if that makes it smaller."""
+    if enough is None or not isinstance(image, JpegImageFile):
         return None
-    stored, enough = image.size, max(FINER * max(input_size[1:]), LEAST_SIDE)
+    stored = image.size
     image.draft(None, (enough, enough))
     return stored if image.size != stored else None
 

@@ -30,6 +30,7 @@ from firstlight.data.parallel import in_order
 from firstlight.data.samples import ArrayPictures, Samples
 from firstlight.errors import DataError, PictureError
 from firstlight.files import atomic_folder, cache_folder
+from firstlight.fitting import parse_fit
 from firstlight.progress import progress
 from firstlight.runtime import default_workers
 
@@ -115,16 +116,18 @@ def pack(
         size: what to bring them to: channels, height and width; or the side of a square, grey if all pictures are;
             or None: pictures that are all alike and no larger than 64 pixels keep their own size, others take `usual`.
         usual: the side of the square where none is asked for.
-        fit: `crop`, `pad` or `squash`.
+        fit: `crop`, `crop:SHARE`, `pad` or `squash`; see `images.fit_picture`.
         workers: decoding threads; the bytes that come out do not depend on it.
         max_pixels: a picture of more is not decoded but quarantined.
 
     Raises:
         DataError: if the disk has no room for the packed pictures.
+        RecipeError: if there is no such `fit`.
     """
+    _, share = parse_fit(fit)
     wish = _Wish(size, usual, fit, max_pixels)
     images = _stacked(samples)
-    own_size = images is not None and _guess_size(samples, wish) == (images.shape[3], *images.shape[1:3])
+    own_size = images is not None and share == 1 and _guess_size(samples, wish) == (images.shape[3], *images.shape[1:3])
     key = samples.pictures.content_key()
     wanted = (CACHE_VERSION, PIL.__version__, key, own_size or wish)
     folder = cache_folder() / "packed" / hashlib.blake2b(repr(wanted).encode(), digest_size=16).hexdigest()
@@ -234,7 +237,7 @@ def _pack_into(folder: Path, samples: Samples, wish: _Wish, input_size: tuple[in
     def work(rows: range) -> list[_Look]:
         looks, small = [], {}
         for row in rows:
-            look = _look_at(samples, row, wish.max_pixels, input_size)
+            look = _look_at(samples, row, wish.max_pixels, input_size, wish.fit)
             if look.picture is not None:
                 pixels[row] = _fitted(look.picture, input_size, wish)
                 if look.picture.pixels.size <= BATCHED_BYTES:
@@ -275,14 +278,16 @@ class _Look:
         return self if self.picture is None else replace(self, picture=replace(self.picture, pixels=NO_PIXELS))
 
 
-def _look_at(samples: Samples, row: int, max_pixels: int, input_size: tuple[int, int, int] | None) -> _Look:
-    """Read a picture and decode it as finely as `input_size` needs, or in full."""
+def _look_at(
+    samples: Samples, row: int, max_pixels: int, input_size: tuple[int, int, int] | None, fit: str = "crop"
+) -> _Look:
+    """Read a picture and decode it as finely as fitting it to `input_size` needs, or in full."""
     try:
         found = samples.pictures.read(row)
         if isinstance(found, np.ndarray):
             height, width, channels = found.shape
             return _Look(Picture(found, "L" if channels == 1 else "RGB", (), (height, width)))
-        picture = decode(found, name=samples.names[row], max_pixels=max_pixels, input_size=input_size)
+        picture = decode(found, name=samples.names[row], max_pixels=max_pixels, input_size=input_size, fit=fit)
         return _Look(picture, digest=hashlib.blake2b(found, digest_size=16).digest())
     except PictureError as reason:
         return _Look(None, str(reason))

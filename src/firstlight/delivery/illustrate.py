@@ -1,5 +1,6 @@
 """The pictures of a run: curves, confusion matrix, worst mistakes and one classified picture, as PNG."""
 
+import csv
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,10 +9,12 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from firstlight.delivery import plots
+from firstlight.delivery import ladder_plots, plots
 from firstlight.evaluation.evaluate import Evaluation, Mistake
 from firstlight.files import atomic_path
 from firstlight.models.classifier import Classifier
+
+Curve = tuple[Sequence[ladder_plots.Point], Sequence[tuple[int, float]]]
 
 
 def illustrate(
@@ -22,6 +25,9 @@ def illustrate(
     mistakes: Sequence[Mistake],
     pixels: NDArray[np.uint8],
     example: tuple[int, int],
+    held_out: NDArray[np.uint8] | None = None,
+    rungs: Sequence[ladder_plots.Rung] = (),
+    curve: Curve | None = None,
 ) -> list[Path]:
     """Draw a finished run into its folder.
 
@@ -32,17 +38,20 @@ def illustrate(
         mistakes: its worst mistakes.
         pixels: the packed pictures that rows point into, uint8 `[N, H, W, C]`.
         example: row and label of a held-out picture to classify.
+        held_out: that picture, uint8 `[H, W, C]`, such that it is cut to what was packed; if None, what was packed.
+        rungs: of the ladder, as `ladder_plots.ladder` takes them, where one was climbed.
+        curve: points and forecast, as `ladder_plots.learning_curve` takes them, where one was drawn.
 
     Returns:
-        `curves.png`, `confusion.png`, `mistakes.png`, `view_classify.png`, and `held_out.png`, which is the picture
-        that was classified, to try `firstlight predict` on.
+        `confusion.png`, `mistakes.png`, `view_classify.png`, and `held_out.png`, which is the picture that was
+        classified, to try `firstlight predict` on; and where there is something to draw `curves.png`, `ladder.png`
+        and `learning_curve.png`.
     """
     row, label = example
     picture = torch.from_numpy(np.array(pixels[row])).permute(2, 0, 1)
     with torch.inference_mode():
         probabilities = model.eval().predict_proba(picture[None].to(model.mean.device))[0]
-    return [
-        plots.save(plots.training_curves(folder / "metrics.csv"), folder / "curves.png"),
+    drawn = [
         plots.save(plots.confusion_matrix(evaluation.confusion, evaluation.classes), folder / "confusion.png"),
         plots.save(
             plots.mistakes_grid(
@@ -57,8 +66,21 @@ def illustrate(
         plots.save(
             plots.view_classify(pixels[row], probabilities, model.classes, label=label), folder / "view_classify.png"
         ),
-        save_picture(pixels[row], folder / "held_out.png"),
+        save_picture(pixels[row] if held_out is None else held_out, folder / "held_out.png"),
     ]
+    if _epochs(folder / "metrics.csv"):
+        drawn.append(plots.save(plots.training_curves(folder / "metrics.csv"), folder / "curves.png"))
+    if rungs:
+        drawn.append(plots.save(ladder_plots.ladder(rungs), folder / "ladder.png"))
+    if curve:
+        drawn.append(plots.save(ladder_plots.learning_curve(*curve), folder / "learning_curve.png"))
+    return drawn
+
+
+def _epochs(metrics: Path) -> int:
+    """Count the epochs; row 0, if there is one, is what stood before the first."""
+    with metrics.open(encoding="utf-8", newline="") as file:
+        return sum(row["epoch"] != "0" for row in csv.DictReader(file))
 
 
 def save_picture(pixels: NDArray[np.uint8], path: Path) -> Path:

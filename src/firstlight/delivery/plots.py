@@ -4,7 +4,6 @@ Every function draws on the Axes it is given, or on a new figure, and returns th
 when a figure is made; its settings are never changed. Class names are drawn letter for letter.
 """
 
-import builtins
 import csv
 import math
 import sys
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from firstlight.delivery.canvas import ACCENT, INK, PALE, QUIET, calm, new_figure
 from firstlight.delivery.lettering import lettering, shorten
 from firstlight.delivery.pixels import as_array, as_pixels
 from firstlight.errors import UserError
@@ -25,12 +25,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
 
     from firstlight.delivery.pixels import Picture
-
-ACCENT = "#0072B2"  # blue of the Okabe-Ito palette: told from grey by every kind of eye
-QUIET = "#9AA5AE"
-PALE = "#CFD6DB"
-INK = "#30363B"
-GRID = "#E4E8EB"
 
 SMALL = 128  # pixels a side; up to here each pixel is shown as a square
 
@@ -48,7 +42,7 @@ def imshow(picture: "Picture", ax: "Axes | None" = None, title: str | None = Non
     pixels = as_pixels(picture)
     height, width = pixels.shape[:2]
     if ax is None:
-        ax = _new_figure(4.0 * min(1.0, width / height) + 0.2, 4.0 * min(1.0, height / width) + 0.4).add_subplot()
+        ax = new_figure(4.0 * min(1.0, width / height) + 0.2, 4.0 * min(1.0, height / width) + 0.4).add_subplot()
     sharp = max(height, width) <= SMALL
     top = 255 if pixels.dtype == np.uint8 else 1
     ax.imshow(pixels, cmap="gray", vmin=0, vmax=top, interpolation="nearest" if sharp else "antialiased")
@@ -95,7 +89,7 @@ def view_classify(
         widths.append(float(shares.sum() - shares[shown].sum()))
     if axes is None:
         height = max(2.4, 0.3 * len(names) + 0.9)
-        left, right = _new_figure(3.0 + 4.6, height).subplots(1, 2, width_ratios=(3.0, 4.6))
+        left, right = new_figure(3.0 + 4.6, height).subplots(1, 2, width_ratios=(3.0, 4.6))
     else:
         left, right = axes
     imshow(picture, left)
@@ -111,7 +105,7 @@ def view_classify(
     right.set_ylim(len(names) - 0.4, -0.6)
     right.set_xlim(0, 1.22)
     right.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25", "50", "75", "100 %"])
-    _calm(right, grid="x")
+    calm(right, grid="x")
     right.spines["left"].set_visible(False)
     return left, right
 
@@ -148,7 +142,7 @@ def training_curves(
     if best is None and not all(map(math.isnan, accuracy)):
         ranks = np.lexsort([-np.array(epochs), -np.nan_to_num(valid, nan=np.inf), np.nan_to_num(accuracy, nan=-1)])
         best = int(epochs[ranks[-1]])
-    losses, right = axes or _new_figure(9.0, 3.2).subplots(1, 2)
+    losses, right = axes or new_figure(9.0, 3.2).subplots(1, 2)
     mark: dict[str, Any] = {"marker": "o", "markersize": 3.5} if len(rows) <= 30 else {}
     losses.plot(epochs, train, color=QUIET, label="training", **mark)
     losses.plot(epochs, valid, color=ACCENT, label="validation", **mark)
@@ -156,7 +150,7 @@ def training_curves(
     right.plot(epochs, accuracy, color=ACCENT, label="validation", **mark)
     right.set_title("accuracy", fontsize=10, color=INK, loc="left")
     for panel, values in ((losses, valid), (right, accuracy)):
-        _calm(panel, grid="both")
+        calm(panel, grid="both")
         panel.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         if len(rows) == 1:
             panel.set_xlim(epochs[0] - 1, epochs[0] + 1)
@@ -192,7 +186,7 @@ def confusion_matrix(confusion: ArrayLike, classes: Sequence[str], ax: "Axes | N
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     if ax is None:
         side = max(3.4, 1.6 + 0.5 * size) if size <= 20 else min(14.0, 8.0 + 0.06 * size)
-        ax = _new_figure(side + 0.7, side, compress=True).add_subplot()
+        ax = new_figure(side + 0.7, side, compress=True).add_subplot()
     image = ax.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 1), interpolation="nearest")
     if size <= 20:
         for row, column in np.argwhere(counts).tolist():
@@ -228,7 +222,7 @@ def picture_grid(
     columns = max(1, min(columns, count))
     rows = max(1, math.ceil(count / columns))
     lines = max((title.count("\n") + 1 for title in titles or ()), default=0)
-    figure = figure or _new_figure(1.75 * columns, (1.55 + 0.2 * lines) * rows)
+    figure = figure or new_figure(1.75 * columns, (1.55 + 0.2 * lines) * rows)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for spare in axes[count:]:
         spare.remove()
@@ -262,7 +256,7 @@ def mistakes_grid(
         figure: where to draw; a new one if None.
     """
     if len(images) == 0:
-        ax = (figure or _new_figure(4.0, 1.2)).add_subplot()
+        ax = (figure or new_figure(4.0, 1.2)).add_subplot()
         ax.set_axis_off()
         ax.text(0.5, 0.5, "no mistakes", ha="center", va="center", color=INK)
         return np.array([ax], dtype=object)
@@ -285,28 +279,6 @@ def save(axes: "Axes | Sequence[Axes] | NDArray[Any]", path: Path | str, dpi: in
     if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close(figure)
     return Path(path)
-
-
-def _new_figure(width: float, height: float, *, compress: bool = False) -> "Figure":
-    """Make a figure that a notebook or a pyplot user sees; anyone else's has no window and no global state."""
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
-    layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06, wspace=0.03, compress=compress)
-    if "matplotlib.pyplot" in sys.modules or hasattr(builtins, "__IPYTHON__"):
-        from matplotlib import pyplot
-
-        return pyplot.figure(figsize=(width, height), layout=layout)
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout=layout)
-
-
-def _calm(ax: "Axes", grid: Any) -> None:
-    ax.set_axisbelow(True)
-    ax.grid(visible=True, axis=grid, color=GRID, linewidth=0.8)
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.spines[["left", "bottom"]].set_color(PALE)
-    ax.tick_params(length=0, labelsize=9, labelcolor=INK)
 
 
 def _name_both_axes(ax: "Axes", classes: Sequence[str]) -> None:

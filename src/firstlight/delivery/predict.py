@@ -164,7 +164,7 @@ def _read_picture(file: str, input_size: tuple[int, int, int], fit: str) -> NDAr
 
 
 def _fitted(data: bytes, name: str, input_size: tuple[int, int, int], fit: str) -> NDArray[np.uint8]:
-    return fit_picture(decode(data, name=name, input_size=input_size).pixels, input_size, fit)
+    return fit_picture(decode(data, name=name, input_size=input_size, fit=fit).pixels, input_size, fit)
 
 
 def _guess(model: Classifier, pictures: list[NDArray[np.uint8]], top: int) -> list[tuple[Guess, ...]]:

@@ -7,7 +7,8 @@ It is an ordinary safetensors file of the Classifier's `state_dict`. The header'
     architecture   the network by name, with its choices
     classes        their names, in the order of the logits
     input_size     [channels, height, width]
-    fit            how a picture is brought to that size: crop, pad or squash
+    fit            how a picture is brought to that size: crop, pad or squash; or crop:0.875, which keeps that share of
+                   either side of the crop (a decimal above 0, at most 1, of up to six digits after the point)
     mean, std      per channel, of pixels in 0..1 (the tensors `mean` and `std`, told again)
     temperature    what logits are divided by before the softmax (the tensor `temperature`, told again)
     scores         the evaluation, or null
@@ -34,6 +35,7 @@ from typing import TYPE_CHECKING, Any
 
 from firstlight.errors import ModelFileError
 from firstlight.files import atomic_path
+from firstlight.fitting import FIT
 from firstlight.models import weights
 
 if TYPE_CHECKING:
@@ -43,7 +45,6 @@ if TYPE_CHECKING:
     from firstlight.models.classifier import Classifier
 
 FORMAT = 1
-FITS = ("crop", "pad", "squash")
 MAX_SIDE = 8192  # pixels
 _UNSIGNED = "0" * 64
 
@@ -188,12 +189,13 @@ def _build(path: Path | str, card: ModelCard, tensors: "dict[str, Tensor]") -> "
     for name, wanted in expected.items():
         if (tensor := tensors[name]).dtype != wanted.dtype or tensor.stride() != wanted.stride():
             tensors[name] = torch.empty_like(wanted, device="cpu").copy_(tensor)
-    classifier.load_state_dict(tensors, assign=True)
+    expected.update(tensors)  # it carries the versions of the layers' layouts, without which some refuse to load
+    classifier.load_state_dict(expected, assign=True)
     if any(buffer.is_meta for buffer in classifier.buffers()):
         # Some networks compute tables, such as relative positions, that no file holds: they have to be built for real.
         with torch.random.fork_rng(devices=[]):
             classifier = build()
-        classifier.load_state_dict(tensors, assign=True)
+        classifier.load_state_dict(expected, assign=True)
     return classifier
 
 
@@ -228,7 +230,7 @@ def _checked_card(fields: Any, most_layers: int) -> ModelCard:
     _require(_is_list(classes, str) and 0 < len(set(classes)) == len(classes), "classes")
     _require(_is_list(input_size, int) and len(input_size) == 3 and input_size[0] in (1, 3), "input_size")
     _require(all(1 <= side <= MAX_SIDE for side in input_size[1:]), "input_size")
-    _require(fields.get("fit") in FITS, "fit")
+    _require(isinstance(fields.get("fit"), str) and FIT.fullmatch(fields["fit"]) is not None, "fit")
     for key in ("mean", "std"):
         _require(_is_list(fields.get(key), int | float) and len(fields[key]) == input_size[0], key)
     _require(isinstance(fields.get("temperature"), int | float), "temperature")

@@ -19,7 +19,7 @@ class Classifier(nn.Module):
         architecture: the network by name, with its choices; see `networks.build_network`.
         classes: the classes' names, in the order of the logits.
         input_size: channels, height and width of a picture.
-        fit: how a picture of another size is brought to this one: `crop`, `pad` or `squash`.
+        fit: how a picture of another size is brought to this one: `crop`, `crop:SHARE`, `pad` or `squash`.
         mean: per channel, in units of 0..1; subtracted inside `forward`.
         std: per channel, in units of 0..1; divided by inside `forward`.
     """

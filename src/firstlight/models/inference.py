@@ -36,8 +36,11 @@ def ready(classifier: Classifier) -> Classifier:
 
 def _made_ready(classifier: Classifier) -> Classifier:
     network = folded(classifier.network).to(memory_format=torch.channels_last)
+    _, height, width = classifier.input_size
+    side = classifier.architecture.get("side")  # what the pictures are enlarged to, before they cost the most
+    pixels = side * side if side else height * width
     made = copy.copy(classifier)
-    made._modules = {**classifier._modules, "network": Handfuls(network)}
+    made._modules = {**classifier._modules, "network": Handfuls(network, max(1, HANDFUL_PIXELS // pixels))}
     return made
 
 
@@ -52,14 +55,14 @@ def folded(network: nn.Module) -> nn.Module:
 
 
 class Handfuls(nn.Module):
-    """A network that a processor takes through a batch a few pictures at a time."""
+    """A network that a processor takes through a batch `count` pictures at a time."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, count: int) -> None:
         super().__init__()
         self.network = network
+        self.count = count
 
     def forward(self, images: Tensor) -> Tensor:
         """Map normalised float `[B, C, H, W]` to logits `[B, K]`."""
-        count = max(1, HANDFUL_PIXELS // images[0, 0].numel())
-        parts = torch.split(images, count) if images.device.type == "cpu" else [images]
+        parts = torch.split(images, self.count) if images.device.type == "cpu" else [images]
         return torch.cat([self.network(part) for part in parts])

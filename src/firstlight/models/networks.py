@@ -19,8 +19,9 @@ def build_network(architecture: dict[str, Any], input_size: tuple[int, int, int]
     """Build the network that `architecture` names, with fresh weights.
 
     Args:
-        architecture: `{"name": "mlp", "hidden": [512, 256], "dropout": 0.2}`, `{"name": "cnn", "width": 64}`, or
-            `{"name": "timm:NAME"}` / `{"name": "torchvision:NAME"}`.
+        architecture: `{"name": "mlp", "hidden": [512, 256], "dropout": 0.2}`, `{"name": "cnn", "width": 64}`,
+            `{"name": "timm:NAME"}` / `{"name": "torchvision:NAME"}` with its own head, or the same with
+            `"head": "linear"` for a `probe.LinearProbe`, where `"side": 224` enlarges the pictures.
         input_size: channels, height and width of a picture.
         num_classes: how many logits come out.
 
@@ -31,6 +32,11 @@ def build_network(architecture: dict[str, Any], input_size: tuple[int, int, int]
     choices = {key: value for key, value in architecture.items() if key != "name"}
     if name in NETWORKS:
         return NETWORKS[name](input_size, num_classes, **choices)
+    if ":" in name and choices.get("head") == "linear":
+        from firstlight.models.probe import build_probe
+
+        del choices["head"]
+        return build_probe(name, input_size, num_classes, **choices)
     if ":" in name:
         from firstlight.models.backbones import build_backbone
 

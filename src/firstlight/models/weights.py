@@ -194,7 +194,8 @@ def load_weights(module: "nn.Module", state: "Mapping[str, Tensor]", *, source: 
     counts = {name: count for name, count in expected.items() if name.endswith("num_batches_tracked")}
     state = {**counts, **state}
     refuse_differences(source, state, expected)
-    module.load_state_dict(state)
+    expected.update(state)  # it carries the versions of the layers' layouts, without which some refuse to load
+    module.load_state_dict(expected)
 
 
 def refuse_differences(source: Path | str, found: "Mapping[str, Tensor]", expected: "Mapping[str, Tensor]") -> None:

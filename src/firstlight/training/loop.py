@@ -81,7 +81,7 @@ def train(  # noqa: C901 - one page that is read from top to bottom, on purpose
                 done = share_done((epoch - 1) * len(train_loader) + number - 1)
                 if done >= 1.0 and losses:
                     break
-                set_lr(optimizers, schedule(done, recipe.warmup))
+                set_lr(optimizers, schedule(done, recipe.warmup), done)
                 images, targets = augment(
                     batch.images, batch.labels, batch.rows,
                     seed=recipe.seed, epoch=epoch, num_classes=len(classifier.classes),
@@ -112,7 +112,7 @@ def train(  # noqa: C901 - one page that is read from top to bottom, on purpose
             row = Epoch(
                 epoch=epoch,
                 seconds=round(time.perf_counter() - started, 3),
-                lr=optimizers[-1].param_groups[0]["lr"],
+                lr=optimizers[-1].param_groups[-1]["lr"],
                 train_loss=train_loss,
                 valid_loss=functional.cross_entropy(outputs.logits, outputs.labels).item(),
                 valid_accuracy=(outputs.logits.argmax(dim=1) == outputs.labels).double().mean().item(),

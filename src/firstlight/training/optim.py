@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
+from firstlight.training.depth import Pace, paces
 from firstlight.training.recipe import Recipe
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -38,26 +39,40 @@ def build_optimizers(network: nn.Module, recipe: Recipe) -> "list[Optimizer]":
     """
     assert recipe.lr is not None and recipe.weight_decay is not None
     decaying, plain = split_parameters(network)
-    groups: list[dict[str, Any]] = [
-        {"params": decaying, "weight_decay": recipe.weight_decay},
-        {"params": plain, "weight_decay": 0.0},
-    ]
+    pace = paces(network, recipe.layer_decay, gradual=recipe.unfreeze == "gradual")
+
+    def groups(lr: float, *sorts: tuple[list[nn.Parameter], float]) -> list[dict[str, Any]]:
+        """Group parameters by sort and pace; each sort comes with its weight decay."""
+        gathered: dict[tuple[float, Pace], list[nn.Parameter]] = {}
+        for parameters, weight_decay in sorts:
+            for weights in parameters:
+                gathered.setdefault((weight_decay, pace.get(id(weights), Pace())), []).append(weights)
+        return [
+            {"params": together, "weight_decay": weight_decay, "peak_lr": lr * rate, "opens": opens}
+            for (weight_decay, (rate, opens)), together in gathered.items()
+        ]
+
     if recipe.optimizer == "sgd":
         # note: SGD adds the decay to the gradient, and momentum multiplies it: it wants a smaller one than AdamW
-        return [SGD(groups, lr=recipe.lr, momentum=recipe.momentum)]
+        return [SGD(groups(recipe.lr, (decaying, recipe.weight_decay), (plain, 0.0)), momentum=recipe.momentum)]
     if recipe.optimizer == "adamw":
-        return [AdamW(groups, lr=recipe.lr)]
-    inner, groups[0]["params"] = decaying[:-1], decaying[-1:]  # the last matrix, the head, learns better under AdamW
-    matrices = [{"params": inner, "weight_decay": recipe.weight_decay}]
-    muon = Muon(matrices, lr=MUON_LR_RATIO * recipe.lr, momentum=recipe.momentum)
-    return [*([muon] if inner else []), AdamW(groups, lr=recipe.lr)]
+        return [AdamW(groups(recipe.lr, (decaying, recipe.weight_decay), (plain, 0.0)))]
+    inner, last = decaying[:-1], decaying[-1:]  # the last matrix, the head, learns better under AdamW
+    muon = Muon(groups(MUON_LR_RATIO * recipe.lr, (inner, recipe.weight_decay)), momentum=recipe.momentum)
+    return [*([muon] if inner else []), AdamW(groups(recipe.lr, (last, recipe.weight_decay), (plain, 0.0)))]
 
 
-def set_lr(optimizers: "Iterable[Optimizer]", factor: float) -> None:
-    """Set every group's learning rate to `factor` times its highest."""
+def set_lr(optimizers: "Iterable[Optimizer]", factor: float, done: float = 1.0) -> None:
+    """Set every group's learning rate to `factor` times its highest; to zero if its turn has not come.
+
+    Args:
+        optimizers: whose groups they are.
+        factor: of the schedule.
+        done: the share of the run that is over.
+    """
     for optimizer in optimizers:
         for group in optimizer.param_groups:
-            group["lr"] = factor * group["peak_lr"]
+            group["lr"] = factor * group["peak_lr"] if done >= group["opens"] else 0.0
 
 
 def one_cycle(progress: float, warmup: float) -> float:
@@ -119,13 +134,13 @@ class Optimizer(ABC):
     made, which takes a second of every run.
 
     Args:
-        groups: each a dict of `params` and `weight_decay`.
-        lr: the highest learning rate, kept in each group as `peak_lr`; `set_lr` changes its `lr`.
+        groups: each a dict of `params`, `weight_decay`, the highest learning rate `peak_lr`, and at which share of
+            the run it `opens`; `set_lr` changes its `lr`.
         choices: whatever else an update needs to know; the same in every group.
     """
 
-    def __init__(self, groups: Iterable[dict[str, Any]], *, lr: float, **choices: Any) -> None:
-        self.param_groups = [{"lr": lr, "peak_lr": lr, **choices, **group} for group in groups]
+    def __init__(self, groups: Iterable[dict[str, Any]], **choices: Any) -> None:
+        self.param_groups = [{"lr": group["peak_lr"], **choices, **group} for group in groups]
         self.state: dict[nn.Parameter, dict[str, Tensor]] = {}
 
     @torch.no_grad()

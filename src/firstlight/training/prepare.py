@@ -1,4 +1,8 @@
-"""What stands before the first step: the pictures made ready, the recipe complete, the classifier fresh."""
+"""What stands before the first step: weights found, pictures made ready, the recipe complete, the classifier built."""
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -9,25 +13,57 @@ from firstlight.data.store import USUAL_SIDE
 from firstlight.errors import RecipeError
 from firstlight.models.classifier import Classifier
 from firstlight.models.networks import initialise
+from firstlight.models.probe import LinearProbe
 from firstlight.models.weights import load_state_dict_file, load_weights
 from firstlight.runtime import derive_seed, generator
 from firstlight.training.recipe import Recipe
 
+if TYPE_CHECKING:
+    from firstlight.models.downloads import Weights
+
 ADAPT_PICTURES = 5000  # training pictures that mean, deviation and whitening are computed from
+
+
+def name_backbone(samples: Samples, recipe: Recipe, device: torch.device) -> Recipe:
+    """Choose the backbone where only a word says which, and let its published weights say how pictures are cut."""
+    if recipe.backbone is None:
+        return recipe
+    from firstlight.models.pretrained import Word, choose_backbone, published
+
+    name = recipe.backbone
+    if ":" not in name:
+        name = choose_backbone(cast(Word, name), device.type, len(samples))
+    share = published(name).crop
+    fit = recipe.fit or ("crop" if share == 1 else f"crop:{share:.4g}")
+    return dataclasses.replace(recipe, backbone=name, model=name, fit=fit)
+
+
+def find_pretrained(recipe: Recipe) -> "Weights | None":
+    """Find the weights of the backbone, before anything long is done.
+
+    Raises:
+        UserError: if they are not here and cannot be fetched, are not what they should be, or their licence is refused.
+    """
+    if recipe.backbone is None:
+        return None
+    from firstlight.models.pretrained import find_weights
+
+    file = Path(recipe.weights) if recipe.weights else None
+    return find_weights(recipe.backbone, file, licence=recipe.weights_licence)
 
 
 def prepare_data(samples: Samples, recipe: Recipe) -> tuple[Dataset, Recipe]:
     """Pack and split the pictures, and fill the recipe's open choices with what suits the model and the pictures."""
     usual = USUAL_SIDE
     if ":" in recipe.model:
-        from firstlight.models.backbones import recommended_input_size
+        from firstlight.models.libraries import published
 
-        usual = recommended_input_size(recipe.model)[1]
+        usual = published(recipe.model).input_size[1]
     store = open_samples(
         samples,
         size=recipe.img_size,
         usual=usual,
-        fit=recipe.fit,
+        fit=recipe.fit or "crop",
         workers=recipe.workers,
         allow_quarantine=recipe.allow_quarantine,
         max_pixels=recipe.max_pixels,
@@ -48,18 +84,34 @@ def prepare_data(samples: Samples, recipe: Recipe) -> tuple[Dataset, Recipe]:
     return data, recipe
 
 
-def build_classifier(data: Dataset, recipe: Recipe, device: torch.device) -> Classifier:
-    """Build the network with fresh weights that depend on the seed alone, fitted to the training pictures' colours."""
+def build_classifier(
+    data: Dataset, recipe: Recipe, device: torch.device, pretrained: "Weights | None" = None
+) -> Classifier:
+    """Build the network with fresh weights that depend on the seed alone, fitted to the training pictures' colours.
+
+    Args:
+        data: the pictures.
+        recipe: complete.
+        device: where the classifier shall be.
+        pretrained: the weights of `recipe.backbone`, which then gets a new head and the colours it was trained on.
+    """
     with torch.random.fork_rng([]):
         torch.default_generator.manual_seed(derive_seed(recipe.seed, "weights"))
         classifier = Classifier(
-            architecture=recipe.architecture,
+            architecture=_architecture(data, recipe),
             classes=data.samples.classes,
             input_size=data.store.input_size,
-            fit=recipe.fit,
+            fit=recipe.fit or "crop",
         )
     if recipe.init != "default":
         initialise(classifier.network, recipe.init, generator(recipe.seed, "weights"))
+    if pretrained is not None:
+        from firstlight.models.pretrained import load_pretrained, published
+
+        assert isinstance(classifier.network, LinearProbe)
+        load_pretrained(classifier.network, recipe.model, pretrained)
+        classifier.normalise_as(*published(recipe.model).normalisation(data.store.input_size[0]))
+        return classifier.to(device)
     looked_at = data.split.train[:: max(1, len(data.split.train) // ADAPT_PICTURES)]
     pixels = np.ascontiguousarray(data.store.pixels[looked_at])
     classifier.adapt_to(torch.from_numpy(pixels).permute(0, 3, 1, 2))
@@ -67,8 +119,20 @@ def build_classifier(data: Dataset, recipe: Recipe, device: torch.device) -> Cla
         state = load_state_dict_file(recipe.weights)
         whole = any(name.startswith("network.") for name in state)
         if ":" in recipe.model and not whole:
-            from firstlight.models.backbones import recommended_normalisation
+            from firstlight.models.libraries import published
 
-            classifier.normalise_as(*recommended_normalisation(recipe.model))
+            classifier.normalise_as(*published(recipe.model).normalisation(data.store.input_size[0]))
         load_weights(classifier if whole else classifier.network, state, source=recipe.weights)
     return classifier.to(device)
+
+
+def _architecture(data: Dataset, recipe: Recipe) -> dict[str, Any]:
+    """Say which network; small pictures that kept their own size are enlarged for a backbone inside it."""
+    if recipe.backbone is None:
+        return recipe.architecture
+    from firstlight.models.pretrained import published
+
+    _, *sides = data.store.input_size
+    usual = published(recipe.backbone).input_size[1]
+    enlarged = {} if recipe.img_size or max(sides) >= usual else {"side": usual}
+    return {"name": recipe.backbone, "head": "linear", **enlarged}

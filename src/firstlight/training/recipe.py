@@ -10,6 +10,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from firstlight.errors import RecipeError
+from firstlight.fitting import parse_fit
 
 OWN_NETWORKS = ("mlp", "cnn")
 
@@ -22,8 +23,9 @@ class Recipe:
     """Where named sets are looked for, and downloaded to; else FIRSTLIGHT_DATA, else the user's cache folder."""
     img_size: int | None = None
     """Side of the square that pictures are brought to, in pixels; small pictures that are all alike keep theirs."""
-    fit: Literal["crop", "pad", "squash"] = "crop"
-    """How a picture becomes that square: cut its centre out, pad it, or squash it."""
+    fit: str | None = None
+    """How a picture becomes that square: crop cuts its centre out, crop:0.875 cuts the rim off as well, pad, squash; by
+    default as the backbone's weights were made for, else crop."""
     max_pixels: int = 50_000_000
     """A picture of more pixels is set aside before it is decoded."""
     allow_quarantine: bool = False
@@ -39,13 +41,36 @@ class Recipe:
     """The network: mlp, cnn, timm:NAME or torchvision:NAME."""
     hidden: tuple[int, ...] = (512, 256, 128)
     """Widths of the mlp's hidden layers."""
+    width: int = 32
+    """Width of the cnn's first block; the second is three times, the third six times as wide."""
     dropout: float = 0.2
     """Share of the mlp's hidden units that is silenced at each training step."""
     init: Literal["default", "zero", "normal"] = "default"
     """First weights: PyTorch's own, the same with zero biases, or normal with standard deviation 0.01."""
     weights: str | None = None
-    """Start from the weights in this file: a model.safetensors of ours, or a plain .safetensors or .pth state dict; it
-    must be of the same network, with as many classes."""
+    """Start from the weights in this file: a model.safetensors of ours, or a plain .safetensors or .pth state dict, of
+    the same network; with as many classes, unless it is for a --backbone. A backbone's own are found without it."""
+
+    backbone: str | None = None
+    """Build on a network that has seen a million pictures: timm:NAME, torchvision:NAME, auto, fast, balanced, best."""
+    weights_licence: Literal["any", "permissive"] = "any"
+    """Refuse weights whose licence is not known to allow any use."""
+    views: int = 1
+    """Features of so many views of each training picture: as it is, mirrored, then random cuts."""
+    finetune: Literal["none", "head", "last", "all"] = "none"
+    """After the exact head, train by gradient with augmentation: the head, the last quarter of the backbone too, or
+    all of it; what does not validate better is not kept."""
+    ladder: bool = False
+    """Fine-tune the last quarter, then all, as long as each step is worth it."""
+    learning_curve: bool = False
+    """Tell what more pictures would give, from heads on parts of those that there are."""
+    layer_decay: float = 0.1
+    """Learning rate of a backbone's first layers, as a share of the head's."""
+    unfreeze: Literal["at-once", "gradual"] = "at-once"
+    """Fine-tune all layers from the start, or from the head down, one after another."""
+    norms: Literal["auto", "frozen", "live"] = "auto"
+    """A backbone's batch norms: as they were published, or learning; auto lets them learn with all layers, at 32
+    pictures a step and 5,000 in all."""
 
     epochs: int | None = None
     """How often every training picture is seen."""
@@ -69,7 +94,7 @@ class Recipe:
     """Rare classes: leave them rare, weigh their loss, or draw their pictures more often."""
     clip: float | None = None
     """Longest gradient allowed; longer ones are scaled down."""
-    ema: float = 0.0
+    ema: float | None = None
     """Decay of an exponential moving average of the weights, which is then what is scored; 0 turns it off."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Number type of the heavy arithmetic; auto takes bfloat16 where this machine gains from it."""
@@ -123,14 +148,29 @@ class Recipe:
         if self.model not in OWN_NETWORKS and not self.model.startswith(("timm:", "torchvision:")):
             choices = ", ".join((*OWN_NETWORKS, "timm:NAME", "torchvision:NAME"))
             raise RecipeError(f"--model {self.model}: there is no such network; choose {choices}")
+        if self.fit is not None:
+            parse_fit(self.fit)
+        self._check_backbone()
         if not self.hidden or min(self.hidden) < 1:
             raise RecipeError(f"--hidden {' '.join(map(str, self.hidden))}: give one width above zero for each layer")
+
+    def _check_backbone(self) -> None:
+        if self.backbone is None:
+            for name, idle in ONLY_BACKBONES.items():
+                if getattr(self, name) != idle:
+                    flag = f"--{name.replace('_', '-')}"
+                    raise RecipeError(f"{flag} is about a pretrained network; name one with --backbone")
+        elif not self.backbone.startswith(("timm:", "torchvision:")) and self.backbone not in BACKBONE_WORDS:
+            choices = ", ".join(("timm:NAME", "torchvision:NAME", *BACKBONE_WORDS))
+            raise RecipeError(f"--backbone {self.backbone}: there is no such network; choose {choices}")
 
     @property
     def architecture(self) -> dict[str, Any]:
         """What `models.networks.build_network` needs to know."""
         if self.model == "mlp":
             return {"name": "mlp", "hidden": list(self.hidden), "dropout": self.dropout}
+        if self.model == "cnn":
+            return {"name": "cnn", "width": self.width}
         return {"name": self.model}
 
     def complete(self, *, colour: bool, pictures: int) -> "Recipe":
@@ -142,17 +182,24 @@ class Recipe:
             pictures: how many there are to train on; few get smaller batches and more epochs, so that there are
                 always `FEWEST_STEPS` steps to learn in.
         """
-        defaults = {"flip": colour, **DEFAULTS.get(self.model, DEFAULTS["backbone"])}
+        kind = "backbone" if self.backbone else self.model if self.model in DEFAULTS else "network"
+        defaults = {"flip": colour, "fit": "crop", "ema": 0.0, **DEFAULTS[kind]}
         room = 1 << max(4, (pictures // 32).bit_length() - 1)
         batch_size = self.batch_size or min(defaults["batch_size"], room)
         optimizer = self.optimizer or ("adamw" if batch_size < MUON_PAYS else defaults["optimizer"])
         if optimizer != defaults["optimizer"]:
             defaults |= {"optimizer": optimizer, **OTHER_OPTIMIZERS.get(optimizer, {})}
-        steps = max(1, pictures // batch_size)
-        defaults |= {"batch_size": batch_size, "epochs": max(defaults["epochs"], -(-FEWEST_STEPS // steps))}
+        defaults["batch_size"] = batch_size
+        if not self.backbone:  # which knows what to look for already
+            steps = max(1, pictures // batch_size)
+            defaults["epochs"] = max(defaults["epochs"], -(-FEWEST_STEPS // steps))
         left_open = {name: value for name, value in defaults.items() if getattr(self, name) is None}
         return dataclasses.replace(self, **left_open)
 
+
+BACKBONE_WORDS = ("auto", "fast", "balanced", "best")
+# What means something for a backbone only, and what it is where there is none.
+ONLY_BACKBONES = {"finetune": "none", "ladder": False, "learning_curve": False, "views": 1, "weights_licence": "any"}
 
 FEWEST_STEPS = 600
 MUON_PAYS = 128  # pictures a step; for fewer, orthogonalising the updates takes longer than finding them
@@ -168,6 +215,10 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "label_smoothing": 0.1, "shift": 2,
     },
     "backbone": {
+        "epochs": 8, "batch_size": 32, "optimizer": "adamw", "lr": 5e-4, "warmup": 0.1, "weight_decay": 0.05,
+        "label_smoothing": 0.1, "shift": 16,
+    },
+    "network": {
         "epochs": 20, "batch_size": 32, "optimizer": "adamw", "lr": 1e-3, "warmup": 0.1, "weight_decay": 0.05,
         "label_smoothing": 0.1, "shift": 4,
     },
@@ -186,7 +237,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "label_smoothing": (0, 0.99), "clip": (1e-9, 1e9), "ema": (0, 0.99999), "patience": (1, 100_000),
     "time_limit": (0.001, 1e9), "shift": (0, 4096), "crop_scale": (0.01, 1), "rotate": (0, 180),
     "color_jitter": (0, 1), "erase": (0, 1), "mixup": (0, 100), "cutmix": (0, 100), "seed": (0, 2**63 - 1),
-    "workers": (1, 1024),
+    "workers": (1, 1024), "width": (1, 4096), "views": (1, 64), "layer_decay": (1e-6, 1),
 }  # fmt: skip  # as above
 
 

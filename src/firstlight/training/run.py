@@ -11,6 +11,7 @@ from firstlight.files import write_json
 from firstlight.models.classifier import Classifier
 from firstlight.training.loop import Epoch
 from firstlight.training.recipe import Recipe
+from firstlight.training.transfer import Transfer
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Run:
         seconds: what packing, training and the whole took.
         valid: scores on the validation split, which chose the model and its temperature: a little rosy.
         test: scores on the test split, taken once; None if the run was interrupted.
+        transfer: how a pretrained network was used; None if there was none.
         mistakes: the most confident mistakes on the test split.
     """
 
@@ -39,6 +41,7 @@ class Run:
     seconds: dict[str, float]
     valid: Evaluation
     test: Evaluation | None
+    transfer: Transfer | None = None
     mistakes: tuple[Mistake, ...] = field(default=(), repr=False)
 
     def to_json(self) -> dict[str, Any]:
@@ -57,6 +60,7 @@ class Run:
             "seconds": self.seconds,
             "valid": headline(self.valid),
             "test": headline(self.test) if self.test else None,
+            **(self.transfer.to_json() if self.transfer else {}),
         }
 
     def write_record(self, looks: int) -> None:

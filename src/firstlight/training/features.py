@@ -1,0 +1,127 @@
+"""What a frozen network sees in every picture, computed once and kept in the cache.
+
+A cached file is named by all that its numbers depend on: pictures, rows, fit, network, weights, and how the pictures
+were varied. It is there when it is complete; an interrupted pass leaves nothing.
+"""
+
+import copy
+import hashlib
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from firstlight.data.augment import Augment
+from firstlight.data.dataset import Dataset
+from firstlight.data.loader import Loader, scored_at_once
+from firstlight.files import atomic_path, cache_folder
+from firstlight.models.classifier import Classifier
+from firstlight.models.inference import ready
+from firstlight.models.probe import LinearProbe
+from firstlight.progress import progress
+
+VERSION = 1  # counts up when the same pictures and weights give other features
+
+Features = NDArray[np.float32]
+
+
+def see(
+    classifier: Classifier, data: Dataset, rows: NDArray[np.int64], weights: str, *, view: int = 0, seed: int = 0
+) -> Features:
+    """Give the features of some rows, from the cache or by one pass of the frozen network.
+
+    Args:
+        classifier: its network is a `LinearProbe` with its weights in place; its head does not matter.
+        data: the pictures.
+        rows: which of them, int64 `[n]`.
+        weights: what names the weights, such as their SHA-256.
+        view: 0 for the pictures as they are, 1 for their mirror images, more for random cuts of either.
+        seed: of the cuts.
+
+    Returns:
+        float32 `[n, D]`, memory-mapped.
+    """
+    file = cache_folder() / "features" / f"{_key(classifier, data, rows, weights, view=view, seed=seed)}.npy"
+    with suppress(OSError, ValueError):  # not there, or damaged
+        return _opened(file)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(file) as unfinished:
+        _look(unfinished, classifier, data, rows, view=view, seed=seed)
+    return _opened(file)
+
+
+def _opened(file: Path) -> Features:
+    features: Features = np.load(file, mmap_mode="r")
+    return features
+
+
+def view_of(view: int) -> Augment:
+    """Say how pictures are varied in a view: not, mirrored, or cut and mirrored at random."""
+    return Augment() if view < 2 else Augment(flip=True, crop_scale=0.5)
+
+
+def _look(
+    path: Path,
+    classifier: Classifier,
+    data: Dataset,
+    rows: NDArray[np.int64],
+    *,
+    view: int,
+    seed: int,
+) -> None:
+    probe = classifier.network
+    assert isinstance(probe, LinearProbe)
+    device = classifier.mean.device
+    network = ready(headless(classifier))
+    size = scored_at_once(*data.store.input_size[1:])
+    loader = Loader(data.store.pixels, data.samples.labels, rows, batch_size=size, device=device)
+    shape = (len(rows), probe.head.in_features)
+    features = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+    words = "looking at every picture once" if view == 0 else f"looking at every picture, view {view + 1}"
+    augment, done = view_of(view), 0
+    with progress(words, len(rows)) as advance, torch.inference_mode():
+        for batch in loader.epoch():
+            images = batch.images.flip(3) if view == 1 else batch.images
+            images, _ = augment(images, batch.labels, batch.rows, seed=seed, epoch=view, num_classes=1)
+            features[done : done + len(images)] = network(images).float().cpu().numpy()
+            done += len(images)
+            advance(len(images))
+    features.flush()
+
+
+def headless(classifier: Classifier) -> Classifier:
+    """Give a classifier that ends before its head: what it answers are features `[B, D]`."""
+    probe = classifier.network
+    assert isinstance(probe, LinearProbe)
+    made = copy.copy(classifier)
+    made._modules = {**classifier._modules, "network": nn.Sequential(probe.entrance, probe.body)}
+    return made
+
+
+def _key(
+    classifier: Classifier,
+    data: Dataset,
+    rows: NDArray[np.int64],
+    weights: str,
+    *,
+    view: int,
+    seed: int,
+) -> str:
+    depends_on = (
+        VERSION,
+        torch.__version__,
+        data.store.content_key,
+        classifier.architecture,
+        classifier.input_size,
+        classifier.fit,
+        classifier.mean.tolist(),
+        classifier.std.tolist(),
+        weights,
+        view and (view, asdict(view_of(view)), seed),
+        hashlib.blake2b(np.ascontiguousarray(rows).tobytes(), digest_size=16).hexdigest(),
+    )
+    return hashlib.blake2b(repr(depends_on).encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()

@@ -1,0 +1,127 @@
+"""How many more pictures? The linear head on parts of the training pictures, and where that leads."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from firstlight.evaluation.intervals import Estimate, share
+from firstlight.runtime import derive_seed
+from firstlight.training.exact_head import LinearHead, Problem
+
+Labelled = tuple[NDArray[np.float32], NDArray[np.int64]]
+
+SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2)
+HALF = (1 / 2,)
+DRAWS = 3  # parts drawn of each size; one where there is only one size
+FORECAST = (2, 4)  # times as many pictures as there are
+
+
+@dataclass(frozen=True)
+class Point:
+    """What so many training pictures gave: accuracy and log loss (nats) on the validation pictures."""
+
+    pictures: int
+    accuracy: Estimate
+    log_loss: float
+
+
+@dataclass(frozen=True)
+class LearningCurve:
+    """Validation accuracy against the number of training pictures.
+
+    Attributes:
+        points: what was measured, fewest pictures first.
+        forecast: pictures that there are not yet, and the accuracy to expect; a law of powers through the points.
+    """
+
+    points: tuple[Point, ...]
+    forecast: tuple[tuple[int, float], ...]
+
+    @property
+    def last_drop(self) -> float:
+        """By what share the log loss fell with the last of the pictures."""
+        return 1 - self.points[-1].log_loss / self.points[-2].log_loss
+
+    def to_json(self) -> dict[str, Any]:
+        """Give what `--json` shows."""
+        return {
+            "points": [asdict(point) for point in self.points],
+            "forecast": [{"pictures": count, "accuracy": accuracy} for count, accuracy in self.forecast],
+        }
+
+
+def draw_curve(
+    train: Labelled, valid: Labelled, head: LinearHead, *, seed: int = 0, shares: Sequence[float] = SHARES
+) -> LearningCurve:
+    """Fit heads on growing parts of every class, and score them on the validation pictures.
+
+    Args:
+        train: features float32 `[n, D]` and labels int64 `[n]`.
+        valid: the same of the validation pictures.
+        head: the one of the whole, which gives the last point; its strength serves for the parts too.
+        seed: of the parts.
+        shares: the parts' sizes below 1, ascending.
+    """
+    (seen, labels), (seen_valid, wanted) = train, valid
+    points = []
+    for part in shares:
+        scores, pictures = [], 0
+        for draw in range(DRAWS if len(shares) > 1 else 1):
+            rows = _part_of_each_class(labels, part, derive_seed(seed, "curve", draw))
+            fitted = Problem(seen[rows], labels[rows], len(head.bias)).solve(head.strength)
+            scores.append(_score(fitted, seen_valid, wanted))
+            pictures = len(rows)
+        hits, log_losses = np.mean(scores, axis=0)
+        # note: the draws share their validation pictures, so together they are worth the pictures of one
+        points.append(Point(pictures, share(round(hits), len(wanted)), float(log_losses)))
+    hits, log_loss = _score(head, seen_valid, wanted)
+    points.append(Point(len(labels), share(round(hits), len(wanted)), log_loss))
+    return LearningCurve(tuple(points), forecast([(point.pictures, point.accuracy.value) for point in points]))
+
+
+def _score(head: LinearHead, seen: NDArray[np.float32], wanted: NDArray[np.int64]) -> tuple[float, float]:
+    """Give the number of right answers and the mean log loss."""
+    logits, labels = head.logits(seen), torch.from_numpy(wanted)
+    return float((logits.argmax(dim=1) == labels).sum()), functional.cross_entropy(logits, labels).item()
+
+
+def forecast(points: Sequence[tuple[int, float]]) -> tuple[tuple[int, float], ...]:
+    """Continue a curve to 2 and 4 times the pictures: error = rest + scale * pictures^-power, least squares.
+
+    Source: J. Hestness et al., Deep learning scaling is predictable, empirically, arXiv:1712.00409.
+    """
+    counts = np.array([count for count, _ in points], float)
+    errors = np.array([1 - accuracy for _, accuracy in points])
+    best: tuple[float, float, float, float] | None = None
+    for power in np.linspace(0.05, 1.5, 30):
+        falling = counts**-power
+        for rest in np.linspace(0, errors.min(), 21):
+            scale = float(falling @ (errors - rest) / (falling @ falling))
+            miss = float(((rest + scale * falling - errors) ** 2).sum())
+            if scale >= 0 and (best is None or miss < best[0]):
+                best = miss, float(rest), scale, float(power)
+    assert best is not None
+    _, rest, scale, power = best
+    here = rest + scale * counts[-1] ** -power
+    return tuple(
+        (
+            round(times * counts[-1]),
+            float(np.clip(1 - errors[-1] + here - (rest + scale * (times * counts[-1]) ** -power), 0, 1)),
+        )
+        for times in FORECAST
+    )
+
+
+def _part_of_each_class(labels: NDArray[np.int64], part: float, seed: int) -> NDArray[np.int64]:
+    """Draw this share of every class, at least one picture; a smaller share is a part of a larger one."""
+    dice = np.random.default_rng(seed)
+    chosen = []
+    for label in np.unique(labels):
+        rows = dice.permutation(np.flatnonzero(labels == label))
+        chosen.append(rows[: max(1, round(part * len(rows)))])
+    return np.sort(np.concatenate(chosen))

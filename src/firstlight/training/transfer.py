@@ -1,0 +1,251 @@
+"""Transfer learning: look at every picture once, solve for the head, then fine-tune as far as it pays.
+
+The rungs are, from the ground: the majority class, nearest neighbours in what a pretrained network sees, the best
+linear head on that, and the network itself trained on. Validation pictures decide; the test split stays locked.
+"""
+
+import copy
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from firstlight.data.dataset import Dataset, named_groups
+from firstlight.evaluation.evaluate import Outputs, collect
+from firstlight.evaluation.intervals import share
+from firstlight.models.artefact import save_model
+from firstlight.models.classifier import Classifier
+from firstlight.models.downloads import Weights
+from firstlight.models.inference import ready
+from firstlight.models.probe import LinearProbe
+from firstlight.training.depth import freeze, norms_live
+from firstlight.training.exact_head import LinearHead, Problem, fit_head, fit_head_by_folds
+from firstlight.training.features import Features, see
+from firstlight.training.learn import Learned, learn
+from firstlight.training.learning_curve import HALF, SHARES, LearningCurve, draw_curve
+from firstlight.training.loop import Epoch, balanced_weights
+from firstlight.training.recipe import Recipe
+from firstlight.training.run_folder import write_metrics
+from firstlight.training.rungs import WORTH, Rung, chance_better, majority, nearest_neighbours
+from firstlight.training.strategy import Case, own_confidence, tell_case
+
+SMALL_VALIDATION = 200  # pictures; a smaller part is too few to choose the head's penalty by
+RUNGS = {"head": "head fine-tuned", "last": "last quarter fine-tuned", "all": "all fine-tuned"}
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """How a run built on a pretrained network, besides what every run tells.
+
+    Attributes:
+        backbone: `timm:NAME` or `torchvision:NAME`.
+        weights: the file it started from.
+        ladder: the rungs that were climbed, from the ground.
+        strategy: the rung that was kept.
+        case: which of the four cases the pictures are in; None if Ctrl-C came before it was told.
+        curve: accuracy against the number of pictures; likewise.
+        head: the exact head.
+    """
+
+    backbone: str
+    weights: Weights
+    ladder: tuple[Rung, ...]
+    strategy: str
+    case: Case | None
+    curve: LearningCurve | None
+    head: LinearHead
+
+    def to_json(self) -> dict[str, Any]:
+        """Give what `--json` adds to a run's."""
+        return {
+            "backbone": self.backbone,
+            "weights": {key: getattr(self.weights, key) for key in ("source", "licence", "sha256")},
+            "strategy": self.strategy,
+            "ladder": [rung.to_json() for rung in self.ladder],
+            "case": self.case.to_json() if self.case else None,
+            "learning_curve": self.curve.to_json() if self.curve else None,
+            "head": {"strength": self.head.strength},
+        }
+
+
+def learn_by_transfer(
+    folder: Path, classifier: Classifier, data: Dataset, recipe: Recipe, weights: Weights
+) -> tuple[Learned, Transfer]:
+    """Climb the ladder as far as the recipe says, and keep what validates best.
+
+    Args:
+        folder: the run folder.
+        classifier: its network is a `LinearProbe` with pretrained weights; it changes.
+        data: the pictures.
+        recipe: complete, with a backbone.
+        weights: where the pretrained weights came from.
+
+    Raises:
+        KeyboardInterrupt: if that came before there was a head.
+        TrainingError: if a loss is no longer a number; the best model so far stays in the run folder.
+    """
+    started = time.perf_counter()
+    probe = classifier.network
+    assert recipe.backbone and isinstance(probe, LinearProbe)
+    labels, valid_labels = data.samples.labels[data.split.train], data.samples.labels[data.split.valid]
+    num_classes = len(data.samples.classes)
+
+    ground = Rung.of("majority class", majority(labels, len(valid_labels)), valid_labels, 0.0)
+    views = [
+        see(classifier, data, data.split.train, weights.sha256, view=view, seed=recipe.seed)
+        for view in range(recipe.views)
+    ]
+    seen, seen_valid = views[0], see(classifier, data, data.split.valid, weights.sha256)
+    answers = nearest_neighbours(seen, labels, seen_valid, num_classes)
+    looked = time.perf_counter()
+    neighbours = Rung.of("nearest neighbours", answers, valid_labels, looked - started)
+
+    head = choose_head(views, seen_valid, data, recipe)
+    put_on(probe, head)
+    begun = first_row(folder, classifier, (seen, labels), (seen_valid, valid_labels), time.perf_counter() - started)
+    answers = head.logits(seen_valid).argmax(dim=1).numpy()
+    linear = Rung.of("linear head", answers, valid_labels, time.perf_counter() - looked)
+
+    climb = Climb(folder, data, begun, [ground, neighbours, linear])
+    curve = case = None
+    try:
+        shares = SHARES if recipe.learning_curve else HALF
+        curve = draw_curve((seen, labels), (seen_valid, valid_labels), head, seed=recipe.seed, shares=shares)
+        case = tell_case(own_confidence(probe, weights.path, seen_valid), curve)
+        for depth in wished_depths(recipe):
+            left = recipe.time_limit - (time.perf_counter() - started) if recipe.time_limit else None
+            if (left is not None and left <= 0) or not climb.finetune(depth, replace(recipe, time_limit=left)):
+                break
+    except KeyboardInterrupt:
+        climb.learned = replace(climb.learned, interrupted=True)
+    found = Transfer(recipe.backbone, weights, tuple(climb.ladder), climb.best.name, case, curve, head)
+    return climb.learned, found
+
+
+def wished_depths(recipe: Recipe) -> tuple[str, ...]:
+    """Say what shall be fine-tuned, one after the other."""
+    if recipe.ladder:
+        return "last", "all"
+    return () if recipe.finetune == "none" else (recipe.finetune,)
+
+
+def choose_head(views: list[Features], seen_valid: Features, data: Dataset, recipe: Recipe) -> LinearHead:
+    """Solve for the head on one or more views of the training pictures; validation log loss chooses its penalty.
+
+    Where validation has fewer than 200 pictures, cross-validation inside the training pictures chooses instead.
+    """
+    train, num_classes = data.split.train, len(data.samples.classes)
+    seen, labels = np.concatenate(views), np.tile(data.samples.labels[train], len(views))
+    balanced = balanced_weights(torch.from_numpy(labels), num_classes) if recipe.balance != "none" else None
+    if len(seen_valid) >= SMALL_VALIDATION:
+        problem = Problem(seen, labels, num_classes, balanced)
+        return fit_head(problem, seen_valid, data.samples.labels[data.split.valid])
+    groups = named_groups(data.samples, data.store.duplicates, recipe.group_by)[train]
+    return fit_head_by_folds(seen, labels, np.tile(groups, len(views)), num_classes, balanced, seed=recipe.seed)
+
+
+def put_on(probe: LinearProbe, head: LinearHead) -> None:
+    """Make a head the network's own, an ordinary linear layer."""
+    with torch.no_grad():
+        probe.head.weight.copy_(head.weight)
+        probe.head.bias.copy_(head.bias)
+
+
+def first_row(
+    folder: Path,
+    classifier: Classifier,
+    train: tuple[Features, NDArray[np.int64]],
+    valid: tuple[Features, NDArray[np.int64]],
+    seconds: float,
+) -> Learned:
+    """Save the classifier with its exact head as the first model of the run, epoch 0."""
+    (train_loss, _), (valid_loss, accuracy) = (_scores(classifier, *part) for part in (train, valid))
+    row = Epoch(0, round(seconds, 3), 0.0, train_loss, valid_loss, accuracy)
+    write_metrics(folder, [asdict(row)])
+    save_model(folder / "model.safetensors", classifier)
+    return Learned(model=classifier, best=row, history=[row])
+
+
+@dataclass
+class Climb:
+    """The ladder, and what was learned on it so far.
+
+    Attributes:
+        folder: the run folder.
+        data: the pictures.
+        learned: what validates best so far.
+        ladder: the rungs from the ground.
+    """
+
+    folder: Path
+    data: Dataset
+    learned: Learned
+    ladder: list[Rung]
+
+    def __post_init__(self) -> None:
+        """The last rung is the one to beat."""
+        self.best = self.ladder[-1]
+
+    def finetune(self, depth: str, recipe: Recipe) -> bool:
+        """Train a copy of the best model by gradient; keep it if it validates no worse.
+
+        Args:
+            depth: `head`, `last` or `all`.
+            recipe: complete.
+
+        Returns:
+            whether this was worth its time, so that the next rung may be as well.
+        """
+        assert recipe.batch_size
+        started, rows_before = time.perf_counter(), len(self.learned.history)
+        model = copy.deepcopy(self.learned.model)
+        assert isinstance(model.network, LinearProbe)
+        live = norms_live(recipe.norms, depth, batch_size=recipe.batch_size, pictures=len(self.data.split.train))
+        freeze(model.network, depth, live_norms=live)
+        tuned = learn(self.folder, model, self.data, recipe, before=self.learned)
+
+        rows = tuned.history[rows_before:]
+        if not rows or tuned.best is self.learned.best:
+            self.learned = replace(self.learned, history=tuned.history, interrupted=tuned.interrupted)
+            if rows:
+                top, count = max(row.valid_accuracy for row in rows), self.best.accuracy.n
+                seconds = round(time.perf_counter() - started, 3)
+                self.ladder.append(Rung(RUNGS[depth], share(round(top * count), count), seconds, self.best.hits))
+            return False
+        labels = self.data.samples.labels[self.data.split.valid]
+        seen = collect(ready(tuned.model), self.data.loader("valid", tuned.model.mean.device).epoch())
+        rung = Rung.of(RUNGS[depth], seen.logits.argmax(dim=1).numpy(), labels, time.perf_counter() - started)
+        self.ladder.append(rung)
+        if rung.hits.sum() < self.best.hits.sum():  # the number type of training made it look better than it is
+            self.learned = replace(self.learned, history=tuned.history, interrupted=tuned.interrupted)
+            return False
+        before, self.best, self.learned = self.best, rung, tuned
+        return not tuned.interrupted and chance_better(rung.hits, than=before.hits) >= WORTH
+
+
+def answer(part: str, learned: Learned, data: Dataset, weights: Weights) -> Outputs:
+    """Give what a model says about `valid` or `test`: by its features where only the head was learned."""
+    model = learned.model
+    if learned.best.epoch:
+        return collect(ready(model), data.loader(part, model.mean.device).epoch())
+    probe, rows = model.network, data.split.part(part)
+    assert isinstance(probe, LinearProbe)
+    seen = torch.from_numpy(np.array(see(model, data, rows, weights.sha256)))
+    with torch.inference_mode():
+        logits = probe.head(seen.to(model.mean.device)).cpu()
+    return Outputs(logits.clone(), torch.from_numpy(data.samples.labels[rows]), torch.from_numpy(rows))
+
+
+def _scores(classifier: Classifier, seen: Features, labels: NDArray[np.int64]) -> tuple[float, float]:
+    """Give mean cross entropy and accuracy of a head on features."""
+    probe, wanted = classifier.network, torch.from_numpy(labels)
+    assert isinstance(probe, LinearProbe)
+    with torch.inference_mode():
+        logits = probe.head(torch.from_numpy(np.array(seen)).to(classifier.mean.device)).cpu()
+    right = (logits.argmax(dim=1) == wanted).double().mean().item()
+    return functional.cross_entropy(logits, wanted).item(), right
