@@ -23,6 +23,6 @@ def in_words(recipe: Recipe) -> str:
     """Tell a complete recipe in a line."""
     wide = f"first block {recipe.width} wide, " if recipe.model == "cnn" else ""
     return (
-        f"{wide}{recipe.optimizer} {recipe.lr:g}, batch {recipe.batch_size}, {recipe.schedule} over {recipe.epochs} epochs, "
-        f"chosen on validation beforehand; its own looks at validation are counted"
+        f"{wide}{recipe.optimizer} {recipe.lr:g}, batch {recipe.batch_size}, {recipe.schedule} over {recipe.epochs} "
+        f"epochs, chosen on validation beforehand; its own looks at validation are counted"
     )

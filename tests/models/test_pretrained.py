@@ -190,5 +190,5 @@ def test_choices_follow_the_word_the_device_and_the_number_of_pictures():
     assert choose_backbone("auto", "cpu", 500) == choose_backbone("balanced", "cpu", 500)
     assert len({choose_backbone(word, "cpu", 500) for word in ("fast", "balanced", "best")}) == 3
     assert len({choose_backbone("balanced", *case) for case in (("cpu", 500), ("cpu", 60_000), ("cuda", 500))}) == 3
-    with pytest.raises(RecipeError, match="--model bset: there is no such choice; take auto, fast, balanced, best"):
+    with pytest.raises(RecipeError, match="--backbone bset: there is no such choice; take auto, fast, balanced, best"):
         choose_backbone("bset", "cpu", 500)

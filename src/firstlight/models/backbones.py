@@ -65,7 +65,7 @@ def trying_out(name: str, input_size: Size) -> Iterator[None]:
         side = recommended_input_size(name)[1]
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise RecipeError(
-            f"--model {name} cannot take pictures of {height} x {width} pixels and {channels} channels "
+            f"{name} cannot take pictures of {height} x {width} pixels and {channels} channels "
             f"({reason}); it was made for {side} x {side}: take --img-size {side}"
         ) from error
 

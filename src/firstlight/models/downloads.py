@@ -61,7 +61,7 @@ def find_weights(name: str, file: Path | None = None, *, licence: Licences = "an
         _refuse_licence(file.name, found.licence, licence)
         return found
     if not record.url:
-        raise RecipeError(f"--model {name}: no weights are published for it; give --weights FILE, or take another")
+        raise RecipeError(f"--backbone {name}: no weights are published for it; give --weights FILE, or take another")
     _refuse_licence(name, record.licence, licence)
     find = _find_on_hub if record.hub else _find_by_url
     path, sha256 = find(name, record)

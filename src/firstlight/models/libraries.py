@@ -89,13 +89,13 @@ def find_network(name: str) -> tuple[Library, str]:
     """
     prefix, _, model = name.partition(":")
     if prefix not in LIBRARIES:
-        raise RecipeError(f"--model {name}: there is no library {prefix}; take timm:NAME or torchvision:NAME")
+        raise RecipeError(f"{name}: there is no library {prefix}; take timm:NAME or torchvision:NAME")
     library = LIBRARIES[prefix]
     names = library.names()
     if model not in names:
         close = difflib.get_close_matches(model, names, n=3)
         advice = f"did you mean {', '.join(f'{prefix}:{one}' for one in close)}?" if close else "check the name"
-        raise RecipeError(f"--model {name}: {prefix} has no image classifier of that name; {advice}")
+        raise RecipeError(f"{name}: {prefix} has no image classifier of that name; {advice}")
     return library, model
 
 

@@ -17,19 +17,18 @@ Word = Literal["auto", "fast", "balanced", "best"]
 
 FEW = 2_000  # pictures
 
-# Weights that everyone may use, from the quickest to the ablest; at 224 pixels a side, in billions of multiplications.
+# Weights that everyone may use, from the quickest to the ablest, with billions of multiplications a picture.
 TINY = "timm:mobilenetv3_small_100.lamb_in1k"  # 0.06
 SMALL = "timm:mobilenetv3_large_100.ra_in1k"  # 0.2
 MEDIUM = "timm:convnext_nano.in12k_ft_in1k"  # 2.5
 LARGE = "timm:convnext_tiny.in12k_ft_in1k"  # 4.5
-SEEING = "timm:vit_small_patch14_dinov2.lvd142m"  # 5.5, learned without labels from more pictures than all the others
-FAR_SEEING = "timm:vit_base_patch14_dinov2.lvd142m"  # 22
+SEEING = "timm:vit_base_patch14_dinov2.lvd142m"  # 152 at its 518 pixels; it learned without labels, from 142 million
 
 CHOICES = {
     # word: (processor, few pictures), (processor, many pictures), accelerator
     "fast": (SMALL, TINY, MEDIUM),
     "balanced": (MEDIUM, SMALL, LARGE),
-    "best": (SEEING, LARGE, FAR_SEEING),
+    "best": (LARGE, MEDIUM, SEEING),
 }
 
 # Heads that helped to train a network and are no part of it.
@@ -52,7 +51,7 @@ def choose_backbone(word: Word, device_type: str, pictures: int) -> str:
     """
     chosen = "balanced" if word == "auto" else word
     if chosen not in CHOICES:
-        raise RecipeError(f"--model {word}: there is no such choice; take auto, {', '.join(CHOICES)}")
+        raise RecipeError(f"--backbone {word}: there is no such choice; take auto, {', '.join(CHOICES)}")
     few, many, accelerated = CHOICES[chosen]
     if device_type != "cpu":
         return accelerated

@@ -101,10 +101,10 @@ def build_probe(name: str, input_size: Size, num_classes: int, side: int | None 
         RecipeError: if there is no such network, it has not exactly one head, or cannot take pictures of this size.
     """
     library, model = find_network(name)
-    channels, height, width = input_size
+    _, height, width = input_size
     if side is not None and not (type(side) is int and max(height, width) <= side <= MAX_SIDE):
         raise RecipeError(
-            f"--model {name}: pictures of {height} x {width} pixels cannot be enlarged to {side} pixels a side; "
+            f"--backbone {name}: pictures of {height} x {width} pixels cannot be enlarged to {side} pixels a side; "
             f"take {max(height, width)} to {MAX_SIDE}"
         )
     seen = (3, side or height, side or width)
@@ -114,7 +114,7 @@ def build_probe(name: str, input_size: Size, num_classes: int, side: int | None 
         trial.set_submodule(replaced, nn.Identity())
         shape = shape_of_answer(trial, seen)
     if len(shape) != 1:
-        raise RecipeError(f"--model {name} gives features of the shape {shape}, not a row of them; take another")
+        raise RecipeError(f"--backbone {name} gives features of the shape {shape}, not a row of them; take another")
     body = trial if only_shapes_are_wanted() else library.build(model, seen, 2)
     body.set_submodule(replaced, nn.Identity())
     entrance = _entrance(input_size, seen, library.published(model))
@@ -128,10 +128,10 @@ def _name_of_head(name: str, network: nn.Module, of_another_size: nn.Module) -> 
     changed = [path for path, weights in network.named_parameters() if weights.shape != shapes[path]]
     heads = sorted({path.rpartition(".")[0] for path in changed})
     if not heads:
-        raise RecipeError(f"--model {name} is no classifier: it has no head to replace; take another")
+        raise RecipeError(f"--backbone {name} is no classifier: it has no head to replace; take another")
     if len(heads) > 1:
         raise RecipeError(
-            f"--model {name} has {len(heads)} heads ({', '.join(heads)}), not one to replace; take another"
+            f"--backbone {name} has {len(heads)} heads ({', '.join(heads)}), not one to replace; take another"
         )
     return heads[0]
 

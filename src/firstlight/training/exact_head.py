@@ -25,7 +25,7 @@ FLAT, NEARLY_FLAT = (
     1e-8,
     1e-5,
 )  # slopes of the mean loss at which a minimum counts as found, and as good enough to compare
-MOST_STEPS, MEMORY = 5000, 20  # of L-BFGS
+MOST_STEPS, MEMORY = 5000, 10  # of L-BFGS
 FOLDS = 5
 SHARED_WORK = 2**25  # numbers in the features, from which on the products are shared among threads
 
@@ -71,15 +71,19 @@ class Problem:
         raw = torch.from_numpy(np.array(features, np.float64))
         self.mean, std = raw.mean(dim=0), raw.std(dim=0, correction=0)
         self.std = torch.where(std > 0, std, 1.0)
-        self.features = (raw - self.mean) / self.std
+        self.features, self.directions = (raw - self.mean) / self.std, None
+        if len(raw) < raw.shape[1]:
+            # note: the answer is a combination of the pictures, so there are no more unknowns a class than pictures
+            self.directions, combined = torch.linalg.qr(self.features.T)
+            self.features = combined.T.contiguous()
         self.labels = torch.from_numpy(np.asarray(labels))
         weights = torch.ones(num_classes) if class_weights is None else class_weights.cpu()
         self.weights = weights.double()[self.labels]
         self.num_classes = num_classes
-        self._answer = np.zeros(num_classes * (self.features.shape[1] + 1))
+        self._answers = {0.0: np.zeros(num_classes * (self.features.shape[1] + 1))}
 
     def solve(self, strength: float, slope: float = FLAT) -> LinearHead:
-        """Find the minimum by L-BFGS, starting from the answer of the strength before.
+        """Find the minimum by L-BFGS, starting from the last answer for this strength, or for a smaller one.
 
         Args:
             strength: the inverse of the penalty.
@@ -91,11 +95,13 @@ class Problem:
 
         penalty = 1 / (strength * len(self.labels))
         options = {"gtol": slope, "ftol": 0.0, "maxiter": MOST_STEPS, "maxfun": 2 * MOST_STEPS, "maxcor": MEMORY}
+        start = self._answers[max(known for known in self._answers if known <= strength)]
         with one_thread() if self.features.numel() < SHARED_WORK else nullcontext():
-            found = minimize(self._loss, self._answer, (penalty,), "L-BFGS-B", jac=True, options=options)
-        self._answer = found.x
+            found = minimize(self._loss, start, (penalty,), "L-BFGS-B", jac=True, options=options)
+        self._answers[strength] = found.x
         solution = torch.from_numpy(found.x).view(self.num_classes, -1)
-        weight = solution[:, :-1] / self.std
+        weight = solution[:, :-1] if self.directions is None else solution[:, :-1] @ self.directions.T
+        weight = weight / self.std
         return LinearHead(weight, solution[:, -1] - weight @ self.mean, strength)
 
     def _loss(self, values: NDArray[np.float64], penalty: float) -> tuple[float, NDArray[np.float64]]:

@@ -25,12 +25,20 @@ from firstlight.models.probe import LinearProbe
 from firstlight.progress import progress
 
 VERSION = 1  # counts up when the same pictures and weights give other features
+SMALLEST_CUT = 0.5  # of a picture's area, that a view may show
 
 Features = NDArray[np.float32]
 
 
 def see(
-    classifier: Classifier, data: Dataset, rows: NDArray[np.int64], weights: str, *, view: int = 0, seed: int = 0
+    classifier: Classifier,
+    data: Dataset,
+    rows: NDArray[np.int64],
+    weights: str,
+    *,
+    view: int = 0,
+    mirror: bool = True,
+    seed: int = 0,
 ) -> Features:
     """Give the features of some rows, from the cache or by one pass of the frozen network.
 
@@ -40,28 +48,33 @@ def see(
         rows: which of them, int64 `[n]`.
         weights: what names the weights, such as their SHA-256.
         view: 0 for the pictures as they are, 1 for their mirror images, more for random cuts of either.
+        mirror: whether mirror images mean the same; if not, every view but the first is a random cut.
         seed: of the cuts.
 
     Returns:
         float32 `[n, D]`, memory-mapped.
     """
-    file = cache_folder() / "features" / f"{_key(classifier, data, rows, weights, view=view, seed=seed)}.npy"
+    file = (
+        cache_folder()
+        / "features"
+        / f"{_key(classifier, data, rows, weights, view=view, mirror=mirror, seed=seed)}.npy"
+    )
     with suppress(OSError, ValueError):  # not there, or damaged
         return _opened(file)
     file.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(file) as unfinished:
-        _look(unfinished, classifier, data, rows, view=view, seed=seed)
+        _look(unfinished, classifier, data, rows, view=view, mirror=mirror, seed=seed)
     return _opened(file)
 
 
 def _opened(file: Path) -> Features:
-    features: Features = np.load(file, mmap_mode="r")
+    features: Features = np.lib.format.open_memmap(file, mode="r")  # which, unlike `np.load`, takes nothing else
     return features
 
 
-def view_of(view: int) -> Augment:
-    """Say how pictures are varied in a view: not, mirrored, or cut and mirrored at random."""
-    return Augment() if view < 2 else Augment(flip=True, crop_scale=0.5)
+def view_of(view: int, *, mirror: bool) -> Augment:
+    """Say how pictures are cut and mirrored at random in a view; the first two, where mirroring is allowed, are not."""
+    return Augment() if view <= int(mirror) else Augment(flip=mirror, crop_scale=SMALLEST_CUT)
 
 
 def _look(
@@ -71,6 +84,7 @@ def _look(
     rows: NDArray[np.int64],
     *,
     view: int,
+    mirror: bool,
     seed: int,
 ) -> None:
     probe = classifier.network
@@ -82,10 +96,10 @@ def _look(
     shape = (len(rows), probe.head.in_features)
     features = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
     words = "looking at every picture once" if view == 0 else f"looking at every picture, view {view + 1}"
-    augment, done = view_of(view), 0
+    augment, done = view_of(view, mirror=mirror), 0
     with progress(words, len(rows)) as advance, torch.inference_mode():
         for batch in loader.epoch():
-            images = batch.images.flip(3) if view == 1 else batch.images
+            images = batch.images.flip(3) if mirror and view == 1 else batch.images
             images, _ = augment(images, batch.labels, batch.rows, seed=seed, epoch=view, num_classes=1)
             features[done : done + len(images)] = network(images).float().cpu().numpy()
             done += len(images)
@@ -109,8 +123,10 @@ def _key(
     weights: str,
     *,
     view: int,
+    mirror: bool,
     seed: int,
 ) -> str:
+    varied = view_of(view, mirror=mirror)
     depends_on = (
         VERSION,
         torch.__version__,
@@ -121,7 +137,7 @@ def _key(
         classifier.mean.tolist(),
         classifier.std.tolist(),
         weights,
-        view and (view, asdict(view_of(view)), seed),
+        view and (view, mirror, asdict(varied), varied != Augment() and seed),  # only cuts are random
         hashlib.blake2b(np.ascontiguousarray(rows).tobytes(), digest_size=16).hexdigest(),
     )
     return hashlib.blake2b(repr(depends_on).encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()

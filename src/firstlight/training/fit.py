@@ -105,8 +105,11 @@ def fit(samples: Samples, recipe: Recipe | None = None, out: Path | str | None =
 
 def save(run: Run, looks: int) -> None:
     """Write the model file and the record of a run, as far as it is scored."""
+    extra = {"recipe": asdict(run.recipe)}
+    if run.transfer:
+        extra["weights"] = run.transfer.to_json()["weights"]
     scores = {"valid": headline(run.valid), "test": headline(run.test) if run.test else None}
-    save_model(run.folder / "model.safetensors", run.model, scores=scores, extra={"recipe": asdict(run.recipe)})
+    save_model(run.folder / "model.safetensors", run.model, scores=scores, extra=extra)
     run.write_record(looks)
 
 

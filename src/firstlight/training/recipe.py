@@ -64,7 +64,7 @@ class Recipe:
     """Fine-tune the last quarter, then all, as long as each step is worth it."""
     learning_curve: bool = False
     """Tell what more pictures would give, from heads on parts of those that there are."""
-    layer_decay: float = 0.1
+    layer_decay: float = 0.3
     """Learning rate of a backbone's first layers, as a share of the head's."""
     unfreeze: Literal["at-once", "gradual"] = "at-once"
     """Fine-tune all layers from the start, or from the head down, one after another."""
@@ -109,7 +109,7 @@ class Recipe:
     """Mirror training pictures at random; by default colour pictures are."""
     shift: int | None = None
     """Shift training pictures by up to so many pixels."""
-    crop_scale: float = 1.0
+    crop_scale: float | None = None
     """Below 1: cut out a random part of at least this share of a training picture, and enlarge it."""
     rotate: float = 0.0
     """Turn training pictures by up to so many degrees."""
@@ -183,7 +183,7 @@ class Recipe:
                 always `FEWEST_STEPS` steps to learn in.
         """
         kind = "backbone" if self.backbone else self.model if self.model in DEFAULTS else "network"
-        defaults = {"flip": colour, "fit": "crop", "ema": 0.0, **DEFAULTS[kind]}
+        defaults = {"flip": colour, "fit": "crop", "ema": 0.0, "crop_scale": 1.0, **DEFAULTS[kind]}
         room = 1 << max(4, (pictures // 32).bit_length() - 1)
         batch_size = self.batch_size or min(defaults["batch_size"], room)
         optimizer = self.optimizer or ("adamw" if batch_size < MUON_PAYS else defaults["optimizer"])
@@ -215,8 +215,8 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "label_smoothing": 0.1, "shift": 2,
     },
     "backbone": {
-        "epochs": 8, "batch_size": 32, "optimizer": "adamw", "lr": 5e-4, "warmup": 0.1, "weight_decay": 0.05,
-        "label_smoothing": 0.1, "shift": 16,
+        "epochs": 6, "batch_size": 32, "optimizer": "adamw", "lr": 1e-3, "warmup": 0.1, "weight_decay": 0.05,
+        "label_smoothing": 0.1, "shift": 0, "crop_scale": 0.6,
     },
     "network": {
         "epochs": 20, "batch_size": 32, "optimizer": "adamw", "lr": 1e-3, "warmup": 0.1, "weight_decay": 0.05,

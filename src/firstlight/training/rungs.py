@@ -19,6 +19,7 @@ DRAWS = 10_000
 WORTH = 0.9  # of the draws in which the next rung is better, for it to be worth its time
 NEIGHBOURS = (1, 3, 5, 10, 20)
 LEFT_OUT = 2000  # training pictures that choose how many neighbours vote, each without itself
+AT_ONCE = 2**25  # likenesses of pictures that are looked at together; more would take memory only
 SHARPNESS = 0.07  # temperature of the neighbours' votes, as DINO's evaluation has it (arXiv:2104.14294)
 
 
@@ -112,10 +113,11 @@ def _votes(
 ) -> list[Tensor]:
     """Give the votes float `[m, K]` for each number of voters; `without` are the rows of the asked among the known."""
     parts: list[list[Tensor]] = [[] for _ in voters]
-    for start in range(0, len(asked), LEFT_OUT):
-        likeness = asked[start : start + LEFT_OUT] @ known.T
+    step = max(1, AT_ONCE // len(known))
+    for start in range(0, len(asked), step):
+        likeness = asked[start : start + step] @ known.T
         if without is not None:
-            own = without[start : start + LEFT_OUT]
+            own = without[start : start + step]
             likeness[torch.arange(len(own)), own] = -torch.inf
         nearest, rows = likeness.topk(min(max(voters), likeness.shape[1]), dim=1)
         weight = (nearest / SHARPNESS).exp()

@@ -97,7 +97,15 @@ def learn_by_transfer(
 
     ground = Rung.of("majority class", majority(labels, len(valid_labels)), valid_labels, 0.0)
     views = [
-        see(classifier, data, data.split.train, weights.sha256, view=view, seed=recipe.seed)
+        see(
+            classifier,
+            data,
+            data.split.train,
+            weights.sha256,
+            view=view,
+            mirror=bool(recipe.flip),
+            seed=recipe.seed,
+        )  # fmt: skip
         for view in range(recipe.views)
     ]
     seen, seen_valid = views[0], see(classifier, data, data.split.valid, weights.sha256)

@@ -1,0 +1,282 @@
+"""Features are what the network sees, seen once; what they depend on is in their name, and nothing is half-made."""
+
+import dataclasses
+import os
+
+import numpy as np
+import pytest
+import torch
+
+from firstlight.data.augment import Augment
+from firstlight.data.dataset import open_samples, split_samples
+from firstlight.data.sources import load_data
+from firstlight.models.classifier import Classifier
+from firstlight.training import features
+from firstlight.training.features import headless, see
+
+ROWS = np.array([5, 3, 200, 0, 77, 41, 12, 250, 6, 9])
+
+
+def make_dataset(images, labels):
+    samples = load_data((images, labels))
+    return split_samples(samples, open_samples(samples, size=32))
+
+
+def make_classifier(backbone, *, seed=0, input_size=(1, 32, 32), fit="crop", classes=10):
+    """A classifier in which random weights are in place, and statistics of batch norms that are not the first ones."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        made = Classifier(
+            architecture={"name": backbone.name, "head": "linear"},
+            classes=tuple(map(str, range(classes))),
+            input_size=input_size,
+            fit=fit,
+        )
+        for layer in made.network.body.modules():
+            if isinstance(layer, torch.nn.BatchNorm2d):
+                layer.running_mean.uniform_(-0.5, 0.5)
+                layer.running_var.uniform_(0.5, 2)
+    return made
+
+
+@pytest.fixture(scope="module")
+def data(some_digits, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FIRSTLIGHT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        return make_dataset(*some_digits)
+
+
+@pytest.fixture(scope="module")
+def classifier(backbone):
+    return make_classifier(backbone)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """An empty cache for every test; gives the folder of the features."""
+    monkeypatch.setenv("FIRSTLIGHT_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "features"
+
+
+@pytest.fixture
+def passes(monkeypatch):
+    """How many pictures each call of the network was given."""
+    seen = []
+    whole = features.ready
+
+    def counted(classifier):
+        network = whole(classifier)
+
+        def forward(images):
+            seen.append(len(images))
+            return network(images)
+
+        return forward
+
+    monkeypatch.setattr(features, "ready", counted)
+    return seen
+
+
+def pictures(data, rows):
+    return torch.from_numpy(np.array(data.store.pixels[rows])).permute(0, 3, 1, 2)
+
+
+def own_features(classifier, images):
+    """What the network itself says, without folding, layouts or a cache."""
+    network = classifier.eval().network
+    with torch.inference_mode():
+        return network.features(classifier.normalise(images)).numpy()
+
+
+def test_features_are_the_networks_own_in_the_order_of_the_rows(classifier, data):
+    found = see(classifier, data, ROWS, "weights")
+    assert found.dtype == np.float32
+    wanted = own_features(classifier, pictures(data, ROWS))
+    assert wanted.std(axis=0).max() > 0.01, "all pictures look the same to it: the test would see nothing"
+    assert np.asarray(found) == pytest.approx(wanted, abs=1e-4, rel=1e-3)
+
+
+def test_the_head_on_the_features_gives_the_logits_of_the_classifier(classifier, data):
+    with torch.inference_mode():
+        logits = classifier.network.head(torch.from_numpy(np.array(see(classifier, data, ROWS, "weights"))))
+        wanted = classifier.eval()(pictures(data, ROWS))
+    torch.testing.assert_close(logits, wanted, atol=1e-4, rtol=1e-3)
+
+
+def test_batches_of_any_size_give_the_same_features(classifier, data, monkeypatch, passes):
+    whole = np.array(see(classifier, data, ROWS, "weights"))
+    monkeypatch.setattr(features, "scored_at_once", lambda *_: 3)
+    assert np.asarray(see(classifier, data, ROWS, "another name")) == pytest.approx(whole, abs=1e-5, rel=1e-4)
+    assert passes == [10, 3, 3, 3, 1]
+
+
+def test_the_second_view_is_the_mirror_image(classifier, data):
+    found = see(classifier, data, ROWS, "weights", view=1)
+    mirrored = pictures(data, ROWS).flip(3)
+    assert np.asarray(found) == pytest.approx(own_features(classifier, mirrored), abs=1e-4, rel=1e-3)
+    assert not np.allclose(found, see(classifier, data, ROWS, "weights"), atol=1e-3)
+
+
+@pytest.mark.parametrize(("view", "mirror"), [(2, True), (3, True), (1, False), (2, False)])
+def test_further_views_are_random_cuts_of_every_picture_by_its_row(view, mirror, classifier, data):
+    cut = Augment(flip=mirror, crop_scale=features.SMALLEST_CUT)
+    images, _ = cut(
+        pictures(data, ROWS), torch.zeros(10, dtype=torch.int64), torch.from_numpy(ROWS),
+        seed=7, epoch=view, num_classes=1,
+    )  # fmt: skip
+    found = see(classifier, data, ROWS, "weights", view=view, mirror=mirror, seed=7)
+    assert np.asarray(found) == pytest.approx(own_features(classifier, images), abs=1e-4, rel=1e-3)
+    backwards = see(classifier, data, ROWS[::-1].copy(), "weights", view=view, mirror=mirror, seed=7)
+    assert np.asarray(backwards)[::-1] == pytest.approx(np.asarray(found), abs=1e-4, rel=1e-3)
+
+
+def test_without_mirroring_the_first_view_stays_as_it_is(classifier, data):
+    plain = see(classifier, data, ROWS, "weights")
+    assert np.array_equal(see(classifier, data, ROWS, "weights", mirror=False), plain)
+
+
+def test_a_second_look_needs_no_pass(classifier, data, passes):
+    first = np.array(see(classifier, data, ROWS, "weights"))
+    assert sum(passes) == len(ROWS)
+    assert np.array_equal(see(classifier, data, ROWS, "weights"), first)
+    assert sum(passes) == len(ROWS)
+
+
+def test_the_head_and_the_classes_make_no_other_features(backbone, data, passes):
+    see(make_classifier(backbone), data, ROWS, "weights")
+    see(make_classifier(backbone, classes=3), data, ROWS, "weights")
+    assert sum(passes) == len(ROWS)
+
+
+@pytest.mark.parametrize(
+    "other",
+    ["weights", "view", "seed of a cut", "view of a cut", "mirror of a cut", "rows", "order", "fit", "size", "mean",
+     "std", "architecture", "pictures", "version", "torch"],
+)  # fmt: skip
+def test_whatever_features_depend_on_makes_another_pass(
+    other, backbone, classifier, data, some_digits, passes, monkeypatch
+):
+    given = {"rows": ROWS, "weights": "a", "view": 2 if other.endswith("of a cut") else 0, "seed": 0}
+    look = {"classifier": make_classifier(backbone), "data": data, **given}
+    see(**look)
+    assert sum(passes) == len(ROWS)
+    if other == "weights":
+        look["weights"] = "b"
+    elif other == "view":
+        look["view"] = 1
+    elif other == "view of a cut":
+        look["view"] = 3
+    elif other == "seed of a cut":
+        look["seed"] = 1
+    elif other == "mirror of a cut":
+        look["mirror"] = False
+    elif other == "rows":
+        look["rows"] = ROWS + 1
+    elif other == "order":
+        look["rows"] = ROWS[::-1].copy()
+    elif other == "fit":
+        look["classifier"] = make_classifier(backbone, fit="crop:0.875")
+    elif other == "size":
+        images, labels = some_digits
+        samples = load_data((images, labels))
+        look["data"] = split_samples(samples, open_samples(samples, size=40))
+        look["classifier"] = make_classifier(backbone, input_size=(1, 40, 40))
+    elif other in ("mean", "std"):
+        getattr(look["classifier"], other).add_(0.01)
+    elif other == "architecture":
+        look["classifier"].architecture = {**look["classifier"].architecture, "side": 32}
+    elif other == "pictures":
+        images, labels = some_digits
+        look["data"] = make_dataset(255 - images, labels)
+    elif other == "version":
+        monkeypatch.setattr(features, "VERSION", features.VERSION + 1)
+    else:
+        monkeypatch.setattr(torch, "__version__", "9.9.9")
+    see(**look)
+    assert sum(passes) == 2 * len(ROWS)
+
+
+def test_the_seed_matters_to_cuts_only(classifier, data, passes):
+    for view in (0, 1):
+        see(classifier, data, ROWS, "weights", view=view, seed=0)
+        see(classifier, data, ROWS, "weights", view=view, seed=1)
+    assert sum(passes) == 2 * len(ROWS)
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, MemoryError])
+def test_an_interrupted_pass_leaves_nothing(stop, classifier, data, cache, monkeypatch):
+    monkeypatch.setattr(features, "scored_at_once", lambda *_: 3)
+    whole, calls = features.ready, []
+
+    def stops_in_the_middle(classifier):
+        network = whole(classifier)
+
+        def forward(images):
+            calls.append(len(list(cache.iterdir())))
+            if len(calls) == 3:
+                raise stop
+            return network(images)
+
+        return forward
+
+    with monkeypatch.context() as patch:
+        patch.setattr(features, "ready", stops_in_the_middle)
+        with pytest.raises(stop):
+            see(classifier, data, ROWS, "weights")
+    assert calls == [1, 1, 1], "it was under way, with a file of another name"
+    assert not list(cache.iterdir())
+    found = see(classifier, data, ROWS, "weights")
+    assert np.asarray(found) == pytest.approx(own_features(classifier, pictures(data, ROWS)), abs=1e-4, rel=1e-3)
+
+
+DAMAGES = {
+    "empty": lambda _: b"",
+    "cut off": lambda whole: whole[:-1],
+    "no header": lambda whole: whole[:8],
+    "an archive": lambda _: b"PK\x03\x04",
+    "a pickle": lambda _: b"\x80\x04.",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_file_is_replaced(damage, classifier, data, cache, passes):
+    first = np.array(see(classifier, data, ROWS, "weights"))
+    (file,) = cache.iterdir()
+    whole = file.read_bytes()
+    file.unlink()  # a file that is mapped is not changed under its readers
+    file.write_bytes(DAMAGES[damage](whole))
+    assert np.array_equal(see(classifier, data, ROWS, "weights"), first)
+    assert sum(passes) == 2 * len(ROWS)
+    assert file.read_bytes() == whole
+
+
+def test_a_folder_in_the_way_is_an_error_and_no_wrong_answer(classifier, data, cache):
+    see(classifier, data, ROWS, "weights")
+    (file,) = cache.iterdir()
+    os.unlink(file)
+    (file / "something").mkdir(parents=True)
+    with pytest.raises(OSError, match=file.name):
+        see(classifier, data, ROWS, "weights")
+
+
+def test_looking_leaves_the_classifier_as_it_was(classifier, data):
+    before = {name: tensor.clone() for name, tensor in classifier.state_dict().items()}
+    see(classifier, data, ROWS, "weights", view=2)
+    assert set(classifier.state_dict()) == set(before)
+    assert all(torch.equal(before[name], tensor) for name, tensor in classifier.state_dict().items())
+    assert classifier.network.head.out_features == 10
+    assert headless(classifier).network is not classifier.network
+
+
+def test_many_pictures_that_do_not_fit_into_memory_are_read_from_disk(classifier, data, monkeypatch):
+    whole = np.array(see(classifier, data, ROWS, "weights"))
+    monkeypatch.setattr("firstlight.data.loader.HOST_RESIDENT_BYTES", 0)
+    monkeypatch.setattr(features, "scored_at_once", lambda *_: 4)
+    assert np.asarray(see(classifier, data, ROWS, "another name")) == pytest.approx(whole, abs=1e-5, rel=1e-4)
+
+
+def test_a_dataset_is_told_by_what_it_holds(data, some_digits, classifier, passes):
+    see(classifier, data, ROWS, "weights")
+    again = make_dataset(*(part.copy() for part in some_digits))
+    see(classifier, dataclasses.replace(again), ROWS, "weights")
+    assert sum(passes) == len(ROWS)

@@ -1,0 +1,162 @@
+"""The rungs below a network against slow loops, and the paired bootstrap against exact arithmetic."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import binom
+from sklearn.dummy import DummyClassifier
+from sklearn.neighbors import KNeighborsClassifier
+
+from firstlight.training import rungs
+from firstlight.training.rungs import (
+    NEIGHBOURS,
+    SHARPNESS,
+    WORTH,
+    Rung,
+    chance_better,
+    majority,
+    nearest_neighbours,
+)
+
+
+@pytest.fixture(scope="module")
+def parts(digits):
+    images, labels = digits
+    seen = images.reshape(-1, 64).astype(np.float32)
+    return (seen[:300], labels[:300]), (seen[300:500], labels[300:500])
+
+
+def votes_one_by_one(known, labels, picture, voters, *, without=None):
+    """The weighted votes of the pictures in the most similar direction, in float64, in a loop."""
+    directions = known.astype(np.float64) / np.linalg.norm(known.astype(np.float64), axis=1, keepdims=True)
+    likeness = directions @ (picture / np.linalg.norm(picture.astype(np.float64)))
+    if without is not None:
+        likeness[without] = -np.inf
+    votes = np.zeros(10)
+    for row in np.argsort(-likeness)[:voters]:
+        votes[labels[row]] += math.exp(likeness[row] / SHARPNESS)
+    return votes
+
+
+def best_number(seen, labels):
+    """Which number of voters is right most often about the training pictures, each without itself."""
+    right = {
+        voters: sum(
+            votes_one_by_one(seen, labels, seen[row], voters, without=row).argmax() == labels[row]
+            for row in range(len(seen))
+        )
+        for voters in NEIGHBOURS
+    }
+    return max(right, key=right.get)
+
+
+def noisy(labels, share):
+    dice = np.random.default_rng(0)
+    return np.where(dice.random(len(labels)) < share, dice.integers(0, 10, len(labels)), labels)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.5], ids=["real labels", "noisy labels"])
+def test_neighbours_answer_as_a_slow_loop_does_with_the_number_that_serves_best(noise, parts):
+    (seen, labels), (others, _) = parts
+    labels = noisy(labels, noise)
+    number = best_number(seen, labels)
+    assert (number > 3) is bool(noise), "noise wants more voters: otherwise one number would do for both"
+    wanted = [votes_one_by_one(seen, labels, picture, number).argmax() for picture in others]
+    assert nearest_neighbours(seen, labels, others, 10).tolist() == wanted
+
+
+def test_one_neighbour_is_scikit_learns_by_cosine(parts, monkeypatch):
+    (seen, labels), (others, _) = parts
+    monkeypatch.setattr(rungs, "NEIGHBOURS", (1,))
+    model = KNeighborsClassifier(1, metric="cosine").fit(seen, labels)
+    assert np.array_equal(nearest_neighbours(seen, labels, others, 10), model.predict(others))
+
+
+def test_the_length_of_features_does_not_matter(parts):
+    (seen, labels), (others, _) = parts
+    lengths = np.random.default_rng(0).uniform(0.1, 10, (len(seen), 1)).astype(np.float32)
+    answers = nearest_neighbours(seen, labels, others, 10)
+    assert np.array_equal(nearest_neighbours(seen * lengths, labels, others * 7, 10), answers)
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 300])
+def test_parts_of_any_size_give_the_same_answers(at_once, parts, monkeypatch):
+    (seen, labels), (others, _) = parts
+    answers = nearest_neighbours(seen, labels, others, 10)
+    monkeypatch.setattr(rungs, "AT_ONCE", at_once * len(seen))
+    assert np.array_equal(nearest_neighbours(seen, labels, others, 10), answers)
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_fewer_pictures_than_voters_are_no_fault(count, parts):
+    (seen, labels), (others, _) = parts
+    answers = nearest_neighbours(seen[:count], labels[:count], others, 10)
+    assert set(answers) <= set(labels[:count])
+
+
+def test_of_many_pictures_some_choose_the_number_and_all_of_them_vote(parts, monkeypatch):
+    (seen, labels), (others, wanted) = parts
+    monkeypatch.setattr(rungs, "LEFT_OUT", 20)
+    assert (nearest_neighbours(seen, labels, others, 10) == wanted).mean() > 0.9
+
+
+def test_the_majority_class_is_scikit_learns():
+    labels = np.array([4, 1, 1, 3, 4, 1])
+    dummy = DummyClassifier(strategy="most_frequent").fit(np.zeros((6, 1)), labels)
+    assert np.array_equal(majority(labels, 5), dummy.predict(np.zeros((5, 1))))
+
+
+def hits(wins, losses, ties):
+    """Two rungs on the same pictures: which ones each gets right."""
+    first = np.repeat([True, False, True, False], [wins, losses, ties // 2, ties - ties // 2])
+    second = np.repeat([False, True, True, False], [wins, losses, ties // 2, ties - ties // 2])
+    order = np.random.default_rng(0).permutation(len(first))
+    return first[order], second[order]
+
+
+def exact_chance(wins, losses, ties):
+    """The bootstrap of infinitely many draws: sum over how many draws differ, and how many of those are wins."""
+    count, differing = wins + losses + ties, wins + losses
+    chance = 0.0
+    for differ in range(count + 1):
+        beaten = 1 - binom.cdf(differ // 2, differ, wins / max(1, differing))
+        tied = binom.pmf(differ / 2, differ, wins / max(1, differing)) if differ % 2 == 0 else 0.0
+        chance += binom.pmf(differ, count, differing / count) * (beaten + tied / 2)
+    return chance
+
+
+@pytest.mark.parametrize(
+    ("wins", "losses", "ties"),
+    [(10, 4, 200), (3, 0, 50), (1, 0, 10), (0, 1, 10), (30, 30, 40), (60, 40, 0), (5, 9, 86), (1, 1, 0), (2, 0, 0)],
+)
+def test_the_chance_to_be_better_is_the_exact_one_of_the_paired_bootstrap(wins, losses, ties):
+    first, second = hits(wins, losses, ties)
+    assert chance_better(first, than=second) == pytest.approx(exact_chance(wins, losses, ties), abs=0.02)
+
+
+@pytest.mark.parametrize(("wins", "losses", "ties"), [(10, 4, 200), (3, 0, 50), (7, 7, 7)])
+def test_the_chances_of_both_sides_make_one(wins, losses, ties):
+    first, second = hits(wins, losses, ties)
+    assert chance_better(first, than=second) + chance_better(second, than=first) == pytest.approx(1, abs=0.02)
+
+
+def test_rungs_that_are_right_on_the_same_pictures_are_as_good():
+    same = np.array([True, False, True])
+    assert chance_better(same, than=same) == 0.5
+
+
+def test_a_step_is_worth_it_if_luck_hardly_explains_it():
+    assert chance_better(*hits(12, 3, 200)) >= WORTH
+    assert chance_better(*hits(12, 9, 200)) < WORTH
+    assert chance_better(*hits(30, 12, 200), seed=1) == chance_better(*hits(30, 12, 200), seed=1)
+
+
+def test_a_rung_counts_its_right_answers_and_tells_them_as_json():
+    rung = Rung.of("linear head", np.array([1, 2, 0, 1]), np.array([1, 2, 3, 1]), 1.23456)
+    assert rung.hits.tolist() == [True, True, False, True]
+    answer = rung.to_json()
+    assert (answer["rung"], answer["seconds"]) == ("linear head", 1.235)
+    assert set(answer["accuracy"]) == {"value", "low", "high", "n"}
+    assert (answer["accuracy"]["value"], answer["accuracy"]["n"]) == (0.75, 4)
+    assert answer["accuracy"]["low"] < 0.75 < answer["accuracy"]["high"]
