@@ -124,9 +124,7 @@ PARTS: dict[str, Part] = {
         title="transfer learning, mobilenet_v2 on 10 classes of clothing",
         sides=(
             Side("firstlight, first run", ("transfer.py", "--side", "firstlight", *TRANSFER)),
-            Side(
-                "firstlight, next run", ("transfer.py", "--side", "firstlight", *TRANSFER, "--cache", "{folder}/seen")
-            ),
+            Side("firstlight, next run", ("transfer.py", "--side", "firstlight", *TRANSFER, "--again")),
             Side(
                 "firstlight, all fine-tuned",
                 ("transfer.py", "--side", "firstlight", *TRANSFER, "--finetune", "all"),

@@ -3,6 +3,7 @@
 import os
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -53,6 +54,37 @@ def digit_run(tmp_path_factory, digit_folder):
         patch.setenv("FIRSTLIGHT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
         recipe = Recipe(model="mlp", hidden=(64,), epochs=40, batch_size=32)
         return fit(load_data(digit_folder), recipe, tmp_path_factory.mktemp("runs") / "digits-1")
+
+
+@pytest.fixture(scope="session")
+def backbone(tmp_path_factory):
+    """A real architecture, tiny, with random weights, which tell digits apart; the files are not to be changed.
+
+    Gives its `name`; its weights in `file`; and in `blunt` others, whose features are all alike until it has learned.
+    """
+    import timm
+    import torch
+    from safetensors.torch import save_file
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        state = timm.create_model("test_resnet").state_dict()
+    folder = tmp_path_factory.mktemp("weights")
+    save_file(state, folder / "tiny.safetensors")
+    for norm in ("bn2", "downsample.2"):
+        state[f"layer4.0.{norm}.weight"] = torch.zeros(96)
+    state["layer4.0.bn2.bias"] = torch.full((96,), 0.1)
+    save_file(state, folder / "blunt.safetensors")
+    return SimpleNamespace(
+        name="timm:test_resnet", file=folder / "tiny.safetensors", blunt=folder / "blunt.safetensors"
+    )
+
+
+@pytest.fixture(scope="session")
+def some_digits(digits):
+    """300 digits, as 8 x 8 grey arrays, with their labels."""
+    images, labels = digits
+    return images[:300], labels[:300]
 
 
 @pytest.fixture(autouse=True)

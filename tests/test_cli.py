@@ -55,6 +55,75 @@ def test_train_answers_in_json_and_leaves_a_complete_run(here, capsys, digit_fol
     assert Path("runs/digit-folder-2/model.safetensors").is_file()
 
 
+def on_backbone(backbone, source, *others: str):
+    words = ["train", str(source), "--backbone", backbone.name, "--weights", str(backbone.file), "--img-size", "32"]
+    return [*words, *others]
+
+
+def test_train_on_a_backbone_answers_in_json_and_its_picture_is_predicted(here, capsys, digit_folder, backbone):
+    found = answer(capsys, *on_backbone(backbone, digit_folder, "--learning-curve", "--json"))
+    assert found["backbone"] == backbone.name
+    assert found["weights"]["source"] == backbone.file.name
+    assert [rung["rung"] for rung in found["ladder"]] == ["majority class", "nearest neighbours", "linear head"]
+    assert found["strategy"] == "linear head"
+    assert len(found["learning_curve"]["points"]) == 5
+    assert found["test"]["accuracy"]["value"] > 0.5
+    run = Path(found["run"])
+    assert {"ladder.png", "learning_curve.png", "held_out.png"} <= {path.name for path in run.iterdir()}
+    (row,) = answer(capsys, "predict", found["model"], str(run / "held_out.png"), "--json")
+    assert row["label"] in found["classes"]
+    scored = answer(capsys, "evaluate", found["model"], str(digit_folder), "--json")
+    assert scored["accuracy"] == found["test"]["accuracy"]
+
+
+def test_train_on_a_backbone_tells_the_ladder(here, capsys, digit_folder, backbone):
+    assert main(on_backbone(backbone, digit_folder, "--finetune", "head", "--epochs", "1")) == 0
+    out = capsys.readouterr().out
+    for words in ("test accuracy", "built on timm:test_resnet, weights tiny.safetensors, licence unknown", "<- kept"):
+        assert words in out
+    assert [line.split("  ")[1] for line in out.splitlines() if line.startswith("  ")][:5] == [
+        "rung", "majority class", "nearest neighbours", "linear head", "head fine-tuned",
+    ]  # fmt: skip
+
+
+def test_an_interrupted_ladder_keeps_the_head_and_says_so_in_its_exit_code(
+    here, capsys, digit_folder, backbone, monkeypatch
+):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("firstlight.training.transfer.draw_curve", interrupt)
+    assert main(on_backbone(backbone, digit_folder, "--ladder", "--out", "run", "--json")) == 130
+    found = json.loads(capsys.readouterr().out)
+    assert found["test"] is None
+    assert (found["strategy"], found["case"], found["learning_curve"]) == ("linear head", None, None)
+    assert main(on_backbone(backbone, digit_folder, "--ladder")) == 130
+    assert "interrupted: the best model so far is kept" in capsys.readouterr().out
+
+    monkeypatch.setattr("firstlight.training.transfer.see", interrupt)
+    assert main(on_backbone(backbone, digit_folder, "--out", "other")) == 130
+    assert not Path("other").exists()
+
+
+def test_weights_that_cannot_serve_are_one_line_and_nothing_is_made(here, capsys, backbone):
+    other = ["--backbone", "timm:test_vit"]
+    words = complaint(capsys, *on_backbone(backbone, "digits", *other))
+    assert "it holds another network's weights than timm:test_vit's" in words
+    words = complaint(capsys, *on_backbone(backbone, "digits", "--weights-licence", "permissive"))
+    assert "tiny.safetensors does not say its licence" in words
+    assert list(here.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["torchvision:squeezenet1_1", "timm:test_vit", "fast"])
+def test_without_a_network_one_line_names_the_file_to_bring(name, here, capsys, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(here / "torch"))
+    words = complaint(capsys, "train", "digits", "--backbone", name)
+    assert "are not on this machine and cannot be fetched" in words
+    assert "download https://" in words
+    assert "--weights" in words
+    assert not (here / "runs").exists()
+
+
 def test_a_recipe_file_sets_what_flags_then_change(here, capsys, digit_folder):
     Path("mine.toml").write_text(f'source = "{digit_folder}"\nmodel = "mlp"\nhidden = [16]\nepochs = 9\n')
     found = answer(capsys, "train", "--recipe", "mine.toml", "--epochs", "2", "--out", "out", "--json")
@@ -129,6 +198,15 @@ def test_check_answers_with_the_promised_keys_and_names_what_it_finds(here, caps
         (["train", "digits", "--nope"], "--nope"),
         (["train", "digits", "--epochs", "x"], "--epochs"),
         (["train", "digits", "--dtype", "x"], "--dtype"),
+        (
+            ["train", "digits", "--finetune", "all"],
+            "--finetune is about a pretrained network; name one with --backbone",
+        ),
+        (["train", "digits", "--ladder"], "--ladder is about a pretrained network"),
+        (["train", "digits", "--backbone", "huge"], "--backbone huge: there is no such network; choose timm:NAME"),
+        (["train", "digits", "--backbone", "timm:resnet81"], "did you mean timm:resnet"),
+        (["train", "digits", "--backbone", "auto", "--weights", "gone.pth"], "gone.pth"),
+        (["train", "digits", "--backbone", "auto", "--finetune", "some"], "--finetune"),
         (["predict", "gone.safetensors"], "nothing to predict"),
         (["evaluate", "m"], "required"),
     ],

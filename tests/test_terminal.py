@@ -152,7 +152,7 @@ def test_a_check_tells_counts_and_names_and_cuts_long_lists(capsys):
     assert out.count("it is empty") == LISTED
 
 
-def a_run(tmp_path, *, test, leaks=(), quarantined=None):
+def a_run(tmp_path, *, test, leaks=(), quarantined=None, transfer=None):
     score = SimpleNamespace(accuracy="0.980 [0.970, 0.990], n = 270", log_loss="0.06")
     return SimpleNamespace(
         to_json=lambda: {"n": {"train": 1257, "valid": 270, "test": 270}},
@@ -160,6 +160,7 @@ def a_run(tmp_path, *, test, leaks=(), quarantined=None):
         valid=score,
         seconds={"total": 12.34},
         folder=tmp_path,
+        transfer=transfer,
         data=SimpleNamespace(
             store=SimpleNamespace(quarantined=quarantined or {}),
             leaks=list(leaks),
@@ -189,3 +190,50 @@ def test_an_interrupted_run_tells_no_test_score(tmp_path, capsys):
     assert "set aside as unusable: 1; quarantine.csv has the reasons" in out
     assert "one.png = cat\\x1b" in out
     assert "--drop-leaks takes the training copies out" in out
+
+
+def a_transfer(*, case="few pictures, near to what the backbone has seen", points=5):
+    rungs = [("majority class", 0.1, 0.0), ("nearest neighbours", 0.8425, 12.345), ("linear head", 0.913, 123.4)]
+    score = {value: SimpleNamespace(value=value, low=value - 0.05, high=value + 0.05) for _, value, _ in rungs}
+    return SimpleNamespace(
+        backbone="timm:resnet18",
+        weights=SimpleNamespace(source="weights\x1b[2J.safetensors", licence="apache-2.0"),
+        ladder=[
+            SimpleNamespace(name=name, accuracy=score[value], seconds=seconds) for name, value, seconds in rungs
+        ],
+        strategy="linear head",
+        case=case,
+        curve=SimpleNamespace(
+            points=[SimpleNamespace(pictures=100 * 2**number, accuracy=score[0.913]) for number in range(points)],
+            forecast=((3200, 0.93), (6400, 0.945)),
+        ),
+    )  # fmt: skip
+
+
+def test_a_run_on_a_backbone_tells_every_rung_in_columns_and_marks_the_kept_one(tmp_path, capsys):
+    tell_run(a_run(tmp_path, test=True, transfer=a_transfer()))
+    lines = capsys.readouterr().out.splitlines()
+    first = next(number for number, line in enumerate(lines) if line.startswith("built on"))
+    assert lines[first] == "built on timm:resnet18, weights weights\\x1b[2J.safetensors, licence apache-2.0"
+    heading, *rungs = lines[first + 1 : first + 5]
+    assert rungs == [
+        "  majority class           0.100 [0.050, 0.150]            0.0",
+        "  nearest neighbours       0.843 [0.792, 0.893]           12.3",
+        "  linear head              0.913 [0.863, 0.963]          123.4  <- kept",
+    ]
+    columns = heading.index("validation accuracy"), heading.index("seconds") + len("seconds")
+    assert columns == (rungs[0].index("0.100"), len(rungs[0]))
+    assert lines[first + 5].strip() == "few pictures, near to what the backbone has seen"
+    assert "3,200: 0.930, 6,400: 0.945" in lines[first + 6]
+    assert "1,600: 0.913; to be expected" in lines[first + 6]
+
+
+def test_a_learning_curve_that_nobody_asked_for_and_a_case_that_was_not_told_are_left_out(tmp_path, capsys):
+    tell_run(a_run(tmp_path, test=False, transfer=a_transfer(case=None, points=2)))
+    out = capsys.readouterr().out
+    assert "to be expected" not in out
+    assert "None" not in out
+    how = a_transfer(case=None)
+    how.curve = None
+    tell_run(a_run(tmp_path, test=False, transfer=how))
+    assert "linear head" in capsys.readouterr().out

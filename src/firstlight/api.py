@@ -12,7 +12,6 @@ from firstlight.data.sources import load_data
 from firstlight.delivery.illustrate import illustrate
 from firstlight.evaluation.intervals import Estimate
 from firstlight.fitting import parse_fit
-from firstlight.models.classifier import Classifier
 from firstlight.training import fit as road
 from firstlight.training.recipe import Recipe
 from firstlight.training.run import Run
@@ -44,7 +43,7 @@ def fit(
             mistakes=run.mistakes,
             pixels=run.data.store.pixels,
             example=(row, int(samples.labels[row])),
-            held_out=before_the_cut(samples, row, run.model),
+            held_out=before_the_cut(run, row),
             rungs=[
                 (rung.name, *interval(rung.accuracy), rung.seconds, rung.name == how.strategy) for rung in how.ladder
             ] if how else (),
@@ -60,12 +59,20 @@ def interval(found: Estimate) -> tuple[float, float, float]:
     return found.value, found.low, found.high
 
 
-def before_the_cut(samples: Samples, row: int, model: Classifier) -> NDArray[np.uint8] | None:
-    """Give a picture as it was before its rim was cut off, no larger than needed; None if nothing was cut off."""
-    way, share = parse_fit(model.fit)
-    found = samples.pictures.read(row)
-    if share == 1 or isinstance(found, np.ndarray):
+def before_the_cut(run: Run, row: int) -> NDArray[np.uint8] | None:
+    """Give a picture with the rim that was cut off around what was packed; None if nothing was cut off.
+
+    It is no larger than needed, and cut again it is what was packed: a square picture to the last bit.
+    """
+    way, kept = parse_fit(run.model.fit)
+    if kept == 1:
         return None
-    channels, height, width = model.input_size
-    whole = (channels, round(height / share), round(width / share))
-    return fit_picture(decode(found, name=samples.names[row]).pixels, whole, way)
+    samples, packed = run.data.samples, run.data.store.pixels[row]
+    found = samples.pictures.read(row)
+    if not isinstance(found, np.ndarray):
+        found = decode(found, name=samples.names[row], max_pixels=run.recipe.max_pixels).pixels
+    height, width, channels = packed.shape
+    whole = np.array(fit_picture(found, (channels, round(height / kept), round(width / kept)), way))
+    top, left = (whole.shape[0] - height) // 2, (whole.shape[1] - width) // 2
+    whole[top : top + height, left : left + width] = packed
+    return whole

@@ -67,7 +67,7 @@ def tell_run(run: "Run") -> None:
 def tell_transfer(how: "Transfer") -> None:
     """Tell what each rung of the ladder was worth, and what follows."""
     say(f"built on {how.backbone}, weights {how.weights.source}, licence {how.weights.licence}")
-    say("  rung                     validation accuracy        seconds")
+    say("  rung                     validation accuracy         seconds")
     for rung in how.ladder:
         found, kept = rung.accuracy, "  <- kept" if rung.name == how.strategy else ""
         say(f"  {rung.name:<24} {found.value:.3f} [{found.low:.3f}, {found.high:.3f}] {rung.seconds:14.1f}{kept}")

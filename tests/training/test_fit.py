@@ -13,6 +13,7 @@ import firstlight as fl
 from firstlight.data.sources import load_data
 from firstlight.errors import RunError, TrainingError
 from firstlight.training import fit as fit_module
+from firstlight.training import learn
 from firstlight.training.fit import fit
 from firstlight.training.recipe import Recipe, from_toml
 
@@ -138,7 +139,7 @@ def test_a_loss_that_is_no_number_stops_with_the_batch_named(tmp_path):
 
 @pytest.mark.parametrize("file_is_there", [True, False])
 def test_ctrl_c_while_the_first_model_is_saved_keeps_it(tmp_path, monkeypatch, file_is_there):
-    whole, calls = fit_module.save_model, []
+    whole, calls = learn.save_model, []
 
     def interrupted(*arguments, **choices):
         calls.append(arguments)
@@ -147,7 +148,7 @@ def test_ctrl_c_while_the_first_model_is_saved_keeps_it(tmp_path, monkeypatch, f
         if len(calls) == 1:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(fit_module, "save_model", interrupted)
+    monkeypatch.setattr(learn, "save_model", interrupted)
     try:
         run = fit(load_data("digits"), QUICK, tmp_path / "run")
     except KeyboardInterrupt:
@@ -159,7 +160,7 @@ def test_ctrl_c_while_the_first_model_is_saved_keeps_it(tmp_path, monkeypatch, f
 
 
 def test_the_last_good_model_outlives_a_loss_that_is_no_number(tmp_path, monkeypatch):
-    whole = fit_module.train
+    whole = learn.train
 
     def breaks_in_the_third_epoch(*arguments):
         for row, model in whole(*arguments):
@@ -167,14 +168,14 @@ def test_the_last_good_model_outlives_a_loss_that_is_no_number(tmp_path, monkeyp
                 raise TrainingError("epoch 3, batch 1: the loss is nan")
             yield row, model
 
-    monkeypatch.setattr(fit_module, "train", breaks_in_the_third_epoch)
+    monkeypatch.setattr(learn, "train", breaks_in_the_third_epoch)
     with pytest.raises(TrainingError, match=r"model of epoch [12] is kept"):
         fit(load_data("digits"), QUICK, tmp_path / "run")
     assert fl.load(tmp_path / "run" / "model.safetensors").classes == tuple("0123456789")
 
 
 def test_ctrl_c_keeps_the_best_so_far_and_leaves_the_test_split_locked(tmp_path, monkeypatch):
-    whole = fit_module.train
+    whole = learn.train
 
     def interrupted_in_the_third_epoch(*arguments):
         for row, model in whole(*arguments):
@@ -182,7 +183,7 @@ def test_ctrl_c_keeps_the_best_so_far_and_leaves_the_test_split_locked(tmp_path,
                 raise KeyboardInterrupt
             yield row, model
 
-    monkeypatch.setattr(fit_module, "train", interrupted_in_the_third_epoch)
+    monkeypatch.setattr(learn, "train", interrupted_in_the_third_epoch)
     run = fit(load_data("digits"), QUICK, tmp_path / "run")
     assert run.test is None
     assert len(run.history) == 2
@@ -232,14 +233,15 @@ def test_a_model_file_of_ours_is_weights_too_with_its_own_normalisation(run, tmp
 
 
 def test_ctrl_c_at_the_look_at_the_test_split_leaves_the_look_counted(tmp_path, monkeypatch):
-    whole = fit_module.outputs_on
+    whole, looks = fit_module.collect, []
 
-    def interrupted_at_the_test(part, *rest):
-        if part == "test":
+    def interrupted_at_the_second_look(*arguments):
+        looks.append(arguments)
+        if len(looks) == 2:  # validation is the first
             raise KeyboardInterrupt
-        return whole(part, *rest)
+        return whole(*arguments)
 
-    monkeypatch.setattr(fit_module, "outputs_on", interrupted_at_the_test)
+    monkeypatch.setattr(fit_module, "collect", interrupted_at_the_second_look)
     run = fit(load_data("digits"), QUICK, tmp_path / "run")
     assert run.test is None
     record = json.loads((run.folder / "evaluation.json").read_text())

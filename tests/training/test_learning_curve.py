@@ -26,12 +26,12 @@ from firstlight.training.learning_curve import (
 def parts(digits):
     images, labels = digits
     seen = images.reshape(-1, 64).astype(np.float32)
-    return (seen[:960], labels[:960]), (seen[960:1400], labels[960:1400])
+    return ([seen[:960]], labels[:960]), (seen[960:1400], labels[960:1400])
 
 
 @pytest.fixture(scope="module")
 def head(parts):
-    (seen, labels), _ = parts
+    ((seen,), labels), _ = parts
     return Problem(seen, labels, 10).solve(0.01)
 
 
@@ -81,7 +81,7 @@ def test_another_seed_draws_other_parts():
 
 
 def test_points_are_what_scikit_learn_says_of_heads_on_the_parts(parts, head, monkeypatch):
-    (seen, labels), (others, wanted) = parts
+    ((seen,), labels), (others, wanted) = parts
     drawn = []
     whole = learning_curve._part_of_each_class
 
@@ -119,6 +119,27 @@ def test_more_real_pictures_are_better(curve):
     accuracies = [point.accuracy.value for point in curve.points]
     assert all(after > before - 0.01 for before, after in zip(accuracies, accuracies[1:], strict=False))
     assert accuracies[-1] > accuracies[0] + 0.05
+
+
+def test_heads_on_parts_get_the_views_and_the_weights_that_the_whole_one_got(parts, head, monkeypatch):
+    """Else the last step of the curve would tell what those are worth, and not what pictures are."""
+    ((seen,), labels), valid = parts
+    weights, mirrored = torch.linspace(0.5, 2, 10), seen.reshape(-1, 8, 8)[:, :, ::-1].reshape(-1, 64)
+    given = []
+
+    def noted(*arguments):
+        given.append(arguments)
+        return Problem(*arguments)
+
+    monkeypatch.setattr(learning_curve, "Problem", noted)
+    draw_curve(([seen, mirrored], labels), valid, head, weights, shares=HALF)
+    ((features, wanted, count, used),) = given
+    half = len(features) // 2
+    assert np.array_equal(features[:half].reshape(-1, 8, 8)[:, :, ::-1], features[half:].reshape(-1, 8, 8))
+    assert np.array_equal(wanted[:half], wanted[half:])
+    assert {tuple(row) for row in features[:half]} <= {tuple(row) for row in seen}
+    assert count == 10
+    assert used is weights
 
 
 def test_the_last_drop_is_the_share_of_the_log_loss_that_the_last_doubling_took():

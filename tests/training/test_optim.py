@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from firstlight.models.networks import build_network
+from firstlight.models.probe import LinearProbe
 from firstlight.training.optim import (
     MUON_LR_RATIO,
     NEWTON_SCHULZ,
@@ -35,6 +36,10 @@ def dice(seed=0):
 def recipe_for(optimizer, **choices):
     defaults = {"lr": 0.01, "weight_decay": 0.1}
     return Recipe(optimizer=optimizer, **defaults | choices).complete(colour=True, pictures=1000)
+
+
+def group_of(*weights, lr, weight_decay=0.0):
+    return {"params": list(weights), "weight_decay": weight_decay, "peak_lr": lr, "opens": 0.0}
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (32, 100), (100, 32), (1, 8), (8, 1)])
@@ -65,14 +70,14 @@ def test_a_first_muon_step_is_the_orthogonalised_gradient():
     weights = nn.Parameter(torch.randn(12, 3, 3, 3, generator=dice()).to(memory_format=torch.channels_last))
     before, gradient = weights.detach().clone(), torch.randn(12, 3, 3, 3, generator=dice(1))
     weights.grad = gradient.clone()
-    Muon([{"params": [weights], "weight_decay": 0.5}], lr=0.1, momentum=0.9).step()
+    Muon([group_of(weights, lr=0.1, weight_decay=0.5)], momentum=0.9).step()
     direction = orthogonalise(gradient.reshape(12, 27)).view(12, 3, 3, 3)
     torch.testing.assert_close(weights.detach(), before * (1 - 0.1 / MUON_LR_RATIO * 0.5) - 0.1 * direction)
 
 
 def test_a_second_muon_step_goes_along_nesterovs_momentum():
     weights = nn.Parameter(torch.zeros(6, 6))
-    muon = Muon([{"params": [weights], "weight_decay": 0.0}], lr=1.0, momentum=0.8)
+    muon = Muon([group_of(weights, lr=1.0)], momentum=0.8)
     first, second = torch.randn(2, 6, 6, generator=dice())
     for gradient in (first, second):
         before = weights.detach().clone()
@@ -85,7 +90,7 @@ def test_a_second_muon_step_goes_along_nesterovs_momentum():
 def test_muon_scales_tall_matrices_up_and_leaves_what_has_no_gradient():
     tall, idle = nn.Parameter(torch.zeros(64, 16)), nn.Parameter(torch.ones(2, 2))
     tall.grad = torch.randn(64, 16, generator=dice())
-    Muon([{"params": [tall, idle], "weight_decay": 0.0}], lr=1.0, momentum=0.0).step()
+    Muon([group_of(tall, idle, lr=1.0)], momentum=0.0).step()
     torch.testing.assert_close(tall.detach(), -2 * orthogonalise(tall.grad))
     assert torch.equal(idle, torch.ones(2, 2))
 
@@ -122,9 +127,9 @@ def test_twenty_steps_are_those_of_pytorchs_own_optimiser(ours, theirs, choices)
     yours.load_state_dict(mine.state_dict())
 
     def groups(layer):
-        return [{"params": [layer.weight], "weight_decay": 0.1}, {"params": [layer.bias], "weight_decay": 0.0}]
+        return [group_of(layer.weight, lr=0.05, weight_decay=0.1), group_of(layer.bias, lr=0.05)]
 
-    optimizers = ours(groups(mine), lr=0.05, **choices), theirs(groups(yours), lr=0.05, **choices)
+    optimizers = ours(groups(mine), **choices), theirs(groups(yours), lr=0.05, **choices)
     for step in range(20):
         inputs = torch.randn(8, 5, generator=dice(step))
         for layer, optimizer in zip((mine, yours), optimizers, strict=True):
@@ -144,8 +149,8 @@ def test_training_does_not_wait_for_pytorchs_compiler():
     code = (
         "import sys, torch, firstlight.training.optim as optim;"
         "weights = torch.nn.Parameter(torch.ones(2, 2)); weights.grad = torch.ones(2, 2);"
-        "groups = [{'params': [weights], 'weight_decay': 0.0}];"
-        "[kind(groups, lr=0.1, momentum=0.9).step() for kind in (optim.AdamW, optim.SGD, optim.Muon)];"
+        "groups = [{'params': [weights], 'weight_decay': 0.0, 'peak_lr': 0.1, 'opens': 0.0}];"
+        "[kind(groups, momentum=0.9).step() for kind in (optim.AdamW, optim.SGD, optim.Muon)];"
         "assert 'torch._dynamo' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -202,6 +207,65 @@ def test_the_rate_is_set_as_a_share_of_each_groups_highest():
         set_lr(optimizers, factor)
         rates = [group["lr"] for each in optimizers for group in each.param_groups]
         assert rates == pytest.approx([factor * rate for rate in (0.01 * MUON_LR_RATIO, 0.01, 0.01)])
+
+
+def test_the_rate_of_a_group_is_zero_until_its_turn():
+    groups = [{**group_of(nn.Parameter(torch.ones(2)), lr=0.1), "opens": opens} for opens in (0.0, 0.25, 0.5)]
+    optimizer = AdamW(groups)
+    for done, rates in ((0.0, [0.05, 0, 0]), (0.2499, [0.05, 0, 0]), (0.25, [0.05, 0.05, 0]), (1.0, [0.05] * 3)):
+        set_lr([optimizer], 0.5, done)
+        assert [group["lr"] for group in optimizer.param_groups] == rates
+
+
+def paced_groups(optimizer, **choices):
+    """The groups that a tiny probe gets: entrance, five blocks (two of them norms), and the head."""
+    body = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, 8)
+    )
+    probe = LinearProbe(nn.Identity(), body, nn.Linear(8, 3), "fc")
+    recipe = recipe_for(optimizer, backbone="timm:resnet18", lr=0.01, **choices)
+    groups = [(type(each), group) for each in build_optimizers(probe, recipe) for group in each.param_groups]
+    found = {id(weights): (kind, group) for kind, group in groups for weights in group["params"]}
+    assert sum(len(group["params"]) for _, group in groups) == len(found) == len(list(probe.parameters()))
+    return probe, {name: found[id(weights)] for name, weights in probe.named_parameters()}
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_the_layers_of_a_backbone_learn_the_slower_the_earlier_they_are(optimizer):
+    _, groups = paced_groups(optimizer, layer_decay=0.1)
+    for name, (kind, group) in groups.items():
+        part, _, inner = name.partition(".")
+        place = {"0": 0, "1": 1, "2": 2, "3": 3, "5": 4}[inner[0]] if part == "body" else 5
+        rate = 0.01 * 0.1 ** ((5 - place) / 5) * (MUON_LR_RATIO if kind is Muon else 1)
+        assert group["peak_lr"] == pytest.approx(rate), name
+        assert group["opens"] == 0.0
+        matrix = name.endswith("weight") and inner[0] not in "13"
+        assert group["weight_decay"] == (0.1 if matrix or part == "head" and "weight" in name else 0.0), name
+        assert (kind is Muon) is (optimizer == "muon" and matrix and part == "body"), name
+
+
+def test_gradual_unfreezing_begins_with_the_head_and_ends_half_way_with_the_first_layer():
+    _, groups = paced_groups("adamw", unfreeze="gradual")
+    opens = {name: group["opens"] for name, (_, group) in groups.items() if name.endswith("weight")}
+    assert list(opens.values()) == pytest.approx([0.5, 0.4, 0.3, 0.2, 0.1, 0.0])
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_network_without_a_backbone_gets_what_it_got_before_there_were_any(optimizer):
+    recipe = recipe_for(optimizer, model="cnn", layer_decay=0.001, unfreeze="gradual")
+    network = build_network(recipe.architecture, (1, 28, 28), 10)
+    decaying, plain = split_parameters(network)
+    wanted = [("AdamW", decaying, 0.1, 0.01), ("AdamW", plain, 0.0, 0.01)]
+    if optimizer == "sgd":
+        wanted = [("SGD", decaying, 0.1, 0.01), ("SGD", plain, 0.0, 0.01)]
+    if optimizer == "muon":
+        wanted = [("Muon", decaying[:-1], 0.1, 0.01 * MUON_LR_RATIO), ("AdamW", decaying[-1:], 0.1, 0.01), wanted[1]]
+    found = [
+        (type(each).__name__, [id(one) for one in group["params"]], group["weight_decay"], group["peak_lr"])
+        for each in build_optimizers(network, recipe)
+        for group in each.param_groups
+    ]
+    assert found == [(kind, [id(one) for one in weights], decay, lr) for kind, weights, decay, lr in wanted]
 
 
 @pytest.mark.parametrize("warmup", [0.0, 0.1, 0.5])

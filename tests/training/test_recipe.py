@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 
 from firstlight.errors import RecipeError
 from firstlight.files import write_text
-from firstlight.training.recipe import DEFAULTS, FEWEST_STEPS, RANGES, Recipe, from_toml, to_toml
+from firstlight.training.recipe import (
+    BACKBONE_WORDS,
+    DEFAULTS,
+    FEWEST_STEPS,
+    ONLY_BACKBONES,
+    RANGES,
+    Recipe,
+    from_toml,
+    to_toml,
+)
 
 HINTS = get_type_hints(Recipe)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -40,8 +49,12 @@ def values_for(name):
         return st.lists(st.integers(1, 4096), min_size=1, max_size=5).map(tuple)
     elif name == "model":
         return st.sampled_from(["mlp", "cnn", "timm:resnet18", "torchvision:resnet18"])
+    elif name == "backbone":
+        some = st.sampled_from(["timm:resnet18", "torchvision:vit_b_16.IMAGENET1K_V1", "auto", "fast", "best"])
+    elif name == "fit":
+        some = st.sampled_from(["crop", "crop:0.875", "crop:0.9543", "pad", "squash"])
     elif bool in kinds:
-        return st.booleans()
+        some = st.booleans()
     elif str in kinds:
         some = TEXT
     elif int in kinds:
@@ -51,9 +64,14 @@ def values_for(name):
     return some | st.none() if type(None) in kinds else some
 
 
-RECIPES = st.fixed_dictionaries({}, optional={name: values_for(name) for name in HINTS}).map(
-    lambda some: Recipe(**some)
-)
+def possible(choices):
+    """Leave out what means something for a backbone only, where there is none."""
+    if choices.get("backbone") is None:
+        choices = {name: value for name, value in choices.items() if name not in ONLY_BACKBONES}
+    return Recipe(**choices)
+
+
+RECIPES = st.fixed_dictionaries({}, optional={name: values_for(name) for name in HINTS}).map(possible)
 
 
 @pytest.fixture
@@ -96,7 +114,7 @@ def test_a_file_with_one_line_is_a_recipe_and_whole_numbers_are_numbers(path):
         ("hidden = 64", "hidden = 64 is not of type tuple[int, ...]"),
         ("hidden = [64, 'x']", "hidden = [64, 'x'] is not of type tuple[int, ...]"),
         ("hidden = [64, true]", "hidden = [64, True] is not of type tuple[int, ...]"),
-        ("fit = 3", "fit = 3 is not of type Literal['crop', 'pad', 'squash']"),
+        ("fit = 3", "fit = 3 is not of type str | None"),
         ("source = 3", "source = 3 is not of type str"),
         ("[train]\nlr = 1", "there is no choice train"),
         ("lr = nan", "--lr nan: give a number from 1e-09 to 100"),
@@ -123,11 +141,12 @@ def test_a_recipe_file_that_is_not_there_is_refused(tmp_path):
 def test_numbers_at_both_ends_are_taken_and_beyond_them_refused(name):
     low, high = RANGES[name]
     whole = int in (HINTS[name], *get_args(HINTS[name]))
+    needed = {"backbone": "auto"} if name in ONLY_BACKBONES else {}
     for value in (low, high):
-        assert getattr(Recipe(**{name: int(value) if whole else value}), name) == value
+        assert getattr(Recipe(**{name: int(value) if whole else value}, **needed), name) == value
     for beyond in (low - 1, high + 1 if whole else high * 1.01 + 1):
-        with pytest.raises(RecipeError, match=f"--{name.replace('_', '-')} "):
-            Recipe(**{name: beyond})
+        with pytest.raises(RecipeError, match=f"--{name.replace('_', '-')} .*: give a number from"):
+            Recipe(**{name: beyond}, **needed)
 
 
 def test_every_number_has_a_range():
@@ -148,7 +167,9 @@ def test_hidden_layers_without_width_are_refused(hidden):
 
 
 # What training can do without: no limit, no such file, no such wish.
-MAY_STAY_OPEN = {"data_root", "img_size", "group_by", "weights", "clip", "patience", "time_limit", "workers"}
+MAY_STAY_OPEN = {
+    "data_root", "img_size", "group_by", "weights", "backbone", "clip", "patience", "time_limit", "workers",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("colour", [False, True])
@@ -185,14 +206,56 @@ def test_small_sets_do_not_pay_for_muon():
 
 def test_complete_leaves_what_the_user_chose():
     chosen = {"epochs": 2, "batch_size": 8, "optimizer": "sgd", "lr": 0.5, "warmup": 0.0, "weight_decay": 0.0,
-              "label_smoothing": 0.0, "flip": True, "shift": 0}  # fmt: skip
+              "label_smoothing": 0.0, "flip": True, "shift": 0, "fit": "pad", "ema": 0.5,
+              "crop_scale": 0.3}  # fmt: skip
     assert Recipe(**chosen).complete(colour=False, pictures=5000) == Recipe(**chosen)
 
 
 def test_every_model_has_a_default_for_the_same_choices():
-    assert {frozenset({*row, "flip"}) for row in DEFAULTS.values()} == {frozenset({*DEFAULTS["cnn"], "flip"})}
+    general = {"flip", "fit", "ema", "crop_scale"}  # what most models take alike
+    assert {frozenset({*row} - general) for row in DEFAULTS.values()} == {frozenset({*DEFAULTS["cnn"]} - general)}
     for row in DEFAULTS.values():
         Recipe(**row)
+
+
+@pytest.mark.parametrize("colour", [False, True])
+@pytest.mark.parametrize("pictures", [1, 100, 60_000])
+def test_a_backbone_gets_the_defaults_of_fine_tuning_and_no_more_epochs_for_few_pictures(pictures, colour):
+    """What it looks for it knows already; a network of timm's that starts from nothing must see enough of them."""
+    recipe = Recipe(backbone="timm:resnet18", model="timm:resnet18").complete(colour=colour, pictures=pictures)
+    assert {name for name in HINTS if getattr(recipe, name) is None} == MAY_STAY_OPEN - {"backbone"}
+    assert recipe.complete(colour=not colour, pictures=17) == recipe, "a record of a run reproduces it"
+    assert recipe.epochs == DEFAULTS["backbone"]["epochs"]
+    assert recipe.lr == DEFAULTS["backbone"]["lr"]
+    assert recipe.flip is colour
+    from_nothing = Recipe(model="timm:resnet18").complete(colour=colour, pictures=100)
+    assert from_nothing.epochs > recipe.epochs
+
+
+@pytest.mark.parametrize("name", ["finetune", "ladder", "learning_curve", "views", "weights_licence"])
+def test_what_is_about_a_backbone_is_refused_without_one(name):
+    other = {"finetune": "all", "ladder": True, "learning_curve": True, "views": 2, "weights_licence": "permissive"}
+    flag = f"--{name.replace('_', '-')}"
+    with pytest.raises(RecipeError, match=f"^{flag} is about a pretrained network; name one with --backbone$"):
+        Recipe(**{name: other[name]})
+    assert getattr(Recipe(**{name: other[name]}, backbone="auto"), name) == other[name]
+
+
+def test_each_choice_about_a_backbone_is_idle_by_default():
+    assert {name: getattr(Recipe(), name) for name in ONLY_BACKBONES} == ONLY_BACKBONES
+
+
+@pytest.mark.parametrize("word", ["resnet18", "Auto", "", "timm/resnet18", "huge"])
+def test_a_word_that_names_no_backbone_is_refused_with_the_words(word):
+    with pytest.raises(RecipeError, match=f"--backbone {word}: there is no such network; choose timm:NAME") as caught:
+        Recipe(backbone=word)
+    assert all(choice in str(caught.value) for choice in BACKBONE_WORDS)
+
+
+@pytest.mark.parametrize("fit", ["crop:0", "crop:1.1", "crop:", "crop:x", "pad:0.9", "stretch", ""])
+def test_a_fit_that_cannot_be_is_refused(fit):
+    with pytest.raises(RecipeError, match=f"--fit {fit}: there is no such way to fit a picture; choose crop, pad"):
+        Recipe(fit=fit)
 
 
 def test_the_architecture_is_what_the_network_needs():

@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn import functional
 
 from firstlight.evaluation.intervals import Estimate, share
 from firstlight.runtime import derive_seed
 from firstlight.training.exact_head import LinearHead, Problem
-
-Labelled = tuple[NDArray[np.float32], NDArray[np.int64]]
 
 SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2)
 HALF = (1 / 2,)
@@ -56,25 +55,33 @@ class LearningCurve:
 
 
 def draw_curve(
-    train: Labelled, valid: Labelled, head: LinearHead, *, seed: int = 0, shares: Sequence[float] = SHARES
+    train: tuple[Sequence[NDArray[np.float32]], NDArray[np.int64]],
+    valid: tuple[NDArray[np.float32], NDArray[np.int64]],
+    head: LinearHead,
+    class_weights: Tensor | None = None,
+    *,
+    seed: int = 0,
+    shares: Sequence[float] = SHARES,
 ) -> LearningCurve:
     """Fit heads on growing parts of every class, and score them on the validation pictures.
 
     Args:
-        train: features float32 `[n, D]` and labels int64 `[n]`.
-        valid: the same of the validation pictures.
+        train: views of the training pictures, each float32 `[n, D]`, and labels int64 `[n]`.
+        valid: features of the validation pictures, and labels.
         head: the one of the whole, which gives the last point; its strength serves for the parts too.
+        class_weights: float `[K]`, by which it was fitted.
         seed: of the parts.
         shares: the parts' sizes below 1, ascending.
     """
-    (seen, labels), (seen_valid, wanted) = train, valid
+    (views, labels), (seen_valid, wanted) = train, valid
     points = []
     for part in shares:
         scores, pictures = [], 0
         for draw in range(DRAWS if len(shares) > 1 else 1):
             rows = _part_of_each_class(labels, part, derive_seed(seed, "curve", draw))
-            fitted = Problem(seen[rows], labels[rows], len(head.bias)).solve(head.strength)
-            scores.append(_score(fitted, seen_valid, wanted))
+            seen = np.concatenate([view[rows] for view in views])
+            problem = Problem(seen, np.tile(labels[rows], len(views)), len(head.bias), class_weights)
+            scores.append(_score(problem.solve(head.strength), seen_valid, wanted))
             pictures = len(rows)
         hits, log_losses = np.mean(scores, axis=0)
         # note: the draws share their validation pictures, so together they are worth the pictures of one

@@ -56,7 +56,7 @@ class Run:
             "leaks": len(self.data.leaks),
             "dropped": len(self.data.dropped),
             "notes": [*self.data.samples.notes, *self.data.notes],
-            "epochs": len(self.history),
+            "epochs": self.history[-1].epoch,  # what stood before the first is row 0
             "seconds": self.seconds,
             "valid": headline(self.valid),
             "test": headline(self.test) if self.test else None,

@@ -85,8 +85,10 @@ def own_confidence(probe: LinearProbe, path: Path, features: Features) -> float 
         None where the file holds no such head, or one of fewer than 100 classes.
     """
     state = load_state_dict_file(path)
-    weight = next((state[name] for name in state if name.endswith(f"{probe.replaced}.weight")), None)
-    bias = next((state[name] for name in state if name.endswith(f"{probe.replaced}.bias")), None)
+    ends = f".{probe.replaced}.weight"
+    heads = (name.removesuffix(".weight") for name in state if f".{name}".endswith(ends))
+    head = min(heads, key=len, default="")  # longer names are of auxiliary heads, or of layers inside
+    weight, bias = state.get(f"{head}.weight"), state.get(f"{head}.bias")
     if weight is None or bias is None or len(weight) < 100 or weight[0].numel() != features.shape[1]:
         return None
     logits = torch.from_numpy(np.array(features)) @ weight.flatten(1).float().T + bias.float()

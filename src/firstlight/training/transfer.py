@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn import functional
 
 from firstlight.data.dataset import Dataset, named_groups
@@ -29,12 +30,13 @@ from firstlight.training.features import Features, see
 from firstlight.training.learn import Learned, learn
 from firstlight.training.learning_curve import HALF, SHARES, LearningCurve, draw_curve
 from firstlight.training.loop import Epoch, balanced_weights
-from firstlight.training.recipe import Recipe
+from firstlight.training.recipe import RANGES, Recipe
 from firstlight.training.run_folder import write_metrics
 from firstlight.training.rungs import WORTH, Rung, chance_better, majority, nearest_neighbours
 from firstlight.training.strategy import Case, own_confidence, tell_case
 
 SMALL_VALIDATION = 200  # pictures; a smaller part is too few to choose the head's penalty by
+SHORTEST, _ = RANGES["time_limit"]  # seconds; with less left, a rung is not begun
 RUNGS = {"head": "head fine-tuned", "last": "last quarter fine-tuned", "all": "all fine-tuned"}
 
 
@@ -123,11 +125,14 @@ def learn_by_transfer(
     curve = case = None
     try:
         shares = SHARES if recipe.learning_curve else HALF
-        curve = draw_curve((seen, labels), (seen_valid, valid_labels), head, seed=recipe.seed, shares=shares)
+        curve = draw_curve(
+            (views, labels), (seen_valid, valid_labels), head, class_weights(data, recipe),
+            seed=recipe.seed, shares=shares,
+        )  # fmt: skip
         case = tell_case(own_confidence(probe, weights.path, seen_valid), curve)
         for depth in wished_depths(recipe):
             left = recipe.time_limit - (time.perf_counter() - started) if recipe.time_limit else None
-            if (left is not None and left <= 0) or not climb.finetune(depth, replace(recipe, time_limit=left)):
+            if (left is not None and left < SHORTEST) or not climb.finetune(depth, replace(recipe, time_limit=left)):
                 break
     except KeyboardInterrupt:
         climb.learned = replace(climb.learned, interrupted=True)
@@ -149,12 +154,19 @@ def choose_head(views: list[Features], seen_valid: Features, data: Dataset, reci
     """
     train, num_classes = data.split.train, len(data.samples.classes)
     seen, labels = np.concatenate(views), np.tile(data.samples.labels[train], len(views))
-    balanced = balanced_weights(torch.from_numpy(labels), num_classes) if recipe.balance != "none" else None
-    if len(seen_valid) >= SMALL_VALIDATION:
+    balanced = class_weights(data, recipe)
+    groups = named_groups(data.samples, data.store.duplicates, recipe.group_by)[train]
+    if len(seen_valid) >= SMALL_VALIDATION or len(np.unique(groups)) == 1:  # which cannot be cut into folds
         problem = Problem(seen, labels, num_classes, balanced)
         return fit_head(problem, seen_valid, data.samples.labels[data.split.valid])
-    groups = named_groups(data.samples, data.store.duplicates, recipe.group_by)[train]
     return fit_head_by_folds(seen, labels, np.tile(groups, len(views)), num_classes, balanced, seed=recipe.seed)
+
+
+def class_weights(data: Dataset, recipe: Recipe) -> Tensor | None:
+    """Give what each class' loss is multiplied by, float32 `[K]`, if rare classes shall not stay rare."""
+    if recipe.balance == "none":
+        return None
+    return balanced_weights(torch.from_numpy(data.samples.labels[data.split.train]), len(data.samples.classes))
 
 
 def put_on(probe: LinearProbe, head: LinearHead) -> None:
@@ -218,8 +230,8 @@ class Climb:
         tuned = learn(self.folder, model, self.data, recipe, before=self.learned)
 
         rows = tuned.history[rows_before:]
+        self.learned = replace(self.learned, history=tuned.history, interrupted=tuned.interrupted)
         if not rows or tuned.best is self.learned.best:
-            self.learned = replace(self.learned, history=tuned.history, interrupted=tuned.interrupted)
             if rows:
                 top, count = max(row.valid_accuracy for row in rows), self.best.accuracy.n
                 seconds = round(time.perf_counter() - started, 3)
@@ -230,7 +242,6 @@ class Climb:
         rung = Rung.of(RUNGS[depth], seen.logits.argmax(dim=1).numpy(), labels, time.perf_counter() - started)
         self.ladder.append(rung)
         if rung.hits.sum() < self.best.hits.sum():  # the number type of training made it look better than it is
-            self.learned = replace(self.learned, history=tuned.history, interrupted=tuned.interrupted)
             return False
         before, self.best, self.learned = self.best, rung, tuned
         return not tuned.interrupted and chance_better(rung.hits, than=before.hits) >= WORTH

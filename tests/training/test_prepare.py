@@ -1,0 +1,113 @@
+"""Before the first step: words become names, small pictures are enlarged inside, weights and colours are in place."""
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from firstlight.data.sources import load_data
+from firstlight.models.artefact import load_model, save_model
+from firstlight.models.pretrained import CHOICES
+from firstlight.training.prepare import build_classifier, find_pretrained, name_backbone, prepare_data
+from firstlight.training.recipe import Recipe
+
+CPU = torch.device("cpu")
+
+
+def prepared(samples, recipe):
+    recipe = name_backbone(samples, recipe, CPU)
+    weights = find_pretrained(recipe)
+    data, recipe = prepare_data(samples, recipe)
+    return build_classifier(data, recipe, CPU, weights), data, recipe
+
+
+@pytest.fixture
+def recipe_for(backbone):
+    return lambda **choices: Recipe(**{"backbone": backbone.name, "weights": str(backbone.file), **choices})
+
+
+@pytest.fixture(scope="module")
+def colour(some_digits):
+    """Digits as red on blue, 8 x 8."""
+    images, labels = some_digits
+    return load_data((np.stack([images, images // 2, 255 - images], axis=3), labels))
+
+
+def test_a_word_becomes_the_name_of_a_network_for_so_many_pictures():
+    samples = load_data("digits")
+    for word, (few, *_) in CHOICES.items():
+        recipe = name_backbone(samples, Recipe(backbone=word), CPU)
+        assert recipe.backbone == recipe.model == few, f"{len(samples)} pictures are few"
+
+
+def test_the_fit_is_the_published_one_unless_it_is_chosen():
+    samples = load_data("digits")
+    for name, fit in (
+        ("timm:resnet18", "crop:0.95"),
+        ("torchvision:resnet18", "crop:0.875"),
+        ("timm:test_mambaout", "crop"),
+    ):
+        assert name_backbone(samples, Recipe(backbone=name), CPU).fit == fit
+        assert name_backbone(samples, Recipe(backbone=name, fit="pad"), CPU).fit == "pad"
+
+
+def test_a_network_of_our_own_is_left_as_it_is():
+    plain = Recipe(model="mlp")
+    assert name_backbone(load_data("digits"), plain, CPU) is plain
+    assert find_pretrained(plain) is None
+
+
+def test_the_published_weights_are_in_place_under_a_head_that_follows_from_the_seed(recipe_for, colour, backbone):
+    classifier, _, recipe = prepared(colour, recipe_for(img_size=32))
+    published = load_file(backbone.file)
+    assert all(torch.equal(published[name], tensor) for name, tensor in classifier.network.body.state_dict().items())
+    again, *_ = prepared(colour, recipe)
+    other, *_ = prepared(colour, recipe_for(img_size=32, seed=1))
+    assert torch.equal(again.network.head.weight, classifier.network.head.weight)
+    assert not torch.equal(other.network.head.weight, classifier.network.head.weight)
+
+
+def test_colours_are_normalised_as_the_weights_expect_and_not_as_these_pictures_are(recipe_for, colour, some_digits):
+    classifier, *_ = prepared(colour, recipe_for(img_size=32))
+    assert classifier.mean.tolist() == pytest.approx([0.5] * 3)
+    assert classifier.std.tolist() == pytest.approx([0.5] * 3)
+    grey, *_ = prepared(load_data(some_digits), recipe_for(img_size=32))
+    assert grey.mean.tolist() == pytest.approx([0.5])
+
+
+@pytest.mark.parametrize(
+    ("choices", "size", "side"),
+    [({}, 8, 160), ({"img_size": 48}, 48, None), ({"img_size": 200}, 200, None)],
+)
+def test_only_pictures_that_kept_a_small_size_of_their_own_are_enlarged(choices, size, side, recipe_for, colour):
+    classifier, data, _ = prepared(colour, recipe_for(**choices))
+    assert data.store.input_size == classifier.input_size == (3, size, size)
+    assert classifier.architecture.get("side") == side
+    assert [type(step).__name__ for step in classifier.network.entrance.children()] == (["Enlarge"] if side else [])
+
+
+def test_large_pictures_get_the_size_that_the_backbone_was_made_for(recipe_for, digits):
+    images, labels = digits
+    large = np.kron(images[:40], np.ones((1, 9, 10), np.uint8))  # 72 x 80
+    classifier, *_ = prepared(load_data((large, labels[:40] % 2)), recipe_for())
+    assert classifier.input_size == (1, 160, 160)
+    assert "side" not in classifier.architecture
+
+
+def test_what_was_prepared_is_saved_and_built_again_from_its_file(recipe_for, colour, tmp_path):
+    classifier, *_ = prepared(colour, recipe_for())
+    save_model(tmp_path / "model.safetensors", classifier)
+    again = load_model(tmp_path / "model.safetensors")
+    assert again.architecture == classifier.architecture
+    images = torch.zeros(2, 3, 8, 8, dtype=torch.uint8)
+    with torch.inference_mode():
+        assert torch.equal(again.eval()(images), classifier.eval()(images))
+
+
+def test_the_recipe_is_complete_and_the_defaults_suit_the_pictures(recipe_for, colour, some_digits):
+    for samples in (colour, load_data(some_digits)):
+        _, data, recipe = prepared(samples, recipe_for())
+        assert recipe.flip is (data.store.input_size[0] == 3)
+        assert recipe.shift < 8, "a picture is never shifted out of itself by a default"
+        assert recipe.epochs
+        assert recipe.fit == "crop:0.95"

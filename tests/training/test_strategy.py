@@ -1,0 +1,143 @@
+"""The four cases: told from what was measured, and the network's own confidence is torchvision's."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from firstlight.data.dataset import open_samples, split_samples
+from firstlight.data.sources import load_data
+from firstlight.evaluation.intervals import share
+from firstlight.models.classifier import Classifier
+from firstlight.models.downloads import find_weights
+from firstlight.models.pretrained import load_pretrained, published
+from firstlight.models.weights import load_state_dict_file
+from firstlight.training.features import see
+from firstlight.training.learning_curve import LearningCurve, Point
+from firstlight.training.strategy import ADVICE, FEW_DROP, NEAR_CONFIDENCE, own_confidence, tell_case
+
+
+def curve_that_falls(drop):
+    score = share(8, 10)
+    return LearningCurve((Point(100, score, 0.5), Point(200, score, 0.5 * (1 - drop))), ((400, 0.9),))
+
+
+@pytest.mark.parametrize("drop", [FEW_DROP + 0.01, FEW_DROP - 0.01, -0.2])
+@pytest.mark.parametrize("confidence", [NEAR_CONFIDENCE, NEAR_CONFIDENCE - 0.01, None])
+def test_the_case_is_told_from_the_last_drop_and_the_confidence(drop, confidence):
+    case = tell_case(confidence, curve_that_falls(drop))
+    assert case.pictures == ("few" if drop > FEW_DROP else "many")
+    assert case.domain == ("unknown" if confidence is None else "near" if confidence == NEAR_CONFIDENCE else "far")
+    assert case.drop == pytest.approx(drop)
+    answer = json.loads(json.dumps(case.to_json(), allow_nan=False))
+    assert answer["advice"] == ADVICE[case.pictures, case.domain]
+    assert set(answer) == {"pictures", "domain", "drop", "confidence", "advice"}
+
+
+def test_every_case_has_its_own_advice_in_one_line():
+    assert set(ADVICE) == {(size, domain) for size in ("few", "many") for domain in ("near", "far", "unknown")}
+    assert len(set(ADVICE.values())) == len(ADVICE)
+    assert all("\n" not in advice for advice in ADVICE.values())
+
+
+def test_the_words_tell_what_was_measured():
+    words = str(tell_case(0.618, curve_that_falls(0.12)))
+    for part in ("few pictures, near to", "took 12% of the log loss", "62% confidence", ADVICE["few", "near"]):
+        assert part in words
+    assert "confidence" not in str(tell_case(None, curve_that_falls(0.12)))
+
+
+def in_a_file(path, weight, bias, **others):
+    save_file({"fc.weight": weight, "fc.bias": bias, **others}, path)
+    return path
+
+
+@pytest.fixture
+def head():
+    """A head of 120 classes on 16 features, with the features of 40 pictures and the truth about them."""
+    torch.manual_seed(0)
+    layer, seen = nn.Linear(16, 120), 20 * torch.randn(40, 16)
+    with torch.no_grad():
+        truth = layer(seen).softmax(dim=1).amax(dim=1).mean().item()
+    return SimpleNamespace(weight=layer.weight.detach(), bias=layer.bias.detach(), seen=seen.numpy(), truth=truth)
+
+
+PROBE = SimpleNamespace(replaced="fc")
+
+
+def test_the_confidence_is_the_mean_of_the_highest_probabilities(head, tmp_path):
+    assert 0.1 < head.truth < 0.9
+    found = own_confidence(PROBE, in_a_file(tmp_path / "a.safetensors", head.weight, head.bias), head.seen)
+    assert found == pytest.approx(head.truth, abs=1e-4)
+
+
+def test_a_head_that_is_a_convolution_or_half_precision_serves_as_well(head, tmp_path):
+    filters = in_a_file(tmp_path / "conv.safetensors", head.weight[:, :, None, None].clone(), head.bias)
+    assert own_confidence(PROBE, filters, head.seen) == pytest.approx(head.truth, abs=1e-4)
+    half = in_a_file(tmp_path / "half.safetensors", head.weight.half(), head.bias.half())
+    assert own_confidence(PROBE, half, head.seen) == pytest.approx(head.truth, abs=1e-2)
+
+
+@pytest.mark.parametrize("before", ["model.", "module.network."])
+def test_a_head_is_found_behind_what_a_larger_model_has_put_before_its_name(before, head, tmp_path):
+    file = tmp_path / "wrapped.safetensors"
+    save_file({f"{before}fc.weight": head.weight, f"{before}fc.bias": head.bias}, file)
+    assert own_confidence(PROBE, file, head.seen) == pytest.approx(head.truth, abs=1e-4)
+
+
+@pytest.mark.parametrize("other", ["AuxLogits.fc", "AuxLogits.deep.fc", "a_layer_inside.fc"])
+@pytest.mark.parametrize("features", [16, 12], ids=["as many features", "other features"])
+def test_an_auxiliary_head_is_not_taken_for_the_head(other, features, head, tmp_path):
+    aside = {f"{other}.weight": torch.zeros(120, features), f"{other}.bias": torch.zeros(120)}
+    file = in_a_file(tmp_path / "inception.safetensors", head.weight, head.bias, **aside)
+    assert own_confidence(PROBE, file, head.seen) == pytest.approx(head.truth, abs=1e-4)
+
+
+def test_a_name_that_only_ends_alike_is_no_head(head, tmp_path):
+    file = tmp_path / "other.safetensors"
+    save_file({"metafc.weight": head.weight, "metafc.bias": head.bias}, file)
+    assert own_confidence(PROBE, file, head.seen) is None
+
+
+def test_without_a_head_of_a_hundred_classes_nothing_is_told(head, tmp_path):
+    without_bias = tmp_path / "bias.safetensors"
+    save_file({"fc.weight": head.weight}, without_bias)
+    body_alone = tmp_path / "body.safetensors"
+    save_file({"conv.weight": torch.zeros(3, 3)}, body_alone)
+    for file in (
+        without_bias,
+        body_alone,
+        in_a_file(tmp_path / "few.safetensors", head.weight[:99].clone(), head.bias[:99].clone()),
+        in_a_file(tmp_path / "narrow.safetensors", head.weight[:, :15].clone(), head.bias),
+    ):
+        assert own_confidence(PROBE, file, head.seen) is None
+
+
+def test_of_real_weights_it_is_the_confidence_of_torchvisions_whole_network(shared_data, digits):
+    file = shared_data / "weights" / "mobilenet_v2-imagenet.safetensors"
+    if not file.exists():
+        pytest.skip(f"the real weights are not here: {file}")
+    from torchvision.models import mobilenet_v2
+
+    name, (images, labels) = "torchvision:mobilenet_v2", digits
+    samples = load_data((images[:40], labels[:40]))
+    data = split_samples(samples, open_samples(samples, size=(3, 64, 64)))
+    rows = np.arange(40)
+    classifier = Classifier(
+        architecture={"name": name, "head": "linear"}, classes=samples.classes, input_size=(3, 64, 64)
+    )
+    weights = find_weights(name, file)
+    load_pretrained(classifier.network, name, weights)
+    classifier.normalise_as(*published(name).normalisation(3))
+    found = own_confidence(classifier.network, file, see(classifier, data, rows, weights.sha256))
+
+    whole = mobilenet_v2()
+    whole.load_state_dict(load_state_dict_file(file))
+    pictures = torch.from_numpy(np.array(data.store.pixels[rows])).permute(0, 3, 1, 2)
+    with torch.inference_mode():
+        truth = whole.eval()(classifier.normalise(pictures)).softmax(dim=1).amax(dim=1).mean().item()
+    assert found == pytest.approx(truth, abs=2e-4)

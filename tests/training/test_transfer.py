@@ -1,0 +1,638 @@
+"""Transfer learning end to end: the record is whole, nothing ends below its rung, runs repeat, stops lose nothing."""
+
+import csv
+import dataclasses
+import hashlib
+import json
+import shutil
+from functools import partial
+from itertools import chain, repeat
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import accuracy_score, log_loss
+
+import firstlight as fl
+from firstlight.data.sources import load_data
+from firstlight.errors import ModelFileError, RecipeError, TrainingError
+from firstlight.models.artefact import load_model
+from firstlight.training import features, learn, transfer
+from firstlight.training.fit import fit
+from firstlight.training.recipe import Recipe, from_toml
+from firstlight.training.rungs import Rung
+
+SIDE = 32  # pixels; as small as the tiny backbone can take
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick(tmp_path_factory):
+    """One cache for runs that several tests look at, and a head's penalty out of three: the search is not the point."""
+    few = partial(transfer.fit_head_by_folds, strengths=(0.01, 0.1, 1.0))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FIRSTLIGHT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        patch.setattr(transfer, "fit_head_by_folds", few)
+        yield
+
+
+@pytest.fixture(scope="module")
+def recipe_for(backbone):
+    def made(**choices):
+        return Recipe(**{"backbone": backbone.name, "weights": str(backbone.file), "img_size": SIDE, **choices})
+
+    return made
+
+
+@pytest.fixture(scope="module")
+def four(digits):
+    """160 digits of four classes as arrays: what is not about many classes is quick with these."""
+    images, labels = digits
+    rows = np.flatnonzero(labels < 4)[:160]
+    return images[rows], labels[rows]
+
+
+@pytest.fixture(scope="module")
+def head_run(recipe_for, digit_folder, tmp_path_factory):
+    """A run that ends with the exact head, on files, with everything that can be drawn."""
+    out = tmp_path_factory.mktemp("runs") / "head"
+    return fl.fit(str(digit_folder), recipe_for(learning_curve=True), out)
+
+
+@pytest.fixture(scope="module")
+def blunt_recipe(recipe_for, backbone):
+    """Fine-tuning pays by this recipe: the head alone can tell nothing."""
+
+    def made(**choices):
+        defaults = {"weights": str(backbone.blunt), "norms": "live", "epochs": 6, "lr": 0.01, "batch_size": 16}
+        return recipe_for(**{**defaults, "crop_scale": 1.0, **choices})
+
+    return made
+
+
+@pytest.fixture(scope="module")
+def tuned_run(blunt_recipe, four, tmp_path_factory):
+    """A run in which fine-tuning pays."""
+    return fl.fit(four, blunt_recipe(finetune="all"), tmp_path_factory.mktemp("runs") / "tuned")
+
+
+@pytest.fixture(scope="module")
+def four_head(recipe_for, four, tmp_path_factory):
+    """The head that every run on `four` begins with."""
+    return fit(load_data(four), recipe_for(), tmp_path_factory.mktemp("runs") / "four")
+
+
+def rows_of(run):
+    with (run.folder / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def record_of(run):
+    return json.loads((run.folder / "evaluation.json").read_text())
+
+
+def same_bits(first, second):
+    first, second = first.state_dict(), second.state_dict()
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_the_digits_are_told_apart_by_what_random_weights_see(head_run):
+    assert head_run.test.accuracy.low > 0.5
+    assert head_run.transfer.strategy == "linear head"
+
+
+def test_the_folder_of_a_run_without_an_epoch_is_complete(head_run):
+    promised = "recipe.toml split.csv quarantine.csv metrics.csv model.safetensors evaluation.json"
+    drawn = "confusion.png mistakes.png view_classify.png held_out.png ladder.png learning_curve.png"
+    names = {path.name for path in head_run.folder.iterdir()}
+    assert names == set(promised.split()) | set(drawn.split()), "and no curves of no epoch"
+    assert [row["epoch"] for row in rows_of(head_run)] == ["0"]
+    assert head_run.to_json()["epochs"] == 0
+
+
+def test_a_run_with_epochs_has_their_curves_and_no_learning_curve_unasked(tuned_run):
+    names = {path.name for path in tuned_run.folder.iterdir()}
+    assert {"curves.png", "ladder.png", "tensorboard"} <= names
+    assert "learning_curve.png" not in names
+    assert [int(row["epoch"]) for row in rows_of(tuned_run)] == list(range(7))
+    seconds = [float(row["seconds"]) for row in rows_of(tuned_run)]
+    assert seconds == sorted(seconds)
+    assert tuned_run.to_json()["epochs"] == 6
+
+
+@pytest.mark.parametrize("where", ["record", "json"])
+def test_the_record_has_the_promised_keys(where, head_run, backbone):
+    found = record_of(head_run) if where == "record" else head_run.to_json()
+    json.dumps(found, allow_nan=False)
+    assert found["backbone"] == backbone.name
+    assert found["strategy"] == "linear head"
+    assert found["weights"] == {
+        "source": backbone.file.name,
+        "licence": "unknown",
+        "sha256": hashlib.sha256(backbone.file.read_bytes()).hexdigest(),
+    }
+    assert [rung["rung"] for rung in found["ladder"]] == ["majority class", "nearest neighbours", "linear head"]
+    for rung in found["ladder"]:
+        assert set(rung) == {"rung", "accuracy", "seconds"}
+        assert set(rung["accuracy"]) == {"value", "low", "high", "n"}
+        assert rung["accuracy"]["n"] == found["n"]["valid"]
+        assert rung["seconds"] >= 0
+    assert found["case"]["pictures"] in ("few", "many")
+    assert len(found["learning_curve"]["points"]) == 5
+    assert found["head"]["strength"] == head_run.transfer.head.strength
+
+
+def test_the_kept_rung_has_the_validation_score_of_the_run(head_run, tuned_run):
+    for run in (head_run, tuned_run):
+        (kept,) = (rung for rung in run.transfer.ladder if rung.name == run.transfer.strategy)
+        assert kept.accuracy.value == run.valid.accuracy.value
+        assert kept.accuracy.value == max(rung.accuracy.value for rung in run.transfer.ladder[2:])
+
+
+def test_the_test_scores_are_what_scikit_learn_says_of_the_saved_model_on_the_files(head_run):
+    model = fl.load(head_run.folder / "model.safetensors")
+    samples = head_run.data.samples
+    names = [f"{samples.source}/{samples.names[row]}" for row in head_run.data.split.test]
+    found = fl.predict(model, names, top=10)
+    labels = [samples.classes[label] for label in samples.labels[head_run.data.split.test]]
+    assert head_run.test.accuracy.value == accuracy_score(labels, [one.label for one in found])
+    table = [[{guess.label: guess.probability for guess in one.top}[name] for name in model.classes] for one in found]
+    probabilities = np.array(table) / np.sum(table, axis=1, keepdims=True)
+    assert head_run.test.log_loss.value == pytest.approx(
+        log_loss(labels, probabilities, labels=list(model.classes)), rel=1e-3
+    )
+
+
+def test_the_scores_of_a_fine_tuned_model_are_scikit_learns(tuned_run):
+    model = fl.load(tuned_run.folder / "model.safetensors")
+    rows = tuned_run.data.split.test
+    images = torch.from_numpy(np.array(tuned_run.data.store.pixels[rows])).permute(0, 3, 1, 2)
+    with torch.inference_mode():
+        answers = model.predict_proba(images).argmax(dim=1)
+    assert tuned_run.test.accuracy.value == accuracy_score(tuned_run.data.samples.labels[rows], answers)
+    assert fl.inspect_model(tuned_run.folder / "model.safetensors").scores["test"]["accuracy"]["n"] == len(rows)
+
+
+def test_the_model_file_is_the_kept_head_on_the_published_body(head_run, backbone):
+    from safetensors.torch import load_file
+
+    body, published = load_model(head_run.folder / "model.safetensors").network.body, load_file(backbone.file)
+    assert all(torch.equal(published[name], tensor) for name, tensor in body.state_dict().items())
+
+
+def test_fine_tuning_moved_the_body_where_it_paid(tuned_run, backbone):
+    from safetensors.torch import load_file
+
+    assert tuned_run.transfer.strategy == "all fine-tuned", "the fixture is meant to show a fine-tuned model"
+    assert tuned_run.best_epoch >= 1
+    published = load_file(backbone.blunt)
+    assert not torch.equal(tuned_run.model.network.body.conv1[0].weight, published["conv1.0.weight"])
+
+
+def test_a_picture_is_predicted_as_the_run_showed_it(head_run, monkeypatch):
+    """The backbone's own cut leaves the rim away: `held_out.png` still has it, and is cut once."""
+    assert head_run.model.fit == "crop:0.95"
+    row = int(head_run.data.split.test[0])
+    packed = torch.from_numpy(np.array(head_run.data.store.pixels[row])).permute(2, 0, 1)[None]
+    with torch.inference_mode():
+        shown = head_run.model.predict_proba(packed)[0]
+    found = fl.predict(head_run.model, head_run.folder / "held_out.png", top=1)
+    assert found.label == head_run.model.classes[int(shown.argmax())]
+    assert found.probability == pytest.approx(shown.max().item(), abs=1e-5)
+
+
+def test_its_recipe_file_repeats_the_run_to_the_bit(head_run, tmp_path):
+    recipe, source = from_toml(head_run.folder / "recipe.toml")
+    again = fit(load_data(source), recipe, tmp_path / "again")
+    assert same_bits(head_run.model, again.model)
+    assert again.test == head_run.test
+    assert again.transfer.case == head_run.transfer.case
+    assert again.transfer.curve == head_run.transfer.curve
+
+
+def test_a_fine_tuned_run_repeats_to_the_bit_with_and_without_the_cache(tuned_run, four, tmp_path, monkeypatch):
+    with_cache = fit(load_data(four), tuned_run.recipe, tmp_path / "with")
+    monkeypatch.setenv("FIRSTLIGHT_CACHE", str(tmp_path / "another cache"))
+    without = fit(load_data(four), tuned_run.recipe, tmp_path / "without")
+    for again in (with_cache, without):
+        assert same_bits(tuned_run.model, again.model)
+        assert again.test == tuned_run.test
+
+
+def test_the_second_run_makes_no_pass(recipe_for, four, head_run, tmp_path, monkeypatch):
+    first = fit(load_data(four), recipe_for(views=3, flip=True), tmp_path / "first")
+    monkeypatch.setattr(features, "_look", lambda *_, **__: pytest.fail("looked again"))
+    second = fit(load_data(four), recipe_for(views=3, flip=True), tmp_path / "second")
+    assert same_bits(first.model, second.model)
+
+
+def test_the_global_dice_are_left_alone(recipe_for, four, tmp_path):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    fit(load_data(four), recipe_for(finetune="last", epochs=1, views=3), tmp_path / "run")
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_further_views_are_learned_from(recipe_for, four, tmp_path, monkeypatch):
+    seen = []
+    whole = transfer.Problem
+
+    def noted(features_, labels, *rest):
+        seen.append((len(features_), len(labels)))
+        return whole(features_, labels, *rest)
+
+    monkeypatch.setattr(transfer, "Problem", noted)
+    monkeypatch.setattr(transfer, "SMALL_VALIDATION", 1)
+    run = fit(load_data(four), recipe_for(views=3), tmp_path / "run")
+    assert seen == [(3 * len(run.data.split.train),) * 2]
+
+
+def test_a_small_validation_part_does_not_choose_the_penalty(recipe_for, four, tmp_path, monkeypatch):
+    monkeypatch.setattr(transfer, "fit_head", lambda *_: pytest.fail("chosen by a handful of pictures"))
+    fit(load_data(four), recipe_for(), tmp_path / "run")
+
+
+def test_views_of_a_picture_and_its_copies_stay_in_one_fold(recipe_for, four, tmp_path, monkeypatch):
+    asked = {}
+    whole = transfer.fit_head_by_folds
+
+    def noted(seen, labels, groups, *rest, **choices):
+        asked.update(seen=seen, labels=labels, groups=groups)
+        return whole(seen, labels, groups, *rest, **choices)
+
+    monkeypatch.setattr(transfer, "fit_head_by_folds", noted)
+    images, labels = four
+    images, labels = np.concatenate([images, images[:40]]), np.concatenate([labels, labels[:40]])
+    run = fit(load_data((images, labels)), recipe_for(views=2), tmp_path / "run")
+    train = run.data.split.train
+    assert np.array_equal(asked["groups"], np.tile(asked["groups"][: len(train)], 2))
+    assert np.array_equal(asked["labels"], np.tile(labels[train], 2))
+    groups = dict(zip(train.tolist(), asked["groups"].tolist(), strict=False))
+    copies = [(row, 160 + row) for row in range(40) if row in groups]
+    assert copies
+    assert all(groups[one] == groups[other] for one, other in copies)
+
+
+@pytest.mark.parametrize("balance", ["weights", "sampling"])
+def test_rare_classes_get_weight(balance, recipe_for, four, tmp_path):
+    images, labels = four
+    keep = np.r_[np.flatnonzero(labels != 0), np.flatnonzero(labels == 0)[:8]]
+    data = load_data((images[keep], labels[keep]))
+    plain, balanced = (fit(data, recipe_for(balance=how), tmp_path / how).transfer.head for how in ("none", balance))
+    assert not torch.equal(plain.weight, balanced.weight)
+
+
+# Never below the rung it started from.
+
+
+def test_fine_tuning_that_ruins_the_network_leaves_the_head(recipe_for, four_head, four, tmp_path):
+    ruined = fit(load_data(four), recipe_for(finetune="all", epochs=3, lr=1.0), tmp_path / "ruined")
+    assert [rung.name for rung in ruined.transfer.ladder][3:] == ["all fine-tuned"]
+    assert ruined.transfer.ladder[3].accuracy.value < ruined.transfer.ladder[2].accuracy.value
+    assert ruined.transfer.strategy == "linear head"
+    assert ruined.best_epoch == 0
+    assert len(ruined.history) == 4
+    assert same_bits(ruined.model, four_head.model)
+    assert same_bits(fl.load(ruined.folder / "model.safetensors"), four_head.model)
+    assert ruined.test == four_head.test
+    assert ruined.valid == four_head.valid
+
+
+def test_a_network_that_only_looked_better_while_it_learned_is_not_kept(
+    recipe_for, four_head, four, tmp_path, monkeypatch
+):
+    """Its epochs are told to be perfect; on the same pictures, calculated as prediction is, it is not."""
+    whole = learn.train
+
+    def boasting(*arguments):
+        for row, model in whole(*arguments):
+            yield dataclasses.replace(row, valid_accuracy=1.0, valid_loss=1e-9), model
+
+    assert four_head.valid.accuracy.value < 1
+    monkeypatch.setattr(learn, "train", boasting)
+    run = fit(load_data(four), recipe_for(finetune="all", epochs=2, lr=1.0), tmp_path / "run")
+    assert run.transfer.strategy == "linear head"
+    assert same_bits(run.model, four_head.model)
+    assert same_bits(fl.load(run.folder / "model.safetensors"), four_head.model)
+    assert run.transfer.ladder[3].accuracy.value < 1, "the ladder tells what it really is"
+
+
+def test_a_loss_that_is_no_number_leaves_the_head_in_the_folder(recipe_for, four, tmp_path, monkeypatch):
+    def broken(*_):
+        raise TrainingError("epoch 1, batch 1: the loss is nan")
+        yield
+
+    monkeypatch.setattr(learn, "train", broken)
+    with pytest.raises(TrainingError, match=r"the loss is nan; the model of epoch 0 is kept in .*model\.safetensors"):
+        fit(load_data(four), recipe_for(finetune="last", epochs=2), tmp_path / "run")
+    assert fl.load(tmp_path / "run" / "model.safetensors").classes == ("0", "1", "2", "3")
+
+
+@pytest.mark.parametrize("depth", ["head", "last", "all"])
+def test_only_what_was_asked_for_is_fine_tuned(depth, recipe_for, four, tmp_path, backbone):
+    from safetensors.torch import load_file
+
+    recipe = recipe_for(finetune=depth, epochs=1, lr=1e-4)
+    seen = {}
+    whole = learn.train
+
+    def spied(classifier, *rest):
+        for row, model in whole(classifier, *rest):
+            seen.update({name: tensor.clone() for name, tensor in model.network.body.state_dict().items()})
+            yield row, model
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(learn, "train", spied)
+        fit(load_data(four), recipe, tmp_path / "run")
+    published = load_file(backbone.file)
+    moved = {name for name in seen if not torch.equal(seen[name], published[name])}
+    assert bool(moved) is (depth != "head")
+    assert any(name.startswith("conv1") for name in moved) is (depth == "all")
+
+
+# The ladder.
+
+
+@pytest.mark.parametrize(("gains", "climbed"), [([8, 8], ["last", "all"]), ([1, 8], ["last"]), ([0, 8], ["last"])])
+def test_the_next_rung_is_tried_if_the_last_was_worth_it(gains, climbed, blunt_recipe, four, tmp_path):
+    """Planted rungs: each gets right what the one below it does, and some pictures more."""
+    tried = []
+
+    def planted(climb, depth, _recipe):
+        right = climb.best.hits.copy()
+        right[np.flatnonzero(~right)[: gains[len(tried)]]] = True
+        tried.append(depth)
+        before, climb.best = climb.best, Rung(depth, climb.best.accuracy, 1.0, right)
+        return transfer.chance_better(right, than=before.hits) >= transfer.WORTH
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(transfer.Climb, "finetune", planted)
+        run = fit(load_data(four), blunt_recipe(ladder=True), tmp_path / "run")
+    assert tried == climbed
+    assert run.transfer.strategy == climbed[-1]
+
+
+def test_a_real_ladder_is_climbed_and_each_rung_starts_from_the_best_below_it(blunt_recipe, four, tmp_path):
+    run = fit(load_data(four), blunt_recipe(ladder=True), tmp_path / "run")
+    names = [rung.name for rung in run.transfer.ladder]
+    assert names == [
+        "majority class", "nearest neighbours", "linear head", "last quarter fine-tuned", "all fine-tuned",
+    ]  # fmt: skip
+    head, last, whole = run.transfer.ladder[2:]
+    assert head.accuracy.value + 0.2 < last.accuracy.value < whole.accuracy.value
+    assert run.transfer.strategy == "all fine-tuned"
+    assert [int(row["epoch"]) for row in rows_of(run)] == list(range(13))
+    assert run.history[7].train_loss < run.history[1].train_loss - 0.2, "the second begins where the first ended"
+    assert run.valid.accuracy.value == whole.accuracy.value
+
+
+def test_a_ladder_ends_where_the_next_step_is_not_worth_it(recipe_for, four, tmp_path):
+    run = fit(load_data(four), recipe_for(ladder=True, epochs=1, lr=1e-6), tmp_path / "run")
+    assert [rung.name for rung in run.transfer.ladder][3:] == ["last quarter fine-tuned"]
+
+
+def test_early_stopping_counts_from_the_first_epoch_of_a_rung(recipe_for, four, tmp_path):
+    """The head of epoch 0 stays the best; the rung gets its patience all the same, and no more."""
+    run = fit(load_data(four), recipe_for(finetune="all", epochs=9, lr=1.0, patience=2), tmp_path / "run")
+    assert run.best_epoch == 0
+    assert run.to_json()["epochs"] == 2
+
+
+def test_a_tiny_time_limit_still_gives_the_head(recipe_for, four, tmp_path):
+    run = fit(load_data(four), recipe_for(ladder=True, time_limit=0.001), tmp_path / "run")
+    assert [rung.name for rung in run.transfer.ladder][-1] == run.transfer.strategy == "linear head"
+    assert run.test is not None
+    assert run.recipe.time_limit == 0.001
+
+
+def test_what_is_left_of_the_time_is_what_a_rung_gets(recipe_for, four, tmp_path, monkeypatch):
+    given = []
+
+    def noted(_climb, _depth, recipe):
+        given.append(recipe.time_limit)
+        return True
+
+    monkeypatch.setattr(transfer.Climb, "finetune", noted)
+    fit(load_data(four), recipe_for(ladder=True, time_limit=1000.0), tmp_path / "run")
+    assert len(given) == 2
+    assert 900 < given[1] <= given[0] < 1000
+
+
+def test_less_than_the_shortest_time_left_is_no_fault(recipe_for, four, tmp_path, monkeypatch):
+    now = chain([0.0], repeat(0.0095))
+    monkeypatch.setattr(transfer, "time", SimpleNamespace(perf_counter=lambda: next(now)))
+    run = fit(load_data(four), recipe_for(ladder=True, epochs=1, time_limit=0.01), tmp_path / "run")
+    assert run.transfer.strategy == "linear head"
+
+
+# Interrupted.
+
+
+def interrupt(*_, **__):
+    raise KeyboardInterrupt
+
+
+def interrupt_in_the_second_epoch(monkeypatch):
+    whole = learn.train
+
+    def stopped(*arguments):
+        for row, model in whole(*arguments):
+            if row.epoch == 2:
+                raise KeyboardInterrupt
+            yield row, model
+
+    monkeypatch.setattr(learn, "train", stopped)
+
+
+PLACES = {
+    "before an epoch": lambda patch: patch.setattr(learn, "train", interrupt),
+    "in the second epoch": interrupt_in_the_second_epoch,
+    "while the curve is drawn": lambda patch: patch.setattr(transfer, "draw_curve", interrupt),
+    "while the case is told": lambda patch: patch.setattr(transfer, "own_confidence", interrupt),
+    "while a fine-tuned network is scored": lambda patch: patch.setattr(transfer, "collect", interrupt),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_ctrl_c_keeps_the_head_and_leaves_the_test_split_locked(place, recipe_for, four_head, tmp_path, monkeypatch):
+    PLACES[place](monkeypatch)
+    if place.startswith("while a fine-tuned"):
+        monkeypatch.setattr(learn, "is_better", lambda *_: True)
+    run = fit(four_head.data.samples, recipe_for(ladder=True, epochs=3, lr=1.0), tmp_path / "run")
+    assert run.test is None
+    assert run.transfer.strategy == "linear head"
+    assert same_bits(run.model, four_head.model)
+    assert same_bits(fl.load(run.folder / "model.safetensors"), four_head.model)
+    record = record_of(run)
+    assert record["test"] is None
+    assert record["test_evaluations"] == 0
+    assert record["valid"]["accuracy"] == four_head.valid.to_json()["accuracy"]
+    assert record["epochs"] == int(rows_of(run)[-1]["epoch"])
+    json.dumps(record, allow_nan=False)
+
+
+def test_ctrl_c_after_a_better_epoch_keeps_that(blunt_recipe, four, tmp_path, monkeypatch):
+    interrupt_in_the_second_epoch(monkeypatch)
+    run = fit(load_data(four), blunt_recipe(ladder=True, lr=0.05), tmp_path / "run")
+    assert (run.best_epoch, run.test) == (1, None)
+    assert run.transfer.strategy == "last quarter fine-tuned"
+    assert len(run.transfer.ladder) == 4, "no rung after it is tried"
+    assert run.valid.log_loss.value < run.history[0].valid_loss
+    assert same_bits(fl.load(run.folder / "model.safetensors"), run.model)
+
+
+@pytest.mark.parametrize("part", ["train", "valid"])
+def test_ctrl_c_in_the_feature_pass_leaves_no_run_and_nothing_half_made(part, recipe_for, four, tmp_path, monkeypatch):
+    monkeypatch.setenv("FIRSTLIGHT_CACHE", str(tmp_path / "cache"))
+    whole, calls = features.ready, []
+
+    def stopped(classifier):
+        network = whole(classifier)
+        calls.append(0)
+
+        def forward(images):
+            calls[-1] += 1
+            if len(calls) == (1 if part == "train" else 2) and calls[-1] == 2:
+                raise KeyboardInterrupt
+            return network(images)
+
+        return forward
+
+    with monkeypatch.context() as patch:
+        patch.setattr(features, "ready", stopped)
+        patch.setattr(features, "scored_at_once", lambda *_: 10)
+        with pytest.raises(KeyboardInterrupt):
+            fit(load_data(four), recipe_for(), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    kept = list((tmp_path / "cache" / "features").iterdir())
+    assert len(kept) == (0 if part == "train" else 1), "the whole of an earlier part stays"
+    assert fit(load_data(four), recipe_for(), tmp_path / "run").test is not None
+
+
+# Sets of every kind.
+
+
+def test_mnist_through_a_backbone_that_was_made_for_colour(shared_data, backbone, tmp_path):
+    if not (shared_data / "mnist").is_dir():
+        pytest.skip("the real MNIST is not here: expected in ../shared/data/mnist or FIRSTLIGHT_TEST_DATA")
+    samples = load_data("mnist", data_root=str(shared_data))
+    rows = np.arange(0, 60_000, 200)
+    images, labels = samples.pictures.images[rows, ..., 0], samples.labels[rows]
+    run = fit(load_data((images, labels)), Recipe(backbone=backbone.name, weights=str(backbone.file)), tmp_path / "run")
+    assert run.model.input_size == (1, 28, 28)
+    assert run.model.architecture["side"] == 160, "28 pixels are enlarged to what the network was made for"
+    assert run.test.accuracy.low > 0.3, "weights are random, but it is not chance"
+    with torch.inference_mode():
+        assert fl.load(run.folder / "model.safetensors")(torch.zeros(2, 1, 28, 28, dtype=torch.uint8)).shape == (2, 10)
+
+
+def test_tiny_pictures_can_be_fine_tuned_by_the_backbones_own_defaults(digits, backbone, tmp_path):
+    images, labels = digits
+    rows = np.flatnonzero(labels < 2)[:40]
+    recipe = Recipe(backbone=backbone.name, weights=str(backbone.file), finetune="last", epochs=1)
+    run = fit(load_data((images[rows], labels[rows])), recipe, tmp_path / "run")
+    assert run.model.input_size == (1, 8, 8)
+    assert len(run.transfer.ladder) == 4
+
+
+def test_two_classes_are_enough(recipe_for, digits, tmp_path):
+    images, labels = digits
+    rows = np.flatnonzero(labels < 2)[:60]
+    run = fit(load_data((images[rows], labels[rows])), recipe_for(finetune="all", epochs=1), tmp_path / "run")
+    assert run.model.network.head.out_features == 2
+    assert run.test.accuracy.value > 0.8
+
+
+def test_forty_classes_with_eight_pictures_in_the_smallest(recipe_for, digits, tmp_path):
+    """Each digit's pictures, in four ways up: upside down, mirrored, and negative."""
+    images, labels = digits
+    ways = [lambda one: one, lambda one: one[::-1], lambda one: one.T, lambda one: 255 - one]
+    pictures, names = [], []
+    for number, (way, label) in enumerate((way, label) for way in ways for label in range(10)):
+        rows = np.flatnonzero(labels == label)[40 * (number // 10) :][: 8 + number // 10]
+        pictures += [way(images[row]) for row in rows]
+        names += [number] * len(rows)
+    run = fit(load_data((np.stack(pictures), np.array(names))), recipe_for(balance="weights"), tmp_path / "run")
+    assert len(run.model.classes) == 40
+    assert min(np.bincount(np.array(names))) == 8
+    assert run.test.accuracy.value > 10 / 40
+
+
+def test_pictures_that_all_belong_together_in_training_are_no_fault(recipe_for, four, tmp_path):
+    """Three groups, each with every class: one is left to learn from, which cannot be cut into folds."""
+    images, labels = four
+    samples = dataclasses.replace(load_data((images, labels)), groups=tuple("abc"[row % 3] for row in range(160)))
+    run = fit(samples, recipe_for(), tmp_path / "run")
+    assert run.test.accuracy.value > 0.5
+
+
+def test_real_photographs_in_colour_with_real_weights(shared_data, tmp_path):
+    file = shared_data / "weights" / "squeezenet1_1-imagenet.safetensors"
+    archive = shared_data / "clothing10.tar"
+    if not (file.exists() and archive.exists()):
+        pytest.skip("the real photographs and weights are not here: expected in ../shared/data")
+    samples = load_data(str(archive))
+    rows = np.concatenate([np.flatnonzero(samples.labels == label)[:14] for label in range(10)])
+    folder = tmp_path / "photos"
+    for row in rows.tolist():
+        place = folder / samples.classes[samples.labels[row]]
+        place.mkdir(parents=True, exist_ok=True)
+        (place / f"{row}.jpg").write_bytes(samples.pictures.read(row))
+    recipe = Recipe(backbone="torchvision:squeezenet1_1", weights=str(file), img_size=96)
+    run = fl.fit(str(folder), recipe, tmp_path / "run")
+    assert run.valid.accuracy.value > 0.3
+    assert run.transfer.case.confidence > 0
+    assert run.model.fit == "crop:0.875"
+
+    row = int(run.data.split.test[0])
+    packed = torch.from_numpy(np.array(run.data.store.pixels[row])).permute(2, 0, 1)[None]
+    with torch.inference_mode():
+        shown = run.model.predict_proba(packed)[0]
+    found = fl.predict(run.model, run.folder / "held_out.png", top=1)
+    assert found.label == run.model.classes[int(shown.argmax())]
+    assert found.probability == pytest.approx(shown.max().item(), abs=1e-5)
+
+
+# What is refused.
+
+
+def packed_nothing(monkeypatch):
+    monkeypatch.setattr("firstlight.training.fit.prepare_data", lambda *_: pytest.fail("packed first"))
+
+
+def test_weights_of_unknown_licence_are_refused_before_anything_is_packed(recipe_for, four, tmp_path, monkeypatch):
+    packed_nothing(monkeypatch)
+    with pytest.raises(RecipeError, match=r"tiny\.safetensors does not say its licence, .*--weights-licence any"):
+        fit(load_data(four), recipe_for(weights_licence="permissive"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_weights_that_are_not_there_are_told_before_anything_is_packed(recipe_for, four, tmp_path, monkeypatch):
+    packed_nothing(monkeypatch)
+    with pytest.raises(ModelFileError, match=r"none\.safetensors"):
+        fit(load_data(four), recipe_for(weights=str(tmp_path / "none.safetensors")), tmp_path / "run")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    with pytest.raises(ModelFileError, match="download https://") as caught:
+        fit(load_data(four), recipe_for(weights=None, backbone="torchvision:squeezenet1_1"), tmp_path / "run")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_weights_of_another_network_leave_no_run_behind(recipe_for, four, tmp_path):
+    with pytest.raises(ModelFileError, match="it holds another network's weights than timm:test_vit's"):
+        fit(load_data(four), recipe_for(backbone="timm:test_vit"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_rungs_tell_who_was_right(tuned_run):
+    """The pictures that a rung got right are as many as it says."""
+    for rung in tuned_run.transfer.ladder:
+        assert rung.hits.mean() == pytest.approx(rung.accuracy.value)
+
+
+def test_the_model_file_can_be_moved_and_still_answers(head_run, tmp_path, digit_folder):
+    moved = shutil.copy(head_run.folder / "model.safetensors", tmp_path / "mine.safetensors")
+    picture = next((digit_folder / "3").iterdir())
+    assert fl.predict(fl.load(moved), picture) == fl.predict(head_run.model, picture)
