@@ -14,8 +14,6 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-import torch
-
 
 def main() -> None:
     """Run one side."""
@@ -34,17 +32,18 @@ def main() -> None:
             choices.data_root = make_tiny_set(Path(folder))
             choices.epochs = 1
         run = {"tutorial": tutorial, "firstlight": firstlight}[choices.side]
-        print(json.dumps(run(choices, Path(folder)) | {"versions": {"torch": torch.__version__}}))
+        print(json.dumps(run(choices, Path(folder)) | {"versions": {"torch": version("torch")}}))
 
 
 def firstlight(choices: argparse.Namespace, folder: Path) -> dict[str, object]:
     """Do all that `firstlight train --backbone` does, up to the scored and saved model."""
-    import firstlight as fl
     from firstlight.runtime import own_process
-    from firstlight.training.fit import fit
 
-    own_process()
+    own_process()  # as the command line does, before torch is imported
     import torchvision  # noqa: F401  # imports are not timed, on any side
+
+    import firstlight as fl
+    from firstlight.training.fit import fit
 
     os.environ["FIRSTLIGHT_CACHE"] = str(folder / "cache")
     recipe = fl.Recipe(
@@ -64,6 +63,7 @@ def firstlight(choices: argparse.Namespace, folder: Path) -> dict[str, object]:
 
 def tutorial(choices: argparse.Namespace, folder: Path) -> dict[str, object]:
     """Freeze, replace the last layer, and train it by Adam with every picture going through in every epoch."""
+    import torch
     from safetensors.torch import load_file
     from torch import nn, optim
     from torch.utils.data import DataLoader

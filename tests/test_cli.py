@@ -92,7 +92,7 @@ def test_an_interrupted_ladder_keeps_the_head_and_says_so_in_its_exit_code(
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("firstlight.training.transfer.draw_curve", interrupt)
+    monkeypatch.setattr("firstlight.training.transfer.ladder.draw_curve", interrupt)
     assert main(on_backbone(backbone, digit_folder, "--ladder", "--out", "run", "--json")) == 130
     found = json.loads(capsys.readouterr().out)
     assert found["test"] is None
@@ -100,7 +100,7 @@ def test_an_interrupted_ladder_keeps_the_head_and_says_so_in_its_exit_code(
     assert main(on_backbone(backbone, digit_folder, "--ladder")) == 130
     assert "interrupted: the best model so far is kept" in capsys.readouterr().out
 
-    monkeypatch.setattr("firstlight.training.transfer.see", interrupt)
+    monkeypatch.setattr("firstlight.training.transfer.ladder.see", interrupt)
     assert main(on_backbone(backbone, digit_folder, "--out", "other")) == 130
     assert not Path("other").exists()
 

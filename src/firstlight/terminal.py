@@ -12,7 +12,7 @@ from firstlight.files import atomic_path, open_csv
 if TYPE_CHECKING:
     from firstlight.delivery.predict import Prediction
     from firstlight.training.run import Run
-    from firstlight.training.transfer import Transfer
+    from firstlight.training.transfer.ladder import Transfer
 
 LISTED = 10  # rows of a list that a person is shown; the files and --json hold them all
 

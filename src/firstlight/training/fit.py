@@ -20,7 +20,7 @@ from firstlight.training.prepare import build_classifier, find_pretrained, name_
 from firstlight.training.recipe import Recipe, to_toml
 from firstlight.training.run import Run, headline
 from firstlight.training.run_folder import make_run_folder, require_free
-from firstlight.training.transfer import answer, learn_by_transfer
+from firstlight.training.transfer.ladder import answer, learn_by_transfer
 
 MISTAKES_KEPT = 24
 

@@ -11,7 +11,7 @@ from firstlight.files import write_json
 from firstlight.models.classifier import Classifier
 from firstlight.training.loop import Epoch
 from firstlight.training.recipe import Recipe
-from firstlight.training.transfer import Transfer
+from firstlight.training.transfer.ladder import Transfer
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from firstlight.models.classifier import Classifier
 from firstlight.models.downloads import find_weights
 from firstlight.models.pretrained import load_pretrained, published
 from firstlight.models.weights import load_state_dict_file
-from firstlight.training.features import see
-from firstlight.training.learning_curve import LearningCurve, Point
-from firstlight.training.strategy import ADVICE, FEW_DROP, NEAR_CONFIDENCE, own_confidence, tell_case
+from firstlight.training.transfer.features import see
+from firstlight.training.transfer.learning_curve import LearningCurve, Point
+from firstlight.training.transfer.strategy import ADVICE, FEW_DROP, NEAR_CONFIDENCE, own_confidence, tell_case
 
 
 def curve_that_falls(drop):

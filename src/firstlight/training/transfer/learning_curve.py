@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from firstlight.evaluation.intervals import Estimate, share
 from firstlight.runtime import derive_seed
-from firstlight.training.exact_head import LinearHead, Problem
+from firstlight.training.transfer.exact_head import LinearHead, Problem
 
 SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2)
 HALF = (1 / 2,)

@@ -13,8 +13,8 @@ import torch
 
 from firstlight.models.probe import LinearProbe
 from firstlight.models.weights import load_state_dict_file
-from firstlight.training.features import Features
-from firstlight.training.learning_curve import LearningCurve
+from firstlight.training.transfer.features import Features
+from firstlight.training.transfer.learning_curve import LearningCurve
 
 FEW_DROP = 0.05  # of the log loss, by the last doubling; more means that more pictures would help
 NEAR_CONFIDENCE = 0.4  # mean highest probability: of photographs 0.5 and more, of digits and thumbnails 0.3 (LOG.md)

@@ -10,8 +10,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.preprocessing import StandardScaler
 
-from firstlight.training import exact_head
-from firstlight.training.exact_head import (
+from firstlight.training.transfer import exact_head
+from firstlight.training.transfer.exact_head import (
     STRENGTHS,
     LinearHead,
     Problem,

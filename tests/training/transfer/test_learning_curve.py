@@ -8,9 +8,9 @@ import torch
 from sklearn.metrics import accuracy_score, log_loss
 
 from firstlight.evaluation.intervals import share
-from firstlight.training import learning_curve
-from firstlight.training.exact_head import Problem
-from firstlight.training.learning_curve import (
+from firstlight.training.transfer import learning_curve
+from firstlight.training.transfer.exact_head import Problem
+from firstlight.training.transfer.learning_curve import (
     DRAWS,
     HALF,
     SHARES,

@@ -11,8 +11,8 @@ from firstlight.data.augment import Augment
 from firstlight.data.dataset import open_samples, split_samples
 from firstlight.data.sources import load_data
 from firstlight.models.classifier import Classifier
-from firstlight.training import features
-from firstlight.training.features import headless, see
+from firstlight.training.transfer import features
+from firstlight.training.transfer.features import headless, see
 
 ROWS = np.array([5, 3, 200, 0, 77, 41, 12, 250, 6, 9])
 
@@ -202,7 +202,7 @@ def test_whatever_features_depend_on_makes_another_pass(what, classifier, data, 
     assert sum(passes) == 2 * len(ROWS)
 
 
-HERE = "firstlight.training.features"
+HERE = "firstlight.training.transfer.features"
 
 
 @pytest.mark.parametrize("number", [f"{HERE}.VERSION", f"{HERE}.SMALLEST_CUT", "torch.__version__"])

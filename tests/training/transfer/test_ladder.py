@@ -18,10 +18,11 @@ import firstlight as fl
 from firstlight.data.sources import load_data
 from firstlight.errors import ModelFileError, RecipeError, TrainingError
 from firstlight.models.artefact import load_model
-from firstlight.training import features, learn, transfer
+from firstlight.training import learn
 from firstlight.training.fit import fit
 from firstlight.training.recipe import Recipe, from_toml
-from firstlight.training.rungs import Rung
+from firstlight.training.transfer import features, ladder
+from firstlight.training.transfer.rungs import Rung
 
 SIDE = 32  # pixels; as small as the tiny backbone can take
 
@@ -29,10 +30,10 @@ SIDE = 32  # pixels; as small as the tiny backbone can take
 @pytest.fixture(scope="module", autouse=True)
 def _quick(tmp_path_factory):
     """One cache for runs that several tests look at, and a head's penalty out of three: the search is not the point."""
-    few = partial(transfer.fit_head_by_folds, strengths=(0.01, 0.1, 1.0))
+    few = partial(ladder.fit_head_by_folds, strengths=(0.01, 0.1, 1.0))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FIRSTLIGHT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-        patch.setattr(transfer, "fit_head_by_folds", few)
+        patch.setattr(ladder, "fit_head_by_folds", few)
         yield
 
 
@@ -236,32 +237,32 @@ def test_the_global_dice_are_left_alone(recipe_for, four, tmp_path):
 
 def test_further_views_are_learned_from(recipe_for, four, tmp_path, monkeypatch):
     seen = []
-    whole = transfer.Problem
+    whole = ladder.Problem
 
     def noted(features_, labels, *rest):
         seen.append((len(features_), len(labels)))
         return whole(features_, labels, *rest)
 
-    monkeypatch.setattr(transfer, "Problem", noted)
-    monkeypatch.setattr(transfer, "SMALL_VALIDATION", 1)
+    monkeypatch.setattr(ladder, "Problem", noted)
+    monkeypatch.setattr(ladder, "SMALL_VALIDATION", 1)
     run = fit(load_data(four), recipe_for(views=3), tmp_path / "run")
     assert seen == [(3 * len(run.data.split.train),) * 2]
 
 
 def test_a_small_validation_part_does_not_choose_the_penalty(recipe_for, four, tmp_path, monkeypatch):
-    monkeypatch.setattr(transfer, "fit_head", lambda *_: pytest.fail("chosen by a handful of pictures"))
+    monkeypatch.setattr(ladder, "fit_head", lambda *_: pytest.fail("chosen by a handful of pictures"))
     fit(load_data(four), recipe_for(), tmp_path / "run")
 
 
 def test_views_of_a_picture_and_its_copies_stay_in_one_fold(recipe_for, four, tmp_path, monkeypatch):
     asked = {}
-    whole = transfer.fit_head_by_folds
+    whole = ladder.fit_head_by_folds
 
     def noted(seen, labels, groups, *rest, **choices):
         asked.update(seen=seen, labels=labels, groups=groups)
         return whole(seen, labels, groups, *rest, **choices)
 
-    monkeypatch.setattr(transfer, "fit_head_by_folds", noted)
+    monkeypatch.setattr(ladder, "fit_head_by_folds", noted)
     images, labels = four
     images, labels = np.concatenate([images, images[:40]]), np.concatenate([labels, labels[:40]])
     run = fit(load_data((images, labels)), recipe_for(views=2), tmp_path / "run")
@@ -364,10 +365,10 @@ def test_the_next_rung_is_tried_if_the_last_was_worth_it(gains, climbed, blunt_r
         right[np.flatnonzero(~right)[: gains[len(tried)]]] = True
         tried.append(depth)
         before, climb.best = climb.best, Rung(depth, climb.best.accuracy, 1.0, right)
-        return transfer.chance_better(right, than=before.hits) >= transfer.WORTH
+        return ladder.chance_better(right, than=before.hits) >= ladder.WORTH
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(transfer.Climb, "finetune", planted)
+        patch.setattr(ladder.Climb, "finetune", planted)
         run = fit(load_data(four), blunt_recipe(ladder=True), tmp_path / "run")
     assert tried == climbed
     assert run.transfer.strategy == climbed[-1]
@@ -413,7 +414,7 @@ def test_what_is_left_of_the_time_is_what_a_rung_gets(recipe_for, four, tmp_path
         given.append(recipe.time_limit)
         return True
 
-    monkeypatch.setattr(transfer.Climb, "finetune", noted)
+    monkeypatch.setattr(ladder.Climb, "finetune", noted)
     fit(load_data(four), recipe_for(ladder=True, time_limit=1000.0), tmp_path / "run")
     assert len(given) == 2
     assert 900 < given[1] <= given[0] < 1000
@@ -421,7 +422,7 @@ def test_what_is_left_of_the_time_is_what_a_rung_gets(recipe_for, four, tmp_path
 
 def test_less_than_the_shortest_time_left_is_no_fault(recipe_for, four, tmp_path, monkeypatch):
     now = chain([0.0], repeat(0.0095))
-    monkeypatch.setattr(transfer, "time", SimpleNamespace(perf_counter=lambda: next(now)))
+    monkeypatch.setattr(ladder, "time", SimpleNamespace(perf_counter=lambda: next(now)))
     run = fit(load_data(four), recipe_for(ladder=True, epochs=1, time_limit=0.01), tmp_path / "run")
     assert run.transfer.strategy == "linear head"
 
@@ -448,9 +449,9 @@ def interrupt_in_the_second_epoch(monkeypatch):
 PLACES = {
     "before an epoch": lambda patch: patch.setattr(learn, "train", interrupt),
     "in the second epoch": interrupt_in_the_second_epoch,
-    "while the curve is drawn": lambda patch: patch.setattr(transfer, "draw_curve", interrupt),
-    "while the case is told": lambda patch: patch.setattr(transfer, "own_confidence", interrupt),
-    "while a fine-tuned network is scored": lambda patch: patch.setattr(transfer, "collect", interrupt),
+    "while the curve is drawn": lambda patch: patch.setattr(ladder, "draw_curve", interrupt),
+    "while the case is told": lambda patch: patch.setattr(ladder, "own_confidence", interrupt),
+    "while a fine-tuned network is scored": lambda patch: patch.setattr(ladder, "collect", interrupt),
 }
 
 

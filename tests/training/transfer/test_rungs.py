@@ -8,8 +8,8 @@ from scipy.stats import binom
 from sklearn.dummy import DummyClassifier
 from sklearn.neighbors import KNeighborsClassifier
 
-from firstlight.training import rungs
-from firstlight.training.rungs import (
+from firstlight.training.transfer import rungs
+from firstlight.training.transfer.rungs import (
     NEIGHBOURS,
     SHARPNESS,
     WORTH,

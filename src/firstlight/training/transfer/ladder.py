@@ -25,15 +25,15 @@ from firstlight.models.downloads import Weights
 from firstlight.models.inference import ready
 from firstlight.models.probe import LinearProbe
 from firstlight.training.depth import freeze, norms_live
-from firstlight.training.exact_head import LinearHead, Problem, fit_head, fit_head_by_folds
-from firstlight.training.features import Features, see
 from firstlight.training.learn import Learned, learn
-from firstlight.training.learning_curve import HALF, SHARES, LearningCurve, draw_curve
 from firstlight.training.loop import Epoch, balanced_weights
 from firstlight.training.recipe import RANGES, Recipe
 from firstlight.training.run_folder import write_metrics
-from firstlight.training.rungs import WORTH, Rung, chance_better, majority, nearest_neighbours
-from firstlight.training.strategy import Case, own_confidence, tell_case
+from firstlight.training.transfer.exact_head import LinearHead, Problem, fit_head, fit_head_by_folds
+from firstlight.training.transfer.features import Features, see
+from firstlight.training.transfer.learning_curve import HALF, SHARES, LearningCurve, draw_curve
+from firstlight.training.transfer.rungs import WORTH, Rung, chance_better, majority, nearest_neighbours
+from firstlight.training.transfer.strategy import Case, own_confidence, tell_case
 
 SMALL_VALIDATION = 200  # pictures; a smaller part is too few to choose the head's penalty by
 SHORTEST, _ = RANGES["time_limit"]  # seconds; with less left, a rung is not begun
