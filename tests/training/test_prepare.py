@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from firstlight.data.sources import load_data
 from firstlight.models.artefact import load_model, save_model
@@ -67,12 +67,16 @@ def test_the_published_weights_are_in_place_under_a_head_that_follows_from_the_s
     assert not torch.equal(other.network.head.weight, classifier.network.head.weight)
 
 
-def test_colours_are_normalised_as_the_weights_expect_and_not_as_these_pictures_are(recipe_for, colour, some_digits):
-    classifier, *_ = prepared(colour, recipe_for(img_size=32))
-    assert classifier.mean.tolist() == pytest.approx([0.5] * 3)
-    assert classifier.std.tolist() == pytest.approx([0.5] * 3)
-    grey, *_ = prepared(load_data(some_digits), recipe_for(img_size=32))
-    assert grey.mean.tolist() == pytest.approx([0.5])
+def test_colours_are_normalised_as_the_weights_expect_and_not_as_these_pictures_are(colour, some_digits, tmp_path):
+    from torchvision.models import squeezenet1_1
+
+    save_file(squeezenet1_1(num_classes=120).state_dict(), tmp_path / "squeezed.safetensors")
+    recipe = Recipe(backbone="torchvision:squeezenet1_1", weights=str(tmp_path / "squeezed.safetensors"), img_size=32)
+    classifier, *_ = prepared(colour, recipe)
+    assert classifier.mean.tolist() == pytest.approx([0.485, 0.456, 0.406])
+    assert classifier.std.tolist() == pytest.approx([0.229, 0.224, 0.225])
+    grey, *_ = prepared(load_data(some_digits), recipe)
+    assert grey.mean.tolist() == pytest.approx([(0.485 + 0.456 + 0.406) / 3])
 
 
 @pytest.mark.parametrize(

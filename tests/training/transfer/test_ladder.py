@@ -249,6 +249,21 @@ def test_further_views_are_learned_from(recipe_for, four, tmp_path, monkeypatch)
     assert seen == [(3 * len(run.data.split.train),) * 2]
 
 
+@pytest.mark.parametrize("flip", [False, True])
+def test_what_must_not_be_mirrored_in_training_is_not_mirrored_in_views(flip, recipe_for, four, tmp_path, monkeypatch):
+    asked = []
+    whole = ladder.see
+
+    def noted(*arguments, **choices):
+        asked.append((choices.get("view", 0), choices.get("mirror")))
+        return whole(*arguments, **choices)
+
+    monkeypatch.setattr(ladder, "see", noted)
+    fit(load_data(four), recipe_for(views=2, flip=flip), tmp_path / "run")
+    assert (1, flip) in asked
+    assert (1, not flip) not in asked
+
+
 def test_a_small_validation_part_does_not_choose_the_penalty(recipe_for, four, tmp_path, monkeypatch):
     monkeypatch.setattr(ladder, "fit_head", lambda *_: pytest.fail("chosen by a handful of pictures"))
     fit(load_data(four), recipe_for(), tmp_path / "run")
@@ -475,6 +490,7 @@ def test_ctrl_c_keeps_the_head_and_leaves_the_test_split_locked(place, recipe_fo
 
 def test_ctrl_c_after_a_better_epoch_keeps_that(blunt_recipe, four, tmp_path, monkeypatch):
     interrupt_in_the_second_epoch(monkeypatch)
+    monkeypatch.setattr(ladder, "chance_better", lambda *_, **__: 1.0)  # of every step: only Ctrl-C ends the ladder
     run = fit(load_data(four), blunt_recipe(ladder=True, lr=0.05), tmp_path / "run")
     assert (run.best_epoch, run.test) == (1, None)
     assert run.transfer.strategy == "last quarter fine-tuned"

@@ -92,6 +92,7 @@ def test_points_are_what_scikit_learn_says_of_heads_on_the_parts(parts, head, mo
     monkeypatch.setattr(learning_curve, "_part_of_each_class", noted)
     curve = draw_curve(*parts, head, shares=(1 / 16, 1 / 4))
     assert len(drawn) == 2 * DRAWS
+    assert len({tuple(rows) for rows in drawn}) == 2 * DRAWS, "each draw is another part"
     for point, rows in zip(curve.points, (drawn[:DRAWS], drawn[DRAWS:]), strict=False):
         found = [Problem(seen[some], labels[some], 10).solve(head.strength).logits(others) for some in rows]
         right = np.mean([accuracy_score(wanted, logits.argmax(dim=1)) for logits in found])
