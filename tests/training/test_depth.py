@@ -1,5 +1,6 @@
 """Depth: blocks cover a body once and in order; what is frozen stays to the last bit, what learns moves."""
 
+from functools import cache
 from itertools import chain, pairwise
 
 import numpy as np
@@ -38,7 +39,9 @@ NETWORKS = {
 }
 
 
+@cache
 def on_meta(name):
+    """Shapes alone; nobody here changes them."""
     with torch.device("meta"):
         return build_probe(name, (3, NETWORKS[name], NETWORKS[name]), 5)
 

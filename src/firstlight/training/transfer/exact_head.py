@@ -4,7 +4,8 @@ Minimised over weights W `[K, D]` and biases b `[K]`, on standardised features x
 
     sum of class weight * cross entropy(W x + b, label) + |W|^2 / (2 * strength)
 
-as scikit-learn's `LogisticRegression(C=strength)` does. It is convex: there is one answer, whatever the seed. The
+as scikit-learn's `LogisticRegression(C=strength)` does (for two classes, which it gives one row, `C=2 * strength`). It is
+convex: there is one answer, whatever the seed. The
 standardisation is folded into W and b afterwards, so that the head is an ordinary `nn.Linear`.
 """
 
