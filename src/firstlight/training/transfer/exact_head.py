@@ -4,9 +4,9 @@ Minimised over weights W `[K, D]` and biases b `[K]`, on standardised features x
 
     sum of class weight * cross entropy(W x + b, label) + |W|^2 / (2 * strength)
 
-as scikit-learn's `LogisticRegression(C=strength)` does (for two classes, which it gives one row, `C=2 * strength`). It is
-convex: there is one answer, whatever the seed. The
-standardisation is folded into W and b afterwards, so that the head is an ordinary `nn.Linear`.
+as scikit-learn's `LogisticRegression(C=strength)` does (with `C=2 * strength` for two classes, which it gives one row).
+It is convex: there is one answer, whatever the seed. The standardisation is folded into W and b afterwards, so that the
+head is an ordinary `nn.Linear`.
 """
 
 from collections.abc import Sequence
