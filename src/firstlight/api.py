@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from firstlight.data.images import decode, fit_picture
 from firstlight.data.samples import Samples
 from firstlight.data.sources import load_data
-from firstlight.delivery.illustrate import illustrate
+from firstlight.delivery.illustrate import Curve, illustrate
+from firstlight.delivery.ladder_plots import Rung
 from firstlight.evaluation.intervals import Estimate
 from firstlight.fitting import parse_fit
 from firstlight.training import fit as road
@@ -35,7 +36,7 @@ def fit(
     samples = data if isinstance(data, Samples) else load_data(data, data_root=recipe.data_root)
     run = road.fit(samples, recipe, out)
     if run.test:
-        row, how = int(run.data.split.test[0]), run.transfer
+        row = int(run.data.split.test[0])
         illustrate(
             run.folder,
             model=run.model,
@@ -44,14 +45,26 @@ def fit(
             pixels=run.data.store.pixels,
             example=(row, int(samples.labels[row])),
             held_out=before_the_cut(run, row),
-            rungs=[
-                (rung.name, *interval(rung.accuracy), rung.seconds, rung.name == how.strategy) for rung in how.ladder
-            ] if how else (),
-            curve=(
-                [(point.pictures, *interval(point.accuracy)) for point in how.curve.points], how.curve.forecast
-            ) if how and how.curve and run.recipe.learning_curve else None,
-        )  # fmt: skip
+            rungs=rungs_of(run),
+            curve=curve_of(run),
+        )
     return run
+
+
+def rungs_of(run: Run) -> list[Rung]:
+    """Give the rungs of the ladder as they are drawn; none if there was no backbone."""
+    if run.transfer is None:
+        return []
+    kept = run.transfer.strategy
+    return [(rung.name, *interval(rung.accuracy), rung.seconds, rung.name == kept) for rung in run.transfer.ladder]
+
+
+def curve_of(run: Run) -> Curve | None:
+    """Give the learning curve as it is drawn, if one was asked for."""
+    if run.transfer is None or run.transfer.curve is None or not run.recipe.learning_curve:
+        return None
+    curve = run.transfer.curve
+    return [(point.pictures, *interval(point.accuracy)) for point in curve.points], curve.forecast
 
 
 def interval(found: Estimate) -> tuple[float, float, float]:

@@ -499,14 +499,17 @@ def test_crop_keeps_the_middle_of_the_long_side_at_the_scale_of_the_short_one():
     assert (halved[:, 1:-1] == 200).all()
 
 
+def four_photographs(shared_data):
+    with tarfile.open(shared_data / "clothing10.tar") as archive:
+        members = [member for member in archive if member.isfile()][:4]
+        return [archive.extractfile(member).read() for member in members]
+
+
 def test_crop_agrees_with_torchvision_resize_and_centre_crop(shared_data):
     from torchvision.transforms import v2
 
-    with tarfile.open(shared_data / "clothing10.tar") as archive:
-        members = [member for member in archive if member.isfile()][:4]
-        files = [archive.extractfile(member).read() for member in members]
     theirs = v2.Compose([v2.Resize(64), v2.CenterCrop(64)])
-    for data in files:
+    for data in four_photographs(shared_data):
         pixels = decode(data).pixels[:480, :320]  # torchvision rounds to whole pixels in between; here both are exact
         expected = np.asarray(theirs(Image.fromarray(pixels)), dtype=int)
         difference = np.abs(fit_picture(pixels, (3, 64, 64), "crop") - expected)
@@ -560,11 +563,8 @@ def test_the_whole_share_is_the_crop_and_less_cuts_even_a_picture_of_the_right_s
 def test_seven_eighths_are_what_torchvision_keeps_of_256_for_224(shared_data):
     from torchvision.transforms import v2
 
-    with tarfile.open(shared_data / "clothing10.tar") as archive:
-        members = [member for member in archive if member.isfile()][:4]
-        files = [archive.extractfile(member).read() for member in members]
     theirs = v2.Compose([v2.Resize(128), v2.CenterCrop(112)])
-    for data in files:
+    for data in four_photographs(shared_data):
         pixels = decode(data).pixels[:384, :256]
         expected = np.asarray(theirs(Image.fromarray(pixels)), dtype=int)
         difference = np.abs(fit_picture(pixels, (3, 112, 112), "crop:0.875") - expected)

@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from firstlight.errors import RecipeError
-from firstlight.models.backbones import build_backbone, recommended_input_size, recommended_normalisation
+from firstlight.models.backbones import build_backbone
+from firstlight.models.libraries import published
 
 # One network of each family, each with the smallest pictures that are worth giving it.
 FAMILIES = {
@@ -114,22 +115,21 @@ def test_pictures_that_do_not_fit_are_one_clear_line(name: str, input_size: tupl
     ],
 )
 def test_unknown_names_are_one_clear_line(name: str, words: str) -> None:
-    for function in (recommended_input_size, recommended_normalisation):
-        with pytest.raises(RecipeError, match=words) as raised:
-            function(name)
-        assert "\n" not in str(raised.value)
+    with pytest.raises(RecipeError, match=words) as raised:
+        published(name)
+    assert "\n" not in str(raised.value)
     with pytest.raises(RecipeError, match=words):
         build_backbone(name, (3, 64, 64), 10)
 
 
 def test_recommendations_are_the_weights_own() -> None:
-    assert recommended_input_size("torchvision:inception_v3") == (3, 299, 299)
-    assert recommended_input_size("torchvision:efficientnet_v2_s") == (3, 384, 384)
-    assert recommended_input_size("timm:vit_small_patch14_dinov2") == (3, 518, 518)
+    assert published("torchvision:inception_v3").input_size == (3, 299, 299)
+    assert published("torchvision:efficientnet_v2_s").input_size == (3, 384, 384)
+    assert published("timm:vit_small_patch14_dinov2").input_size == (3, 518, 518)
     imagenet = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    assert recommended_normalisation("torchvision:mobilenet_v2") == imagenet
-    assert recommended_normalisation("timm:resnet18") == imagenet
-    assert recommended_normalisation("timm:vit_tiny_patch16_224") == ((0.5,) * 3, (0.5,) * 3)
+    assert published("torchvision:mobilenet_v2").normalisation(3) == imagenet
+    assert published("timm:resnet18").normalisation(3) == imagenet
+    assert published("timm:vit_tiny_patch16_224").normalisation(3) == ((0.5,) * 3, (0.5,) * 3)
 
 
 def test_only_the_library_that_is_asked_for_is_imported() -> None:

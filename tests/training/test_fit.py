@@ -233,7 +233,7 @@ def test_a_model_file_of_ours_is_weights_too_with_its_own_normalisation(run, tmp
 
 
 def test_ctrl_c_at_the_look_at_the_test_split_leaves_the_look_counted(tmp_path, monkeypatch):
-    whole, looks = fit_module.collect, []
+    whole, looks = learn.collect, []
 
     def interrupted_at_the_second_look(*arguments):
         looks.append(arguments)
@@ -241,7 +241,7 @@ def test_ctrl_c_at_the_look_at_the_test_split_leaves_the_look_counted(tmp_path, 
             raise KeyboardInterrupt
         return whole(*arguments)
 
-    monkeypatch.setattr(fit_module, "collect", interrupted_at_the_second_look)
+    monkeypatch.setattr(learn, "collect", interrupted_at_the_second_look)
     run = fit(load_data("digits"), QUICK, tmp_path / "run")
     assert run.test is None
     record = json.loads((run.folder / "evaluation.json").read_text())

@@ -34,24 +34,6 @@ def build_backbone(name: str, input_size: Size, num_classes: int) -> nn.Module:
     return network.to(memory_format=torch.channels_last)
 
 
-def recommended_input_size(name: str) -> Size:
-    """Give the channels, height and width that the published weights of `timm:NAME` or `torchvision:NAME` expect.
-
-    Raises:
-        RecipeError: if there is no such network.
-    """
-    return published(name).input_size
-
-
-def recommended_normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Give the mean and standard deviation per channel, in units of 0..1, that the published weights expect.
-
-    Raises:
-        RecipeError: if there is no such network.
-    """
-    return published(name).normalisation(3)
-
-
 @contextmanager
 def trying_out(name: str, input_size: Size) -> Iterator[None]:
     """Build on the `meta` device inside; whatever fails there is told as pictures that do not fit."""
@@ -62,7 +44,7 @@ def trying_out(name: str, input_size: Size) -> Iterator[None]:
         raise
     except Exception as error:  # some 1,400 networks, and each fails in its own way
         channels, height, width = input_size
-        side = recommended_input_size(name)[1]
+        side = published(name).input_size[1]
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise RecipeError(
             f"{name} cannot take pictures of {height} x {width} pixels and {channels} channels "

@@ -3,13 +3,11 @@
 from contextlib import suppress
 from typing import Literal
 
-import torch
-
 from firstlight.errors import ModelFileError, RecipeError
 from firstlight.models.downloads import Weights, find_weights
 from firstlight.models.libraries import Published, State, find_network, published
 from firstlight.models.probe import LinearProbe
-from firstlight.models.weights import load_state_dict_file, refuse_differences
+from firstlight.models.weights import load_state_dict_file, load_weights
 
 __all__ = ["Published", "Weights", "choose_backbone", "find_weights", "load_pretrained", "published"]
 
@@ -80,15 +78,10 @@ def load_pretrained(network: LinearProbe, name: str, weights: Weights) -> None:
         state = library.convert(model, network.body, state)
     left_out = (f"{network.replaced}.", *AUXILIARY)
     state = {path: tensor for path, tensor in state.items() if not path.startswith(left_out)}
-    counts = {path: count for path, count in wanted.items() if path.endswith("num_batches_tracked")}
-    state = counts | state
     try:
-        refuse_differences(weights.path, state, wanted)
+        load_weights(network.body, state, source=weights.path)
     except ModelFileError as error:
         raise ModelFileError(f"{error}; {_what_it_may_be(name, weights, state, wanted)}") from None
-    with torch.no_grad():
-        for path, tensor in wanted.items():
-            tensor.copy_(state[path])
 
 
 def _inside(state: State, wanted: State) -> State:
@@ -101,7 +94,7 @@ def _inside(state: State, wanted: State) -> State:
 def _what_it_may_be(name: str, weights: Weights, found: State, wanted: State) -> str:
     """Guess why weights differ: other pictures if only shapes do, else the network that the file is named for."""
     record = published(name)
-    if found.keys() == wanted.keys():
+    if all(path.endswith("num_batches_tracked") for path in found.keys() ^ wanted.keys()):
         height, width = record.input_size[1:]
         return f"it may be for pictures of another size ({name} was made for {height} x {width}), or for a variant"
     library, _ = find_network(name)

@@ -10,12 +10,11 @@ from firstlight.data.dataset import write_quarantine
 from firstlight.data.samples import Samples
 from firstlight.data.split import write_split
 from firstlight.evaluation.calibration import fit_temperature
-from firstlight.evaluation.evaluate import Outputs, collect, evaluate, worst_mistakes
+from firstlight.evaluation.evaluate import Outputs, evaluate, worst_mistakes
 from firstlight.files import write_text
 from firstlight.models.artefact import save_model
-from firstlight.models.inference import ready
 from firstlight.runtime import pick_device, require_compiler
-from firstlight.training.learn import learn
+from firstlight.training.learn import learn, outputs_on
 from firstlight.training.prepare import build_classifier, find_pretrained, name_backbone, prepare_data
 from firstlight.training.recipe import Recipe, to_toml
 from firstlight.training.run import Run, headline
@@ -70,7 +69,7 @@ def fit(samples: Samples, recipe: Recipe | None = None, out: Path | str | None =
         """Run the model over `valid` or `test`, just as it will predict."""
         if pretrained is not None:
             return answer(part, learned, data, pretrained)
-        return collect(ready(model), data.loader(part, device).epoch())
+        return outputs_on(part, model, data)
 
     # note: the loop looked in the number type of training; what is reported is calculated as prediction is
     seen = outputs("valid")

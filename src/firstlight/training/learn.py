@@ -12,8 +12,10 @@ import torch
 from firstlight.data.dataset import Dataset
 from firstlight.data.loader import Loader
 from firstlight.errors import TrainingError
+from firstlight.evaluation.evaluate import Outputs, collect
 from firstlight.models.artefact import save_model
 from firstlight.models.classifier import Classifier
+from firstlight.models.inference import ready
 from firstlight.runtime import derive_seed
 from firstlight.training.loop import Epoch, train
 from firstlight.training.recipe import Recipe
@@ -89,6 +91,11 @@ def learn(
         raise TrainingError(f"{error}{saved}") from None
     assert kept is not None
     return Learned(model=kept[1], best=kept[0], history=history, interrupted=interrupted)
+
+
+def outputs_on(part: str, model: Classifier, data: Dataset) -> Outputs:
+    """Run a model over `valid` or `test`, just as it will predict."""
+    return collect(ready(model), data.loader(part, model.mean.device).epoch())
 
 
 def is_better(row: Epoch, than: Epoch) -> bool:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -12,14 +12,14 @@ from firstlight.data.samples import Samples
 from firstlight.data.store import USUAL_SIDE
 from firstlight.errors import RecipeError
 from firstlight.models.classifier import Classifier
+from firstlight.models.downloads import Weights, find_weights
+from firstlight.models.libraries import published
 from firstlight.models.networks import initialise
+from firstlight.models.pretrained import Word, choose_backbone, load_pretrained
 from firstlight.models.probe import LinearProbe
 from firstlight.models.weights import load_state_dict_file, load_weights
 from firstlight.runtime import derive_seed, generator
 from firstlight.training.recipe import Recipe
-
-if TYPE_CHECKING:
-    from firstlight.models.downloads import Weights
 
 ADAPT_PICTURES = 5000  # training pictures that mean, deviation and whitening are computed from
 
@@ -28,8 +28,6 @@ def name_backbone(samples: Samples, recipe: Recipe, device: torch.device) -> Rec
     """Choose the backbone where only a word says which, and let its published weights say how pictures are cut."""
     if recipe.backbone is None:
         return recipe
-    from firstlight.models.pretrained import Word, choose_backbone, published
-
     name = recipe.backbone
     if ":" not in name:
         name = choose_backbone(cast(Word, name), device.type, len(samples))
@@ -38,7 +36,7 @@ def name_backbone(samples: Samples, recipe: Recipe, device: torch.device) -> Rec
     return dataclasses.replace(recipe, backbone=name, model=name, fit=fit)
 
 
-def find_pretrained(recipe: Recipe) -> "Weights | None":
+def find_pretrained(recipe: Recipe) -> Weights | None:
     """Find the weights of the backbone, before anything long is done.
 
     Raises:
@@ -46,8 +44,6 @@ def find_pretrained(recipe: Recipe) -> "Weights | None":
     """
     if recipe.backbone is None:
         return None
-    from firstlight.models.pretrained import find_weights
-
     file = Path(recipe.weights) if recipe.weights else None
     return find_weights(recipe.backbone, file, licence=recipe.weights_licence)
 
@@ -56,8 +52,6 @@ def prepare_data(samples: Samples, recipe: Recipe) -> tuple[Dataset, Recipe]:
     """Pack and split the pictures, and fill the recipe's open choices with what suits the model and the pictures."""
     usual = USUAL_SIDE
     if ":" in recipe.model:
-        from firstlight.models.libraries import published
-
         usual = published(recipe.model).input_size[1]
     store = open_samples(
         samples,
@@ -85,7 +79,7 @@ def prepare_data(samples: Samples, recipe: Recipe) -> tuple[Dataset, Recipe]:
 
 
 def build_classifier(
-    data: Dataset, recipe: Recipe, device: torch.device, pretrained: "Weights | None" = None
+    data: Dataset, recipe: Recipe, device: torch.device, pretrained: Weights | None = None
 ) -> Classifier:
     """Build the network with fresh weights that depend on the seed alone, fitted to the training pictures' colours.
 
@@ -106,8 +100,6 @@ def build_classifier(
     if recipe.init != "default":
         initialise(classifier.network, recipe.init, generator(recipe.seed, "weights"))
     if pretrained is not None:
-        from firstlight.models.pretrained import load_pretrained, published
-
         assert isinstance(classifier.network, LinearProbe)
         load_pretrained(classifier.network, recipe.model, pretrained)
         classifier.normalise_as(*published(recipe.model).normalisation(data.store.input_size[0]))
@@ -119,8 +111,6 @@ def build_classifier(
         state = load_state_dict_file(recipe.weights)
         whole = any(name.startswith("network.") for name in state)
         if ":" in recipe.model and not whole:
-            from firstlight.models.libraries import published
-
             classifier.normalise_as(*published(recipe.model).normalisation(data.store.input_size[0]))
         load_weights(classifier if whole else classifier.network, state, source=recipe.weights)
     return classifier.to(device)
@@ -130,8 +120,6 @@ def _architecture(data: Dataset, recipe: Recipe) -> dict[str, Any]:
     """Say which network; small pictures that kept their own size are enlarged for a backbone inside it."""
     if recipe.backbone is None:
         return recipe.architecture
-    from firstlight.models.pretrained import published
-
     _, *sides = data.store.input_size
     usual = published(recipe.backbone).input_size[1]
     enlarged = {} if recipe.img_size or max(sides) >= usual else {"side": usual}

@@ -191,16 +191,20 @@ def test_fine_tuning_moved_the_body_where_it_paid(tuned_run, backbone):
     assert not torch.equal(tuned_run.model.network.body.conv1[0].weight, published["conv1.0.weight"])
 
 
-def test_a_picture_is_predicted_as_the_run_showed_it(head_run, monkeypatch):
+def held_out_is_predicted_as_shown(run):
+    row = int(run.data.split.test[0])
+    packed = torch.from_numpy(np.array(run.data.store.pixels[row])).permute(2, 0, 1)[None]
+    with torch.inference_mode():
+        shown = run.model.predict_proba(packed)[0]
+    found = fl.predict(run.model, run.folder / "held_out.png", top=1)
+    assert found.label == run.model.classes[int(shown.argmax())]
+    assert found.probability == pytest.approx(shown.max().item(), abs=1e-5)
+
+
+def test_a_picture_is_predicted_as_the_run_showed_it(head_run):
     """The backbone's own cut leaves the rim away: `held_out.png` still has it, and is cut once."""
     assert head_run.model.fit == "crop:0.95"
-    row = int(head_run.data.split.test[0])
-    packed = torch.from_numpy(np.array(head_run.data.store.pixels[row])).permute(2, 0, 1)[None]
-    with torch.inference_mode():
-        shown = head_run.model.predict_proba(packed)[0]
-    found = fl.predict(head_run.model, head_run.folder / "held_out.png", top=1)
-    assert found.label == head_run.model.classes[int(shown.argmax())]
-    assert found.probability == pytest.approx(shown.max().item(), abs=1e-5)
+    held_out_is_predicted_as_shown(head_run)
 
 
 def test_its_recipe_file_repeats_the_run_to_the_bit(head_run, tmp_path):
@@ -479,7 +483,7 @@ PLACES = {
     "in the second epoch": interrupt_in_the_second_epoch,
     "while the curve is drawn": lambda patch: patch.setattr(ladder, "draw_curve", interrupt),
     "while the case is told": lambda patch: patch.setattr(ladder, "own_confidence", interrupt),
-    "while a fine-tuned network is scored": lambda patch: patch.setattr(ladder, "collect", interrupt),
+    "while a fine-tuned network is scored": lambda patch: patch.setattr(ladder, "outputs_on", interrupt),
 }
 
 
@@ -614,14 +618,7 @@ def test_real_photographs_in_colour_with_real_weights(shared_data, tmp_path):
     assert run.valid.accuracy.value > 0.3
     assert run.transfer.case.confidence > 0
     assert run.model.fit == "crop:0.875"
-
-    row = int(run.data.split.test[0])
-    packed = torch.from_numpy(np.array(run.data.store.pixels[row])).permute(2, 0, 1)[None]
-    with torch.inference_mode():
-        shown = run.model.predict_proba(packed)[0]
-    found = fl.predict(run.model, run.folder / "held_out.png", top=1)
-    assert found.label == run.model.classes[int(shown.argmax())]
-    assert found.probability == pytest.approx(shown.max().item(), abs=1e-5)
+    held_out_is_predicted_as_shown(run)
 
 
 # What is refused.

@@ -11,21 +11,20 @@ head is an ordinary `nn.Linear`.
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from firstlight.runtime import generator, one_thread
 
 STRENGTHS = tuple(10.0 ** (exponent / 2) for exponent in range(-9, 3))  # 3e-5 ... 10, each three times the one before
 PATIENCE = 2  # weaker penalties that may validate worse, one after another, before the search ends
-FLAT, NEARLY_FLAT = (
-    1e-8,
-    1e-5,
-)  # slopes of the mean loss at which a minimum counts as found, and as good enough to compare
+FLAT = 1e-8  # slope of the mean loss, in any direction, at which a minimum counts as found
+NEARLY_FLAT = 1e-5  # and at which it is good enough to be compared with others
 MOST_STEPS, MEMORY = 5000, 10  # of L-BFGS
 FOLDS = 5
 SHARED_WORK = 2**25  # numbers in the features, from which on the products are shared among threads
@@ -135,14 +134,14 @@ def fit_head(
     worse = 0
     for strength in strengths:
         head = problem.solve(strength, NEARLY_FLAT)
-        log_loss = torch.nn.functional.cross_entropy(head.logits(features), torch.from_numpy(labels)).item()
+        log_loss = functional.cross_entropy(head.logits(features), torch.from_numpy(labels)).item()
         if best is None or log_loss < best.log_loss:
-            best, worse = LinearHead(head.weight, head.bias, strength, log_loss), 0
+            best, worse = replace(head, log_loss=log_loss), 0
         elif (worse := worse + 1) == PATIENCE:
             break
     assert best is not None
     exact = problem.solve(best.strength)
-    return LinearHead(exact.weight, exact.bias, best.strength, best.log_loss)
+    return replace(exact, log_loss=best.log_loss)
 
 
 def fit_head_by_folds(
@@ -164,12 +163,12 @@ def fit_head_by_folds(
         logits = out_of_fold(
             features, labels, groups, num_classes, class_weights, strength=strength, slope=NEARLY_FLAT, seed=seed
         )
-        log_losses.append(torch.nn.functional.cross_entropy(logits, torch.from_numpy(labels)).item())
+        log_losses.append(functional.cross_entropy(logits, torch.from_numpy(labels)).item())
         if len(log_losses) - 1 - int(np.argmin(log_losses)) == PATIENCE:
             break
     best = int(np.argmin(log_losses))
     head = Problem(features, labels, num_classes, class_weights).solve(strengths[best])
-    return LinearHead(head.weight, head.bias, strengths[best], log_losses[best])
+    return replace(head, log_loss=log_losses[best])
 
 
 def out_of_fold(

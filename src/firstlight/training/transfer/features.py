@@ -54,11 +54,8 @@ def see(
     Returns:
         float32 `[n, D]`, memory-mapped.
     """
-    file = (
-        cache_folder()
-        / "features"
-        / f"{_key(classifier, data, rows, weights, view=view, mirror=mirror, seed=seed)}.npy"
-    )
+    key = _key(classifier, data, rows, weights, view=view, mirror=mirror, seed=seed)
+    file = cache_folder() / "features" / f"{key}.npy"
     with suppress(OSError, ValueError):  # not there, or damaged
         return _opened(file)
     file.parent.mkdir(parents=True, exist_ok=True)

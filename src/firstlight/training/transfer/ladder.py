@@ -17,15 +17,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from firstlight.data.dataset import Dataset, named_groups
-from firstlight.evaluation.evaluate import Outputs, collect
+from firstlight.evaluation.evaluate import Outputs
 from firstlight.evaluation.intervals import share
 from firstlight.models.artefact import save_model
 from firstlight.models.classifier import Classifier
 from firstlight.models.downloads import Weights
-from firstlight.models.inference import ready
 from firstlight.models.probe import LinearProbe
 from firstlight.training.depth import freeze, norms_live
-from firstlight.training.learn import Learned, learn
+from firstlight.training.learn import Learned, learn, outputs_on
 from firstlight.training.loop import Epoch, balanced_weights
 from firstlight.training.recipe import RANGES, Recipe
 from firstlight.training.run_folder import write_metrics
@@ -95,22 +94,14 @@ def learn_by_transfer(
     probe = classifier.network
     assert recipe.backbone and isinstance(probe, LinearProbe)
     labels, valid_labels = data.samples.labels[data.split.train], data.samples.labels[data.split.valid]
-    num_classes = len(data.samples.classes)
+    num_classes, named = len(data.samples.classes), weights.sha256
 
     ground = Rung.of("majority class", majority(labels, len(valid_labels)), valid_labels, 0.0)
     views = [
-        see(
-            classifier,
-            data,
-            data.split.train,
-            weights.sha256,
-            view=view,
-            mirror=bool(recipe.flip),
-            seed=recipe.seed,
-        )  # fmt: skip
+        see(classifier, data, data.split.train, named, view=view, mirror=bool(recipe.flip), seed=recipe.seed)
         for view in range(recipe.views)
     ]
-    seen, seen_valid = views[0], see(classifier, data, data.split.valid, weights.sha256)
+    seen, seen_valid = views[0], see(classifier, data, data.split.valid, named)
     answers = nearest_neighbours(seen, labels, seen_valid, num_classes)
     looked = time.perf_counter()
     neighbours = Rung.of("nearest neighbours", answers, valid_labels, looked - started)
@@ -238,7 +229,7 @@ class Climb:
                 self.ladder.append(Rung(RUNGS[depth], share(round(top * count), count), seconds, self.best.hits))
             return False
         labels = self.data.samples.labels[self.data.split.valid]
-        seen = collect(ready(tuned.model), self.data.loader("valid", tuned.model.mean.device).epoch())
+        seen = outputs_on("valid", tuned.model, self.data)
         rung = Rung.of(RUNGS[depth], seen.logits.argmax(dim=1).numpy(), labels, time.perf_counter() - started)
         self.ladder.append(rung)
         if rung.hits.sum() < self.best.hits.sum():  # the number type of training made it look better than it is
@@ -251,20 +242,23 @@ def answer(part: str, learned: Learned, data: Dataset, weights: Weights) -> Outp
     """Give what a model says about `valid` or `test`: by its features where only the head was learned."""
     model = learned.model
     if learned.best.epoch:
-        return collect(ready(model), data.loader(part, model.mean.device).epoch())
-    probe, rows = model.network, data.split.part(part)
-    assert isinstance(probe, LinearProbe)
-    seen = torch.from_numpy(np.array(see(model, data, rows, weights.sha256)))
-    with torch.inference_mode():
-        logits = probe.head(seen.to(model.mean.device)).cpu()
+        return outputs_on(part, model, data)
+    rows = data.split.part(part)
+    logits = _logits(model, see(model, data, rows, weights.sha256))
     return Outputs(logits.clone(), torch.from_numpy(data.samples.labels[rows]), torch.from_numpy(rows))
 
 
 def _scores(classifier: Classifier, seen: Features, labels: NDArray[np.int64]) -> tuple[float, float]:
     """Give mean cross entropy and accuracy of a head on features."""
-    probe, wanted = classifier.network, torch.from_numpy(labels)
-    assert isinstance(probe, LinearProbe)
-    with torch.inference_mode():
-        logits = probe.head(torch.from_numpy(np.array(seen)).to(classifier.mean.device)).cpu()
+    wanted, logits = torch.from_numpy(labels), _logits(classifier, seen)
     right = (logits.argmax(dim=1) == wanted).double().mean().item()
     return functional.cross_entropy(logits, wanted).item(), right
+
+
+def _logits(classifier: Classifier, seen: Features) -> Tensor:
+    """Give what the head says of features, float32 `[n, K]`, on the CPU."""
+    probe = classifier.network
+    assert isinstance(probe, LinearProbe)
+    with torch.inference_mode():
+        logits: Tensor = probe.head(torch.from_numpy(np.array(seen)).to(classifier.mean.device)).cpu()
+    return logits

@@ -4,7 +4,7 @@ Each rung answers the validation pictures; the next is worth it if it is better 
 luck of which pictures they were.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -47,8 +47,7 @@ class Rung:
 
     def to_json(self) -> dict[str, Any]:
         """Give what `--json` shows."""
-        accuracy = {key: getattr(self.accuracy, key) for key in ("value", "low", "high", "n")}
-        return {"rung": self.name, "accuracy": accuracy, "seconds": self.seconds}
+        return {"rung": self.name, "accuracy": asdict(self.accuracy), "seconds": self.seconds}
 
 
 def chance_better(hits: NDArray[np.bool_], than: NDArray[np.bool_], seed: int = 0) -> float:

@@ -20,10 +20,7 @@ FEW_DROP = 0.05  # of the log loss, by the last doubling; more means that more p
 NEAR_CONFIDENCE = 0.4  # mean highest probability: of photographs 0.5 and more, of digits and thumbnails 0.3 (LOG.md)
 
 ADVICE = {
-    (
-        "few",
-        "near",
-    ): "start from the linear head; fine-tune gently, and keep only what validates better (--ladder)",
+    ("few", "near"): "start from the linear head; fine-tune gently, and keep only what validates better (--ladder)",
     ("many", "near"): "fine-tune all layers, gently, from the linear head on (--ladder)",
     ("few", "far"): "more pictures help most; fine-tune with strong augmentation, and keep what validates better",
     ("many", "far"): "fine-tune all layers (--finetune all); a network trained from scratch may do as well",
