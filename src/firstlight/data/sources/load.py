@@ -14,7 +14,9 @@ from firstlight.data.sources.named_sets import NAMED_SETS, default_data_root, lo
 from firstlight.errors import DataError
 
 
-def load_data(source: str | Path | tuple[Any, Any], *, data_root: Path | str | None = None) -> Samples:
+def load_data(
+    source: str | Path | tuple[Any, Any], *, data_root: Path | str | None = None, download: bool = True
+) -> Samples:
     """Load labelled pictures; only names are looked at now, each picture is read when it is needed.
 
     Args:
@@ -27,6 +29,7 @@ def load_data(source: str | Path | tuple[Any, Any], *, data_root: Path | str | N
             floats in 0..1, or uint16 in 0..65535; labels are `[N]` whole numbers (classes in their order) or words.
         data_root: where named sets are looked for first and downloaded to; default `FIRSTLIGHT_DATA`, else the
             user's cache folder.
+        download: whether a named set that is not there may be fetched from the network.
 
     Raises:
         DataError: one line that says what is wrong, where and what to do.
@@ -38,7 +41,8 @@ def load_data(source: str | Path | tuple[Any, Any], *, data_root: Path | str | N
     text = str(source)
     path = Path(source).expanduser()
     if isinstance(source, str) and text in NAMED_SETS:
-        return load_named(text, Path(data_root).expanduser() if data_root else default_data_root())
+        root = Path(data_root).expanduser() if data_root else default_data_root()
+        return load_named(text, root, download=download)
     try:
         if path.is_dir():
             return _from_folder(path, text)

@@ -79,16 +79,18 @@ def default_data_root() -> Path:
     return Path(os.environ.get("FIRSTLIGHT_DATA") or cache_folder() / "data").expanduser()
 
 
-def load_named(name: str, root: Path) -> Samples:
+def load_named(name: str, root: Path, *, download: bool = True) -> Samples:
     """Load a named set with its official splits; `digits` (8x8, 0..16 scaled to 0..255) has none.
 
     Raises:
-        DataError: if files are damaged, or are not under `root` and cannot be downloaded.
+        DataError: if files are damaged, or are not under `root` and cannot, or must not, be downloaded.
     """
     if name == "digits":
         return _digits()
     parts = _find(name, root)
     if parts is None:
+        if not download:
+            raise DataError(f"{name} is not under {shown(str(root))}; set FIRSTLIGHT_DATA to the folder that has it")
         _download(name, root)
         parts = _find(name, root)
         assert parts is not None, f"torchvision put {name} where it is not looked for"

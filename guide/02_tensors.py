@@ -1,0 +1,337 @@
+# %% [markdown]
+# # 2. Tensors
+#
+# **When you are through**, you can make tensors, read and change their shape and know when that copies, multiply
+# matrices, share memory with NumPy on purpose and not by accident, choose a number type and a device, and compute the
+# forward pass of a small network by hand.
+#
+# A tensor is an array of numbers of one type: no axis is a number, one axis a vector, two a matrix, and a batch of
+# pictures has four. If you know NumPy's `ndarray`, you know most of it.
+
+# %% [markdown]
+# ## Making them
+
+# %% Tensors from sizes, from other tensors, and by chance
+import numpy as np
+import torch
+
+torch.manual_seed(7)
+
+x = torch.randn((5, 1))  # normal random numbers; the shape is a tuple ...
+b = torch.ones(1, 1)  # ... or just numbers
+w1 = torch.randn_like(x)  # as `x` is: the same shape, number type and device
+w2 = torch.randn(x.size())  # the same shape only
+zeros, count = torch.zeros(2, 3), torch.arange(6)
+listed = torch.tensor([[1.0, 2.0], [3.0, 4.0]])  # from Python's lists; this always copies
+
+print(x.shape, w1.shape, listed.dtype, count.dtype)
+assert w1.shape == w2.shape == x.shape
+
+# %% [markdown]
+# > **Then and now.** `torch.randn_like(x.size())`, as the notes have it, fails: `randn_like` wants a *tensor* to be
+# > alike to, and a size is none.
+
+# %% randn_like wants a tensor
+try:
+    torch.randn_like(x.size())
+except TypeError as error:
+    print("TypeError:", str(error).splitlines()[0])
+else:
+    raise AssertionError("it used to fail")
+
+# %% [markdown]
+# The same seed gives the same numbers. The seed set above is one for the whole program: whoever draws a number in
+# between changes yours. Where it matters, take a generator of your own.
+
+# %% A generator of one's own
+dice = torch.Generator().manual_seed(7)
+first = torch.rand(3, generator=dice)
+torch.rand(100)  # somebody else draws numbers: no harm done
+again = torch.Generator().manual_seed(7)
+assert torch.equal(first, torch.rand(3, generator=again))
+
+# %% [markdown]
+# ## Computing with them
+#
+# Arithmetic goes element by element, as in NumPy.
+
+# %% Sums, and the sigmoid
+z = torch.sum(w1 * x) + b
+a = 1 / (1 + torch.exp(-z))
+
+print("z =", z, " sigmoid(z) =", a)
+assert torch.allclose(a, torch.sigmoid(z))
+
+# %% [markdown]
+# A matrix product wants the inner sizes to agree: `[1, 5]` times `[5, 1]`. `w1` and `x` are both `[5, 1]`, so one of
+# them has to lie down first.
+
+# %% Matrix product
+z = torch.matmul(w1.view(1, 5), x) + b
+assert torch.allclose(z, (w1.T @ x) + b)  # `@` is short for matmul, `.T` for a matrix on its side
+assert torch.allclose(z, torch.sum(w1 * x) + b)
+
+try:
+    torch.matmul(w1, x)
+except RuntimeError as error:
+    print("RuntimeError:", error)
+
+# %% [markdown]
+# ## Shapes, and who owns the numbers
+#
+# A tensor is a block of numbers and a way to read it: shape and strides. Three methods give another shape, and they
+# differ in what happens to the block:
+#
+# | method | gives | copies |
+# |---|---|---|
+# | `x.view(shape)` | the same numbers under another shape | never; fails where strides do not allow it |
+# | `x.reshape(shape)` | the same, one way or the other | only where a view is impossible |
+# | `x.resize_(shape)` | changes `x` itself | may cut numbers off, or show memory that nobody has filled |
+#
+# Take `view` when you rely on sharing, `reshape` when you do not care, and `resize_` never.
+
+# %% view shares
+x = torch.arange(6.0)
+v = x.view(2, 3)
+v[0, 0] = 100
+assert x[0] == 100  # one block of numbers, two readings
+assert v.data_ptr() == x.data_ptr()
+assert x.view(3, -1).shape == (3, 2)  # -1: whatever is left
+
+# %% reshape copies where it must
+turned = v.T  # [3, 2], read in jumps: still the same block
+assert turned.data_ptr() == x.data_ptr() and not turned.is_contiguous()
+
+flat = turned.reshape(6)  # no single stride reads this order, so it is a copy
+flat[0] = -1
+assert x[0] == 100
+
+try:
+    turned.view(6)
+except RuntimeError as error:
+    print("RuntimeError:", error)
+
+# %% resize_ forgets
+x = torch.arange(6.0)
+x.resize_(2, 2)
+print(x)
+assert x.numel() == 4  # two numbers are out of sight, and nobody was told
+
+# %% [markdown]
+# > **Then and now.** The notes flatten pictures by `images.resize_(64, 1, 784)`, with a batch of 64 written into the
+# > code. The last batch of an epoch is smaller; `resize_` then invents the missing pictures out of stale memory
+# > instead of failing. `images.view(len(images), -1)` takes any batch and cannot invent anything.
+
+# %% [markdown]
+# ## Slices
+#
+# Slicing works as in NumPy, and like there a slice is a view.
+
+# %% Slicing
+x = torch.rand((3, 2))
+y = torch.ones(x.size())
+z = x + y
+
+print("first row:", z[0], "\nwithout the first column:\n", z[:, 1:])
+assert z[0].shape == (2,) and z[:, 1:].shape == (3, 1)
+
+z[0] = 0  # writes into z
+assert z[0].sum() == 0
+assert z[z > 1].ndim == 1  # a mask picks elements, and always copies
+
+# %% [markdown]
+# ## In place
+#
+# A method gives a new tensor, unless its name ends in an underscore: then it changes the tensor itself.
+
+# %% In place
+z = torch.ones(2)
+z_new = z.add(1)
+assert z.tolist() == [1, 1] and z_new.tolist() == [2, 2]
+
+z.add_(1)
+z.mul_(2)
+assert z.tolist() == [4, 4]
+
+alias = z
+alias += 1  # also in place: `z` sees it
+assert z.tolist() == [5, 5]
+alias = alias + 1  # a new tensor: `z` does not
+assert z.tolist() == [5, 5]
+
+# %% [markdown]
+# ## Broadcasting
+#
+# Shapes need not be equal: axes are matched from the last one backwards, and an axis of length 1 is read again and
+# again, without a copy. So a bias of shape `[3]` is added to every row of a batch `[4, 3]`.
+
+# %% Broadcasting
+batch = torch.zeros(4, 3)
+bias = torch.tensor([1.0, 2.0, 3.0])
+assert torch.equal((batch + bias)[2], bias)
+
+column = torch.arange(4.0)[:, None]  # None adds an axis: [4, 1]
+assert (column + bias).shape == (4, 3)
+
+# %% [markdown]
+# That is handy, and the most common silent mistake: two vectors meant element by element, one of them with an axis
+# too many, become a matrix.
+
+# %% The classic accident
+predicted, wanted = torch.rand(5, 1), torch.rand(5)
+accident = (predicted - wanted) ** 2
+assert accident.shape == (5, 5)  # not 5 differences but 25
+assert ((predicted[:, 0] - wanted) ** 2).shape == (5,)
+
+# %% [markdown]
+# ## NumPy, and shared memory
+#
+# `torch.from_numpy` and `.numpy()` change the words, not the numbers: both names mean one block of memory. To be on
+# your own, copy: `torch.tensor(array)` or `.clone()`.
+
+# %% Shared memory, seen
+np.set_printoptions(precision=8)
+torch.set_printoptions(precision=8)
+
+a = np.random.default_rng(0).random((4, 3))
+b = torch.from_numpy(a)
+before = b[0, 0].item()
+a[0, 0] = -1
+print(f"the array was changed, and the tensor went from {before:.3f} to {b[0, 0].item():g}")
+assert b[0, 0] == -1
+
+b.mul_(10)  # and the other way round
+assert a[0, 0] == -10
+assert b.numpy() is not a and np.shares_memory(b.numpy(), a)
+
+mine = torch.tensor(a)  # a copy
+mine[0, 0] = 5
+assert a[0, 0] == -10
+
+# %% [markdown]
+# ## Number types
+#
+# NumPy computes in float64 unless told otherwise, PyTorch in float32: half the memory, and enough for learning.
+# Pictures are uint8, 0 to 255; labels are int64.
+
+# %% Number types
+assert b.dtype == torch.float64 and torch.rand(1).dtype == torch.float32
+pixels = torch.tensor([0, 100, 200], dtype=torch.uint8)
+assert (pixels + pixels).tolist() == [0, 200, 144]  # 400 does not fit into 8 bits, and nobody complains
+assert (pixels.float() / 255).max() < 1
+
+half = torch.tensor(1 / 3).bfloat16()  # two or three decimals: enough for many a layer, not for a sum of thousands
+print(f"a third in bfloat16: {half.item():.6f}")
+assert abs(half.item() - 1 / 3) < 2**-9
+
+# %% [markdown]
+# ## Devices
+#
+# A tensor lives on the processor (`cpu`) or on an accelerator (`cuda`, `mps`); both sides of an operation must be in
+# the same place. Write code that asks once and then follows:
+
+# %% Devices
+device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
+x = torch.rand(2, 2, device=device)  # made there: better than made here and carried over
+w = torch.rand(2, 2).to(device)  # carried over; a copy only if it was elsewhere
+assert (x @ w).device.type == device.type
+print("computing on", device)
+
+on_numpy = (x @ w).cpu().numpy()  # NumPy only knows the processor
+assert on_numpy.shape == (2, 2)
+
+# %% [markdown]
+# firstlight asks the same question in `--device auto`.
+
+# %% The library's answer
+from firstlight.runtime import pick_device
+
+assert pick_device("auto").type == device.type
+assert pick_device("cpu") == torch.device("cpu")
+
+# %% [markdown]
+# ## A forward pass by hand
+#
+# A network of fully connected layers is matrix products with a bend after each. Three features, two hidden units, one
+# output:
+#
+# ```
+# features [1, 3] · W1 [3, 2] + B1 [2] → bend → [1, 2] · W2 [2, 1] + B2 [1] → bend → [1, 1]
+# ```
+#
+# Weights here are `[inputs, outputs]`, so that a batch of rows multiplies from the left. Some textbooks have them the
+# other way round, `[outputs, inputs]`; so does `nn.Linear`, as chapter 3 will show.
+
+
+# %% A forward pass with weights and biases
+def activation(x):
+    """The sigmoid: any number to 0..1."""
+    return 1 / (1 + torch.exp(-x))
+
+
+torch.manual_seed(7)
+features = torch.randn((1, 3))
+
+n_input = features.shape[1]
+n_hidden = 2
+n_output = 1
+
+W1 = torch.randn(n_input, n_hidden)
+W2 = torch.randn(n_hidden, n_output)
+B1 = torch.randn(n_hidden)  # one bias a unit, whatever the batch
+B2 = torch.randn(n_output)
+
+a_1 = activation(torch.matmul(features, W1) + B1)
+a_2 = activation(torch.matmul(a_1, W2) + B2)
+
+print("the network answers", a_2)
+assert a_2.shape == (1, 1) and 0 < a_2.item() < 1
+
+# %% [markdown]
+# > **Then and now.** The notes call an `activation` that is defined nowhere, and give biases a row for each picture:
+# > `[batch, units]`. A bias belongs to a unit, not to a picture: with a row for each, the network would have learned
+# > where in the batch a picture stood, and could not take a batch of another size. Broadcasting does the rest.
+
+# %% One bias a unit takes any batch
+many = torch.randn((64, 3))
+assert activation(activation(many @ W1 + B1) @ W2 + B2).shape == (64, 1)
+
+# %% [markdown]
+# ## Exercises
+#
+# **1.** Pictures come as uint8 `[B, H, W, C]`. Give each channel zero mean and unit variance over the whole batch, as
+# float `[B, C, H, W]`, without a loop.
+
+# %% tags=["hide-cell"] jupyter={"source_hidden": true}
+pictures = torch.randint(0, 256, (16, 8, 8, 3), dtype=torch.uint8)
+x = pictures.permute(0, 3, 1, 2).float() / 255  # permute is a view: only the order of reading changes
+mean, std = x.mean(dim=(0, 2, 3), keepdim=True), x.std(dim=(0, 2, 3), keepdim=True)
+x = (x - mean) / std
+
+assert x.shape == (16, 3, 8, 8)
+assert x.mean(dim=(0, 2, 3)).abs().max() < 1e-5
+assert (x.std(dim=(0, 2, 3)) - 1).abs().max() < 1e-5
+
+# %% [markdown]
+# **2.** Compute all distances between 5 points and 7 others in the plane with broadcasting, and check against
+# `torch.cdist`.
+
+# %% tags=["hide-cell"] jupyter={"source_hidden": true}
+here, there = torch.rand(5, 2), torch.rand(7, 2)
+distances = ((here[:, None, :] - there[None, :, :]) ** 2).sum(dim=2).sqrt()
+
+assert distances.shape == (5, 7)
+assert torch.allclose(distances, torch.cdist(here, there), atol=1e-5)
+
+# %% [markdown]
+# **3.** Somebody has normalised a NumPy array by `torch.from_numpy(array).sub_(array.mean())` and wonders why the
+# array has changed. Show it, and mend it with the fewest letters.
+
+# %% tags=["hide-cell"] jupyter={"source_hidden": true}
+array = np.arange(4.0)
+torch.from_numpy(array).sub_(array.mean())
+assert array.mean() == 0  # it was changed behind its owner's back
+
+array = np.arange(4.0)
+centred = torch.from_numpy(array).sub(array.mean())  # one underscore less
+assert array.mean() == 1.5 and centred.mean() == 0

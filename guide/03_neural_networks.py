@@ -1,0 +1,389 @@
+# %% [markdown]
+# # 3. Neural networks
+#
+# **When you are through**, you can load labelled pictures in batches and look at them, compute a forward pass of a
+# whole batch by hand with a softmax that does not overflow, write the same network as a class and as a `Sequential`,
+# read, count and set its weights, and show what it thinks of a picture.
+#
+# The data are MNIST, 70,000 handwritten digits of 28 x 28 pixels, if they are on this machine (`FIRSTLIGHT_DATA`
+# names the folder), else the 1,797 smaller digits that come with scikit-learn. All code below takes either.
+
+# %% [markdown]
+# ## The data
+
+# %% Load the pictures
+import torch
+from torch import nn
+from torch.nn import functional
+
+import firstlight as fl
+
+torch.manual_seed(7)
+
+try:
+    data = fl.load_data("mnist", download=False)
+except fl.UserError as reason:
+    print(f"{reason}\nso this chapter uses the digits of scikit-learn")
+    data = fl.load_data("digits")
+
+print(f"{len(data):,} pictures of {len(data.classes)} classes: {', '.join(data.classes)}")
+
+# %% [markdown]
+# PyTorch's own way has two parts. A `Dataset` gives one picture and its label by number; a `DataLoader` makes batches
+# of them, in a new random order every epoch. Networks like numbers around zero, so a picture is normalised: 0..255
+# becomes 0..1, then, with mean 0.5 and standard deviation 0.5, -1..1.
+
+# %% A dataset and its loader
+from torch.utils.data import DataLoader, Dataset
+
+
+class Pictures(Dataset):
+    """Labelled pictures, normalised to -1..1."""
+
+    def __init__(self, samples):
+        self.samples = samples
+
+    def __len__(self):
+        return len(self.samples)
+
+    def __getitem__(self, row):
+        pixels = torch.tensor(self.samples.pictures.read(row))  # uint8 [H, W, C]
+        picture = pixels.permute(2, 0, 1).float() / 255  # float [C, H, W] in 0..1
+        return (picture - 0.5) / 0.5, int(self.samples.labels[row])
+
+
+trainloader = DataLoader(Pictures(data), batch_size=64, shuffle=True)
+
+images, labels = next(iter(trainloader))
+print(type(images).__name__, images.shape, images.dtype, labels.shape, labels.dtype)
+assert images.shape[:2] == (64, 1) and labels.shape == (64,)
+assert images.min() >= -1 and images.max() <= 1
+
+# %% [markdown]
+# > **Then and now.** `dataiter.next()` is Python 2; today it is `next(dataiter)`. Neither is the detour over
+# > `six.moves` needed that once helped against a refused download. torchvision's classes do what `Pictures` does,
+# > with `datasets.MNIST(root, train=True, download=True, transform=...)` and a chain of `transforms.ToTensor()` and
+# > `transforms.Normalize((0.5,), (0.5,))`. Here is that chain on one picture, beside ours:
+
+# %% torchvision's transforms do the same
+from torchvision import transforms
+
+transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.5,), (0.5,))])
+assert torch.allclose(transform(data.pictures.read(0)), Pictures(data)[0][0])
+
+# %% [markdown]
+# ## Looking at pictures
+#
+# Look before you train. Always. `imshow` takes a tensor, an array or a normalised picture.
+
+# %% One picture, and some more
+fl.imshow(images[1], title=f"a {data.classes[labels[1]]}")
+fl.picture_grid(list(images[:12]), [data.classes[label] for label in labels[:12]])
+
+# %% matplotlib alone does it too
+import matplotlib.pyplot as plt
+
+plt.figure(figsize=(2, 2))
+plt.imshow(images[1].numpy().squeeze(), cmap="Greys_r")  # NumPy's picture has no axis for a single channel
+plt.axis("off")
+
+# %% [markdown]
+# ## Sigmoid and softmax by hand
+#
+# A network ends in one number a class, its **logits**: any numbers, the highest one is the answer. The softmax makes
+# probabilities of them: positive, and summing to 1 over the classes of each picture.
+
+
+# %% Sigmoid by hand
+def sigmoid(x):
+    """Map any number to 0..1."""
+    return 1.0 / (1.0 + torch.exp(-x))
+
+
+x = torch.linspace(-5, 5, 11)
+assert torch.allclose(sigmoid(x), torch.sigmoid(x))
+
+
+# %% Softmax as one writes it first
+def naive_softmax(x):
+    """Turn logits [B, K] into probabilities [B, K]."""
+    e = torch.exp(x)
+    return e / torch.sum(e, dim=1).view(x.shape[0], -1)  # [B, K] / [B, 1]: each row by its own sum
+
+
+logits = torch.tensor([[1.0, 2.0, 3.0]])
+assert torch.allclose(naive_softmax(logits).sum(dim=1), torch.ones(1))
+
+overflowing = naive_softmax(torch.tensor([[100.0, 0.0, 0.0]]))
+print("softmax of (100, 0, 0), naively:", overflowing)
+assert overflowing.isnan().any()
+
+# %% [markdown]
+# > **Then and now.** e¹⁰⁰ does not fit into a float32: it becomes infinite, and infinity divided by infinity is not a
+# > number. Softmax does not change when the same number is taken from all logits of a row, so take the largest: then
+# > the largest exponent is e⁰ = 1, and nothing can overflow.
+
+
+# %% Softmax that does not overflow
+def softmax(x):
+    """Turn logits [B, K] into probabilities [B, K], whatever their size."""
+    e = torch.exp(x - x.max(dim=1, keepdim=True).values)
+    return e / e.sum(dim=1, keepdim=True)
+
+
+assert torch.allclose(softmax(logits), naive_softmax(logits))
+assert torch.allclose(softmax(torch.tensor([[100.0, 0.0, 0.0]])), torch.tensor([[1.0, 0.0, 0.0]]))
+x = 50 * torch.randn(64, 10)
+assert torch.allclose(softmax(x), functional.softmax(x, dim=1))  # PyTorch's does the same
+
+# %% [markdown]
+# `dim=1` says: over the classes. With `dim=0` every *column* would sum to 1, over the pictures of the batch, and
+# nobody would complain.
+
+# %% [markdown]
+# ## A forward pass by hand
+#
+# Flatten each picture into a row, multiply, add, bend, multiply, add, softmax.
+
+# %% The forward pass of a batch
+inputs = images.view(images.shape[0], -1)  # [64, 1, H, W] to [64, H * W]; -1: whatever that makes
+
+n_input = inputs.shape[1]
+n_hidden = 256
+n_output = len(data.classes)
+
+W1 = torch.randn((n_input, n_hidden)) / n_input**0.5
+W2 = torch.randn((n_hidden, n_output)) / n_hidden**0.5
+B1 = torch.zeros(n_hidden)
+B2 = torch.zeros(n_output)
+
+a_1 = sigmoid(torch.matmul(inputs, W1) + B1)  # [64, n_input] · [n_input, 256] = [64, 256]
+probabilities = softmax(torch.matmul(a_1, W2) + B2)  # [64, 256] · [256, 10] = [64, 10]
+
+assert probabilities.shape == (64, n_output)
+assert torch.allclose(probabilities.sum(dim=1), torch.ones(64))
+
+# %% [markdown]
+# Why divide the weights by the root of the number of inputs? A sum of `n` random products grows like √n. Without the
+# division the sums are so large that every sigmoid is stuck at 0 or 1, where it has no slope to learn from.
+
+# %% Without scaling, most units are stuck
+stuck = sigmoid(inputs @ torch.randn((n_input, n_hidden)))
+share = ((stuck < 0.01) | (stuck > 0.99)).float().mean()
+print(f"units that are stuck: {share:.0%} without scaling, {((a_1 < 0.01) | (a_1 > 0.99)).float().mean():.0%} with it")
+assert share > 0.25
+
+# %% [markdown]
+# > **Then and now.** The notes have `B1 = torch.randn((64, n_hidden))`, a bias for each *picture* of the batch: see
+# > chapter 2. And weights straight from `randn`, which get stuck, as you just saw.
+
+# %% [markdown]
+# ## A network as a class
+#
+# `nn.Module` keeps the weights, finds them for the optimiser, moves them between devices, and saves them. You say in
+# `__init__` what it is made of and in `forward` how a batch goes through. `nn.Linear(i, o)` holds a weight `[o, i]`
+# and a bias `[o]`, and computes `x @ weight.T + bias`.
+#
+# Between layers stands ReLU, `max(0, x)`: cheap, and with a slope of 1 wherever it is not 0. Without anything in
+# between, two linear layers would be one.
+
+
+# %% The network as a class
+class Network(nn.Module):
+    """Fully connected: pixels to 128 to 64 to one logit a class."""
+
+    def __init__(self, n_input, n_output):
+        super().__init__()
+        self.fc1 = nn.Linear(n_input, 128)
+        self.fc2 = nn.Linear(128, 64)
+        self.fc3 = nn.Linear(64, n_output)
+
+    def forward(self, x):
+        """Map pictures [B, C, H, W] to logits [B, K]."""
+        x = torch.flatten(x, start_dim=1)
+        x = functional.relu(self.fc1(x))
+        x = functional.relu(self.fc2(x))
+        return self.fc3(x)
+
+
+model = Network(n_input, n_output)
+print(model)
+
+logits = model(images)
+assert logits.shape == (64, n_output)
+
+# %% [markdown]
+# > **Then and now.** The notes' network ends in a softmax. Let it end in logits: the loss of chapter 4 wants those,
+# > and you can take the softmax where you show something. And call `model(images)`, never `model.forward(images)`:
+# > only the call runs hooks.
+
+# %% A linear layer is a product and a sum
+layer = model.fc1
+assert torch.allclose(layer(inputs), inputs @ layer.weight.T + layer.bias, atol=1e-5)
+
+# %% Two linear layers without a bend are one
+one, two = nn.Linear(5, 4), nn.Linear(4, 3)
+together = nn.Linear(5, 3)
+with torch.no_grad():
+    together.weight.copy_(two.weight @ one.weight)
+    together.bias.copy_(two.weight @ one.bias + two.bias)
+x = torch.randn(8, 5)
+assert torch.allclose(two(one(x)), together(x), atol=1e-5)
+
+# %% [markdown]
+# ## Looking into it, and setting weights
+
+# %% Weights and biases
+print("fc1.weight", tuple(model.fc1.weight.shape), "fc1.bias", tuple(model.fc1.bias.shape))
+
+with torch.no_grad():
+    model.fc1.bias.fill_(0)
+    model.fc1.weight.normal_(std=0.01)
+
+assert model.fc1.bias.abs().max() == 0
+assert abs(model.fc1.weight.std().item() - 0.01) < 0.001
+
+nn.init.kaiming_uniform_(model.fc2.weight, nonlinearity="relu")  # torch.nn.init has the usual recipes
+nn.init.zeros_(model.fc2.bias)
+
+# %% [markdown]
+# > **Then and now.** The notes write `model.fc1.bias.data.fill_(0)`. `.data` changes a tensor behind autograd's back:
+# > if the old value was needed for a gradient, that gradient is wrong and nothing tells you. Under `torch.no_grad()`
+# > autograd notices and refuses:
+
+# %% .data is silent where no_grad is not
+w = torch.tensor([1.0, 2.0], requires_grad=True)
+y = (w * w).sum()  # its slope is 2 w: the value of w is needed later
+w.data.fill_(10)
+y.backward()
+print("the slope at (1, 2) is (2, 4); after .data it comes out as", w.grad.tolist())
+assert w.grad.tolist() != [2, 4]
+
+w = torch.tensor([1.0, 2.0], requires_grad=True)
+y = (w * w).sum()
+with torch.no_grad():
+    w.fill_(10)
+try:
+    y.backward()
+except RuntimeError as error:
+    print("RuntimeError:", str(error).splitlines()[0][:90], "...")
+else:
+    raise AssertionError("autograd should have noticed")
+
+# %% How many parameters
+for name, weights in model.named_parameters():
+    print(f"{name:12} {tuple(weights.shape)!s:12} {weights.numel():>9,}")
+total = sum(weights.numel() for weights in model.parameters())
+print(f"{total:,} parameters")
+assert total == (n_input + 1) * 128 + (128 + 1) * 64 + (64 + 1) * n_output
+
+# %% [markdown]
+# ## The same as a Sequential
+#
+# Where one layer follows another, no class is needed. With an `OrderedDict`, layers have names.
+
+# %% The network as a Sequential
+from collections import OrderedDict
+
+input_size, hidden_sizes, output_size = n_input, [128, 64], n_output
+
+model = nn.Sequential(
+    OrderedDict(
+        [
+            ("flatten", nn.Flatten()),
+            ("fc1", nn.Linear(input_size, hidden_sizes[0])),
+            ("relu1", nn.ReLU()),
+            ("fc2", nn.Linear(hidden_sizes[0], hidden_sizes[1])),
+            ("relu2", nn.ReLU()),
+            ("output", nn.Linear(hidden_sizes[1], output_size)),
+        ]
+    )
+)
+print(model)
+print(model.fc1)
+assert model.fc1 is model[1]
+assert model(images).shape == (64, n_output)
+
+# %% [markdown]
+# ## The library's line
+#
+# That function is in firstlight, for any list of hidden layers, with the same names and dropout (chapter 6) in
+# between:
+
+# %% The library's network
+from firstlight.models.networks import mlp
+
+network = mlp(tuple(images.shape[1:]), n_output, hidden=(128, 64))
+assert network.fc1.weight.shape == model.fc1.weight.shape
+assert sum(w.numel() for w in network.parameters()) == sum(w.numel() for w in model.parameters())
+
+network.load_state_dict(model.state_dict())  # the names agree, so weights can move between the two
+assert torch.equal(network.eval()(images), model(images))
+
+# %% [markdown]
+# ## What it thinks of a picture
+#
+# An untrained network has no opinion: about one in ten for every digit. Chapter 4 changes that.
+
+# %% A picture beside its class probabilities
+from firstlight.delivery.plots import view_classify
+
+with torch.no_grad():
+    probabilities = softmax(model(images))
+view_classify(images[0], probabilities[0], data.classes, label=int(labels[0]))
+
+assert probabilities.max() < 0.5  # nothing to be sure of yet
+
+# %% [markdown]
+# ## Exercises
+#
+# **1.** Write a class `MLP(n_input, hidden, n_output)` that takes any list of hidden sizes. `nn.ModuleList` keeps
+# layers that come from a loop; a plain Python list would hide them from `parameters()`.
+
+
+# %% tags=["hide-cell"] jupyter={"source_hidden": true}
+class MLP(nn.Module):
+    """Fully connected, with any number of hidden layers."""
+
+    def __init__(self, n_input, hidden, n_output):
+        super().__init__()
+        sizes = [n_input, *hidden]
+        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
+        self.output = nn.Linear(sizes[-1], n_output)
+
+    def forward(self, x):
+        """Map pictures [B, C, H, W] to logits [B, K]."""
+        x = torch.flatten(x, start_dim=1)
+        for layer in self.hidden:
+            x = functional.relu(layer(x))
+        return self.output(x)
+
+
+assert MLP(n_input, [], n_output)(images).shape == (64, n_output)
+assert len(list(MLP(n_input, [30, 20, 10], n_output).parameters())) == 8
+
+# %% [markdown]
+# **2.** Write `log_softmax(x)` so that it neither overflows nor returns -inf for `(0, -200)`. Why is
+# `torch.log(softmax(x))` not good enough?
+
+
+# %% tags=["hide-cell"] jupyter={"source_hidden": true}
+def log_softmax(x):
+    """Logits [B, K] to log-probabilities [B, K]."""
+    x = x - x.max(dim=1, keepdim=True).values
+    return x - torch.log(torch.exp(x).sum(dim=1, keepdim=True))
+
+
+x = torch.tensor([[0.0, -200.0]])
+assert torch.log(softmax(x)).isinf().any()  # e^-200 is rounded to 0 before the logarithm sees it
+assert torch.allclose(log_softmax(x), functional.log_softmax(x, dim=1))
+assert log_softmax(x)[0, 1] == -200
+
+# %% [markdown]
+# **3.** Show that a network's answer does not depend on which other pictures are in the batch. (It will in chapter 6,
+# for one kind of layer, until you call `eval()`.)
+
+# %% tags=["hide-cell"] jupyter={"source_hidden": true}
+with torch.no_grad():
+    alone, together = model(images[:1]), model(images)[:1]
+assert torch.allclose(alone, together, atol=1e-5)

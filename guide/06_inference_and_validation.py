@@ -1,0 +1,381 @@
+# %% [markdown]
+# # 6. Inference and validation
+#
+# **When you are through**, you can use a network without training it by accident, see overfitting and fight it with
+# dropout and early stopping, compute accuracy, precision, recall, F1 and top-k by hand, put an interval around each,
+# say why the test part is locked, and cross-validate a small set.
+#
+# This chapter uses scikit-learn's digits on purpose: overfitting and uncertainty are plain to see where pictures are
+# few.
+
+# %% The three parts
+import copy
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from torch import nn, optim
+from torch.nn import functional
+
+import firstlight as fl
+
+torch.manual_seed(0)
+data = fl.load_data("digits")
+stack = torch.from_numpy(data.pictures.images).permute(0, 3, 1, 2)
+images = (stack.float() / 255 - 0.5) / 0.5
+labels = torch.from_numpy(data.labels)
+classes = data.classes
+
+order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
+train, valid, test = order[:200], order[200:800], order[800:]  # very few to learn from
+print(f"{len(train)} to train on, {len(valid)} to choose by, {len(test)} to test on")
+
+# %% [markdown]
+# ## Overfitting, on purpose
+#
+# A large network, few pictures, many epochs: it learns the training pictures by heart. Their loss goes to nothing,
+# while the loss of pictures it has not seen goes down, stops, and rises again.
+
+
+# %% Train too long and watch
+def mlp(dropout):
+    """Give two wide layers, with dropout after each."""
+    return nn.Sequential(
+        nn.Flatten(),
+        nn.Linear(64, 256),
+        nn.ReLU(),
+        nn.Dropout(dropout),
+        nn.Linear(256, 256),
+        nn.ReLU(),
+        nn.Dropout(dropout),
+        nn.Linear(256, len(classes)),
+    )
+
+
+@torch.no_grad()
+def look(network, rows):
+    """Give loss and accuracy; the network is put in evaluation mode for it, and back."""
+    network.eval()
+    logits = network(images[rows])
+    network.train()
+    loss = functional.cross_entropy(logits, labels[rows]).item()
+    return loss, (logits.argmax(dim=1) == labels[rows]).float().mean().item()
+
+
+def train_long(network, epochs=120):
+    """Train, with a row (training loss, validation loss, validation accuracy) an epoch."""
+    optimizer = optim.Adam(network.parameters(), lr=2e-3)
+    dice = torch.Generator().manual_seed(1)
+    rows = []
+    for _ in range(epochs):
+        for batch in train[torch.randperm(len(train), generator=dice)].split(50):
+            optimizer.zero_grad()
+            functional.cross_entropy(network(images[batch]), labels[batch]).backward()
+            optimizer.step()
+        rows.append((look(network, train)[0], *look(network, valid)))
+    return np.array(rows)
+
+
+torch.manual_seed(0)
+overfitted = mlp(dropout=0.0)
+plain = train_long(overfitted)
+turn = int(plain[:, 1].argmin())
+
+plt.figure(figsize=(6, 2.8), layout="constrained")
+plt.semilogy(plain[:, 0], label="training")
+plt.semilogy(plain[:, 1], label="validation")
+plt.axvline(turn, color="grey", linestyle="--", linewidth=1)
+plt.xlabel("epoch")
+plt.ylabel("loss")
+plt.legend()
+print(f"training loss ends at {plain[-1, 0]:.5f}")
+print(f"validation loss was lowest, {plain[turn, 1]:.3f}, in epoch {turn + 1}, and ends at {plain[-1, 1]:.3f}")
+assert plain[-1, 0] < 0.01 and plain[-1, 1] > plain[turn, 1]
+
+# %% [markdown]
+# ## Dropout, and why `eval()` exists
+#
+# Dropout silences a random part of the units in every training step, so that no unit can rely on another one. The
+# others are scaled up, so that the mean stays. When you *use* the network, nothing must be silenced: that is what
+# `eval()` says. Batch normalisation listens to it as well.
+
+# %% Dropout in training and in evaluation
+layer = nn.Dropout(0.5)
+x = torch.ones(10_000)
+
+layer.train()
+dropped = layer(x)
+print(f"in training: {(dropped == 0).float().mean():.2f} silenced, mean {dropped.mean():.2f}")
+assert set(dropped.unique().tolist()) == {0.0, 2.0} and abs(dropped.mean().item() - 1) < 0.1
+
+layer.eval()
+assert torch.equal(layer(x), x)
+
+# %% Forgetting eval() costs accuracy and certainty
+torch.manual_seed(0)
+network = mlp(dropout=0.5)
+dropped_out = train_long(network)
+
+network.train()
+with torch.no_grad():
+    first, second = network(images[valid]), network(images[valid])
+forgotten = (first.argmax(dim=1) == labels[valid]).float().mean().item()
+print(f"accuracy {forgotten:.3f} where eval() was forgotten, {look(network, valid)[1]:.3f} with it")
+assert not torch.equal(first, second)  # the same pictures, two answers
+assert look(network, valid)[1] > forgotten
+
+# %% Does dropout help here?
+print(f"lowest validation loss: {plain[:, 1].min():.3f} without dropout, {dropped_out[:, 1].min():.3f} with it")
+print(f"final validation loss:  {plain[-1, 1]:.3f} without dropout, {dropped_out[-1, 1]:.3f} with it")
+assert dropped_out[-1, 0] > plain[-1, 0]  # it fits the training pictures less
+
+# %% [markdown]
+# ## Without gradients
+#
+# `torch.no_grad()` records nothing. `torch.inference_mode()` goes further and is faster still: what comes out of it
+# can never take part in training. `eval()` is another matter: it changes what layers *do*, and records as before. You
+# want both.
+
+# %% eval() and no_grad() are two things
+network.eval()
+assert network(images[:1]).requires_grad  # eval() alone records
+with torch.inference_mode():
+    answer = network(images[:1])
+assert not answer.requires_grad and answer.is_inference()
+
+# %% [markdown]
+# ## Early stopping
+#
+# Stop when validation has not improved for a while, the *patience*, and go back to the best epoch. It costs a few
+# lines:
+
+# %% Early stopping by hand
+torch.manual_seed(0)
+network = mlp(dropout=0.2)
+optimizer = optim.Adam(network.parameters(), lr=2e-3)
+patience, best_loss, best_epoch = 10, float("inf"), 0
+for epoch in range(1, 201):
+    for batch in train[torch.randperm(len(train))].split(50):
+        optimizer.zero_grad()
+        functional.cross_entropy(network(images[batch]), labels[batch]).backward()
+        optimizer.step()
+    loss, _ = look(network, valid)
+    if loss < best_loss:
+        best_loss, best_epoch, best_weights = loss, epoch, copy.deepcopy(network.state_dict())
+    if epoch - best_epoch >= patience:
+        break
+network.load_state_dict(best_weights)
+print(f"stopped after epoch {epoch}, went back to epoch {best_epoch}")
+assert look(network, valid)[0] == best_loss
+network.eval()
+
+# %% [markdown]
+# In firstlight the best epoch by validation is always kept; `fl.Recipe(patience=10)` also stops.
+
+# %% [markdown]
+# ## The numbers
+#
+# From here on we need only the answers: logits of the validation pictures, and their labels.
+
+# %% Accuracy and the confusion matrix
+with torch.inference_mode():
+    logits = network(images[valid])
+wanted, said = labels[valid], logits.argmax(dim=1)
+
+confusion = torch.zeros(10, 10, dtype=torch.int64)
+confusion.index_put_((wanted, said), torch.tensor(1), accumulate=True)  # a row a true class, a column an answer
+
+right = confusion.diagonal().sum().item()
+print(f"accuracy {right} / {len(wanted)} = {right / len(wanted):.3f}")
+fl.confusion_matrix(confusion, classes)
+
+# %% [markdown]
+# **Precision** of a class: of all that were *called* an 8, how many are 8s? **Recall**: of all that *are* 8s, how
+# many were called so? Which one matters depends on what a mistake costs. **F1** is their harmonic mean, which is near
+# the smaller one. The **macro** mean weighs classes equally, however rare they are.
+
+# %% Precision, recall and F1 by hand
+hits = confusion.diagonal().double()
+precision = hits / confusion.sum(dim=0)
+recall = hits / confusion.sum(dim=1)
+f1 = 2 * precision * recall / (precision + recall)
+print("class  precision  recall  F1")
+for row in zip(classes, precision, recall, f1, strict=True):
+    print(f"{row[0]:>5}  {row[1]:9.3f}  {row[2]:6.3f}  {row[3]:.3f}")
+
+from sklearn.metrics import precision_recall_fscore_support  # an independent opinion
+
+expected = precision_recall_fscore_support(wanted, said)
+for mine, theirs in zip((precision, recall, f1), expected, strict=False):
+    assert np.allclose(mine, theirs)
+
+# %% [markdown]
+# **Top-k** counts an answer as right if the label is among the `k` highest logits: fair where classes overlap.
+
+# %% Top-k
+top3 = (logits.topk(3, dim=1).indices == wanted[:, None]).any(dim=1).float().mean().item()
+print(f"top-1 {right / len(wanted):.3f}, top-3 {top3:.3f}")
+assert top3 >= right / len(wanted)
+
+# %% [markdown]
+# ## How sure is the number?
+#
+# 600 pictures are a sample. Another 600 would have given another accuracy. **Wilson's interval** says which true
+# accuracies are compatible with what you saw; for shares near 1 it is right where the school formula, p ± 1.96
+# √(p(1-p)/n), sticks out beyond 1.
+
+
+# %% Wilson's interval by hand
+def wilson(hits, n, z=1.96):
+    """Give the ends of the 95 % interval of a share."""
+    p = hits / n
+    middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * (p * (1 - p) / n + z**2 / (4 * n**2)) ** 0.5
+    return middle - half, middle + half
+
+
+low, high = wilson(right, len(wanted))
+print(f"accuracy {right / len(wanted):.3f} [{low:.3f}, {high:.3f}], n = {len(wanted)}")
+
+# %% Does it keep its promise?
+dice = np.random.default_rng(0)
+true_accuracy, n = 0.95, 600
+draws = dice.binomial(n, true_accuracy, size=4000)
+ends = np.array([wilson(hits, n) for hits in draws])
+covered = np.mean((ends[:, 0] <= true_accuracy) & (true_accuracy <= ends[:, 1]))
+print(f"{covered:.1%} of 4,000 intervals contain the true accuracy")
+assert abs(covered - 0.95) < 0.02
+
+# %% [markdown]
+# ## The library's line
+#
+# All of that from logits and labels, every number with its interval:
+
+# %% The evaluation
+evaluation = fl.evaluate(logits, wanted, classes)
+print(evaluation)
+assert np.isclose(evaluation.accuracy.value, right / len(wanted))
+assert np.isclose(evaluation.accuracy.low, low, atol=1e-4) and np.isclose(evaluation.accuracy.high, high, atol=1e-4)
+assert np.isclose(evaluation.macro_f1.value, f1.mean().item())
+
+# %% [markdown]
+# `ece` says how far the network's confidence is from the truth: with probability 0.9 it should be right nine times in
+# ten. Networks are mostly too sure. One number, the **temperature**, divides all logits and mends most of it; it
+# changes no answer. It is fitted on validation.
+
+# %% A temperature
+from firstlight.evaluation.calibration import fit_temperature
+
+with torch.inference_mode():
+    too_sure = overfitted.eval()(images[valid])  # the network that we trained too long
+temperature = fit_temperature(too_sure, wanted)
+before = fl.evaluate(too_sure, wanted, classes)
+after = fl.evaluate(too_sure, wanted, classes, temperature=temperature)
+print(f"temperature {temperature:.2f}: log loss {before.log_loss.value:.3f} becomes {after.log_loss.value:.3f}")
+assert temperature > 1  # it was too sure
+assert after.log_loss.value < before.log_loss.value
+assert after.accuracy.value == before.accuracy.value
+
+# %% [markdown]
+# ## Why the test part is locked
+#
+# Because choosing is learning. Take 200 "models" that guess blindly, look at their accuracy on 50 test pictures, and
+# keep the best: it looks twice as good as it is, though there is nothing to it.
+
+# %% Choosing by the test part flatters
+dice = torch.Generator().manual_seed(0)
+some = labels[test][:50]
+guesses = torch.randint(0, 10, (200, 50), generator=dice)
+scores = (guesses == some).float().mean(dim=1)
+chosen = scores.argmax()
+fresh = (torch.randint(0, 10, (100_000,), generator=dice) == labels[test].repeat(101)[:100_000]).float().mean()
+print(f"the best of 200 guessers: {scores[chosen]:.2f} on the pictures that chose it, {fresh:.2f} on others")
+assert scores[chosen] > 1.5 * fresh
+
+# %% [markdown]
+# So firstlight chooses by validation, scores the test part once a run, and counts every further look at it in
+# `evaluation.json`. What validation says is a little rosy for the same reason: it chose.
+
+# %% And now, once
+with torch.inference_mode():
+    final = fl.evaluate(network(images[test]), labels[test], classes)
+print("test accuracy", final.accuracy)
+
+# %% [markdown]
+# ## Cross-validation
+#
+# Where pictures are few, one validation part is a lottery. Deal all of them into five folds, train five times on four
+# of them, and score on the fifth: every picture is judged once, by a network that has not seen it.
+
+# %% Five folds
+pool = order[:800]
+folds = pool.chunk(5)
+answers = torch.empty(len(images), dtype=torch.int64)
+per_fold = []
+for number, held_out in enumerate(folds):
+    rest = torch.cat([fold for other, fold in enumerate(folds) if other != number])
+    torch.manual_seed(number)
+    network = mlp(dropout=0.2)
+    optimizer = optim.Adam(network.parameters(), lr=2e-3)
+    for _ in range(15):
+        for batch in rest[torch.randperm(len(rest))].split(50):
+            optimizer.zero_grad()
+            functional.cross_entropy(network(images[batch]), labels[batch]).backward()
+            optimizer.step()
+    network.eval()
+    with torch.inference_mode():
+        answers[held_out] = network(images[held_out]).argmax(dim=1)
+    per_fold.append((answers[held_out] == labels[held_out]).float().mean().item())
+
+hits = int((answers[pool] == labels[pool]).sum())
+low, high = wilson(hits, len(pool))
+print("fold by fold:", "  ".join(f"{score:.3f}" for score in per_fold))
+print(f"all together: {hits / len(pool):.3f} [{low:.3f}, {high:.3f}], n = {len(pool)}")
+assert sorted(torch.cat(folds).tolist()) == sorted(pool.tolist())
+assert min(per_fold) <= hits / len(pool) <= max(per_fold)
+
+# %% [markdown]
+# > **Then and now.** Two habits of the time. Validation and test were taken as the same thing, so that the test part
+# > chose the epoch. And a network was put into `eval()` for validation and never back into `train()`: from the second
+# > epoch on it learned without dropout.
+
+# %% [markdown]
+# ## Exercises
+#
+# **1.** A test of a rare disease: 1 % of the people have it. What are accuracy, precision and recall of a "network"
+# that always says *healthy*? Of one that finds 90 % of the ill, with 5 % false alarms?
+
+# %% tags=["hide-cell"] jupyter={"source_hidden": true}
+people, ill = 100_000, 1_000
+print(f"always healthy: accuracy {1 - ill / people:.2f}, recall 0, precision not defined")
+found, alarms = 0.9 * ill, 0.05 * (people - ill)
+accuracy = (found + (people - ill) - alarms) / people
+print(f"the other one: accuracy {accuracy:.3f}, recall {found / ill:.2f}, precision {found / (found + alarms):.2f}")
+assert accuracy < 1 - ill / people  # the useless one has the higher accuracy
+assert found / (found + alarms) < 0.2  # of those that it calls ill, most are healthy
+
+# %% [markdown]
+# **2.** How many test pictures are needed to tell 95 % from 96 %? Use `wilson`.
+
+# %% tags=["hide-cell"] jupyter={"source_hidden": true}
+for n in (100, 1_000, 10_000, 100_000):
+    (low95, high95), (low96, high96) = wilson(0.95 * n, n), wilson(0.96 * n, n)
+    print(f"n = {n:>7,}: [{low95:.3f}, {high95:.3f}] and [{low96:.3f}, {high96:.3f}]")
+assert wilson(950, 1_000)[1] > wilson(960, 1_000)[0]  # a thousand are far too few
+assert wilson(9_500, 10_000)[1] < wilson(9_600, 10_000)[0]
+
+# %% [markdown]
+# **3.** Write top-k so that equal logits are no free hit: give a network that answers the same for all classes its
+# due.
+
+# %% tags=["hide-cell"] jupyter={"source_hidden": true}
+undecided = torch.zeros(1000, 10)
+truth = torch.randint(0, 10, (1000,))
+own = undecided.gather(1, truth[:, None])
+earlier = torch.arange(10) < truth[:, None]
+rank = ((undecided > own) | ((undecided == own) & earlier)).sum(dim=1)  # ties go to the class that comes first
+honest = (rank < 1).float().mean().item()
+generous = (own[:, 0] >= undecided.max(dim=1).values).float().mean().item()
+print(f"equal logits: {generous:.2f} if ties are hits, {honest:.2f} if not")
+assert generous == 1 and honest < 0.2
+assert np.isclose(honest, fl.evaluate(undecided, truth, classes).accuracy.value)

@@ -1,0 +1,319 @@
+# %% [markdown]
+# # 8. Loading image data
+#
+# **When you are through**, you can load pictures from folders and lists, bring them to one size and normalise them,
+# augment them and see what that does, find broken files before they find you, keep copies of a picture from standing
+# on both sides of a split, and load fast enough that nobody waits.
+
+# %% A folder of pictures
+import io
+import random
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+import firstlight as fl
+
+torch.manual_seed(0)
+root = Path(tempfile.mkdtemp()) / "pictures"
+digits = fl.load_data("digits")
+for row in range(600):
+    file = root / f"class {digits.classes[digits.labels[row]]}" / f"{row:04d}.png"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(digits.pictures.read(row)[:, :, 0]).resize((32, 32)).save(file)
+
+for path in sorted(root.iterdir())[:3]:
+    print(path.name, "holds", len(list(path.iterdir())), "files, such as", sorted(path.iterdir())[0].name)
+
+# %% [markdown]
+# One folder a class is the layout that everybody understands. If the parts are decided already, it is one level
+# deeper: `train/<class>`, `valid/<class>`, `test/<class>`.
+
+# %% [markdown]
+# ## Folders, PyTorch's way
+#
+# torchvision's `ImageFolder` gives (picture, label) pairs; what happens to a picture on its way is a chain of
+# `transforms`.
+
+# %% ImageFolder, transforms and DataLoader
+from torch.utils.data import DataLoader
+from torchvision import datasets, transforms
+
+transform = transforms.Compose(
+    [
+        transforms.Resize(28),  # the short side
+        transforms.CenterCrop(24),
+        transforms.Grayscale(),
+        transforms.ToTensor(),  # float [C, H, W] in 0..1
+        transforms.Normalize((0.5,), (0.5,)),  # to -1..1
+    ]
+)
+plain = datasets.ImageFolder(root, transform=transform)
+loader = DataLoader(plain, batch_size=32, shuffle=True)
+images, labels = next(iter(loader))
+
+print(plain.classes[:3], images.shape)
+assert images.shape == (32, 1, 24, 24) and images.min() >= -1
+fl.picture_grid(list(images[:8]), [plain.classes[label] for label in labels[:8]])
+
+# %% [markdown]
+# ## The library's line
+#
+# `load_data` takes the folder, and also a `.zip` or `.tar` of it, a list, or arrays. It looks at names only;
+# `inspect` decodes every picture once and tells what it found.
+
+# %% The library loads it
+data = fl.load_data(root)
+print(f"{len(data)} pictures, classes {', '.join(data.classes[:3])} ...")
+found = fl.inspect(data).to_json()
+print("sizes", found["sizes"], "modes", found["modes"])
+assert data.classes == tuple(plain.classes) and len(data) == len(plain)
+
+# %% A list does as well
+table = root.parent / "list.csv"
+rows = "".join(f"pictures/{name},{data.classes[label]}\n" for name, label in zip(data.names, data.labels, strict=True))
+table.write_text("image,label\n" + rows)
+listed = fl.load_data(table)
+assert listed.classes == data.classes and np.array_equal(listed.labels, data.labels)
+
+# %% [markdown]
+# ## Normalisation
+#
+# Zero mean and unit variance make training faster, because all weights then see numbers of one size. Take mean and
+# deviation from the *training* pictures only; those of the test pictures are not yours to know. And whoever uses the
+# network has to do exactly the same, which is why in firstlight it happens inside the model.
+
+# %% The model normalises by itself
+from firstlight.models.classifier import Classifier
+
+model = Classifier(architecture={"name": "mlp"}, classes=data.classes, input_size=(1, 32, 32))
+pixels = np.stack([np.asarray(Image.open(root / name).convert("L")) for name in data.names])[:, None]
+train_pixels = torch.from_numpy(pixels[:400])
+model.adapt_to(train_pixels)
+normalised = model.normalise(train_pixels)
+print(f"mean {normalised.mean():.4f}, deviation {normalised.std():.4f}")
+assert abs(normalised.mean()) < 1e-3 and abs(normalised.std() - 1) < 1e-3
+
+# %% [markdown]
+# ## Augmentation, seen
+#
+# A picture that is shifted a little, turned a little or mirrored shows the same thing. Changing training pictures at
+# random makes a set larger than it is. Only training pictures, and only by what does not change the class: a mirrored
+# 3 is no digit, a mirrored cat is a cat.
+
+# %% One photograph, eight times
+from sklearn.datasets import load_sample_images
+
+from firstlight.data.augment import Augment
+
+sample = load_sample_images()
+photo = np.asarray(Image.fromarray(sample.images[1]).resize((213, 142)))
+print("the photograph comes with scikit-learn;", sample.DESCR.strip().splitlines()[-1].strip())
+
+batch = torch.from_numpy(np.stack([photo] * 8)).permute(0, 3, 1, 2)
+augment = Augment(flip=True, crop_scale=0.5, rotate=15, color_jitter=0.3, erase=0.3)
+nothing = torch.zeros(8, dtype=torch.int64)
+changed, _ = augment(batch, nothing, torch.arange(8), seed=0, epoch=1, num_classes=1)
+fl.picture_grid(list(changed), [""] * 8)
+assert changed.dtype == torch.uint8 and changed.shape == batch.shape
+assert not torch.equal(changed[0], changed[1])
+
+# %% The dice belong to the picture
+again, _ = augment(batch[:3], nothing[:3], torch.arange(3), seed=0, epoch=1, num_classes=1)
+assert torch.equal(again, changed[:3])  # another batch, the same pictures
+
+tomorrow, _ = augment(batch[:3], nothing[:3], torch.arange(3), seed=0, epoch=2, num_classes=1)
+assert not torch.equal(tomorrow, changed[:3])  # another epoch, another look
+
+# %% The same with torchvision, picture by picture
+train_transform = transforms.Compose(
+    [
+        transforms.RandomRotation(15),
+        transforms.RandomResizedCrop((142, 213), scale=(0.5, 1.0)),
+        transforms.RandomHorizontalFlip(),
+    ]
+)
+fl.picture_grid([np.asarray(train_transform(Image.fromarray(photo))) for _ in range(4)], [""] * 4)
+
+# %% [markdown]
+# > **Then and now.** `RandomResizedCrop` with its defaults may show 8 % of a picture. On a set of small objects that
+# > is often background with a label. Look at what your network is shown, as you just did.
+
+# %% [markdown]
+# ## Broken files
+#
+# Among ten thousand pictures from the world, some are cut off, empty, a web page saved under a picture's name, or a
+# PNG called `.jpg`. The last is harmless. Of the others, the usual loader notices in the middle of the night:
+
+# %% Break some
+broken_root = root.parent / "broken"
+shutil.copytree(root, broken_root)
+victims = sorted((broken_root / "class 3").iterdir())
+victims[0].write_bytes(victims[0].read_bytes()[:60])  # cut off
+victims[1].write_bytes(b"")
+victims[2].write_text("<html>404 not found</html>")
+victims[3].rename(victims[3].with_suffix(".jpg"))  # only misnamed
+
+plain = datasets.ImageFolder(broken_root, transform=transform)
+try:
+    for _ in DataLoader(plain, batch_size=32):
+        pass
+except OSError as error:
+    print(type(error).__name__ + ":", str(error)[:60], "...")
+else:
+    raise AssertionError("three of these files cannot be read")
+
+# %% The library finds them beforehand
+report = fl.inspect(fl.load_data(broken_root)).to_json()
+for item in report["quarantined"]:
+    print(f"{item['image']}: {item['reason']}")
+print(report["notes"])
+assert len(report["quarantined"]) == 3
+
+# %% [markdown]
+# Training sets such pictures aside and lists them in `quarantine.csv`. It never puts another picture in their place,
+# never changes a file, and stops if more than one in a hundred is bad: then something is wrong that you should know
+# first.
+
+# %% One in a hundred is the limit
+for victim in victims[4:12]:
+    victim.write_bytes(b"")
+try:
+    fl.fit(broken_root, fl.Recipe(model="mlp", epochs=1))
+except fl.UserError as error:
+    print(error)
+else:
+    raise AssertionError("too many broken pictures should stop a run")
+
+# %% [markdown]
+# ## Leaks
+#
+# The same picture twice, once to learn from and once to be tested on: the test then measures memory. Copies are
+# seldom equal byte for byte; they come back resized, or saved again as JPEG. Plant some:
+
+# %% Plant copies
+leaky_root = root.parent / "leaky"
+shutil.copytree(root, leaky_root)
+dice = random.Random(0)
+for file in dice.sample(sorted(leaky_root.rglob("*.png")), 60):
+    with Image.open(file) as picture:
+        buffer = io.BytesIO()
+        picture.resize((48, 48), Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=90)
+    (file.parent / f"again_{file.stem}.jpg").write_bytes(buffer.getvalue())
+
+# %% A random split tears them apart
+names = [str(path.relative_to(leaky_root)) for path in sorted(leaky_root.rglob("*.*"))]
+dice.shuffle(names)
+test, train = set(names[:132]), set(names[132:])
+
+
+def original(name):
+    """Give the name of what a file is a copy of."""
+    return name.replace("again_", "").replace(".jpg", ".png")
+
+
+leaked = {name for name in test if any(original(name) == original(other) for other in train)}
+print(f"{len(leaked)} of {len(test)} test pictures have a copy among the training pictures")
+assert len(leaked) > 5
+
+# %% The library keeps them together
+from firstlight.data.dataset import open_samples, split_samples
+
+leaky = fl.load_data(leaky_root)
+store = open_samples(leaky)
+dataset = split_samples(leaky, store, seed=0)
+part_of = {}
+for part in ("train", "valid", "test"):
+    for row in dataset.split.part(part):
+        part_of[leaky.names[row]] = part
+apart = [name for name in part_of if "again_" in name and part_of[name] != part_of[original(name)]]
+copies = sum(len(group) - 1 for group in store.duplicates.exact + store.duplicates.near)
+print(f"{copies} copies found, of 60 planted; {len(apart)} of them stand apart from their originals")
+assert copies >= 55 and len(apart) <= 60 - copies
+
+# %% [markdown]
+# Copies are one kind of leak. Ten photographs of one person, or twenty frames of one film, are another: say which
+# pictures belong together by `group_by`, a folder or a regular expression on the name, or by a column `group` in the
+# list.
+
+# %% [markdown]
+# ## Batches, workers, speed
+#
+# A `DataLoader` fetches picture by picture and stacks them. For small pictures that takes longer than training does.
+# It can use *workers*, more processes that fetch ahead; they help where decoding is the work, and cost seconds to
+# start. firstlight decodes every picture once, keeps all of them as one uint8 array on disk, and takes a batch out of
+# it in one stroke.
+
+# %% An epoch of loading, both ways
+from firstlight.data.loader import Loader
+
+clean = fl.load_data(root)
+store = open_samples(clean)
+fast = Loader(store.pixels, clean.labels, np.arange(len(clean)), batch_size=32, device=torch.device("cpu"), seed=0)
+slow = DataLoader(datasets.ImageFolder(root, transform=transform), batch_size=32, shuffle=True)
+
+
+def seconds(batches):
+    """Time one pass over batches."""
+    started = time.perf_counter()
+    count = sum(len(batch[1]) if isinstance(batch, list) else len(batch.labels) for batch in batches)
+    assert count == len(clean)
+    return time.perf_counter() - started
+
+
+times = [(seconds(slow), seconds(fast.epoch(epoch))) for epoch in range(3)]
+ratio = float(np.median([a / b for a, b in times]))
+print(f"an epoch of {len(clean)} pictures: {times[-1][0]:.3f} s and {times[-1][1]:.4f} s, a ratio of {ratio:.0f}")
+assert ratio > 3
+
+# %% The whole road on a folder
+run = fl.fit(root, fl.Recipe(model="mlp", epochs=20))
+print(run.test.accuracy)
+prediction = fl.predict(run.model, sorted(root.rglob("*.png"))[0])
+print(prediction.label, f"{prediction.probability:.2f}")
+assert prediction.label in data.classes
+
+# %% A picture file beside what the model says
+fl.view_classify(root / data.names[run.data.split.test[0]], run.model)
+
+# %% [markdown]
+# ## Exercises
+#
+# **1.** Compute mean and deviation per channel of the folder's pictures without holding all of them in memory at
+# once. Check against all at once.
+
+# %% tags=["hide-cell"] jupyter={"source_hidden": true}
+count = total = total_of_squares = 0
+for file in root.rglob("*.png"):
+    values = np.asarray(Image.open(file).convert("L"), dtype=np.float64) / 255
+    count, total, total_of_squares = count + values.size, total + values.sum(), total_of_squares + (values**2).sum()
+mean = total / count
+deviation = (total_of_squares / count - mean**2) ** 0.5
+print(f"mean {mean:.4f}, deviation {deviation:.4f}")
+assert np.isclose(mean, pixels.mean() / 255) and np.isclose(deviation, pixels.std() / 255)
+
+# %% [markdown]
+# **2.** Which rotations can a digit take before it is another one? Show a 6 at 0, 45, 90, 135 and 180 degrees.
+
+# %% tags=["hide-cell"] jupyter={"source_hidden": true}
+six = sorted((root / "class 6").iterdir())[0]
+angles = (0, 45, 90, 135, 180)
+with Image.open(six) as picture:
+    fl.picture_grid([np.asarray(picture.rotate(angle)) for angle in angles], [f"{angle}°" for angle in angles])
+
+# %% [markdown]
+# **3.** Train twice on the digits, with and without `shift=1`, with the same seed. Judge by validation, and by its
+# interval.
+
+# %% tags=["hide-cell"] jupyter={"source_hidden": true}
+still = fl.fit(root, fl.Recipe(model="mlp", epochs=20, shift=0)).valid.accuracy
+moved = fl.fit(root, fl.Recipe(model="mlp", epochs=20, shift=1)).valid.accuracy
+print(f"as they are: {still}\nshifted:     {moved}")
+undecided = max(still.low, moved.low) <= min(still.high, moved.high)
+print("Too few pictures to tell." if undecided else "A difference that 90 pictures can tell.")
+assert still.n == moved.n
