@@ -1,14 +1,14 @@
 PYTHON ?= python3
 VENV := .venv
 
-.PHONY: demo test bench peers setup clean
+.PHONY: demo test guide bench peers setup clean
 setup: $(VENV)/.ready
 
 $(VENV)/.ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("firstlight needs Python 3.11 or newer, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	@echo "setting up $(VENV) (once; a few minutes)"
 	@test -x $(VENV)/bin/pip || $(PYTHON) -m venv $(VENV)
-	@$(VENV)/bin/python -m pip install -qq --disable-pip-version-check --editable '.[dev]'
+	@$(VENV)/bin/python -m pip install -qq --disable-pip-version-check --editable '.[dev,guide]'
 	@touch $@
 
 demo: setup
@@ -17,6 +17,12 @@ demo: setup
 test: setup
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" scripts/check
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" scripts/test
+
+# The chapters are run, and any warning is an error; the real sets are used where they are.
+SETS := $(wildcard ../shared/data)
+guide: setup
+	@FIRSTLIGHT_DATA="$${FIRSTLIGHT_DATA:-$(abspath $(SETS))}" $(VENV)/bin/python -m sphinx --fail-on-warning --keep-going --quiet guide guide/site/html
+	@echo "the guide: guide/site/html/index.html"
 
 # What a user would pick instead, in an environment of its own (about 7 GB, once).
 PEERS := .venv-peers

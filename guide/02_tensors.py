@@ -1,12 +1,20 @@
 # %% [markdown]
 # # 2. Tensors
 #
-# **When you are through**, you can make tensors, read and change their shape and know when that copies, multiply
-# matrices, share memory with NumPy on purpose and not by accident, choose a number type and a device, and compute the
-# forward pass of a small network by hand.
+# **When you are through**, you can make tensors, read and change their shape and know
+# when that copies, multiply matrices, share memory with NumPy on purpose and not by
+# accident, choose a number type and a device, and compute the forward pass of a small
+# network by hand.
 #
-# A tensor is an array of numbers of one type: no axis is a number, one axis a vector, two a matrix, and a batch of
-# pictures has four. If you know NumPy's `ndarray`, you know most of it.
+# A tensor is an array of numbers of one type: no axis is a number, one axis a vector,
+# two a matrix, and a *batch* (a stack) of pictures has four: picture, channel, height,
+# width. If you know NumPy's `ndarray`, you know most of it.
+#
+# > **Then and now.** The notes call one axis a column vector. A vector is neither a row
+# > nor a column until you give it a second axis: `[5]`, `[5, 1]` and `[1, 5]` are three
+# > shapes, and the broadcasting below treats them differently. And NumPy takes tuples
+# > for shapes too; only a few old functions, such as `np.random.rand`, want bare
+# > numbers.
 
 # %% [markdown]
 # ## Making them
@@ -22,14 +30,16 @@ b = torch.ones(1, 1)  # ... or just numbers
 w1 = torch.randn_like(x)  # as `x` is: the same shape, number type and device
 w2 = torch.randn(x.size())  # the same shape only
 zeros, count = torch.zeros(2, 3), torch.arange(6)
-listed = torch.tensor([[1.0, 2.0], [3.0, 4.0]])  # from Python's lists; this always copies
+listed = torch.tensor(
+    [[1.0, 2.0], [3.0, 4.0]]
+)  # from Python's lists; this always copies
 
 print(x.shape, w1.shape, listed.dtype, count.dtype)
 assert w1.shape == w2.shape == x.shape
 
 # %% [markdown]
-# > **Then and now.** `torch.randn_like(x.size())`, as the notes have it, fails: `randn_like` wants a *tensor* to be
-# > alike to, and a size is none.
+# > **Then and now.** `torch.randn_like(x.size())`, as the notes have it, fails:
+# > `randn_like` wants a *tensor* to be alike to, and a size is none.
 
 # %% randn_like wants a tensor
 try:
@@ -40,8 +50,9 @@ else:
     raise AssertionError("it used to fail")
 
 # %% [markdown]
-# The same seed gives the same numbers. The seed set above is one for the whole program: whoever draws a number in
-# between changes yours. Where it matters, take a generator of your own.
+# The same seed gives the same numbers, on the same device and with the same version.
+# The seed set above is one for the whole program: whoever draws a number in between
+# changes yours. Where it matters, take a generator of your own.
 
 # %% A generator of one's own
 dice = torch.Generator().manual_seed(7)
@@ -63,12 +74,14 @@ print("z =", z, " sigmoid(z) =", a)
 assert torch.allclose(a, torch.sigmoid(z))
 
 # %% [markdown]
-# A matrix product wants the inner sizes to agree: `[1, 5]` times `[5, 1]`. `w1` and `x` are both `[5, 1]`, so one of
-# them has to lie down first.
+# A matrix product wants the inner sizes to agree: `[1, 5]` times `[5, 1]`. `w1` and `x`
+# are both `[5, 1]`, so one of them has to lie down first.
 
 # %% Matrix product
 z = torch.matmul(w1.view(1, 5), x) + b
-assert torch.allclose(z, (w1.T @ x) + b)  # `@` is short for matmul, `.T` for a matrix on its side
+assert torch.allclose(
+    z, (w1.T @ x) + b
+)  # `@` is short for matmul, `.T` for a matrix on its side
 assert torch.allclose(z, torch.sum(w1 * x) + b)
 
 try:
@@ -79,30 +92,34 @@ except RuntimeError as error:
 # %% [markdown]
 # ## Shapes, and who owns the numbers
 #
-# A tensor is a block of numbers and a way to read it: shape and strides. Three methods give another shape, and they
-# differ in what happens to the block:
+# A tensor is a block of numbers and a way to read it: shape and *strides*. The stride
+# of an axis is how many numbers to skip to get to the next entry along it (PyTorch
+# counts numbers, NumPy bytes). Numbers that are read in the order in which they lie are
+# *contiguous*; `data_ptr` tells where they begin. Three methods give another shape, and
+# they differ in what happens to the block:
 #
 # | method | gives | copies |
 # |---|---|---|
-# | `x.view(shape)` | the same numbers under another shape | never; fails where strides do not allow it |
-# | `x.reshape(shape)` | the same, one way or the other | only where a view is impossible |
-# | `x.resize_(shape)` | changes `x` itself | may cut numbers off, or show memory that nobody has filled |
+# | `x.view(shape)` | the same numbers in another shape | never; may fail |
+# | `x.reshape(shape)` | the same, one way or the other | where a view fails |
+# | `x.resize_(shape)` | `x` itself, changed | never; cuts off, or invents |
 #
-# Take `view` when you rely on sharing, `reshape` when you do not care, and `resize_` never.
+# Take `view` when you rely on sharing, `reshape` when you do not care, and `resize_`
+# never.
 
 # %% view shares
 x = torch.arange(6.0)
 v = x.view(2, 3)
 v[0, 0] = 100
 assert x[0] == 100  # one block of numbers, two readings
-assert v.data_ptr() == x.data_ptr()
+assert v.data_ptr() == x.data_ptr() and v.stride() == (3, 1)
 assert x.view(3, -1).shape == (3, 2)  # -1: whatever is left
 
 # %% reshape copies where it must
 turned = v.T  # [3, 2], read in jumps: still the same block
 assert turned.data_ptr() == x.data_ptr() and not turned.is_contiguous()
 
-flat = turned.reshape(6)  # no single stride reads this order, so it is a copy
+flat = turned.reshape(6)  # no stride reads this order, so it is a copy
 flat[0] = -1
 assert x[0] == 100
 
@@ -118,14 +135,21 @@ print(x)
 assert x.numel() == 4  # two numbers are out of sight, and nobody was told
 
 # %% [markdown]
-# > **Then and now.** The notes flatten pictures by `images.resize_(64, 1, 784)`, with a batch of 64 written into the
-# > code. The last batch of an epoch is smaller; `resize_` then invents the missing pictures out of stale memory
-# > instead of failing. `images.view(len(images), -1)` takes any batch and cannot invent anything.
+# > **Then and now.** The notes flatten pictures by `images.resize_(64, 1, 784)`, with a
+# > batch of 64 written into the code. The last batch of a set may be smaller; `resize_`
+# > then invents the missing pictures out of stale memory instead of failing.
+# > `images.view(len(images), -1)` takes a batch of any size and cannot invent anything.
+
+# %% A batch that is too small
+last = torch.rand(16, 1, 28, 28)
+assert last.view(len(last), -1).shape == (16, 784)
+assert last.clone().resize_(64, 1, 784).shape[0] == 64  # there were 16
 
 # %% [markdown]
 # ## Slices
 #
-# Slicing works as in NumPy, and like there a slice is a view.
+# Slicing works as in NumPy, and like there a slice is a view. One thing is missing:
+# steps backwards; `flip` does that, and copies.
 
 # %% Slicing
 x = torch.rand((3, 2))
@@ -138,11 +162,13 @@ assert z[0].shape == (2,) and z[:, 1:].shape == (3, 1)
 z[0] = 0  # writes into z
 assert z[0].sum() == 0
 assert z[z > 1].ndim == 1  # a mask picks elements, and always copies
+assert torch.equal(z.flip(0)[0], z[-1])
 
 # %% [markdown]
 # ## In place
 #
-# A method gives a new tensor, unless its name ends in an underscore: then it changes the tensor itself.
+# An arithmetic method gives a new tensor, unless its name ends in an underscore: then
+# it changes the tensor itself.
 
 # %% In place
 z = torch.ones(2)
@@ -162,8 +188,9 @@ assert z.tolist() == [5, 5]
 # %% [markdown]
 # ## Broadcasting
 #
-# Shapes need not be equal: axes are matched from the last one backwards, and an axis of length 1 is read again and
-# again, without a copy. So a bias of shape `[3]` is added to every row of a batch `[4, 3]`.
+# Shapes need not be equal: axes are matched from the last one backwards, and an axis of
+# length 1 is read again and again, without a copy. So a bias of shape `[3]` is added to
+# every row of a batch `[4, 3]`.
 
 # %% Broadcasting
 batch = torch.zeros(4, 3)
@@ -174,8 +201,8 @@ column = torch.arange(4.0)[:, None]  # None adds an axis: [4, 1]
 assert (column + bias).shape == (4, 3)
 
 # %% [markdown]
-# That is handy, and the most common silent mistake: two vectors meant element by element, one of them with an axis
-# too many, become a matrix.
+# That is handy, and the most common silent mistake: two vectors meant element by
+# element, one of them with an axis too many, become a matrix.
 
 # %% The classic accident
 predicted, wanted = torch.rand(5, 1), torch.rand(5)
@@ -186,8 +213,8 @@ assert ((predicted[:, 0] - wanted) ** 2).shape == (5,)
 # %% [markdown]
 # ## NumPy, and shared memory
 #
-# `torch.from_numpy` and `.numpy()` change the words, not the numbers: both names mean one block of memory. To be on
-# your own, copy: `torch.tensor(array)` or `.clone()`.
+# `torch.from_numpy` and `.numpy()` change the words, not the numbers: both names mean
+# one block of memory. To be on your own, copy: `torch.tensor(array)` or `.clone()`.
 
 # %% Shared memory, seen
 np.set_printoptions(precision=8)
@@ -197,7 +224,10 @@ a = np.random.default_rng(0).random((4, 3))
 b = torch.from_numpy(a)
 before = b[0, 0].item()
 a[0, 0] = -1
-print(f"the array was changed, and the tensor went from {before:.3f} to {b[0, 0].item():g}")
+print(
+    f"the array was changed, and the tensor went from {before:.3f} to "
+    f"{b[0, 0].item():g}"
+)
 assert b[0, 0] == -1
 
 b.mul_(10)  # and the other way round
@@ -211,28 +241,41 @@ assert a[0, 0] == -10
 # %% [markdown]
 # ## Number types
 #
-# NumPy computes in float64 unless told otherwise, PyTorch in float32: half the memory, and enough for learning.
-# Pictures are uint8, 0 to 255; labels are int64.
+# NumPy computes in float64 unless told otherwise, PyTorch in float32: half the memory,
+# and enough for learning. Pictures are uint8, 0 to 255; labels are int64.
 
 # %% Number types
 assert b.dtype == torch.float64 and torch.rand(1).dtype == torch.float32
 pixels = torch.tensor([0, 100, 200], dtype=torch.uint8)
-assert (pixels + pixels).tolist() == [0, 200, 144]  # 400 does not fit into 8 bits, and nobody complains
+assert (pixels + pixels).tolist() == [
+    0,
+    200,
+    144,
+]  # 400 does not fit into 8 bits, and nobody complains
 assert (pixels.float() / 255).max() < 1
 
-half = torch.tensor(1 / 3).bfloat16()  # two or three decimals: enough for many a layer, not for a sum of thousands
+half = (
+    torch.tensor(1 / 3).bfloat16()
+)  # two or three decimals: enough for many a layer, not for a sum of thousands
 print(f"a third in bfloat16: {half.item():.6f}")
 assert abs(half.item() - 1 / 3) < 2**-9
 
 # %% [markdown]
 # ## Devices
 #
-# A tensor lives on the processor (`cpu`) or on an accelerator (`cuda`, `mps`); both sides of an operation must be in
-# the same place. Write code that asks once and then follows:
+# A tensor lives on the processor (`cpu`) or on an accelerator (`cuda`, `mps`); both
+# sides of an operation must be in the same place. Write code that asks once and then
+# follows:
 
 # %% Devices
-device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
-x = torch.rand(2, 2, device=device)  # made there: better than made here and carried over
+device = (
+    torch.accelerator.current_accelerator()
+    if torch.accelerator.is_available()
+    else torch.device("cpu")
+)
+x = torch.rand(
+    2, 2, device=device
+)  # made there: better than made here and carried over
 w = torch.rand(2, 2).to(device)  # carried over; a copy only if it was elsewhere
 assert (x @ w).device.type == device.type
 print("computing on", device)
@@ -241,26 +284,32 @@ on_numpy = (x @ w).cpu().numpy()  # NumPy only knows the processor
 assert on_numpy.shape == (2, 2)
 
 # %% [markdown]
-# firstlight asks the same question in `--device auto`.
+# firstlight asks much the same question in `--device auto`.
 
 # %% The library's answer
 from firstlight.runtime import pick_device
 
-assert pick_device("auto").type == device.type
+assert pick_device("auto").type == (
+    device.type if device.type in ("cuda", "mps") else "cpu"
+)
 assert pick_device("cpu") == torch.device("cpu")
 
 # %% [markdown]
 # ## A forward pass by hand
 #
-# A network of fully connected layers is matrix products with a bend after each. Three features, two hidden units, one
-# output:
+# A *layer* is a matrix product, a bias, and a bend: the **activation function**, here
+# the sigmoid. A network of such layers is called fully connected; the numbers between
+# input and output are its *hidden units*. Three features, two hidden units, one output:
 #
 # ```
-# features [1, 3] · W1 [3, 2] + B1 [2] → bend → [1, 2] · W2 [2, 1] + B2 [1] → bend → [1, 1]
+# features [1, 3] · W1 [3, 2] + B1 [2] → bend → [1, 2]
+#                 · W2 [2, 1] + B2 [1] → bend → [1, 1]
 # ```
 #
-# Weights here are `[inputs, outputs]`, so that a batch of rows multiplies from the left. Some textbooks have them the
-# other way round, `[outputs, inputs]`; so does `nn.Linear`, as chapter 3 will show.
+# Weights here are `[inputs, outputs]`, so that a batch of rows multiplies from the
+# left. Some textbooks have them the other way round, `[outputs, inputs]`; so does
+# `nn.Linear`, as chapter 3 will show. Some also write the bias as one more column of
+# the weights; here it is simply added.
 
 
 # %% A forward pass with weights and biases
@@ -288,9 +337,11 @@ print("the network answers", a_2)
 assert a_2.shape == (1, 1) and 0 < a_2.item() < 1
 
 # %% [markdown]
-# > **Then and now.** The notes call an `activation` that is defined nowhere, and give biases a row for each picture:
-# > `[batch, units]`. A bias belongs to a unit, not to a picture: with a row for each, the network would have learned
-# > where in the batch a picture stood, and could not take a batch of another size. Broadcasting does the rest.
+# > **Then and now.** The notes call an `activation` that is defined nowhere, and give
+# > biases a row for each picture: `[batch, units]`. A bias belongs to a unit, not to a
+# > picture: with a row for each, the network would have learned where in the batch a
+# > picture stood, and could not take a batch of another size. Broadcasting does the
+# > rest.
 
 # %% One bias a unit takes any batch
 many = torch.randn((64, 3))
@@ -299,12 +350,14 @@ assert activation(activation(many @ W1 + B1) @ W2 + B2).shape == (64, 1)
 # %% [markdown]
 # ## Exercises
 #
-# **1.** Pictures come as uint8 `[B, H, W, C]`. Give each channel zero mean and unit variance over the whole batch, as
-# float `[B, C, H, W]`, without a loop.
+# **1.** Pictures come as uint8 `[B, H, W, C]`. Give each channel zero mean and unit
+# variance over the whole batch, as float `[B, C, H, W]`, without a loop.
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true}
 pictures = torch.randint(0, 256, (16, 8, 8, 3), dtype=torch.uint8)
-x = pictures.permute(0, 3, 1, 2).float() / 255  # permute is a view: only the order of reading changes
+x = (
+    pictures.permute(0, 3, 1, 2).float() / 255
+)  # permute is a view: only the order of reading changes
 mean, std = x.mean(dim=(0, 2, 3), keepdim=True), x.std(dim=(0, 2, 3), keepdim=True)
 x = (x - mean) / std
 
@@ -313,8 +366,8 @@ assert x.mean(dim=(0, 2, 3)).abs().max() < 1e-5
 assert (x.std(dim=(0, 2, 3)) - 1).abs().max() < 1e-5
 
 # %% [markdown]
-# **2.** Compute all distances between 5 points and 7 others in the plane with broadcasting, and check against
-# `torch.cdist`.
+# **2.** Compute all distances between 5 points and 7 others in the plane with
+# broadcasting, and check against `torch.cdist`.
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true}
 here, there = torch.rand(5, 2), torch.rand(7, 2)
@@ -324,8 +377,9 @@ assert distances.shape == (5, 7)
 assert torch.allclose(distances, torch.cdist(here, there), atol=1e-5)
 
 # %% [markdown]
-# **3.** Somebody has normalised a NumPy array by `torch.from_numpy(array).sub_(array.mean())` and wonders why the
-# array has changed. Show it, and mend it with the fewest letters.
+# **3.** Somebody has normalised a NumPy array by
+# `torch.from_numpy(array).sub_(array.mean())` and wonders why the array has changed.
+# Show it, and mend it with the fewest letters.
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true}
 array = np.arange(4.0)

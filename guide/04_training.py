@@ -1,9 +1,10 @@
 # %% [markdown]
 # # 4. Training
 #
-# **When you are through**, you can let autograd compute gradients and say where they live and why they are zeroed,
-# choose the loss that fits your last layer, take a step by hand and by an optimiser, write the training loop, and use
-# the library's `fit` knowing what it adds.
+# **When you are through**, you can let autograd compute gradients and say where they
+# live and why they are zeroed, choose the loss that fits your last layer, take a step
+# by hand and by an optimiser, write the training loop, and use the library's `fit`
+# knowing what it adds.
 
 # %% Load the pictures
 import time
@@ -23,8 +24,9 @@ except fl.UserError as reason:
     data = fl.load_data("digits")
 
 # %% [markdown]
-# Training on 60,000 pictures takes a minute with a simple loop. 10,000 are enough to see everything, and another
-# 2,000 tell how well it works on pictures that were not trained on.
+# Training on 60,000 pictures takes a minute with a simple loop. 10,000 are enough to
+# see everything, and another 2,000 tell how well it works on pictures that were not
+# trained on.
 
 # %% Some pictures to learn from, others to look at
 order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))[:12_000]
@@ -42,8 +44,8 @@ print(f"{n_train:,} pictures to learn from, {len(test_images):,} to look at")
 # %% [markdown]
 # ## Autograd
 #
-# A tensor with `requires_grad` is one that you will want a derivative for. What is computed from it requires one too,
-# and remembers how it was made.
+# A tensor with `requires_grad` is one that you will want a derivative for. What is
+# computed from it requires one too, and remembers how it was made.
 
 # %% Who requires a gradient
 x = torch.zeros(1, requires_grad=False)
@@ -58,20 +60,35 @@ assert not y.requires_grad  # computed, not recorded
 
 torch.set_grad_enabled(False)
 assert not (x * 2).requires_grad
-torch.set_grad_enabled(True)  # for the whole program: easy to forget, so rather use the context above
+torch.set_grad_enabled(
+    True
+)  # for everything that follows: easy to forget, so rather use the context above
+
+# %% [markdown]
+# `backward` starts from a single number, which is what a loss is. From several numbers,
+# take the sum or the mean first. The gradient then lives in the *leaves*: the tensors
+# that you made, not those that were computed from them.
 
 # %% backward, and where the gradient goes
 x = torch.tensor([3.0], requires_grad=True)
 z = x**2
 z.backward()
 print("dz/dx at 3 is", x.grad.item())
-assert x.grad == 6  # it lives in x, the leaf, not in z
+assert x.grad == 6  # it lives in x, not in z
+
+several = torch.ones(3, requires_grad=True) * 2
+try:
+    several.backward()
+except RuntimeError as error:
+    print("RuntimeError:", error)
+else:
+    raise AssertionError("there is no gradient of three numbers at once")
 
 # %% [markdown]
 # ### Gradients add up
 #
-# Each `backward` *adds* to `.grad`. That is useful when a batch is too large for memory and comes in parts. It also
-# means that you have to zero it before the next step.
+# Each `backward` *adds* to `.grad`. That is useful when a batch is too large for memory
+# and comes in parts. It also means that you have to zero it before the next step.
 
 # %% Gradients add up until they are zeroed
 x = torch.tensor([3.0], requires_grad=True)
@@ -86,8 +103,8 @@ assert x.grad == 6
 # %% [markdown]
 # ### Is it right?
 #
-# A derivative is the slope of a small step. Compare the two whenever you wrote something unusual; `gradcheck` does it
-# in float64.
+# A derivative is the slope of a small step. Compare the two whenever you wrote
+# something unusual; `gradcheck` does it in float64.
 
 # %% Gradients checked by small steps
 w = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
@@ -110,14 +127,17 @@ assert torch.autograd.gradcheck(loss_of, w)
 # %% [markdown]
 # ## The loss
 #
-# How wrong is a network? For classes: the negative logarithm of the probability that it gave to the right one,
-# averaged over the batch. Sure and right costs nothing; sure and wrong costs a lot. It is written in two ways, and
-# they are the same:
+# A **loss** is one number that is small when the answers are good; training makes it
+# smaller. For classes it is *cross entropy*: the negative logarithm of the probability
+# that the network gave to the right one, averaged over the batch. Sure and right costs
+# nothing; sure and wrong costs a lot. It is written in two ways, and they are the same:
 #
 # | last layer | loss |
 # |---|---|
 # | logits, nothing after them | `nn.CrossEntropyLoss`, `functional.cross_entropy` |
-# | `nn.LogSoftmax(dim=1)` | `nn.NLLLoss` |
+# | `nn.LogSoftmax(dim=1)` | `nn.NLLLoss`, negative log-likelihood |
+#
+# Both take floats `[B, K]` and the labels as class numbers, int64 `[B]`.
 
 # %% Cross entropy is log-softmax and NLL
 logits = 5 * torch.randn(64, 10)
@@ -127,41 +147,66 @@ by_cross_entropy = nn.CrossEntropyLoss()(logits, wanted)
 by_two_steps = nn.NLLLoss()(nn.LogSoftmax(dim=1)(logits), wanted)
 by_hand = -torch.log_softmax(logits, dim=1)[torch.arange(64), wanted].mean()
 
-print(f"{by_cross_entropy.item():.6f} = {by_two_steps.item():.6f} = {by_hand.item():.6f}")
-assert torch.allclose(by_cross_entropy, by_two_steps) and torch.allclose(by_cross_entropy, by_hand)
+print(
+    f"{by_cross_entropy.item():.6f} = {by_two_steps.item():.6f} = {by_hand.item():.6f}"
+)
+assert torch.allclose(by_cross_entropy, by_two_steps) and torch.allclose(
+    by_cross_entropy, by_hand
+)
 
 # %% [markdown]
-# > **Then and now.** Two traps of the notes. First, a network that ends in a *softmax* and is trained with cross
-# > entropy takes the softmax twice. It runs, and it learns slowly and badly: probabilities are at most 1 apart, so
-# > the loss cannot get near 0. Second, the output of `LogSoftmax` is called "logits" there. Logits are what comes
-# > *before*; after it they are log-probabilities.
+# > > **Then and now.** Take logits and cross entropy; the notes' pair does the same
+# > with one layer more. Two traps. First, section 3 of the notes ends its network in a
+# > *softmax*, and section 4 warns: trained with cross entropy, it takes the softmax
+# > twice. It runs, and it learns slowly and badly: probabilities are at most 1 apart,
+# > so the loss cannot get near 0. Second, the output of `LogSoftmax` is called "logits"
+# > there. Logits are what comes *before*; after it they are log-probabilities.
 
 # %% Softmax twice cannot get near zero
 sure_and_right = torch.full((1, 10), -100.0)
 sure_and_right[0, 3] = 100.0
 once = functional.cross_entropy(sure_and_right, torch.tensor([3]))
-twice = functional.cross_entropy(torch.softmax(sure_and_right, dim=1), torch.tensor([3]))
-print(f"the loss of a perfect answer: {once.item():.3f}, and {twice.item():.3f} with the softmax taken twice")
+twice = functional.cross_entropy(
+    torch.softmax(sure_and_right, dim=1), torch.tensor([3])
+)
+print(
+    f"the loss of a perfect answer: {once.item():.3f}, and {twice.item():.3f} with "
+    "the softmax taken twice"
+)
 assert once < 1e-6 and twice > 1.4
 
 # %% What an untrained network costs
-untrained = nn.Sequential(nn.Flatten(), nn.Linear(n_input, 128), nn.ReLU(), nn.Linear(128, n_output))
+untrained = nn.Sequential(
+    nn.Flatten(), nn.Linear(n_input, 128), nn.ReLU(), nn.Linear(128, n_output)
+)
 loss = functional.cross_entropy(untrained(images[:500]), labels[:500]).item()
 print(
-    f"loss {loss:.3f}; that of guessing blindly is log({n_output}) = {torch.tensor(float(n_output)).log().item():.3f}"
+    f"loss {loss:.3f}; that of guessing blindly is log({n_output}) = "
+    f"{torch.tensor(float(n_output)).log().item():.3f}"
 )
-assert abs(loss - torch.tensor(float(n_output)).log().item()) < 0.5  # if yours is far off, look at the first weights
+assert (
+    abs(loss - torch.tensor(float(n_output)).log().item()) < 0.5
+)  # if yours is far off, look at the first weights
 
 # %% [markdown]
 # ## A step by hand, and by an optimiser
 #
-# Gradient descent: go a little way against the gradient. `lr`, the learning rate, says how little.
+# The gradient says where the loss grows, so go a little way against it: *gradient
+# descent*. `lr`, the **learning rate**, says how little. The loss is that of a batch,
+# not of all pictures, so the gradient is only roughly right; hence *stochastic*
+# gradient descent, **SGD**. An **optimiser** holds the parameters: its `step()` changes
+# them, and its `zero_grad()` forgets the last gradients.
 
 # %% One step by hand
 import copy
 
 model = nn.Sequential(
-    nn.Flatten(), nn.Linear(n_input, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, n_output)
+    nn.Flatten(),
+    nn.Linear(n_input, 128),
+    nn.ReLU(),
+    nn.Linear(128, 64),
+    nn.ReLU(),
+    nn.Linear(64, n_output),
 )
 twin = copy.deepcopy(model)
 batch_images, batch_labels = next(iter(trainloader))
@@ -184,7 +229,9 @@ for mine, theirs in zip(model.parameters(), twin.parameters(), strict=True):
 # %% [markdown]
 # ## The loop
 #
-# Five lines that you will write for the rest of your life: zero, forward, loss, backward, step.
+# Five lines that you will write for the rest of your life: zero, forward, loss,
+# backward, step. The network here ends in log-probabilities, with the loss that goes
+# with them, so that you can read the older pair; from chapter 5 on it ends in logits.
 
 # %% The training loop
 criterion = nn.NLLLoss()
@@ -209,7 +256,9 @@ for e in range(epochs):
         loss = criterion(output, batch_labels)
         loss.backward()
         optimizer.step()
-        running_loss += loss.item() * len(batch_labels)
+        running_loss += loss.item() * len(
+            batch_labels
+        )  # item: a plain number, without the record behind it
     losses.append(running_loss / n_train)
     if (e + 1) % (epochs // 5) == 0:
         print(f"epoch {e + 1}/{epochs}: training loss {losses[-1]:.3f}")
@@ -218,9 +267,10 @@ seconds_by_hand = time.perf_counter() - started
 assert losses[-1] < losses[0]
 
 # %% [markdown]
-# > **Then and now.** `running_loss / len(trainloader)`, as in the notes, is the mean over batches; a last batch of 16
-# > pictures counts as much as one of 64. Weighing each by its size gives the mean over pictures. And pictures are
-# > flattened by the network, not in the loop: whoever uses the network later need not know.
+# > **Then and now.** `running_loss / len(trainloader)`, as in the notes, is the mean
+# > over batches; a last batch of 16 pictures counts as much as one of 64. Weighing each
+# > by its size gives the mean over pictures. And pictures are flattened by the network,
+# > not in the loop: whoever uses the network later need not know.
 
 # %% Forgetting zero_grad
 forgetful = nn.Sequential(nn.Flatten(), nn.Linear(n_input, n_output))
@@ -230,17 +280,23 @@ for network, zeroed in ((forgetful, False), (careful, True)):
     for start in range(0, 640, 64):
         if zeroed:
             optimizer.zero_grad()
-        functional.cross_entropy(network(images[start : start + 64]), labels[start : start + 64]).backward()
+        functional.cross_entropy(
+            network(images[start : start + 64]), labels[start : start + 64]
+        ).backward()
         optimizer.step()
 sizes = [network[1].weight.grad.norm().item() for network in (forgetful, careful)]
-print(f"length of the last gradient: {sizes[1]:.2f}, and {sizes[0]:.2f} where nobody zeroed it")
+print(
+    f"length of the last gradient: {sizes[1]:.2f}, and {sizes[0]:.2f} where nobody "
+    "zeroed it"
+)
 assert sizes[0] > 2 * sizes[1]
 
 # %% [markdown]
 # ## Asking it
 #
-# The network ends in log-probabilities, so `torch.exp` gives probabilities. No gradient is wanted now, so none is
-# recorded: faster, and in less memory.
+# The network ends in log-probabilities, so `torch.exp` gives probabilities; of logits
+# it would be `torch.softmax`. No gradient is wanted now, so none is recorded: faster,
+# and in less memory. A network takes batches, so one picture goes in as a batch of one.
 
 # %% Inference
 from firstlight.delivery.plots import view_classify
@@ -256,44 +312,59 @@ with torch.no_grad():
     right = (model(test_images).argmax(dim=1) == test_labels).float()
 by_hand = right.mean().item()
 print(f"{by_hand:.1%} of {len(right):,} pictures that it has not seen")
-assert by_hand > 2 / n_output  # far better than guessing, and far from done: chapter 5 takes a better optimiser
+assert (
+    by_hand > 2 / n_output
+)  # far better than guessing, and far from done: chapter 5 takes a better optimiser
 
 # %% [markdown]
 # ## The library's line
 #
-# firstlight's loop is the one above; read it in `firstlight/training/loop.py`, it is a page long. What it adds:
+# firstlight's loop has the five lines above at its heart; read `train` in
+# `firstlight/training/loop.py`. What it adds:
 #
-# - pictures stay uint8 until they are in the network, and whole epochs are dealt by one permutation: no waiting for
-#   data;
-# - a learning rate that rises and falls (one-cycle), weight decay on matrices only, and AdamW;
+# - pictures stay uint8 until they are in the network, and whole epochs are dealt by one
+#   permutation: no waiting for data;
+# - every open choice is filled with what suits the network; for this one:
+# - a learning rate that first rises and then falls to nothing (*one-cycle*); *weight
+#   decay*, which pulls every matrix a little towards zero in each step; and AdamW, the
+#   optimiser of chapter 5 with weight decay;
 # - every epoch is scored on validation pictures, and the best one is kept;
 # - a loss that is no longer a number stops the run and names the batch;
-# - everything random depends on the seed, the epoch and the picture alone, so that the same seed gives the same
-#   network;
+# - everything random depends on the seed, the epoch and the step or picture, so that on
+#   the same machine the same seed gives the same network, as is shown below;
 # - Ctrl-C keeps the best network so far.
 
-# %% Two commands of the loop, one of the library
+# %% The loop and the library, on the same pictures
 sample = (pixels.squeeze(-1).numpy(), labels.numpy())  # the same pictures, as arrays
 run = fl.fit(sample, fl.Recipe(model="mlp", hidden=(128, 64), epochs=5, batch_size=64))
 
 print(f"by hand:   {by_hand:.3f} in {seconds_by_hand:.1f} s")
-print(f"by fl.fit: {run.test.accuracy} in {run.seconds['train']:.1f} s, of {len(run.data.split.train):,} pictures")
-assert run.test.accuracy.value > by_hand
+print(
+    f"by fl.fit: {run.test.accuracy} in {run.seconds['train']:.1f} s, of "
+    f"{len(run.data.split.train):,} pictures"
+)
+assert run.test.accuracy.high > by_hand
 
 # %% The curves of the run
 fl.training_curves([vars(epoch) for epoch in run.history], best=run.best_epoch)
 
 # %% The same seed, the same network
-again = fl.fit(sample, fl.Recipe(model="mlp", hidden=(128, 64), epochs=1, batch_size=64))
-once_more = fl.fit(sample, fl.Recipe(model="mlp", hidden=(128, 64), epochs=1, batch_size=64))
-for mine, theirs in zip(again.model.parameters(), once_more.model.parameters(), strict=True):
+again = fl.fit(
+    sample, fl.Recipe(model="mlp", hidden=(128, 64), epochs=1, batch_size=64)
+)
+once_more = fl.fit(
+    sample, fl.Recipe(model="mlp", hidden=(128, 64), epochs=1, batch_size=64)
+)
+for mine, theirs in zip(
+    again.model.parameters(), once_more.model.parameters(), strict=True
+):
     assert torch.equal(mine, theirs)
 
 # %% [markdown]
 # ## Exercises
 #
-# **1.** A batch of 64 does not fit into memory? Take four of 16, let the gradients add up, and step once. Show that
-# the step is the same. What must each loss be divided by?
+# **1.** A batch of 64 does not fit into memory? Take four of 16, let the gradients add
+# up, and step once. Show that the step is the same. What must each loss be divided by?
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true}
 whole = nn.Sequential(nn.Flatten(), nn.Linear(n_input, n_output))
@@ -301,19 +372,24 @@ parts = copy.deepcopy(whole)
 
 functional.cross_entropy(whole(images[:64]), labels[:64]).backward()
 for start in range(0, 64, 16):
-    loss = functional.cross_entropy(parts(images[start : start + 16]), labels[start : start + 16])
+    loss = functional.cross_entropy(
+        parts(images[start : start + 16]), labels[start : start + 16]
+    )
     (loss / 4).backward()  # each part's mean counts for a quarter
 
 assert torch.allclose(whole[1].weight.grad, parts[1].weight.grad, atol=1e-6)
 
 # %% [markdown]
-# **2.** Train with learning rates of 0.001, 0.1 and 100 for one epoch. Which of the three ways to go wrong do you
-# see?
+# **2.** Train for one epoch with learning rates of 0.001, 0.1 and 100. Which is too
+# small, which is right, which is too large?
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true}
+found = []
 for lr in (0.001, 0.1, 100.0):
     torch.manual_seed(0)
-    network = nn.Sequential(nn.Flatten(), nn.Linear(n_input, 64), nn.ReLU(), nn.Linear(64, n_output))
+    network = nn.Sequential(
+        nn.Flatten(), nn.Linear(n_input, 64), nn.ReLU(), nn.Linear(64, n_output)
+    )
     optimizer = optim.SGD(network.parameters(), lr=lr)
     for batch_images, batch_labels in trainloader:
         optimizer.zero_grad()
@@ -321,24 +397,35 @@ for lr in (0.001, 0.1, 100.0):
         loss.backward()
         optimizer.step()
     with torch.no_grad():
-        loss = functional.cross_entropy(network(test_images), test_labels).item()
-    print(f"lr {lr:g}: loss {loss:.3f}")  # hardly moved; learned; thrown about
+        found.append(functional.cross_entropy(network(test_images), test_labels).item())
+    print(f"lr {lr:g}: loss {found[-1]:.3f}")
+assert (
+    found[1] < found[0] and not found[1] >= found[2]
+)  # hardly moved; learned; thrown about, or no number at all
 
 # %% [markdown]
-# **3.** Train the network that ends in a softmax with `cross_entropy`, and the one that ends in logits, with
-# everything else equal. Compare their accuracy after an epoch.
+# **3.** Train the network that ends in a softmax with `cross_entropy`, and the one that
+# ends in logits, with everything else equal. Compare their accuracy after an epoch.
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true}
 accuracies = []
 for ending in ([nn.Softmax(dim=1)], []):
     torch.manual_seed(0)
-    network = nn.Sequential(nn.Flatten(), nn.Linear(n_input, 64), nn.ReLU(), nn.Linear(64, n_output), *ending)
+    network = nn.Sequential(
+        nn.Flatten(),
+        nn.Linear(n_input, 64),
+        nn.ReLU(),
+        nn.Linear(64, n_output),
+        *ending,
+    )
     optimizer = optim.SGD(network.parameters(), lr=0.1)
     for batch_images, batch_labels in trainloader:
         optimizer.zero_grad()
         functional.cross_entropy(network(batch_images), batch_labels).backward()
         optimizer.step()
     with torch.no_grad():
-        accuracies.append((network(test_images).argmax(dim=1) == test_labels).float().mean().item())
+        accuracies.append(
+            (network(test_images).argmax(dim=1) == test_labels).float().mean().item()
+        )
 print(f"softmax twice: {accuracies[0]:.3f}, logits: {accuracies[1]:.3f}")
 assert accuracies[1] > accuracies[0]

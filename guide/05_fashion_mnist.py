@@ -1,11 +1,13 @@
 # %% [markdown]
 # # 5. Fashion-MNIST
 #
-# **When you are through**, you have walked the whole road on a harder set: split, network, optimiser, learning rate,
-# training with a look at validation, the score, and the question of what the network confuses.
+# **When you are through**, you have walked the whole road on a harder set: split,
+# network, optimiser, learning rate, training with a look at validation, the score, and
+# the question of what the network confuses.
 #
-# Fashion-MNIST has the size of MNIST, 28 x 28 grey pixels and ten classes, but shows clothes: a shirt and a coat
-# differ less than a 1 and a 7. Where it is not on this machine, the digits of scikit-learn stand in, and are easier.
+# Fashion-MNIST has the size of MNIST, 28 x 28 grey pixels and ten classes, but shows
+# clothes: a shirt and a coat differ less than a 1 and a 7. Where it is not on this
+# machine, the digits of scikit-learn stand in, and are easier.
 
 # %% Load the pictures
 import numpy as np
@@ -31,9 +33,10 @@ fl.picture_grid([data.pictures.read(row) for row in firsts], list(classes))
 # %% [markdown]
 # ## Split
 #
-# Three parts, and each has one use. **Train**: the weights are fitted to it. **Validation**: you choose by it, as
-# often as you like. **Test**: you look at it once, at the end, and report. A set that comes split, as this one does,
-# keeps its test part; a part of its training pictures becomes validation.
+# Three parts, and each has one use. **Train**: the weights are fitted to it.
+# **Validation**: you choose by it, as often as you like. **Test**: you look at it once,
+# at the end, and report. A set that comes split, as this one does, keeps its test part;
+# a part of its training pictures becomes validation.
 
 # %% Train, validation and test rows
 dice = np.random.default_rng(0)
@@ -41,19 +44,32 @@ if data.splits is None:  # the digits
     rows = dice.permutation(len(data))
     test_rows, rest = rows[:300], rows[300:]
 else:
-    test_rows, rest = np.flatnonzero(data.splits == 2), dice.permutation(np.flatnonzero(data.splits == 0))
+    official = data.splits  # 0 train, 1 validation, 2 test
+    test_rows, rest = (
+        np.flatnonzero(official == 2),
+        dice.permutation(np.flatnonzero(official == 0)),
+    )
 n_valid = len(rest) // 6
-valid_rows, train_rows = rest[:n_valid], rest[n_valid:][:20_000]  # 20,000 to be quick; the library takes all
-print(f"{len(train_rows):,} to train on, {len(valid_rows):,} to choose by, {len(test_rows):,} to test on")
+valid_rows, train_rows = (
+    rest[:n_valid],
+    rest[n_valid:][:20_000],
+)  # 20,000 to be quick; the library takes all
+print(
+    f"{len(train_rows):,} to train on, {len(valid_rows):,} to choose by, "
+    f"{len(test_rows):,} to test on"
+)
 
 assert not set(train_rows) & set(valid_rows) and not set(test_rows) & set(rest)
 
 # %% [markdown]
-# Pictures that fit into memory need no `DataLoader`: one tensor for all, one random order an epoch, and slices of it.
-# That is several times as fast for small pictures, because nothing is done picture by picture.
+# Pictures that fit into memory need no `DataLoader`: one tensor for all, one random
+# order an epoch, and slices of it. Nothing is done picture by picture, and chapter 8
+# shows what that saves.
 
 # %% All pictures as one tensor
-stack = np.stack([data.pictures.read(row) for row in range(len(data))])  # uint8 [N, H, W, C]
+stack = np.stack(
+    [data.pictures.read(row) for row in range(len(data))]
+)  # uint8 [N, H, W, C]
 
 
 def tensors(rows):
@@ -87,18 +103,20 @@ def new_network(seed=0):
 
 def train_epoch(network, optimizer, epoch, batch_size=128):
     """See every training picture once; give the mean loss."""
-    order = torch.randperm(len(train_images), generator=torch.Generator().manual_seed(epoch))
-    losses = []
+    order = torch.randperm(
+        len(train_images), generator=torch.Generator().manual_seed(epoch)
+    )
+    total = 0.0
     for rows in order.split(batch_size):
         optimizer.zero_grad()
         loss = functional.cross_entropy(network(train_images[rows]), train_labels[rows])
         loss.backward()
         optimizer.step()
-        losses.append(loss.item())
-    return sum(losses) / len(losses)
+        total += loss.item() * len(rows)
+    return total / len(train_images)
 
 
-@torch.no_grad()
+@torch.no_grad()  # as the context of chapter 4, for a whole function
 def accuracy(network, images, labels):
     """Give the share of right answers."""
     return (network(images).argmax(dim=1) == labels).float().mean().item()
@@ -107,13 +125,18 @@ def accuracy(network, images, labels):
 # %% [markdown]
 # ## Adam
 #
-# SGD takes the same step size for every weight. **Adam** divides each weight's step by the usual size of its
-# gradient, so that weights with small gradients move as well, and adds momentum. It is the optimiser to begin with:
-# it works at once, at a learning rate near 0.001, on nearly everything.
+# SGD takes the same rate for every weight. **Adam** divides each weight's step by the
+# usual size of its gradient, so that weights with small gradients move as well, and
+# steps along a running mean of the last gradients (*momentum*), so that noise cancels
+# out. It is the optimiser to begin with: it works at once, at a learning rate near
+# 0.001, on nearly everything.
 
 # %% SGD and Adam side by side
 histories = {}
-for name, optimizer_class, lr in (("SGD", optim.SGD, 0.01), ("Adam", optim.Adam, 0.001)):
+for name, optimizer_class, lr in (
+    ("SGD", optim.SGD, 0.01),
+    ("Adam", optim.Adam, 0.001),
+):
     network = new_network()
     optimizer = optimizer_class(network.parameters(), lr=lr)
     histories[name] = []
@@ -131,7 +154,9 @@ optimizer = optim.Adam([weights], lr=0.1)
 mean, square = torch.zeros(2), torch.zeros(2)
 for step in range(1, 4):
     optimizer.zero_grad()
-    (100 * weights[0] ** 2 + 0.01 * weights[1] ** 2).backward()  # one steep direction, one flat
+    (
+        100 * weights[0] ** 2 + 0.01 * weights[1] ** 2
+    ).backward()  # one steep direction, one flat
     gradient = torch.stack([200 * mine[0], 0.02 * mine[1]])
     optimizer.step()
     mean = 0.9 * mean + 0.1 * gradient
@@ -145,10 +170,11 @@ assert abs(weights[0] - weights[1]) < 0.01  # steep or flat, the steps are alike
 # %% [markdown]
 # ## The learning rate
 #
-# The one number to get right. Try values a factor of ten apart, one short run each, and choose **by validation**. Too
-# small learns little, too large is thrown about; in between there is room.
+# The one number to get right. Try values a factor of ten apart, one short run each, and
+# choose **by validation**. Too small learns little, too large is thrown about; in
+# between there is room.
 
-# %% Three learning rates, chosen by validation
+# %% Five learning rates, chosen by validation
 import matplotlib.pyplot as plt
 
 rates = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
@@ -182,7 +208,9 @@ for epoch in range(6):
     loss = train_epoch(network, optimizer, epoch)
     score = accuracy(network, valid_images, valid_labels)
     history.append((loss, score))
-    print(f"epoch {epoch + 1}: training loss {loss:.3f}, validation accuracy {score:.3f}")
+    print(
+        f"epoch {epoch + 1}: training loss {loss:.3f}, validation accuracy {score:.3f}"
+    )
     if score > best_score:
         best_score, best_network = score, copy.deepcopy(network)
 
@@ -197,18 +225,25 @@ assert by_hand > 0.7
 # %% [markdown]
 # ## The library's line
 #
-# The same road: split, choose the best epoch by validation, score once. It takes all training pictures, AdamW with a
-# rate that rises and falls, and looks for copies of a picture that stand on both sides of the split.
+# The same road: split, choose the best epoch by validation, score once. It takes all
+# training pictures, AdamW with a rate that rises and falls, and looks for copies of a
+# picture that stand on both sides of the split.
 
 # %% The whole road in one line
 run = fl.fit(data, fl.Recipe(model="mlp", epochs=5))
 print(run.test)
-print(f"by hand {by_hand:.3f}; by the library {run.test.accuracy}, {run.seconds['total']:.0f} s in all")
-assert run.test.accuracy.high > by_hand  # it need not win every time, but must not be clearly worse
+print(
+    f"by hand {by_hand:.3f}; by the library {run.test.accuracy}, "
+    f"{run.seconds['total']:.0f} s in all"
+)
+assert (
+    run.test.accuracy.high > by_hand
+)  # it need not win every time, but must not be clearly worse
 
 # %% [markdown]
-# On a machine with a few minutes to spare, `fl.Recipe(model="cnn")` gives several points more: it looks at pictures
-# with filters that move over them, and knows that a sleeve is a sleeve wherever it is.
+# `fl.Recipe(model="cnn")` builds a *convolutional* network: small filters slide over
+# the picture, so that a sleeve is a sleeve wherever it is. It does better and takes
+# minutes; [the measurements](reference/measurements.md) say how much.
 
 # %% Loss and accuracy over the epochs
 fl.training_curves([vars(epoch) for epoch in run.history], best=run.best_epoch)
@@ -216,7 +251,8 @@ fl.training_curves([vars(epoch) for epoch in run.history], best=run.best_epoch)
 # %% [markdown]
 # ## What does it confuse?
 #
-# An accuracy is an average. The classes are not equally hard.
+# An accuracy is an average. The classes are not equally hard. (Precision, recall and F1
+# are explained in chapter 6.)
 
 # %% The confusion matrix
 fl.confusion_matrix(run.test.confusion, classes)
@@ -224,16 +260,24 @@ fl.confusion_matrix(run.test.confusion, classes)
 # %% Class by class
 ordered = sorted(run.test.per_class, key=lambda scores: scores.f1.value)
 for scores in ordered:
-    print(f"{scores.name:12} precision {scores.precision.value:.3f}  recall {scores.recall.value:.3f}"
-          f"  F1 {scores.f1.value:.3f} [{scores.f1.low:.3f}, {scores.f1.high:.3f}]")  # fmt: skip
+    print(
+        f"{scores.name:12} precision {scores.precision.value:.3f}  recall "
+        f"{scores.recall.value:.3f}"
+        f"  F1 {scores.f1.value:.3f} [{scores.f1.low:.3f}, {scores.f1.high:.3f}]"
+    )
 print(f"\nhardest: {ordered[0].name}, easiest: {ordered[-1].name}")
 assert ordered[0].f1.value <= run.test.macro_f1.value <= ordered[-1].f1.value
 
 # %% What the hardest class is taken for
 confusion = np.array(run.test.confusion)
 hardest = classes.index(ordered[0].name)
-others = np.argsort(-np.where(np.arange(len(classes)) == hardest, -1, confusion[hardest]))[:3]
-print(f"{classes[hardest]} is taken for " + ", ".join(f"{classes[k]} ({confusion[hardest, k]})" for k in others))
+others = np.argsort(
+    -np.where(np.arange(len(classes)) == hardest, -1, confusion[hardest])
+)[:3]
+print(
+    f"{classes[hardest]} is taken for "
+    + ", ".join(f"{classes[k]} ({confusion[hardest, k]})" for k in others)
+)
 
 # %% The mistakes it was surest of
 if run.mistakes:
@@ -244,15 +288,16 @@ if run.mistakes:
     )
 
 # %% [markdown]
-# > **Then and now.** The notes stop at a heading here. In the course that they followed, the exercise trains on the
-# > whole training part and looks at test pictures in between. Whoever chooses the number of epochs, the rate or the
-# > network by what the test pictures say has used them up: chapter 6 shows by how much.
+# > **Then and now.** The notes stop at a heading here. In the course that they
+# > followed, validation is a look at the test pictures after every epoch. Whoever
+# > chooses the number of epochs, the rate or the network by what the test pictures say
+# > has used them up: chapter 6 shows it with models that know nothing.
 
 # %% [markdown]
 # ## Exercises
 #
-# **1.** How few pictures are enough? Train on 100, 1,000 and 10,000 (as far as you have them) and draw validation
-# accuracy over the number.
+# **1.** How few pictures are enough? Train on 100, 1,000 and 10,000 (as far as you have
+# them) and draw validation accuracy over the number.
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true}
 counts = [count for count in (100, 300, 1000, 10_000) if count <= len(train_images)]
@@ -262,8 +307,8 @@ for count in counts:
     train_images, train_labels = everything[0][:count], everything[1][:count]
     network = new_network()
     optimizer = optim.Adam(network.parameters(), lr=1e-3)
-    for epoch in range(-(-3000 // count)):  # about as many steps for each
-        train_epoch(network, optimizer, epoch, batch_size=64)
+    for epoch in range(max(1, 64 * 150 // count)):  # about as many steps for each
+        train_epoch(network, optimizer, epoch, batch_size=min(64, count))
     curve.append(accuracy(network, valid_images, valid_labels))
 train_images, train_labels = everything
 
@@ -274,25 +319,28 @@ plt.ylabel("validation accuracy")
 assert curve[-1] > curve[0]
 
 # %% [markdown]
-# **2.** Which two classes would you merge if you could? Merge them in the confusion matrix: how does the accuracy
-# change, without any new training?
+# **2.** Which two classes would you merge if you could? Merge them in the confusion
+# matrix: how does the accuracy change, without any new training?
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true}
 both = confusion + confusion.T
 np.fill_diagonal(both, 0)
 one, two = np.unravel_index(both.argmax(), both.shape)
 gained = both[one, two] / confusion.sum()
-print(f"{classes[one]} and {classes[two]} as one class: {run.test.accuracy.value:.3f} "
-      f"becomes {run.test.accuracy.value + gained:.3f}")  # fmt: skip
+print(
+    f"{classes[one]} and {classes[two]} as one class: {run.test.accuracy.value:.3f} "
+    f"becomes {run.test.accuracy.value + gained:.3f}"
+)
 assert gained >= 0
 
 # %% [markdown]
-# **3.** Use your own pixels: train with `fl.Recipe(model="mlp", hidden=(64,))` and with `hidden=(512, 512)`. Compare
-# validation accuracy (`run.valid`), not test accuracy. Why?
+# **3.** Is a larger network better? Train with `fl.Recipe(model="mlp", hidden=(64,))`
+# and with `hidden=(512, 512)`. Compare validation accuracy (`run.valid`), not test
+# accuracy. Why?
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true}
 small = fl.fit(data, fl.Recipe(model="mlp", hidden=(64,), epochs=3))
 large = fl.fit(data, fl.Recipe(model="mlp", hidden=(512, 512), epochs=3))
 print(f"64: {small.valid.accuracy}\n512, 512: {large.valid.accuracy}")
-# You are choosing between two networks. What chooses cannot also judge: the test part must not have a say.
+# You are choosing. What chooses cannot also judge: the test part has no say.
 assert small.valid.n == large.valid.n

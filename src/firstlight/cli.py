@@ -162,6 +162,29 @@ class Check:
         return DONE
 
 
+@dataclass(frozen=True)
+class Guide:
+    """Write the nine chapters of the guide as notebooks, to read, run and change."""
+
+    folder: Positional[Path] = Path("firstlight-guide")
+    """Where to; what is there already stays."""
+    json: bool = False
+    """Print one JSON object instead of words."""
+
+    def run(self) -> int:
+        """Write them and tell where they are."""
+        from firstlight.delivery.notebooks import write_notebooks
+
+        notebooks = write_notebooks(self.folder)
+        if self.json:
+            print_json({"notebooks": [str(path) for path in notebooks]})
+            return DONE
+        for path in notebooks:
+            say(str(path))
+        tell(f"open them with: jupyter lab {self.folder}")
+        return DONE
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; give its exit code: 0 done, 2 wrong input, 130 or 143 interrupted."""
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -205,7 +228,7 @@ def parse(words: list[str]) -> Any:
     if words[:1] == ["train"] and (file := value_of("--recipe", words)):
         choices, source = from_toml(Path(file))
         train = Train(choices=choices, source=source or train.source)
-    commands = Annotated[Train, subcommand("train", default=train)] | Evaluate | Predict | Check
+    commands = Annotated[Train, subcommand("train", default=train)] | Evaluate | Predict | Check | Guide
     try:
         with redirect_stderr(io.StringIO()) as complaint:
             return tyro.cli(

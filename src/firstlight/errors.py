@@ -1,7 +1,7 @@
 """What a user can get wrong, as exception types with plain messages.
 
 Every message is one line: what is wrong, where, why, and what to do about it. The command line prints it and
-exits with code 2; in Python they are `ValueError`s.
+exits with code 2; in Python each is a `ValueError`.
 """
 
 

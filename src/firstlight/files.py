@@ -27,7 +27,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         rights = temporary.stat().st_mode  # what the user's umask leaves; some writers would take more away
         yield temporary
         temporary.chmod(rights)
-        with temporary.open("rb") as written:
+        with temporary.open("r+b") as written:  # Windows syncs only what is open for writing
             os.fsync(written.fileno())
         temporary.replace(path)
         _sync_folder(path.parent)
@@ -48,7 +48,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         for file in temporary.iterdir():
-            with file.open("rb") as written:
+            with file.open("r+b") as written:
                 os.fsync(written.fileno())
         try:
             temporary.rename(path)

@@ -125,7 +125,7 @@ def roc_auc(probabilities: Tensor, labels: Tensor) -> tuple[Estimate | None, tup
 
 
 def ece(probabilities: Tensor, labels: Tensor, bins: int = ECE_BINS) -> Estimate:
-    """Give the expected calibration error: |confidence - accuracy|, averaged over bins of equal width.
+    """Give the expected calibration error: how far confidence is from accuracy, averaged over equal bins.
 
     The confidence is the highest probability; bin b is (b / bins, (b + 1) / bins]. The interval takes the
     confidences as given and the number of right answers in a bin as binomial (its rate moved two successes

@@ -68,7 +68,7 @@ def learn(
     epochs_before, seconds_before = (history[-1].epoch, history[-1].seconds) if history else (0, 0.0)
     interrupted = False
     try:
-        with tensorboard_events(folder) as events, torch.backends.cudnn.flags(deterministic=True):
+        with tensorboard_events(folder) as events, torch.backends.cudnn.flags(enabled=True, deterministic=True):
             for found, trained in train(classifier, train_loader, valid_loader, recipe):
                 row = replace(
                     found, epoch=epochs_before + found.epoch, seconds=round(seconds_before + found.seconds, 3)

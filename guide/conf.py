@@ -1,0 +1,62 @@
+"""The guide's site: `make guide` runs the chapters and takes warnings as errors."""
+
+import os
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+os.environ["IPYTHONDIR"] = str(
+    HERE / "look"
+)  # figures as drawings, sharp on every screen
+os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = (
+    "1"  # the kernel's debugger would warn in every chapter
+)
+
+import pages  # noqa: E402 - found only now
+
+project = "firstlight"
+author = "the founders of firstlight"
+html_title = "firstlight"
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+]
+exclude_patterns = ["site", "made", "look", "conf.py", "pages.py"]
+suppress_warnings = ["mystnb.unknown_mime_type"]
+
+nb_custom_formats = {".py": "pages.chapter"}
+nb_execution_mode = "force"
+nb_execution_in_temp = True
+nb_execution_timeout = 300
+nb_execution_raise_on_error = True
+nb_execution_show_tb = True
+nb_merge_streams = True
+nb_output_stderr = "remove-warn"
+nb_code_prompt_show = "Show the solution"
+nb_code_prompt_hide = "Hide the solution"
+myst_enable_extensions = ["deflist", "colon_fence"]
+myst_heading_anchors = 3
+
+default_role = (
+    "code"  # docstrings write code as Markdown does, between single backticks
+)
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+python_maximum_signature_line_length = 90
+add_module_names = False
+
+html_theme = "furo"
+html_static_path = ["look/static"]
+html_css_files = ["guide.css"]
+html_copy_source = False
+html_show_sphinx = False
+
+
+def setup(app: object) -> None:
+    """Make what the site makes itself before its pages are read."""
+    app.connect("builder-inited", lambda _app: pages.make())

@@ -1,0 +1,65 @@
+"""The guide as notebooks: its nine chapters, kept as scripts, for whoever wants to run and change them."""
+
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from firstlight.errors import DataError, UserError
+from firstlight.files import write_text
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+
+CHAPTERS = "[0-9][0-9]_*.py"
+PYTHON = {"display_name": "Python 3", "language": "python", "name": "python3"}
+
+
+def find_chapters() -> list[Path]:
+    """Find the chapters: inside an installed package, or beside `src` in a checkout.
+
+    Raises:
+        DataError: if this copy of firstlight came without them.
+    """
+    package = Path(__file__).parents[1]
+    for folder in (package / "guide", package.parents[1] / "guide"):
+        if chapters := sorted(folder.glob(CHAPTERS)):
+            return chapters
+    raise DataError(f"the guide's chapters are not in {package / 'guide'}; install firstlight again")
+
+
+def read_chapter(text: str) -> "NotebookNode":
+    """Turn a chapter, a script with cells in the percent format, into a notebook without output.
+
+    Raises:
+        UserError: if jupytext is not installed.
+    """
+    notebook: NotebookNode = _require("jupytext").reads(text, fmt="py:percent")
+    for number, cell in enumerate(notebook.cells):
+        cell["id"] = f"cell-{number}"  # made up at random otherwise: the same chapter gives the same file
+    notebook.metadata["kernelspec"] = dict(PYTHON)
+    return notebook
+
+
+def write_notebooks(folder: Path) -> list[Path]:
+    """Write every chapter as a notebook into a folder, which is made if it is not there; give their paths.
+
+    Raises:
+        DataError: if one of them is there already: it may have been worked in.
+        UserError: if what makes notebooks is not installed.
+    """
+    writes = _require("nbformat").writes
+    notebooks = {folder / f"{chapter.stem}.ipynb": chapter for chapter in find_chapters()}
+    if there := [path for path in notebooks if path.exists()]:
+        raise DataError(f"{there[0]} is there already, perhaps with your changes; name another folder, or move it")
+    texts = {path: writes(read_chapter(chapter.read_text("utf-8"))) for path, chapter in notebooks.items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    for path, text in texts.items():
+        write_text(path, text + "\n")
+    return list(notebooks)
+
+
+def _require(name: str) -> Any:
+    try:
+        return import_module(name)
+    except ImportError:
+        raise UserError(f"notebooks are made by {name}, which is not here; pip install 'firstlight[guide]'") from None

@@ -1,0 +1,115 @@
+"""The site: it builds without a warning, nothing public is missing, and what its pages tell people to type works."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from html import unescape
+from pathlib import Path
+
+import pytest
+
+import firstlight as fl
+from firstlight.cli import main, parse
+
+REPOSITORY = Path(__file__).parents[2]
+GUIDE = REPOSITORY / "guide"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Path:
+    """The site built from a copy, without running the chapters (another test does)."""
+    root = tmp_path_factory.mktemp("site")
+    shutil.copytree(GUIDE, root / "guide", ignore=shutil.ignore_patterns("site", "made"))
+    (root / "benchmarks").mkdir()
+    shutil.copy(REPOSITORY / "benchmarks" / "RESULTS.md", root / "benchmarks")
+    done = subprocess.run(
+        [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-D", "nb_execution_mode=off",
+         root / "guide", root / "html"], capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    return root / "html"
+
+
+def text_of(page: Path) -> str:
+    return unescape(re.sub(r"<[^>]+>", "", page.read_text("utf-8")))
+
+
+def test_every_page_is_there_and_in_the_contents(site):
+    contents = (site / "index.html").read_text("utf-8")
+    pages = [*GUIDE.glob("[0-9]*.py"), *GUIDE.glob("how-to/*.md"), *GUIDE.glob("reference/*.md")]
+    assert len(pages) == 9 + 4 + 3
+    for page in pages:
+        name = page.relative_to(GUIDE).with_suffix(".html").as_posix()
+        assert (site / name).is_file()
+        assert f'href="{name}"' in contents
+
+
+def test_every_chapter_can_be_downloaded_as_a_notebook(site):
+    for chapter in GUIDE.glob("[0-9]*.py"):
+        (link,) = re.findall(r'href="(_downloads/[^"]+\.ipynb)"', (site / f"{chapter.stem}.html").read_text("utf-8"))
+        assert link.endswith(f"{chapter.stem}.ipynb")
+        assert '"nbformat"' in (site / link).read_text("utf-8")
+
+
+def test_every_public_name_is_in_the_reference(site):
+    page = (site / "reference" / "python.html").read_text("utf-8")
+    missing = [name for name in fl.__all__ if f'id="firstlight.{name}"' not in page and name != "UserError"]
+    assert missing == []
+    assert 'id="firstlight.errors.UserError"' in page
+
+
+def test_every_flag_of_every_command_is_in_the_reference(site, capsys):
+    page = text_of(site / "reference" / "command_line.html")
+    for command in ("train", "evaluate", "predict", "check", "guide"):
+        with pytest.raises(SystemExit):
+            parse([command, "--help"])
+        flags = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", capsys.readouterr().out)) - {"--help"}
+        begin = (
+            page.index(f"firstlight {command}¶")
+            if f"firstlight {command}¶" in page
+            else page.index(f"firstlight {command}")
+        )
+        for flag in flags:
+            name = flag if not flag.startswith("--no-") else "--" + flag.removeprefix("--no-")
+            assert name in page[begin:], f"{flag} of {command}"
+
+
+def test_a_default_in_the_reference_is_the_default(site):
+    page = text_of(site / "reference" / "command_line.html")
+    assert re.search(r"--width a whole number\s+Width of the cnn.*Default: 32\.", page)
+    assert re.search(r"--split .*\s+Shares of train/valid/test.*Default: 70/15/15\.", page)
+    assert re.search(r"--optimizer adamw or sgd or muon", page)
+
+
+def commands(page: str) -> list[list[str]]:
+    """Give the words of every command in a page's shell blocks."""
+    blocks = re.findall(r"```sh\n(.*?)```", (GUIDE / "how-to" / page).read_text("utf-8"), re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines() if line.startswith("firstlight ")]
+    return [shlex.split(line, comments=True)[1:] for line in lines]
+
+
+def test_what_the_pages_tell_people_to_type_works(digits, backbone, tmp_path, monkeypatch, capsys):
+    """On pictures called as in the text; backbones are replaced by one that is at hand."""
+    from PIL import Image
+
+    monkeypatch.chdir(tmp_path)
+    images, labels = digits
+    for label in range(10):
+        folder = tmp_path / "photos" / str(label)
+        folder.mkdir(parents=True)
+        for name, row in zip("abcdefghijkl", (labels == label).nonzero()[0], strict=False):
+            Image.fromarray(images[row]).save(folder / f"{name}nna-01.png")
+    shutil.copy(tmp_path / "photos" / "3" / "anna-01.png", "new.jpg")
+    lines = [words for page in ("train_on_your_folder.md", "bring_your_own_weights.md") for words in commands(page)]
+    assert len(lines) == 12
+    for typed in lines:
+        words = [word for word in typed if word != "--weights" and not word.startswith("mobilenet_v2.")]
+        if "--backbone" in words:
+            words[words.index("--backbone") + 1] = backbone.name
+            words += ["--weights", str(backbone.file), "--img-size", "32"]
+        elif words[0] == "train":
+            words = [*typed, "--epochs", "1"]
+        assert main(words) == 0, words
+    assert (tmp_path / "answers.csv").is_file()
