@@ -1,9 +1,9 @@
 # %% [markdown]
 # # 5. Fashion-MNIST
 #
-# **When you are through**, you have walked the whole road on a harder set: split,
-# network, optimiser, learning rate, training with a look at validation, the score, and
-# the question of what the network confuses.
+# **When you are through**, you can walk the whole road on a harder set: split
+# the pictures, choose network, optimiser and learning rate, train with a look at
+# validation, score once, and ask what the network confuses.
 #
 # Fashion-MNIST has the size of MNIST, 28 x 28 grey pixels and ten classes, but shows
 # clothes: a shirt and a coat differ less than a 1 and a 7. Where it is not on this
@@ -154,9 +154,10 @@ optimizer = optim.Adam([weights], lr=0.1)
 mean, square = torch.zeros(2), torch.zeros(2)
 for step in range(1, 4):
     optimizer.zero_grad()
-    (
+    loss = (
         100 * weights[0] ** 2 + 0.01 * weights[1] ** 2
-    ).backward()  # one steep direction, one flat
+    )  # one steep direction, one flat
+    loss.backward()
     gradient = torch.stack([200 * mine[0], 0.02 * mine[1]])
     optimizer.step()
     mean = 0.9 * mean + 0.1 * gradient

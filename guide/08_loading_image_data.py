@@ -132,8 +132,8 @@ from firstlight.data.augment import Augment
 sample = load_sample_images()
 photo = np.asarray(Image.fromarray(sample.images[1]).resize((213, 142)))
 print(
-    "the photograph comes with scikit-learn;",
-    sample.DESCR.strip().splitlines()[-1].strip(),
+    "The photograph comes with scikit-learn:",
+    sample.DESCR.split("flower.jpg")[1].rstrip(),
 )
 
 batch = torch.from_numpy(np.stack([photo] * 8)).permute(0, 3, 1, 2)
@@ -141,7 +141,7 @@ batch = torch.from_numpy(np.stack([photo] * 8)).permute(0, 3, 1, 2)
 augment = Augment(flip=True, crop_scale=0.5, rotate=15, color_jitter=0.3, erase=0.3)
 nothing = torch.zeros(8, dtype=torch.int64)
 changed, _ = augment(batch, nothing, torch.arange(8), seed=0, epoch=1, num_classes=1)
-fl.picture_grid(list(changed), [""] * 8)
+fl.picture_grid(list(changed))
 assert changed.dtype == torch.uint8 and changed.shape == batch.shape
 assert not torch.equal(changed[0], changed[1])
 
@@ -164,9 +164,7 @@ train_transform = v2.Compose(
         v2.RandomHorizontalFlip(),
     ]
 )
-fl.picture_grid(
-    [np.asarray(train_transform(Image.fromarray(photo))) for _ in range(4)], [""] * 4
-)
+fl.picture_grid([np.asarray(train_transform(Image.fromarray(photo))) for _ in range(4)])
 
 # %% [markdown]
 # > **Then and now.** `RandomResizedCrop` with its defaults may show 8 % of a picture.

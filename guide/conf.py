@@ -45,6 +45,8 @@ default_role = (
 )
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
+napoleon_use_ivar = True  # attributes as a list, not each with a heading of its own
+smartquotes = False  # it would make a dash of --flag
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 python_maximum_signature_line_length = 90

@@ -17,7 +17,7 @@ HERE = Path(__file__).parent
 MADE = HERE / "made"
 COMMANDS = (cli.Train, cli.Evaluate, cli.Predict, cli.Check, cli.Guide)
 WORDS = {
-    "int": "a whole number", "float": "a number", "str": "a word", "Path": "a path",
+    "int": "a whole number", "float": "a number", "str": "text", "Path": "a path",
     "tuple[int, ...]": "whole numbers", "tuple[str, ...]": "words",
 }  # fmt: skip
 
@@ -115,13 +115,12 @@ def entry(name: str, kind: str, default: str, told: str) -> str:
     else:
         takes = f" {WORDS.get(kind, kind)}"
     shown = default.strip("'").removeprefix("Path('").removesuffix("')")
-    usual = (
-        ""
-        if can_be_open or default in ("", "False", "field")
-        else f" Default: `{shown.replace('_', '')}`."
-    )
-    if kind in ("str", "Path", "tuple[int, ...]") and usual:
-        usual = f" Default: `{shown}`."
+    if kind in ("int", "float"):
+        shown = shown.replace("_", "")
+    if kind.startswith("tuple"):
+        shown = shown.strip("()").replace(",", "")
+    has_default = not can_be_open and default not in ("", "False", "field")
+    usual = f" Default: `{shown}`." if has_default else ""
     told = told.replace("<", "&lt;").replace("*", "\\*")
     return f"`{name}`{takes}\n: {told}{usual}"
 

@@ -194,7 +194,7 @@ def test_check_answers_with_the_promised_keys_and_names_what_it_finds(here, caps
         (["predict", "gone.safetensors", "x.png"], "gone.safetensors"),
         (["evaluate", "gone.safetensors", "digits"], "gone.safetensors"),
         (["check", "nowhere"], "nowhere: no such"),
-        ([], "Expected one of {train, evaluate, predict, check}"),
+        ([], "Expected one of {train, evaluate, predict, check, guide}"),
         (["train", "digits", "--nope"], "--nope"),
         (["train", "digits", "--epochs", "x"], "--epochs"),
         (["train", "digits", "--dtype", "x"], "--dtype"),

@@ -44,7 +44,7 @@ def write_notebooks(folder: Path) -> list[Path]:
     """Write every chapter as a notebook into a folder, which is made if it is not there; give their paths.
 
     Raises:
-        DataError: if one of them is there already: it may have been worked in.
+        DataError: if one of them is there already, since it may have been worked in, or if they cannot be written.
         UserError: if what makes notebooks is not installed.
     """
     writes = _require("nbformat").writes
@@ -52,9 +52,14 @@ def write_notebooks(folder: Path) -> list[Path]:
     if there := [path for path in notebooks if path.exists()]:
         raise DataError(f"{there[0]} is there already, perhaps with your changes; name another folder, or move it")
     texts = {path: writes(read_chapter(chapter.read_text("utf-8"))) for path, chapter in notebooks.items()}
-    folder.mkdir(parents=True, exist_ok=True)
-    for path, text in texts.items():
-        write_text(path, text + "\n")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, text in texts.items():
+            write_text(path, text + "\n")
+    except OSError as error:
+        raise DataError(
+            f"{folder}: notebooks cannot be written there ({error.strerror}); name another folder"
+        ) from None
     return list(notebooks)
 
 

@@ -222,7 +222,9 @@ def picture_grid(
     columns = max(1, min(columns, count))
     rows = max(1, math.ceil(count / columns))
     lines = max((title.count("\n") + 1 for title in titles or ()), default=0)
-    figure = figure or new_figure(1.75 * columns, (1.55 + 0.2 * lines) * rows)
+    shapes = [as_pixels(picture).shape for picture in pictures]
+    tallness = min(1.0, max((shape[0] / shape[1] for shape in shapes), default=1.0))  # none is given more than a square
+    figure = figure or new_figure(1.75 * columns, (1.55 * tallness + 0.2 * lines) * rows)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for spare in axes[count:]:
         spare.remove()
