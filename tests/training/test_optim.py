@@ -252,7 +252,7 @@ def test_gradual_unfreezing_begins_with_the_head_and_ends_half_way_with_the_firs
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_a_network_without_a_backbone_gets_what_it_got_before_there_were_any(optimizer):
-    recipe = recipe_for(optimizer, model="cnn", layer_decay=0.001, unfreeze="gradual")
+    recipe = recipe_for(optimizer, model="cnn")
     network = build_network(recipe.architecture, (1, 28, 28), 10)
     decaying, plain = split_parameters(network)
     wanted = [("AdamW", decaying, 0.1, 0.01), ("AdamW", plain, 0.0, 0.01)]

@@ -232,13 +232,20 @@ def test_a_backbone_gets_the_defaults_of_fine_tuning_and_no_more_epochs_for_few_
     assert from_nothing.epochs > recipe.epochs
 
 
-@pytest.mark.parametrize("name", ["finetune", "ladder", "learning_curve", "views", "weights_licence"])
+@pytest.mark.parametrize("name", ONLY_BACKBONES)
 def test_what_is_about_a_backbone_is_refused_without_one(name):
     other = {"finetune": "all", "ladder": True, "learning_curve": True, "views": 2, "weights_licence": "permissive"}
+    other |= {"layer_decay": 0.5, "unfreeze": "gradual", "norms": "live"}
     flag = f"--{name.replace('_', '-')}"
     with pytest.raises(RecipeError, match=f"^{flag} is about a pretrained network; name one with --backbone$"):
         Recipe(**{name: other[name]})
     assert getattr(Recipe(**{name: other[name]}, backbone="auto"), name) == other[name]
+
+
+@pytest.mark.parametrize("model", ["mlp", "timm:resnet50"])
+def test_two_networks_are_one_too_many(model):
+    with pytest.raises(RecipeError, match=f"^--model {model} and --backbone timm:resnet18 are two networks; name one"):
+        Recipe(model=model, backbone="timm:resnet18")
 
 
 def test_each_choice_about_a_backbone_is_idle_by_default():

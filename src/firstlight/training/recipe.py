@@ -163,6 +163,8 @@ class Recipe:
         elif not self.backbone.startswith(("timm:", "torchvision:")) and self.backbone not in BACKBONE_WORDS:
             choices = ", ".join(("timm:NAME", "torchvision:NAME", *BACKBONE_WORDS))
             raise RecipeError(f"--backbone {self.backbone}: there is no such network; choose {choices}")
+        elif self.model not in ("cnn", self.backbone):  # the default, or what a record of such a run says
+            raise RecipeError(f"--model {self.model} and --backbone {self.backbone} are two networks; name one of them")
 
     @property
     def architecture(self) -> dict[str, Any]:
@@ -199,7 +201,10 @@ class Recipe:
 
 BACKBONE_WORDS = ("auto", "fast", "balanced", "best")
 # What means something for a backbone only, and what it is where there is none.
-ONLY_BACKBONES = {"finetune": "none", "ladder": False, "learning_curve": False, "views": 1, "weights_licence": "any"}
+ONLY_BACKBONES = {
+    "finetune": "none", "ladder": False, "learning_curve": False, "views": 1, "weights_licence": "any",
+    "layer_decay": 0.3, "unfreeze": "at-once", "norms": "auto",
+}  # fmt: skip  # as below
 
 FEWEST_STEPS = 600
 MUON_PAYS = 128  # pictures a step; for fewer, orthogonalising the updates takes longer than finding them
