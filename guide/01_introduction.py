@@ -5,8 +5,8 @@
 # install it, let it compute a derivative, and train, score and ask an image classifier
 # in a few lines.
 #
-# You need Python and a little NumPy. You do not need PyTorch, a graphics card or a
-# network.
+# You need Python and a little NumPy. You need no knowledge of PyTorch, no graphics card
+# and, once it is installed, no internet.
 
 # %% [markdown]
 # ## What PyTorch is
@@ -21,8 +21,8 @@
 # Computing an answer is the *forward pass*, computing the derivatives the *backward
 # pass*.
 #
-# It came out of Facebook's AI research lab in 2017, took in Caffe2 a year later, and
-# belongs to the Linux Foundation today. The notes that this guide grew out of were
+# PyTorch came out of Facebook's AI research lab in 2017, took in Caffe2 a year later,
+# and belongs to the Linux Foundation today. The notes that this guide grew out of were
 # taken in Udacity's deep learning course, and recommend PyTorch's own [60-minute
 # blitz](https://docs.pytorch.org/tutorials/beginner/deep_learning_60min_blitz.html).
 # Its licence is BSD: free for any use. Most people use it from Python, where it feels
@@ -202,8 +202,8 @@ print(
 # Tested on the same pictures, smaller differences can be told: chapter 6.
 
 # %% [markdown]
-# **3.** Which two digits are confused most often? Find them in `run.test.confusion`
-# with PyTorch or NumPy.
+# **3.** Which digit is most often read as which other one? Find them in
+# `run.test.confusion` with PyTorch or NumPy.
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true}
 confused = torch.tensor(run.test.confusion)

@@ -8,7 +8,7 @@
 #
 # A tensor is an array of numbers of one type: no axis is a number, one axis a vector,
 # two a matrix, and a *batch* (a stack) of pictures has four: picture, channel, height,
-# width. If you know NumPy's `ndarray`, you know most of it.
+# width, written `[B, C, H, W]`. If you know NumPy's `ndarray`, you know most of it.
 #
 # > **Then and now.** The notes call one axis a column vector. A vector is neither a row
 # > nor a column until you give it a second axis: `[5]`, `[5, 1]` and `[1, 5]` are three
@@ -102,7 +102,7 @@ except RuntimeError as error:
 # |---|---|---|
 # | `x.view(shape)` | the same numbers in another shape | never; may fail |
 # | `x.reshape(shape)` | the same, one way or the other | where a view fails |
-# | `x.resize_(shape)` | `x` itself, changed | never; cuts off, or invents |
+# | `x.resize_(shape)` | `x` itself, changed | to grow; cuts off, or invents |
 #
 # Take `view` when you rely on sharing, `reshape` when you do not care, and `resize_`
 # never.

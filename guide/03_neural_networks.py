@@ -68,8 +68,8 @@ assert images.shape[:2] == (64, 1) and labels.shape == (64,)
 assert images.min() >= -1 and images.max() <= 1
 
 # %% [markdown]
-# > **Then and now.** `dataiter.next()` is gone; it is `next(dataiter)`. Neither is the
-# > detour over `six.moves` needed that once helped against a refused download.
+# > **Then and now.** `dataiter.next()` is gone; it is `next(dataiter)`. Nor do you need
+# > the detour over `six.moves` that once helped against a refused download.
 # > torchvision's classes do what `Pictures` does, with `datasets.MNIST(root,
 # > train=True, download=True, transform=...)` and a chain of transforms. Here is that
 # > chain on one picture, as the notes have it and in torchvision's second version,
@@ -110,9 +110,9 @@ plt.axis("off")
 # %% [markdown]
 # ## Sigmoid and softmax by hand
 #
-# A network ends in one number a class, its **logits**: any numbers, the highest one is
-# the answer. The softmax makes probabilities of them: positive, and summing to 1 over
-# the classes of each picture.
+# A network ends in one number a class, its **logits**, `[B, K]` for K classes: any
+# numbers, the highest one is the answer. The softmax makes probabilities of them:
+# positive, and summing to 1 over the classes of each picture.
 
 
 # %% Sigmoid by hand
@@ -221,8 +221,8 @@ assert share > 0.25 > 10 * scaled
 #
 # Weights and biases are **parameters**: tensors that require a gradient, made so by
 # `nn.Linear`. `model.parameters()` lists them, however deep they sit; the **optimiser**
-# of chapter 4 is what changes them. Call `super().__init__()` first, or nothing is
-# found.
+# of chapter 4 is what changes them. Call `super().__init__()` first, or PyTorch refuses
+# your layers.
 #
 # How many layers, and how wide? More can do more, and learn by heart more easily: a
 # choice that validation makes (chapters 5 and 6). Only the two ends are given, by the

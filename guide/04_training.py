@@ -155,8 +155,8 @@ assert torch.allclose(by_cross_entropy, by_two_steps) and torch.allclose(
 )
 
 # %% [markdown]
-# > > **Then and now.** Take logits and cross entropy; the notes' pair does the same
-# > with one layer more. Two traps. First, section 3 of the notes ends its network in a
+# > **Then and now.** Take logits and cross entropy; the notes' pair does the same with
+# > one layer more. Two traps. First, section 3 of the notes ends its network in a
 # > *softmax*, and section 4 warns: trained with cross entropy, it takes the softmax
 # > twice. It runs, and it learns slowly and badly: probabilities are at most 1 apart,
 # > so the loss cannot get near 0. Second, the output of `LogSoftmax` is called "logits"
@@ -324,10 +324,10 @@ assert (
 #
 # - pictures stay uint8 until they are in the network, and whole epochs are dealt by one
 #   permutation: no waiting for data;
-# - every open choice is filled with what suits the network; for this one:
-# - a learning rate that first rises and then falls to nothing (*one-cycle*); *weight
-#   decay*, which pulls every matrix a little towards zero in each step; and AdamW, the
-#   optimiser of chapter 5 with weight decay;
+# - every open choice is filled with what suits the network; for this one, a learning
+#   rate that first rises and then falls to nothing (*one-cycle*); *weight decay*, which
+#   pulls every matrix a little towards zero in each step; and AdamW, the optimiser of
+#   chapter 5 with weight decay;
 # - every epoch is scored on validation pictures, and the best one is kept;
 # - a loss that is no longer a number stops the run and names the batch;
 # - everything random depends on the seed, the epoch and the step or picture, so that on

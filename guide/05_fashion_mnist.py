@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 5. Fashion-MNIST
 #
-# **When you are through**, you can walk the whole road on a harder set: split
-# the pictures, choose network, optimiser and learning rate, train with a look at
+# **When you are through**, you can walk the whole road on a harder set: split the
+# pictures, choose network, optimiser and learning rate, train with a look at
 # validation, score once, and ask what the network confuses.
 #
 # Fashion-MNIST has the size of MNIST, 28 x 28 grey pixels and ten classes, but shows
@@ -84,7 +84,7 @@ valid_images, valid_labels = tensors(valid_rows)
 # %% [markdown]
 # ## Network and loop
 #
-# The same as in chapter 4, a little wider, as two functions that can be used again.
+# The same as in chapter 4, a little wider, as functions that can be used again.
 
 
 # %% Network, loop and score
@@ -243,8 +243,8 @@ assert (
 
 # %% [markdown]
 # `fl.Recipe(model="cnn")` builds a *convolutional* network: small filters slide over
-# the picture, so that a sleeve is a sleeve wherever it is. It does better and takes
-# minutes; [the measurements](reference/measurements.md) say how much.
+# the picture, so that a sleeve is a sleeve wherever it is. It does better, and takes
+# minutes.
 
 # %% Loss and accuracy over the epochs
 fl.training_curves([vars(epoch) for epoch in run.history], best=run.best_epoch)
@@ -297,8 +297,8 @@ if run.mistakes:
 # %% [markdown]
 # ## Exercises
 #
-# **1.** How few pictures are enough? Train on 100, 1,000 and 10,000 (as far as you have
-# them) and draw validation accuracy over the number.
+# **1.** How few pictures are enough? Train on 100, 300, 1,000 and 10,000 (as far as you
+# have them) and draw validation accuracy over the number.
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true}
 counts = [count for count in (100, 300, 1000, 10_000) if count <= len(train_images)]

@@ -399,10 +399,10 @@ print("test accuracy", final.accuracy)
 # %% [markdown]
 # ## Cross-validation
 #
-# Where pictures are few, one validation part is a lottery. Deal all of them into five
-# folds, train five times on four of them, and score on the fifth: every picture is
-# judged once, by a network that has not seen it. (The five networks share pictures, so
-# an interval over all of them is only roughly right.)
+# Where pictures are few, one validation part is a lottery. Deal all but the test part
+# into five folds, train five times on four of them, and score on the fifth: each of
+# these pictures is judged once, by a network that has not seen it. (The five networks
+# share pictures, so an interval over all of them is only roughly right.)
 
 # %% Five folds
 pool = order[:800]
@@ -472,10 +472,8 @@ assert wilson(9_500, 10_000)[1] < wilson(9_600, 10_000)[0]
 # is no coin toss.
 from scipy.stats import binomtest
 
-only_one, only_other = (
-    30,
-    10,
-)  # accuracies two points apart, with intervals that overlap
+# of 1,000 pictures: accuracies two points apart, with intervals that overlap
+only_one, only_other = 30, 10
 assert binomtest(only_one, only_one + only_other).pvalue < 0.01
 
 # %% [markdown]
@@ -487,6 +485,7 @@ undecided = torch.zeros(1000, 10)
 truth = torch.randint(0, 10, (1000,))
 own = undecided.gather(1, truth[:, None])
 earlier = torch.arange(10) < truth[:, None]
+# rank < k is top-k; here k = 1
 rank = ((undecided > own) | ((undecided == own) & earlier)).sum(
     dim=1
 )  # ties go to the class that comes first

@@ -142,9 +142,8 @@ print(
 assert silent < accuracy and relabelled < 0.2
 
 # %% [markdown]
-# So the architecture must travel with the weights: its name and its numbers, the
-# classes, and how pictures are normalised. As a dictionary of plain values this is
-# quickly done:
+# So more has to travel with the weights: the sizes that the network is built from, the
+# classes, and how pictures are normalised. In a dictionary this is quickly done:
 
 # %% A checkpoint with its architecture
 checkpoint = {

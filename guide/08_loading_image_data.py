@@ -8,6 +8,7 @@
 
 # %% A folder of pictures
 import io
+import os
 import random
 import shutil
 import tempfile
@@ -156,7 +157,7 @@ tomorrow, _ = augment(
 )
 assert not torch.equal(tomorrow, changed[:3])  # another epoch, another look
 
-# %% The same with torchvision, picture by picture
+# %% Much the same with torchvision, picture by picture
 train_transform = v2.Compose(
     [
         v2.RandomRotation(15),
@@ -175,8 +176,9 @@ fl.picture_grid([np.asarray(train_transform(Image.fromarray(photo))) for _ in ra
 # ## Broken files
 #
 # Among ten thousand pictures from the world, some are cut off, empty, a web page saved
-# under a picture's name, or a PNG called `.jpg`. The last is harmless. Of the others,
-# the usual loader notices when it reaches them, perhaps in the middle of the night:
+# under a picture's name, or a PNG called `.jpg`. The last is harmless. The others are
+# noticed by the usual loader only when it reaches them, perhaps in the middle of the
+# night:
 
 # %% Break some
 broken_root = root.parent / "broken"
@@ -204,9 +206,9 @@ print(report["notes"])
 assert len(report["quarantined"]) == 3
 
 # %% [markdown]
-# Training sets such pictures aside and lists them in `quarantine.csv`. It never puts
-# another picture in their place, never changes a file, and stops if more than one in a
-# hundred is bad: then something is wrong that you should know first.
+# In training, such pictures are set aside and listed in `quarantine.csv`. No other
+# picture is ever put in their place, no file is changed, and the run stops if more than
+# one in a hundred is bad: then something is wrong that you should know first.
 
 # %% One in a hundred is the limit
 for victim in victims[4:12]:
@@ -298,20 +300,20 @@ assert len(copies) >= 55 and not copies & set(apart)
 #
 # A `DataLoader` fetches picture by picture, decodes each anew in every epoch, and
 # stacks them. It can use *workers*, more processes that fetch ahead. (On Windows and
-# macOS a script with workers has to begin its work under `if __name__ == "__main__":`,
-# and a `Dataset` that was defined in a notebook cell does not reach them.) firstlight
-# decodes every picture once, keeps all of them as one uint8 array on disk, and takes a
-# batch out of it in one stroke. The first look costs what one epoch of the other way
-# costs; all later ones next to nothing.
+# macOS, and from Python 3.14 on also on Linux, a script with workers has to begin its
+# work under `if __name__ == "__main__":`, and a `Dataset` that was defined in a
+# notebook cell does not reach them.) firstlight decodes every picture once, keeps all
+# of them as one uint8 array on disk, and takes a batch out of it in one stroke. The
+# first look costs what one epoch of the other way costs; all later ones next to
+# nothing.
 
 # %% An epoch of loading, both ways
 from firstlight.data.loader import Loader
 
 clean = fl.load_data(root)
+os.environ["FIRSTLIGHT_CACHE"] = str(root.parent / "cache")  # nothing is kept there yet
 started = time.perf_counter()
-store = open_samples(
-    clean, size=24
-)  # nothing is kept of this size yet: every picture is decoded
+store = open_samples(clean, size=24)
 seconds_to_pack = time.perf_counter() - started
 fast = Loader(
     store.pixels,
@@ -361,8 +363,8 @@ fl.view_classify(root / data.names[run.data.split.test[0]], run.model)
 # %% [markdown]
 # ## Exercises
 #
-# **1.** Compute mean and deviation per channel of the folder's pictures without holding
-# all of them in memory at once. Check against all at once.
+# **1.** Compute mean and deviation of the folder's grey pictures without holding all of
+# them in memory at once. Check against all at once.
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true}
 count = total = total_of_squares = 0

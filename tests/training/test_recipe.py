@@ -65,10 +65,9 @@ def values_for(name):
 
 
 def possible(choices):
-    """Leave out what means something for a backbone only, where there is none."""
-    if choices.get("backbone") is None:
-        choices = {name: value for name, value in choices.items() if name not in ONLY_BACKBONES}
-    return Recipe(**choices)
+    """Leave out what means something for a backbone only, where there is none, and a second network where there is."""
+    senseless = ONLY_BACKBONES if choices.get("backbone") is None else {"model"}
+    return Recipe(**{name: value for name, value in choices.items() if name not in senseless})
 
 
 RECIPES = st.fixed_dictionaries({}, optional={name: values_for(name) for name in HINTS}).map(possible)
