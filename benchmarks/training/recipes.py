@@ -4,7 +4,7 @@ from firstlight.training.recipe import Recipe
 
 _CHOICES = {
     ("mlp", "mnist", 0.98): {"epochs": 5, "batch_size": 1024, "lr": 8e-3, "dropout": 0.05, "warmup": 0.3},
-    ("mlp", "fashion-mnist", 0.89): {"epochs": 8, "batch_size": 1024, "lr": 8e-3, "dropout": 0.05, "warmup": 0.3},
+    ("mlp", "fashion-mnist", 0.89): {"epochs": 5, "batch_size": 1024, "lr": 8e-3, "dropout": 0.05, "warmup": 0.3},
     ("cnn", "mnist", 0.993): {"epochs": 2, "width": 16, "batch_size": 256},
     ("cnn", "fashion-mnist", 0.925): {"epochs": 4, "width": 16},
     ("cnn", "cifar10", 0.80): {"epochs": 3, "width": 24},
