@@ -106,9 +106,8 @@ print(run.test)
 # %% The interval is not decoration
 accuracy = run.test.accuracy
 assert accuracy.low < accuracy.value <= accuracy.high
-assert (
-    accuracy.low > 0.9
-)  # and the model has learned something: guessing is right once in ten
+# and the model has learned something: guessing is right once in ten
+assert accuracy.low > 0.9
 print(f"{accuracy.n} digits to test on, {1 - accuracy.value:.1%} of them misread")
 
 # %% [markdown]
@@ -143,9 +142,8 @@ assert model.classes == data.classes
 
 # %% And asked
 row = int(run.data.split.test[0])  # a digit that it has not learned from
-picture = torch.from_numpy(data.pictures.images[row : row + 1]).permute(
-    0, 3, 1, 2
-)  # a batch of one
+# a batch of one
+picture = torch.from_numpy(data.pictures.images[row : row + 1]).permute(0, 3, 1, 2)
 probabilities = model.predict_proba(picture)[0]
 answer = model.classes[probabilities.argmax()]
 print(

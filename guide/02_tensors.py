@@ -30,9 +30,8 @@ b = torch.ones(1, 1)  # ... or just numbers
 w1 = torch.randn_like(x)  # as `x` is: the same shape, number type and device
 w2 = torch.randn(x.size())  # the same shape only
 zeros, count = torch.zeros(2, 3), torch.arange(6)
-listed = torch.tensor(
-    [[1.0, 2.0], [3.0, 4.0]]
-)  # from Python's lists; this always copies
+# from Python's lists; this always copies
+listed = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
 
 print(x.shape, w1.shape, listed.dtype, count.dtype)
 assert w1.shape == w2.shape == x.shape
@@ -79,9 +78,8 @@ assert torch.allclose(a, torch.sigmoid(z))
 
 # %% Matrix product
 z = torch.matmul(w1.view(1, 5), x) + b
-assert torch.allclose(
-    z, (w1.T @ x) + b
-)  # `@` is short for matmul, `.T` for a matrix on its side
+# `@` is short for matmul, `.T` for a matrix on its side
+assert torch.allclose(z, (w1.T @ x) + b)
 assert torch.allclose(z, torch.sum(w1 * x) + b)
 
 try:
@@ -247,16 +245,12 @@ assert a[0, 0] == -10
 # %% Number types
 assert b.dtype == torch.float64 and torch.rand(1).dtype == torch.float32
 pixels = torch.tensor([0, 100, 200], dtype=torch.uint8)
-assert (pixels + pixels).tolist() == [
-    0,
-    200,
-    144,
-]  # 400 does not fit into 8 bits, and nobody complains
+# 400 does not fit into 8 bits, and nobody complains
+assert (pixels + pixels).tolist() == [0, 200, 144]
 assert (pixels.float() / 255).max() < 1
 
-half = (
-    torch.tensor(1 / 3).bfloat16()
-)  # two or three decimals: enough for many a layer, not for a sum of thousands
+# two or three decimals: enough for many a layer, not for a sum of thousands
+half = torch.tensor(1 / 3).bfloat16()
 print(f"a third in bfloat16: {half.item():.6f}")
 assert abs(half.item() - 1 / 3) < 2**-9
 
@@ -273,9 +267,8 @@ device = (
     if torch.accelerator.is_available()
     else torch.device("cpu")
 )
-x = torch.rand(
-    2, 2, device=device
-)  # made there: better than made here and carried over
+# made there: better than made here and carried over
+x = torch.rand(2, 2, device=device)
 w = torch.rand(2, 2).to(device)  # carried over; a copy only if it was elsewhere
 assert (x @ w).device.type == device.type
 print("computing on", device)
@@ -355,9 +348,8 @@ assert activation(activation(many @ W1 + B1) @ W2 + B2).shape == (64, 1)
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true}
 pictures = torch.randint(0, 256, (16, 8, 8, 3), dtype=torch.uint8)
-x = (
-    pictures.permute(0, 3, 1, 2).float() / 255
-)  # permute is a view: only the order of reading changes
+# permute is a view: only the order of reading changes
+x = pictures.permute(0, 3, 1, 2).float() / 255
 mean, std = x.mean(dim=(0, 2, 3), keepdim=True), x.std(dim=(0, 2, 3), keepdim=True)
 x = (x - mean) / std
 

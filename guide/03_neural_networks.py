@@ -102,9 +102,8 @@ fl.picture_grid(list(images[:12]), [data.classes[label] for label in labels[:12]
 import matplotlib.pyplot as plt
 
 plt.figure(figsize=(2, 2))
-plt.imshow(
-    images[1].numpy().squeeze(), cmap="Greys_r"
-)  # NumPy's picture has no axis for a single channel
+# NumPy's picture has no axis for a single channel
+plt.imshow(images[1].numpy().squeeze(), cmap="Greys_r")
 plt.axis("off")
 
 # %% [markdown]
@@ -129,9 +128,8 @@ assert torch.allclose(sigmoid(x), torch.sigmoid(x))
 def naive_softmax(x):
     """Turn logits [B, K] into probabilities [B, K]."""
     e = torch.exp(x)
-    return e / torch.sum(e, dim=1).view(
-        x.shape[0], -1
-    )  # [B, K] / [B, 1]: each row by its own sum
+    # [B, K] / [B, 1]: each row by its own sum
+    return e / torch.sum(e, dim=1).view(x.shape[0], -1)
 
 
 logits = torch.tensor([[1.0, 2.0, 3.0]])
@@ -160,9 +158,8 @@ assert torch.allclose(
     softmax(torch.tensor([[100.0, 0.0, 0.0]])), torch.tensor([[1.0, 0.0, 0.0]])
 )
 x = 50 * torch.randn(64, 10)
-assert torch.allclose(
-    softmax(x), functional.softmax(x, dim=1)
-)  # PyTorch's does the same
+# PyTorch's does the same
+assert torch.allclose(softmax(x), functional.softmax(x, dim=1))
 
 # %% [markdown]
 # `dim=1` says: over the classes. With `dim=0` every *column* would sum to 1, over the
@@ -174,9 +171,8 @@ assert torch.allclose(
 # Flatten each picture into a row, multiply, add, bend, multiply, add, softmax.
 
 # %% The forward pass of a batch
-inputs = images.view(
-    images.shape[0], -1
-)  # [64, 1, H, W] to [64, H * W]; -1: whatever that makes
+# [64, 1, H, W] to [64, H * W]; -1: whatever that makes
+inputs = images.view(images.shape[0], -1)
 
 n_input = inputs.shape[1]
 n_hidden = 256
@@ -187,9 +183,8 @@ W2 = torch.randn((n_hidden, n_output)) / n_hidden**0.5
 B1 = torch.zeros(n_hidden)
 B2 = torch.zeros(n_output)
 
-a_1 = sigmoid(
-    torch.matmul(inputs, W1) + B1
-)  # [64, n_input] · [n_input, 256] = [64, 256]
+# [64, n_input] · [n_input, 256] = [64, 256]
+a_1 = sigmoid(torch.matmul(inputs, W1) + B1)
 probabilities = softmax(torch.matmul(a_1, W2) + B2)  # [64, 256] · [256, 10] = [64, 10]
 
 assert probabilities.shape == (64, n_output)
@@ -297,9 +292,8 @@ with torch.no_grad():
 assert model.fc1.bias.abs().max() == 0
 assert abs(model.fc1.weight.std().item() - 0.01) < 0.001
 
-nn.init.kaiming_uniform_(
-    model.fc2.weight, nonlinearity="relu"
-)  # torch.nn.init has the usual recipes
+# torch.nn.init has the usual recipes
+nn.init.kaiming_uniform_(model.fc2.weight, nonlinearity="relu")
 nn.init.zeros_(model.fc2.bias)
 
 # %% [markdown]
@@ -391,9 +385,8 @@ class MLP(nn.Module):
 
 
 assert MLP(n_input, [], n_output)(images).shape == (64, n_output)
-assert (
-    len(list(MLP(n_input, [30, 20, 10], n_output).parameters())) == 8
-)  # a weight and a bias for each of four layers
+# a weight and a bias for each of four layers
+assert len(list(MLP(n_input, [30, 20, 10], n_output).parameters())) == 8
 
 
 # %% A plain list hides its layers
@@ -422,12 +415,10 @@ assert sum(w.numel() for w in network.parameters()) == sum(
     w.numel() for w in model.parameters()
 )
 
-network.load_state_dict(
-    model.state_dict()
-)  # all weights by name (chapter 7): the names agree, so they can move
-assert torch.equal(
-    network.eval()(images), model(images)
-)  # `eval` switches dropout off (chapter 6)
+# all weights by name (chapter 7): the names agree, so they can move
+network.load_state_dict(model.state_dict())
+# `eval` switches dropout off (chapter 6)
+assert torch.equal(network.eval()(images), model(images))
 
 # %% [markdown]
 # ## What it thinks of a picture
@@ -442,9 +433,8 @@ with torch.no_grad():
     probabilities = softmax(model(images))
 view_classify(images[0], probabilities[0], data.classes, label=int(labels[0]))
 
-assert (
-    probabilities.mean(dim=0) - 1 / n_output
-).abs().max() < 0.1  # nothing to be sure of yet
+# nothing to be sure of yet
+assert (probabilities.mean(dim=0) - 1 / n_output).abs().max() < 0.1
 
 # %% [markdown]
 # ## Exercises
@@ -488,9 +478,8 @@ def log_softmax(x):
 
 
 x = torch.tensor([[0.0, -200.0]])
-assert (
-    torch.log(softmax(x)).isinf().any()
-)  # e^-200 is rounded to 0 before the logarithm sees it
+# e^-200 is rounded to 0 before the logarithm sees it
+assert torch.log(softmax(x)).isinf().any()
 assert torch.allclose(log_softmax(x), functional.log_softmax(x, dim=1))
 assert log_softmax(x)[0, 1] == -200
 

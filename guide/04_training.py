@@ -60,9 +60,8 @@ assert not y.requires_grad  # computed, not recorded
 
 torch.set_grad_enabled(False)
 assert not (x * 2).requires_grad
-torch.set_grad_enabled(
-    True
-)  # for everything that follows: easy to forget, so rather use the context above
+# for everything that follows: easy to forget, so rather use the context above
+torch.set_grad_enabled(True)
 
 # %% [markdown]
 # `backward` starts from a single number, which is what a loss is. From several numbers,
@@ -184,9 +183,8 @@ print(
     f"loss {loss:.3f}; that of guessing blindly is log({n_output}) = "
     f"{torch.tensor(float(n_output)).log().item():.3f}"
 )
-assert (
-    abs(loss - torch.tensor(float(n_output)).log().item()) < 0.5
-)  # if yours is far off, look at the first weights
+# if yours is far off, look at the first weights
+assert abs(loss - torch.tensor(float(n_output)).log().item()) < 0.5
 
 # %% [markdown]
 # ## A step by hand, and by an optimiser
@@ -256,9 +254,8 @@ for e in range(epochs):
         loss = criterion(output, batch_labels)
         loss.backward()
         optimizer.step()
-        running_loss += loss.item() * len(
-            batch_labels
-        )  # item: a plain number, without the record behind it
+        # item: a plain number, without the record behind it
+        running_loss += loss.item() * len(batch_labels)
     losses.append(running_loss / n_train)
     if (e + 1) % (epochs // 5) == 0:
         print(f"epoch {e + 1}/{epochs}: training loss {losses[-1]:.3f}")
@@ -312,9 +309,8 @@ with torch.no_grad():
     right = (model(test_images).argmax(dim=1) == test_labels).float()
 by_hand = right.mean().item()
 print(f"{by_hand:.1%} of {len(right):,} pictures that it has not seen")
-assert (
-    by_hand > 2 / n_output
-)  # far better than guessing, and far from done: chapter 5 takes a better optimiser
+# far better than guessing, and far from done: chapter 5 takes a better optimiser
+assert by_hand > 2 / n_output
 
 # %% [markdown]
 # ## The library's line
@@ -399,9 +395,8 @@ for lr in (0.001, 0.1, 100.0):
     with torch.no_grad():
         found.append(functional.cross_entropy(network(test_images), test_labels).item())
     print(f"lr {lr:g}: loss {found[-1]:.3f}")
-assert (
-    found[1] < found[0] and not found[1] >= found[2]
-)  # hardly moved; learned; thrown about, or no number at all
+# hardly moved; learned; thrown about, or no number at all
+assert found[1] < found[0] and not found[1] >= found[2]
 
 # %% [markdown]
 # **3.** Train the network that ends in a softmax with `cross_entropy`, and the one that

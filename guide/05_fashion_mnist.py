@@ -50,10 +50,11 @@ else:
         dice.permutation(np.flatnonzero(official == 0)),
     )
 n_valid = len(rest) // 6
+# 20,000 to be quick; the library takes all
 valid_rows, train_rows = (
     rest[:n_valid],
     rest[n_valid:][:20_000],
-)  # 20,000 to be quick; the library takes all
+)
 print(
     f"{len(train_rows):,} to train on, {len(valid_rows):,} to choose by, "
     f"{len(test_rows):,} to test on"
@@ -67,9 +68,8 @@ assert not set(train_rows) & set(valid_rows) and not set(test_rows) & set(rest)
 # shows what that saves.
 
 # %% All pictures as one tensor
-stack = np.stack(
-    [data.pictures.read(row) for row in range(len(data))]
-)  # uint8 [N, H, W, C]
+# uint8 [N, H, W, C]
+stack = np.stack([data.pictures.read(row) for row in range(len(data))])
 
 
 def tensors(rows):
@@ -154,9 +154,8 @@ optimizer = optim.Adam([weights], lr=0.1)
 mean, square = torch.zeros(2), torch.zeros(2)
 for step in range(1, 4):
     optimizer.zero_grad()
-    loss = (
-        100 * weights[0] ** 2 + 0.01 * weights[1] ** 2
-    )  # one steep direction, one flat
+    # one steep direction, one flat
+    loss = 100 * weights[0] ** 2 + 0.01 * weights[1] ** 2
     loss.backward()
     gradient = torch.stack([200 * mine[0], 0.02 * mine[1]])
     optimizer.step()
@@ -237,9 +236,8 @@ print(
     f"by hand {by_hand:.3f}; by the library {run.test.accuracy}, "
     f"{run.seconds['total']:.0f} s in all"
 )
-assert (
-    run.test.accuracy.high > by_hand
-)  # it need not win every time, but must not be clearly worse
+# it need not win every time, but must not be clearly worse
+assert run.test.accuracy.high > by_hand
 
 # %% [markdown]
 # `fl.Recipe(model="cnn")` builds a *convolutional* network: small filters slide over

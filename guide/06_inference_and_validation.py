@@ -130,9 +130,8 @@ assert torch.equal(layer(x), x)
 # %% Batch normalisation in training and in evaluation
 norm = nn.BatchNorm1d(3)
 batch = torch.randn(8, 3)
-assert not torch.allclose(
-    norm(batch)[:2], norm(batch[:2])
-)  # other neighbours, another answer
+# other neighbours, another answer
+assert not torch.allclose(norm(batch)[:2], norm(batch[:2]))
 norm.eval()
 assert torch.equal(norm(batch)[:2], norm(batch[:2]))
 
@@ -249,9 +248,8 @@ with torch.inference_mode():
 wanted, said = labels[valid], logits.argmax(dim=1)
 
 confusion = torch.zeros(10, 10, dtype=torch.int64)
-confusion.index_put_(
-    (wanted, said), torch.tensor(1), accumulate=True
-)  # a row a true class, a column an answer
+# a row a true class, a column an answer
+confusion.index_put_((wanted, said), torch.tensor(1), accumulate=True)
 
 right = confusion.diagonal().sum().item()
 print(f"accuracy {right} / {len(wanted)} = {right / len(wanted):.3f}")
@@ -486,9 +484,8 @@ truth = torch.randint(0, 10, (1000,))
 own = undecided.gather(1, truth[:, None])
 earlier = torch.arange(10) < truth[:, None]
 # rank < k is top-k; here k = 1
-rank = ((undecided > own) | ((undecided == own) & earlier)).sum(
-    dim=1
-)  # ties go to the class that comes first
+# ties go to the class that comes first
+rank = ((undecided > own) | ((undecided == own) & earlier)).sum(dim=1)
 honest = (rank < 1).float().mean().item()
 generous = (own[:, 0] >= undecided.max(dim=1).values).float().mean().item()
 print(f"equal logits: {generous:.2f} if ties are hits, {honest:.2f} if not")

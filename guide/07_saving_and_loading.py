@@ -123,9 +123,8 @@ else:
 
 # %% What fails in silence
 with torch.inference_mode():
-    unnormalised = (
-        (images[1200:] + 1) / 2 * 255
-    )  # 0..255, as another program may feed it
+    # 0..255, as another program may feed it
+    unnormalised = (images[1200:] + 1) / 2 * 255
     silent = (
         (network(unnormalised).argmax(dim=1) == labels[1200:]).float().mean().item()
     )
@@ -167,9 +166,8 @@ def load_checkpoint(path):
 
 
 rebuilt, found = load_checkpoint(folder / "checkpoint.pth")
-raw = torch.from_numpy(data.pictures.images[:5]).permute(
-    0, 3, 1, 2
-)  # uint8, as a file has it
+# uint8, as a file has it
+raw = torch.from_numpy(data.pictures.images[:5]).permute(0, 3, 1, 2)
 normalised = (raw.float() / 255 - found["mean"]) / found["std"]
 assert (
     torch.equal(rebuilt(normalised), network(images[:5]))
@@ -207,9 +205,8 @@ print(victim)
 assert len(victim) == 1
 
 torch.save({"weights": Weights()}, folder / "from_a_stranger.pth")
-torch.load(
-    folder / "from_a_stranger.pth", weights_only=False
-)  # what everybody's code did for years
+# what everybody's code did for years
+torch.load(folder / "from_a_stranger.pth", weights_only=False)
 assert len(victim) == 2
 
 # %% weights_only refuses
@@ -258,12 +255,10 @@ device = (
     if torch.accelerator.is_available()
     else torch.device("cpu")
 )
-moved = copy.deepcopy(network).to(
-    device
-)  # a module moves in place, and gives itself back
-answer = moved(
-    images[:5].to(device)
-)  # what goes in has to move too; a tensor's .to gives a new one
+# a module moves in place, and gives itself back
+moved = copy.deepcopy(network).to(device)
+# what goes in has to move too; a tensor's .to gives a new one
+answer = moved(images[:5].to(device))
 assert answer.device.type == device.type
 torch.save(moved.state_dict(), folder / "from_there.pth")
 
@@ -341,12 +336,10 @@ print("input size  ", card.input_size, "mean", card.mean, "std", card.std)
 print("test score  ", card.scores["test"]["accuracy"])
 
 model = fl.load(run.folder / "model.safetensors")
-pixels = torch.from_numpy(data.pictures.images[:5]).permute(
-    0, 3, 1, 2
-)  # uint8: the model normalises by itself
-trained = copy.deepcopy(
-    run.model
-).cpu()  # it lives where it was trained, a loaded one on the processor
+# uint8: the model normalises by itself
+pixels = torch.from_numpy(data.pictures.images[:5]).permute(0, 3, 1, 2)
+# it lives where it was trained, a loaded one on the processor
+trained = copy.deepcopy(run.model).cpu()
 assert torch.equal(model(pixels), trained(pixels))
 
 # %% A damaged file is refused

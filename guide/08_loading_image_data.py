@@ -346,9 +346,8 @@ print(
     f"an epoch of {len(clean)} pictures: {times[-1][0]:.3f} s and "
     f"{times[-1][1]:.4f} s, a ratio of {ratio:.0f}"
 )
-assert (
-    ratio > 1
-)  # though the first also brings each picture to its size, anew in every epoch
+# though the first also brings each picture to its size, anew in every epoch
+assert ratio > 1
 
 # %% The whole road on a folder
 run = fl.fit(root, fl.Recipe(model="mlp", epochs=20))

@@ -91,10 +91,11 @@ def accuracy(network, images, labels):
 
 few_images, few_digits = tensors(few)
 test_images, test_digits = tensors(held_out)
+# the new classes are numbered from 0
 few_labels, test_labels = (
     few_digits - 7,
     test_digits - 7,
-)  # the new classes are numbered from 0
+)
 
 # %% [markdown]
 # ## A network that has seen a lot
@@ -195,9 +196,8 @@ print(f"frozen backbone, new head: {with_frozen:.3f}; from scratch: {same_six:.3
 assert with_frozen > 0.4  # guessing is right once in three
 
 for name, tensor in pretrained().state_dict().items():
-    assert name.startswith("fc.") or torch.equal(
-        tensor, frozen.state_dict()[name]
-    )  # nothing else has moved
+    # nothing else has moved
+    assert name.startswith("fc.") or torch.equal(tensor, frozen.state_dict()[name])
 
 # %% [markdown]
 # > **Then and now.** Freezing by `requires_grad = False` is only half of it. A batch
@@ -390,9 +390,8 @@ with torch.inference_mode():
     features = torch.cat(
         [body(batch.to(device)).cpu() for batch in few_images.split(16)]
     )
-assert (
-    features - few_features
-).norm() < 0.01 * few_features.norm()  # graphics cards round a little more coarsely
+# graphics cards round a little more coarsely
+assert (features - few_features).norm() < 0.01 * few_features.norm()
 print("computed on", device)
 
 # %% [markdown]

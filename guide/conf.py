@@ -4,16 +4,13 @@ import os
 import sys
 from pathlib import Path
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
-os.environ["IPYTHONDIR"] = str(
-    HERE / "look"
-)  # figures as drawings, sharp on every screen
-os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = (
-    "1"  # the kernel's debugger would warn in every chapter
-)
+sys.path.insert(0, str(Path(__file__).parent))
 
 import pages  # noqa: E402 - found only now
+
+os.environ["IPYTHONDIR"] = str(pages.MADE / "ipython")
+# the kernel's debugger would warn in every chapter
+os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
 
 project = "firstlight"
 author = "the founders of firstlight"
@@ -34,15 +31,15 @@ nb_execution_timeout = 300
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
 nb_merge_streams = True
-nb_output_stderr = "remove-warn"
+# on a slow machine training tells its progress there; that is no mistake of a chapter
+nb_output_stderr = "remove"
 nb_code_prompt_show = "Show the solution"
 nb_code_prompt_hide = "Hide the solution"
 myst_enable_extensions = ["deflist", "colon_fence"]
 myst_heading_anchors = 3
 
-default_role = (
-    "code"  # docstrings write code as Markdown does, between single backticks
-)
+# docstrings write code as Markdown does, between single backticks
+default_role = "code"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True  # attributes as a list, not each with a heading of its own

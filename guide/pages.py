@@ -1,4 +1,4 @@
-"""What the site makes itself: links to notebooks, the command line's reference."""
+"""What the site makes itself: notebooks, the command line's reference, a profile."""
 
 import ast
 import inspect
@@ -23,8 +23,11 @@ WORDS = {
 
 
 def make() -> None:
-    """Write the notebooks to download and the reference of the command line, anew."""
+    """Write notebooks, the command line's reference and IPython's profile, anew."""
     shutil.rmtree(MADE, ignore_errors=True)
+    profile = MADE / "ipython" / "profile_default"  # IPython writes more into it
+    profile.mkdir(parents=True)
+    shutil.copy(HERE / "look" / "ipython_kernel_config.py", profile)
     write_notebooks(MADE / "notebooks")
     (MADE / "command_line.md").write_text(command_line(), "utf-8")
 
