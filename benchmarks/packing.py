@@ -4,7 +4,7 @@ Every side runs in this process with one thread, in turns (A B C A B C ...), and
 
 - `torchvision PIL`: open, convert, `Resize`, `CenterCrop`, `ToTensor`: what most training scripts do, every epoch.
 - `torchvision v2`: `torchvision.io.decode_jpeg`, then `Resize` and `CenterCrop` on the tensor.
-- `simplejpeg`: decoded into NumPy at the scale that suffices, then resized by Pillow; where the package is installed.
+- `simplejpeg`: decoded into NumPy at the scale that suffices, then resized by Pillow.
 - `decode alone`: Pillow's `load`, the pixels thrown away.
 - `firstlight pack`: all of it, once: read, check, decode, fit, fingerprint, find copies, write the packed file.
 - `firstlight epoch`: what every later epoch costs: shuffled batches of 256 out of the packed file.
@@ -16,7 +16,6 @@ Prints one JSON line a side.
 
 import argparse
 import contextlib
-import importlib.util
 import io
 import json
 import os
@@ -29,6 +28,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import simplejpeg
 import torch
 from PIL import Image
 from torchvision.io import ImageReadMode, decode_jpeg
@@ -70,8 +70,6 @@ def through_tensors(files: list[bytes], side: int) -> None:
 
 def through_simplejpeg(files: list[bytes], side: int) -> None:
     """Decode into NumPy, no finer than needed, cut out the middle and resize it with Pillow."""
-    import simplejpeg  # type: ignore[import-not-found,unused-ignore]
-
     for data in files:
         pixels = simplejpeg.decode_jpeg(data, min_height=side, min_width=side, min_factor=1)
         height, width, _ = pixels.shape
@@ -123,8 +121,6 @@ def main() -> None:
             "firstlight pack": lambda _: packed(archive, side),
             "firstlight epoch": lambda number: epoch(loader, number),
         }
-        if importlib.util.find_spec("simplejpeg") is None:
-            del sides["simplejpeg"]
         runs: dict[str, list[float]] = {name: [] for name in sides}
         for number in range(chosen.repeats):
             for name, run in sides.items():

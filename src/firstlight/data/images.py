@@ -5,7 +5,6 @@ picture, transparency) becomes a note, and whatever cannot be decoded a `Picture
 """
 
 import io
-import math
 import re
 import threading
 import warnings
@@ -26,12 +25,11 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from firstlight.data.jpeg import decode_jpeg, enough_pixels
 from firstlight.errors import PictureError
 from firstlight.fitting import parse_fit
 
 MAX_PIXELS = 50_000_000
-FINER = 2  # sides of what is kept of a JPEG that is decoded to be fitted, at least, in those of the network
-LEAST_SIDE = 128  # in pixels, at least: copies are found by what was decoded
 # Padding is the mean grey of photographs (0.449 of white): about zero once a network has normalised it.
 PAD_GREY = 114
 
@@ -140,7 +138,7 @@ def decode(
         PictureError: with the reason, if the bytes are no such picture, are damaged or too large.
         RecipeError: if there is no such `fit`.
     """
-    enough = None if input_size is None else _enough(input_size, fit)
+    enough = None if input_size is None else enough_pixels(input_size, fit)
     kind = _kind_of(data)
     notes: list[str] = []
     suffix = name[name.rfind(".") :].lower()
@@ -155,9 +153,11 @@ def decode(
             _check_png_data(data)
         turned_by_reader = image.tag_v2.get(0x0112, 1) if isinstance(image, TiffImageFile) else 1
         stored = _decode_smaller(image, enough)
-        image.load()
+        pixels = decode_jpeg(image, data) if isinstance(image, JpegImageFile) else None
+        if pixels is None:
+            image.load()
+            pixels = _narrow(image, notes) if mode[0] in "IF" else _flatten(image, notes)
         orientation = _orientation(image, notes)
-        pixels = _narrow(image, notes) if mode[0] in "IF" else _flatten(image, notes)
         if kind == "PNG" and data[25] == 4:  # grey with alpha, which Pillow reads as colour where it has 16 bits
             pixels = pixels[:, :, :1]
         pixels = np.ascontiguousarray(_UPRIGHT.get(orientation, np.ascontiguousarray)(pixels))
@@ -261,12 +261,6 @@ def _check_png_data(data: bytes) -> None:
         if is_pixels and zlib.crc32(view[position + 4 : end]) != int.from_bytes(view[end : end + 4], "big"):
             raise PictureError("damaged PNG: its pixel data does not match its checksum")
         position = end + 4
-
-
-def _enough(input_size: tuple[int, int, int], fit: str) -> int:
-    """Tell how many pixels a side are fine enough for a picture that will be fitted."""
-    _, share = parse_fit(fit)
-    return max(math.ceil(FINER * max(input_size[1:]) / share), LEAST_SIDE)
 
 
 def _decode_smaller(image: Image.Image, enough: int | None) -> tuple[int, int] | None:

@@ -38,7 +38,7 @@ Pixels = NDArray[np.uint8]
 Size = tuple[int, int, int] | int | None
 
 CACHE_VERSION = 3  # counts up when decoding, fitting or finding copies gives another answer
-CHUNK = 128  # pictures a worker takes at a time
+CHUNK, CHUNK_BYTES = 128, 2**23  # pictures a worker takes at a time, and bytes that they are packed into, at most
 PROBED = 64  # pictures looked at to choose a size
 PROBE_SIZE = (1, 1, 1)  # they are decoded as small as may be
 NO_PIXELS: Pixels = np.empty((0, 0, 0), np.uint8)
@@ -229,17 +229,15 @@ def _pack_into(folder: Path, samples: Samples, wish: _Wish, input_size: tuple[in
             f"{samples.source}: packing needs {needed / 1e9:.1f} GB in the cache and {free / 1e9:.1f} GB are free; "
             f"take a smaller --img-size, or set FIRSTLIGHT_CACHE to a folder on a larger disk"
         )
-    pixels = np.lib.format.open_memmap(
-        folder / "pixels.npy", mode="w+", dtype=np.uint8, shape=(count, height, width, channels)
-    )
     facts = _Facts(prints=np.zeros(count, FINGERPRINT))
 
-    def work(rows: range) -> list[_Look]:
+    def work(rows: range) -> tuple[Pixels, list[_Look]]:
+        block = np.zeros((len(rows), height, width, channels), np.uint8)
         looks, small = [], {}
-        for row in rows:
+        for row, place in zip(rows, block, strict=True):
             look = _look_at(samples, row, wish.max_pixels, input_size, wish.fit)
             if look.picture is not None:
-                pixels[row] = _fitted(look.picture, input_size, wish)
+                place[:] = _fitted(look.picture, input_size, wish)
                 if look.picture.pixels.size <= BATCHED_BYTES:
                     small[row] = look
                 else:
@@ -247,15 +245,18 @@ def _pack_into(folder: Path, samples: Samples, wish: _Wish, input_size: tuple[in
             looks.append(look.without_pixels())
         _fingerprint_into(facts.prints, small)
         _look_closer(samples, rows, facts.prints, wish.max_pixels)
-        return looks
+        return block, looks
 
-    chunks = [range(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
-    with progress("packing pictures", count) as advance:
-        for rows, looks in zip(chunks, in_order(work, chunks, workers), strict=True):
+    step = max(1, min(CHUNK, CHUNK_BYTES // (height * width * channels)))
+    chunks = [range(start, min(start + step, count)) for start in range(0, count, step)]
+    with (folder / "pixels.npy").open("wb") as file, progress("packing pictures", count) as advance:
+        header = {"descr": "|u1", "fortran_order": False, "shape": (count, height, width, channels)}
+        np.lib.format.write_array_header_1_0(file, header)
+        for rows, (block, looks) in zip(chunks, in_order(work, chunks, workers), strict=True):
+            file.write(block.data)  # note: a memory map would be slower, and a full disk would kill the process
             for row, look in zip(rows, looks, strict=True):
                 facts.note(row, look)
             advance(len(rows))
-    pixels.flush()
     facts.write(folder, _told_apart(samples, facts, wish.max_pixels, workers))
 
 

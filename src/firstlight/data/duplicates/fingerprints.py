@@ -4,7 +4,7 @@ Sums are of whole numbers that the number type holds exactly, so a batch gives t
 whatever order they are summed.
 """
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -139,26 +139,32 @@ def _cell_sums_by_line(pixels: NDArray[np.uint8]) -> Numbers:
     height, width, channels = pixels.shape
     whole = np.uint32 if 255 * pixels.size < 2**32 else np.uint64
     inner = np.uint16 if height <= 2**13 else whole  # holds 2**8 lines of 255
-    cuts, over = _cuts(height, whole)
-    rows = np.empty((SIDE, width, channels), whole)
+    cuts, over = _cuts(height)
+    lines, begins = pixels.reshape(height, width * channels), cuts.tolist()
+    sums = np.empty((SIDE, width * channels), inner)
     for cell in range(SIDE):
-        np.add.reduce(pixels[cuts[cell] : cuts[cell + 1]], axis=0, dtype=inner, out=rows[cell])
-    rows = _moved_over(rows, pixels[np.minimum(cuts, height - 1)] * over[:, None, None])
-    cuts, over = _cuts(width, whole)
+        np.add.reduce(lines[begins[cell] : begins[cell + 1]], axis=0, dtype=inner, out=sums[cell])
+    rows = _moved_over(sums.astype(whole), lines[np.minimum(cuts, height - 1)], over[:, None])
+    rows = rows.reshape(SIDE, width, channels)
+    cuts, over = _cuts(width)
     columns = np.add.reduceat(rows, cuts[:-1], axis=1).swapaxes(0, 1)
     columns[np.diff(cuts) == 0] = 0  # where no line begins, reduceat gives one all the same
-    cells = _moved_over(columns, rows[:, np.minimum(cuts, width - 1)].swapaxes(0, 1) * over[:, None, None])
+    cells = _moved_over(columns, rows[:, np.minimum(cuts, width - 1)].swapaxes(0, 1), over[:, None, None])
     return cells.transpose(2, 1, 0)
 
 
-def _cuts(n: int, whole: type[np.uint32 | np.uint64]) -> tuple[NDArray[np.int64], Numbers]:
+@lru_cache(maxsize=1024)
+def _cuts(n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Cut n lines into SIDE stretches: the line that each cut goes through, and how many SIDEths come before it."""
     lines, over = np.divmod(np.arange(SIDE + 1) * n, SIDE)
-    return lines, over.astype(whole)
+    return lines, over
 
 
-def _moved_over(sums: Numbers, over: Numbers) -> Numbers:
-    """Give each stretch what its last cut leaves of a line, and take what its first cut does."""
+def _moved_over(sums: Numbers, cut_through: Numbers, over: NDArray[np.int64]) -> Numbers:
+    """Give each stretch, in place, what its last cut leaves of a line, and take what its first cut does."""
     # note: unsigned numbers wrap around, so what is below zero in between does no harm
-    moved: Numbers = sums * sums.dtype.type(SIDE) + over[1:] - over[:-1]
-    return moved
+    moved: Numbers = cut_through * over.astype(sums.dtype)
+    sums *= sums.dtype.type(SIDE)
+    sums += moved[1:]
+    sums -= moved[:-1]
+    return sums
