@@ -7,6 +7,7 @@ import ctypes
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # glibc's malloc.h
 CGROUPS, OWN_CGROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
-SPINS = "1000"  # looks at a flag before a waiting thread sleeps, about 10 microseconds; measured in benchmarks/busy.py
+RUNNING_NOW = Path("/proc/loadavg")  # Linux; its fourth word is RUNNING/ALL, of the whole machine
+LOOKS = 5
+SPINS = "100"  # looks at a flag before a waiting thread sleeps, some microseconds; measured in benchmarks/busy.py
 
 
 def derive_seed(seed: int, *purpose: str | int) -> int:
@@ -60,13 +63,31 @@ def pick_device(name: str = "auto") -> "torch.device":
 
 
 def share_processors() -> None:
-    """Let threads that wait for each other sleep after some microseconds instead of holding their processor.
+    """Where others want the processors too, let threads that wait sleep instead of holding theirs.
 
-    GNU OpenMP, which PyTorch's builds for Linux use, otherwise lets them spin for milliseconds. That gains nothing on
-    a quiet machine, and beside other work it makes two threads many times slower than one. The threads and so the bits
-    of every result stay the same. It works before torch is imported for the first time; a user's own choice stays.
+    GNU OpenMP, which PyTorch's builds for Linux use, lets threads that wait for each other spin for milliseconds. On a
+    quiet machine that saves waking them, a tenth to a quarter of an epoch; beside other work it makes two threads many
+    times slower than one. OpenMP asks once, before torch is imported, so what counts is the load at that time. The
+    threads and so the bits of every result stay the same. A user's own choice stays.
     """
-    os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
+    if others_are_working():
+        os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
+
+
+def others_are_working() -> bool:
+    """Tell whether more wants to run than there are processors beyond those we may use; False where nobody says.
+
+    One look may catch somebody who is done at once, so all of a few have to agree.
+    """
+    spare = (os.cpu_count() or 1) - default_workers()
+    with suppress(OSError, ValueError, IndexError):
+        for _ in range(LOOKS):
+            running = int(RUNNING_NOW.read_text("ascii").split()[3].partition("/")[0])
+            if running - 1 <= spare:  # one of them is this
+                return False
+            time.sleep(0.001)
+        return True
+    return False
 
 
 @contextmanager
