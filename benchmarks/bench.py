@@ -5,8 +5,9 @@
     python benchmarks/bench.py mlp-mnist --seeds 5 --sides firstlight tutorial
 
 Each run is a process of its own. Its JSON line, with the CPU-seconds and the peak memory that the system counted, goes
-to `benchmarks/results/<part>.jsonl`; after each part `benchmarks/RESULTS.md` is written anew from all of them. The
-peers live in a virtual environment of their own, `.venv-peers` (`make peers`).
+to `benchmarks/results/<part>.jsonl`, below a line about the machine; what was measured on other machines stays there.
+After each part `benchmarks/RESULTS.md` is written anew from all of them. The peers live in a virtual environment of
+their own, `.venv-peers` (`make peers`).
 """
 
 import argparse
@@ -53,21 +54,32 @@ def run_part(name: str, part: Part, choices: argparse.Namespace) -> None:
     """Run every side of a part in turn, seed by seed, and keep what they print."""
     sides = [side for side in part.sides if wanted(side, choices)]
     file = choices.results / f"{name}.jsonl"
-    kept = file.read_text("utf-8").splitlines() if choices.first_seed and file.exists() else []
-    rows: list[dict[str, Any]] = [json.loads(line) for line in kept]
     with tempfile.TemporaryDirectory() as folder:
         places: dict[str, Any] = {"data_root": choices.data_root, "folder": folder, "seed": 0}
         if part.data_set:
             places["arrays"] = make_arrays(part.data_set, choices, folder)
-        rows = rows or measured(Side("machine", ("machine.py",)), places, choices.smoke)
+        [machine] = measured(Side("machine", ("machine.py",)), places, choices.smoke)
+        others, rows = parted(report.blocks(file), machine, keep=choices.first_seed > 0)
         runs = 1 if choices.smoke or part.once else choices.seeds
         for seed in range(choices.first_seed, choices.first_seed + runs):
             for side in sides:
                 for row in measured(side, places | {"seed": seed}, choices.smoke):
                     rows.append({"side": side.name} | row | {"part": name, "seed": seed})
                     print(short(rows[-1]), flush=True)
-                lines = "".join(json.dumps(row) + "\n" for row in rows)
+                lines = "".join(json.dumps(row) + "\n" for row in [*others, *rows])
                 file.write_text(lines, "utf-8")
+
+
+def parted(blocks: list[report.Block], machine: report.Row, *, keep: bool) -> tuple[list[report.Row], list[report.Row]]:
+    """Part what was measured on other machines from what goes on here: this machine's line, and its rows if kept."""
+    others: list[report.Row] = []
+    here = [machine]
+    for block in blocks:
+        if not report.same_machine(block.machine, machine):
+            others += [block.machine, *block.rows]
+        elif keep:
+            here = [block.machine, *block.rows]
+    return others, here
 
 
 def wanted(side: Side, choices: argparse.Namespace) -> bool:

@@ -4,7 +4,7 @@ import json
 import statistics
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from parts import PARTS, Part
 
@@ -14,28 +14,57 @@ HEAD = """# Results
 Written by `make bench` from `benchmarks/results/*.jsonl`; not to be edited. Every part ran its sides in turn (A B A B),
 each run a process of its own. A figure is the median of n runs with the least and the most in brackets; a ratio is the
 median of the ratios run by run, and above 1 the other side took longer or did less. A row in which somebody else wins
-stays here.
+stays here. Where a part was run on several machines, each has its table: ratios are taken within one only.
 """
+
+
+class Block(NamedTuple):
+    """What was measured on one machine."""
+
+    machine: Row
+    rows: list[Row]
+
+
+def blocks(file: Path) -> list[Block]:
+    """Read a part's lines: each about a machine begins a block."""
+    found: list[Block] = []
+    for line in file.read_text("utf-8").splitlines() if file.exists() else []:
+        row = json.loads(line)
+        if row.get("part") == "machine":
+            found.append(Block(row, []))
+        else:
+            found[-1].rows.append(row)
+    return found
+
+
+def same_machine(one: Row, other: Row) -> bool:
+    """Tell whether two lines are about machines of the same kind."""
+    return all(one[key] == other[key] for key in ("processor", "cores", "device"))
 
 
 def page(results: Path) -> str:
     """Give the whole page."""
     sections = [HEAD]
     for name, part in PARTS.items():
-        file = results / f"{name}.jsonl"
-        if file.exists():
-            machine, *rows = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
-            if rows:
-                sections.append(section(name, part, machine, rows))
+        if measured := [block for block in blocks(results / f"{name}.jsonl") if block.rows]:
+            sections.append(section(name, part, measured))
     return "\n".join(sections)
 
 
-def section(name: str, part: Part, machine: Row, rows: list[Row]) -> str:
-    """Give one part: its title, goal and words, a table with a row a side, and what the machine was."""
+def section(name: str, part: Part, measured: list[Block]) -> str:
+    """Give one part: its title, goal and words, and what each machine gave."""
+    lines = [f"## {part.title} (`{name}`)", "", f"Goal: {part.goal}.", "", part.words, ""]
+    for block in measured:
+        lines += on_machine(part, block)
+    return "\n".join(lines)
+
+
+def on_machine(part: Part, block: Block) -> list[str]:
+    """Give what a machine was, and a table with a row a side."""
     sides: dict[str, list[Row]] = defaultdict(list)
-    for row in rows:
+    for row in block.rows:
         sides[row["side"]].append(row)
-    extras = [key for key in COLUMNS if any(key in row for row in rows)]
+    extras = [key for key in COLUMNS if any(key in row for row in block.rows)]
     heading = ["side", "n", f"{part.unit}", f"ratio to {part.against}", *(COLUMNS.get(key, key) for key in extras)]
     table = [heading, ["---"] * len(heading)]
     for side, runs in sides.items():
@@ -43,15 +72,14 @@ def section(name: str, part: Part, machine: Row, rows: list[Row]) -> str:
         against = sides.get(part.against + "".join(side.partition(" at ")[1:]), [])
         cells = [side, str(turns), spread(runs, part.figure), ratio(part, runs, against)]
         table.append(cells + [cell(key, runs, part) for key in extras])
-    lines = [f"## {part.title} (`{name}`)", "", f"Goal: {part.goal}.", "", part.words, ""]
-    lines += [f"| {' | '.join(cells)} |" for cells in table]
-    lines += ["", *limits(part, machine, sides), machine_line(machine), *recipes(sides), ""]
-    return "\n".join(lines)
+    rows = [f"| {' | '.join(cells)} |" for cells in table]
+    return [machine_line(block.machine), "", *rows, "", *limits(part, block.machine, sides), *recipes(sides)]
 
 
 COLUMNS = {
     "epochs": "epochs",
     "epoch_seconds": "s an epoch",
+    "valid": "validation accuracy",
     "test": "test accuracy",
     "reached": "test at the target",
     "agreement": "agreement",
@@ -106,7 +134,7 @@ def cell(key: str, runs: list[Row], part: Part) -> str:
         return f"{good} of {len(runs)}"
     if key in WHOLE_PROCESS and len(part.sides) == 1:
         return ""
-    if key == "test" and any(key in row for row in runs):
+    if key in ("test", "valid") and any(key in row for row in runs):
         values = [row[key] for row in runs]
         return f"{statistics.mean(values):.4f} [{min(values):.4f}, {max(values):.4f}]"
     return spread(runs, key)
@@ -145,4 +173,4 @@ def recipes(sides: dict[str, list[Row]]) -> list[str]:
         if "recipe" in runs[0]:
             versions = ", ".join(f"{name} {value}" for name, value in runs[0]["versions"].items())
             told[side] = f"- {side}: {runs[0]['recipe']} ({versions})"
-    return ["", *told.values()] if told else []
+    return [*told.values(), ""] if told else []

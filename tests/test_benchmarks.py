@@ -19,6 +19,14 @@ def results(tmp_path_factory):
     return folder
 
 
+def machine_line(processor: str) -> dict:
+    """What `machine.py` says of a machine."""
+    return {
+        "part": "machine", "processor": processor, "cores": 2, "memory_gb": 1, "device": "no GPU",
+        "gflops": {"float32": 1}, "copy_gb_a_second": 1, "python": "3", "torch": "2", "mlp_flops_a_picture": 1,
+    }  # fmt: skip
+
+
 def rows_of(results, part):
     machine, *rows = [json.loads(line) for line in (results / f"{part}.jsonl").read_text().splitlines()]
     return machine, rows
@@ -56,8 +64,7 @@ def test_ratios_are_run_by_run_and_the_page_keeps_a_row_in_which_a_peer_wins(tmp
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     import report
 
-    machine = {"side": "machine", "processor": "p", "cores": 2, "memory_gb": 1, "device": "d", "gflops": {"float32": 1}}
-    machine |= {"copy_gb_a_second": 1, "python": "3", "torch": "2", "mlp_flops_a_picture": 1}
+    machine = machine_line("p")
     seconds = {"firstlight": [1.0, 2.0, 4.0], "fastai": [3.0, 4.0, 2.0]}
     rows = [
         {"side": side, "seed": seed, "seconds": value, "test": 0.985 if seed else 0.97, "reached": True}
@@ -72,3 +79,25 @@ def test_ratios_are_run_by_run_and_the_page_keeps_a_row_in_which_a_peer_wins(tmp
     rows[3]["seconds"] = rows[4]["seconds"] = 0.5
     (tmp_path / "mlp-mnist.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [machine, *rows]))
     assert "| fastai | 3 | 0.5000 [0.5000, 2] | 0.50 | 0.9800 [0.9700, 0.9850] | 2 of 3 |" in report.page(tmp_path)
+
+
+def test_each_machine_has_its_table_and_a_new_run_replaces_only_its_own(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import bench
+    import report
+
+    one, other = machine_line("one"), machine_line("other")
+    rows = [{"side": "firstlight", "seed": 0, "seconds": seconds} for seconds in (1.0, 2.0)]
+    file = tmp_path / "mlp-mnist.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in [one, rows[0], other, rows[1]]))
+    page = report.page(tmp_path)
+    assert page.count("| side | n |") == 2
+    assert page.index("Machine: one") < page.index("| firstlight | 1 | 1 |") < page.index("Machine: other")
+    kept = report.blocks(file)
+    assert bench.parted(kept, one, keep=True) == ([other, rows[1]], [one, rows[0]])
+    assert bench.parted(kept, one, keep=False) == ([other, rows[1]], [one])
+    assert bench.parted(kept, machine_line("third"), keep=True) == (
+        [one, rows[0], other, rows[1]],
+        [machine_line("third")],
+    )
+    assert bench.parted(report.blocks(tmp_path / "nothing"), one, keep=True) == ([], [one])

@@ -2,9 +2,10 @@
 
 from firstlight.training.recipe import Recipe
 
+# The mlp: the fewest epochs that reached the target on validation data with seeds 0, 1 and 2, as for fastai's side.
 _CHOICES = {
-    ("mlp", "mnist", 0.98): {"epochs": 5, "batch_size": 1024, "lr": 8e-3, "dropout": 0.05, "warmup": 0.3},
-    ("mlp", "fashion-mnist", 0.89): {"epochs": 5, "batch_size": 1024, "lr": 8e-3, "dropout": 0.05, "warmup": 0.3},
+    ("mlp", "mnist", 0.98): {"epochs": 4, "batch_size": 256, "lr": 4e-3, "dropout": 0.0, "warmup": 0.3},
+    ("mlp", "fashion-mnist", 0.89): {"epochs": 3, "batch_size": 256, "lr": 4e-3, "dropout": 0.0, "warmup": 0.3},
     ("cnn", "mnist", 0.993): {"epochs": 2, "width": 16, "batch_size": 256},
     ("cnn", "fashion-mnist", 0.925): {"epochs": 4, "width": 16},
     ("cnn", "cifar10", 0.80): {"epochs": 3, "width": 24},
@@ -21,8 +22,8 @@ def recipe_for(net: str, data_set: str, target: float, seed: int, epochs: int | 
 
 def in_words(recipe: Recipe) -> str:
     """Tell a complete recipe in a line."""
-    wide = f"first block {recipe.width} wide, " if recipe.model == "cnn" else ""
+    net = f"first block {recipe.width} wide" if recipe.model == "cnn" else f"dropout {recipe.dropout:g}"
     return (
-        f"{wide}{recipe.optimizer} {recipe.lr:g}, batch {recipe.batch_size}, {recipe.schedule} over {recipe.epochs} "
+        f"{net}, {recipe.optimizer} {recipe.lr:g}, batch {recipe.batch_size}, {recipe.schedule} over {recipe.epochs} "
         f"epochs, chosen on validation beforehand; its own looks at validation are counted"
     )
