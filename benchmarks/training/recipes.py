@@ -10,7 +10,7 @@ _CHOICES = {
     ("cnn", "fashion-mnist", 0.925): {"epochs": 4, "width": 16},
     ("cnn", "cifar10", 0.80): {"epochs": 3, "width": 24},
     ("cnn", "cifar10", 0.85): {"epochs": 6},
-    ("cnn", "cifar10", 0.90): {"epochs": 14, "width": 48, "shift": 3},
+    ("cnn", "cifar10", 0.90): {"epochs": 14, "width": 48, "shift": 3, "tta": True},
 }
 
 
@@ -23,6 +23,7 @@ def recipe_for(net: str, data_set: str, target: float, seed: int, epochs: int | 
 def in_words(recipe: Recipe) -> str:
     """Tell a complete recipe in a line."""
     net = f"first block {recipe.width} wide" if recipe.model == "cnn" else f"dropout {recipe.dropout:g}"
+    net += ", answers averaged over views" if recipe.tta else ""
     return (
         f"{net}, {recipe.optimizer} {recipe.lr:g}, batch {recipe.batch_size}, {recipe.schedule} over {recipe.epochs} "
         f"epochs, chosen on validation beforehand; its own looks at validation are counted"

@@ -12,7 +12,7 @@ def flat(split: Split) -> np.ndarray:
 
 def main() -> None:
     """Train and score."""
-    contest = Contest("sklearn")
+    contest = Contest("scikit-learn")
     train, _, _ = contest.load()
     x_train = flat(train)
     classifier = MLPClassifier(hidden_layer_sizes=(512, 256, 128), random_state=contest.choices.seed)

@@ -65,8 +65,8 @@ def values_for(name):
 
 
 def possible(choices):
-    """Leave out what means something for a backbone only, where there is none, and a second network where there is."""
-    senseless = ONLY_BACKBONES if choices.get("backbone") is None else {"model"}
+    """Leave out what means something for a backbone only, where there is none, and what means nothing where there is."""
+    senseless = ONLY_BACKBONES if choices.get("backbone") is None else {"model", "tta"}
     return Recipe(**{name: value for name, value in choices.items() if name not in senseless})
 
 

@@ -7,7 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from firstlight.errors import RecipeError
 from firstlight.models.networks import build_network, whiten
+from firstlight.models.views import VIEWS, views_of
 
 WHITENING_PIXELS = 6_000_000  # a patch's covariance is settled long before; more would only take memory
 
@@ -16,12 +18,16 @@ class Classifier(nn.Module):
     """Normalise, run the network, give logits; an ordinary `nn.Module`.
 
     Args:
-        architecture: the network by name, with its choices; see `networks.build_network`.
+        architecture: the network by name, with its choices; see `networks.build_network`. With `"tta"`, one of
+            `views.VIEWS`, the answer in evaluation mode is the mean over these views of a picture.
         classes: the classes' names, in the order of the logits.
         input_size: channels, height and width of a picture.
         fit: how a picture of another size is brought to this one: `crop`, `crop:SHARE`, `pad` or `squash`.
         mean: per channel, in units of 0..1; subtracted inside `forward`.
         std: per channel, in units of 0..1; divided by inside `forward`.
+
+    Raises:
+        RecipeError: if there is no such network, or no such `tta`.
     """
 
     mean: Tensor
@@ -46,12 +52,19 @@ class Classifier(nn.Module):
         self.register_buffer("mean", torch.tensor(mean or (0.5,) * input_size[0]))
         self.register_buffer("std", torch.tensor(std or (0.5,) * input_size[0]))
         self.register_buffer("temperature", torch.tensor(1.0))
-        self.network = build_network(architecture, input_size, len(classes))
+        choices = dict(architecture)
+        self.tta: str | None = choices.pop("tta", None)
+        if self.tta is not None and self.tta not in VIEWS:
+            raise RecipeError(f"tta {self.tta!r}: there are no such views; choose {', '.join(VIEWS)}")
+        self.network = build_network(choices, input_size, len(classes))
 
     def forward(self, images: Tensor) -> Tensor:
         """Map uint8 `[B, C, H, W]` to logits, float32 `[B, K]`."""
-        logits: Tensor = self.network(self.normalise(images))
-        return logits.float()
+        pictures = self.normalise(images)
+        if self.training or self.tta is None:
+            logits: Tensor = self.network(pictures)
+            return logits.float()
+        return torch.stack([self.network(view).float() for view in views_of(pictures, self.tta)]).mean(dim=0)
 
     def predict_proba(self, images: Tensor) -> Tensor:
         """Map uint8 `[B, C, H, W]` to calibrated probabilities, float32 `[B, K]`, each row summing to 1."""
@@ -96,7 +109,7 @@ class Classifier(nn.Module):
         ]
         try:
             with evaluating(self), torch.inference_mode():
-                self(torch.zeros(1, *self.input_size, dtype=torch.uint8, device=self.mean.device))
+                self.network(torch.zeros(1, *self.input_size, device=self.mean.device))
         finally:
             for hook in hooks:
                 hook.remove()

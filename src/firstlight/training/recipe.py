@@ -121,6 +121,9 @@ class Recipe:
     """Blend pairs of training pictures, with weights from Beta(this, this)."""
     cutmix: float = 0.0
     """Paste a part of another training picture, its size from Beta(this, this)."""
+    tta: bool = False
+    """Test-time augmentation: answer with the mean over a picture and, as far as training shows them, its mirror image
+    and both moved by a pixel; more accurate, and up to six times the work of an answer."""
 
     seed: int = 0
     """Everything random follows from it."""
@@ -163,17 +166,21 @@ class Recipe:
         elif not self.backbone.startswith(("timm:", "torchvision:")) and self.backbone not in BACKBONE_WORDS:
             choices = ", ".join(("timm:NAME", "torchvision:NAME", *BACKBONE_WORDS))
             raise RecipeError(f"--backbone {self.backbone}: there is no such network; choose {choices}")
+        elif self.tta:
+            raise RecipeError("--tta is for networks that are trained from nothing; leave it out with --backbone")
         elif self.model not in ("cnn", self.backbone):  # the default, or what a record of such a run says
             raise RecipeError(f"--model {self.model} and --backbone {self.backbone} are two networks; name one of them")
 
     @property
     def architecture(self) -> dict[str, Any]:
-        """What `models.networks.build_network` needs to know."""
+        """What a `models.classifier.Classifier` needs to know."""
+        shown = "+".join(kind for kind, seen in (("mirror", self.flip), ("move", self.shift)) if seen)
+        averaged = {"tta": shown} if self.tta and shown else {}
         if self.model == "mlp":
-            return {"name": "mlp", "hidden": list(self.hidden), "dropout": self.dropout}
+            return {"name": "mlp", "hidden": list(self.hidden), "dropout": self.dropout, **averaged}
         if self.model == "cnn":
-            return {"name": "cnn", "width": self.width}
-        return {"name": self.model}
+            return {"name": "cnn", "width": self.width, **averaged}
+        return {"name": self.model, **averaged}
 
     def complete(self, *, colour: bool, pictures: int) -> "Recipe":
         """Fill every choice that was left open with what suits the model and the set, as the record of the run.
@@ -183,6 +190,9 @@ class Recipe:
                 which must not be, are mostly grey.
             pictures: how many there are to train on; few get smaller batches and more epochs, so that there are
                 always `FEWEST_STEPS` steps to learn in.
+
+        Raises:
+            RecipeError: if there are no views for `tta`.
         """
         kind = "backbone" if self.backbone else self.model if self.model in DEFAULTS else "network"
         defaults = {"flip": colour, "fit": "crop", "ema": 0.0, "crop_scale": 1.0, **DEFAULTS[kind]}
@@ -196,7 +206,10 @@ class Recipe:
             steps = max(1, pictures // batch_size)
             defaults["epochs"] = max(defaults["epochs"], -(-FEWEST_STEPS // steps))
         left_open = {name: value for name, value in defaults.items() if getattr(self, name) is None}
-        return dataclasses.replace(self, **left_open)
+        complete = dataclasses.replace(self, **left_open)
+        if complete.tta and not (complete.flip or complete.shift):
+            raise RecipeError("--tta: training shows no other views to average over; add --flip or --shift 1")
+        return complete
 
 
 BACKBONE_WORDS = ("auto", "fast", "balanced", "best")

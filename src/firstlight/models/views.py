@@ -1,0 +1,32 @@
+"""Test-time augmentation: the views of a picture over which a classifier's answer is averaged."""
+
+from collections.abc import Iterator
+
+from torch import Tensor
+from torch.nn import functional
+
+VIEWS = ("mirror", "move", "mirror+move")  # of which kinds, besides the picture as it is
+
+
+def views_of(images: Tensor, kinds: str) -> Iterator[Tensor]:
+    """Give the pictures, as they are and moved by a pixel up left and down right, and the mirror image of each.
+
+    What comes in at a border is the outermost pixel once more. Source: the views of K. Jordan, arXiv:2404.00498.
+
+    Args:
+        images: float `[B, C, H, W]`.
+        kinds: one of `VIEWS`; without `move` nothing is moved, without `mirror` nothing mirrored.
+
+    Yields:
+        float `[B, C, H, W]`: two, three or six times.
+    """
+    assert kinds in VIEWS, kinds
+    _, _, height, width = images.shape
+    moved = [images]
+    if "move" in kinds:
+        wider = functional.pad(images, (1, 1, 1, 1), mode="replicate")
+        moved += [wider[:, :, :height, :width], wider[:, :, 2:, 2:]]
+    for view in moved:
+        yield view
+        if "mirror" in kinds:
+            yield view.flip(3)

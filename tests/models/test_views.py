@@ -1,0 +1,113 @@
+"""Test-time augmentation: the views are those that NumPy makes by hand, and the answer is their mean."""
+
+import numpy as np
+import pytest
+import torch
+
+import firstlight as fl
+from firstlight.errors import ModelFileError, RecipeError
+from firstlight.evaluation.evaluate import collect
+from firstlight.models.artefact import load_model, save_model
+from firstlight.models.classifier import Classifier
+from firstlight.models.views import VIEWS, views_of
+
+
+def by_hand(image: np.ndarray, kinds: str) -> list[np.ndarray]:
+    """The views of a picture [H, W], by repeating its border and cutting the window out."""
+    wider = np.pad(image, 1, mode="edge")
+    height, width = image.shape
+    moved = [wider[1 + step : 1 + step + height, 1 + step : 1 + step + width] for step in (0, -1, 1)]
+    views = moved if "move" in kinds else moved[:1]
+    return [side for view in views for side in ((view, view[:, ::-1]) if "mirror" in kinds else (view,))]
+
+
+def build(tta: str | None, name: str = "mlp", size: tuple[int, int, int] = (1, 8, 8)) -> Classifier:
+    torch.manual_seed(0)
+    architecture = {"name": name} | ({"tta": tta} if tta else {})
+    return Classifier(architecture=architecture, classes=("a", "b", "c"), input_size=size).eval()
+
+
+@pytest.fixture
+def pictures(digits) -> torch.Tensor:
+    """Real digits, uint8 [N, 1, 8, 8]."""
+    return torch.from_numpy(digits[0][:60, :, :, None]).permute(0, 3, 1, 2)
+
+
+@pytest.mark.parametrize("kinds", VIEWS)
+@pytest.mark.parametrize("shape", [(4, 6), (1, 5), (5, 1), (1, 1)])
+def test_the_views_are_those_made_by_hand(kinds, shape):
+    image = np.arange(shape[0] * shape[1], dtype=np.float32).reshape(shape)
+    found = [view[0, 0].numpy() for view in views_of(torch.from_numpy(image)[None, None], kinds)]
+    expected = by_hand(image, kinds)
+    assert len(found) == {"mirror": 2, "move": 3, "mirror+move": 6}[kinds]
+    for ours, hand in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(ours, hand)
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn"])
+@pytest.mark.parametrize("kinds", VIEWS)
+def test_the_answer_is_the_mean_over_the_views(kinds, name, pictures):
+    plain, averaged = build(None, name), build(kinds, name)
+    seen = pictures.numpy()[:, 0]
+    views = np.stack([by_hand(image, kinds) for image in seen], axis=1)
+    each = [plain(torch.from_numpy(np.ascontiguousarray(view))[:, None]) for view in views]
+    torch.testing.assert_close(averaged(pictures), torch.stack(each).mean(0), atol=2e-6, rtol=0)
+    assert not torch.allclose(averaged(pictures), plain(pictures), atol=1e-3)
+
+
+def test_a_mirrored_picture_gets_the_same_answer(pictures):
+    for kinds in ("mirror", "mirror+move"):
+        averaged = build(kinds)
+        moved_back = averaged(pictures.flip(3))
+        if kinds == "mirror":
+            torch.testing.assert_close(averaged(pictures), moved_back, atol=1e-6, rtol=0)
+        else:  # up left of the mirror image is up right of the picture
+            assert not torch.allclose(averaged(pictures), moved_back, atol=1e-4)
+
+
+def test_training_sees_the_picture_alone(pictures):
+    plain, averaged = build(None, "cnn").train(), build("mirror+move", "cnn").train()
+    assert torch.equal(plain(pictures), averaged(pictures))
+
+
+def test_the_file_keeps_the_views_and_refuses_others(tmp_path, pictures):
+    averaged = build("mirror+move")
+    save_model(tmp_path / "model.safetensors", averaged)
+    loaded = load_model(tmp_path / "model.safetensors")
+    assert loaded.tta == "mirror+move"
+    assert torch.equal(loaded(pictures), averaged(pictures))
+    averaged.architecture["tta"] = "mirror+mirror"
+    save_model(tmp_path / "odd.safetensors", averaged)
+    with pytest.raises(ModelFileError, match=r"odd\.safetensors: .*there are no such views; choose mirror, move"):
+        load_model(tmp_path / "odd.safetensors")
+
+
+def test_a_summary_names_each_layer_once():
+    assert build("mirror+move", "cnn").summary() == build(None, "cnn").summary()
+
+
+@pytest.mark.parametrize(
+    ("choices", "expected"),
+    [({"flip": True, "shift": 0}, "mirror"), ({"flip": False, "shift": 2}, "move"), ({"flip": True}, "mirror+move")],
+)
+def test_the_views_are_those_that_training_shows(choices, expected):
+    recipe = fl.Recipe(model="cnn", tta=True, **choices).complete(colour=False, pictures=1000)
+    assert recipe.architecture["tta"] == expected
+    assert "tta" not in fl.Recipe(model="cnn", **choices).complete(colour=False, pictures=1000).architecture
+
+
+def test_without_other_views_or_on_a_backbone_it_is_refused():
+    with pytest.raises(RecipeError, match="--tta: training shows no other views"):
+        fl.Recipe(model="mlp", tta=True).complete(colour=True, pictures=1000)
+    with pytest.raises(RecipeError, match="--tta is for networks that are trained from nothing"):
+        fl.Recipe(backbone="fast", tta=True)
+
+
+def test_a_trained_run_is_scored_as_it_will_answer(tmp_path):
+    run = fl.fit(fl.load_data("digits"), fl.Recipe(model="cnn", width=4, epochs=1, tta=True), tmp_path / "run")
+    loaded = load_model(tmp_path / "run" / "model.safetensors")
+    assert loaded.tta == "move"
+    answers = collect(loaded, run.data.loader("test", torch.device("cpu")).epoch())
+    right = (answers.logits.argmax(1) == answers.labels).double().mean().item()
+    assert run.test.accuracy.value == pytest.approx(right, abs=1e-12)
+    assert run.history[-1].valid_accuracy == pytest.approx(run.valid.accuracy.value, abs=1e-12)
