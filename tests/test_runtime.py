@@ -119,6 +119,8 @@ def load(tmp_path, monkeypatch) -> Path:
     monkeypatch.setattr(runtime.os, "cpu_count", lambda: 4)
     monkeypatch.setattr(runtime, "default_workers", lambda: 3)
     monkeypatch.setattr(runtime, "RUNNING_NOW", tmp_path / "loadavg")
+    monkeypatch.delitem(sys.modules, "torch")  # as if it were not imported yet
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
     monkeypatch.setenv("GOMP_SPINCOUNT", "gone in a moment, so that what is set is forgotten afterwards")
     monkeypatch.delenv("GOMP_SPINCOUNT")
     return tmp_path / "loadavg"
@@ -147,6 +149,17 @@ def test_a_users_own_choice_stays(load, monkeypatch):
     monkeypatch.setenv("GOMP_SPINCOUNT", "7")
     runtime.share_processors()
     assert os.environ["GOMP_SPINCOUNT"] == "7"
+    monkeypatch.delenv("GOMP_SPINCOUNT")
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    runtime.share_processors()
+    assert "GOMP_SPINCOUNT" not in os.environ
+
+
+def test_once_torch_is_there_nothing_is_set(load, monkeypatch):
+    load.write_text("0.52 0.40 0.20 9/90 4711\n")
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    runtime.share_processors()
+    assert "GOMP_SPINCOUNT" not in os.environ
 
 
 @pytest.mark.skipif(not runtime.RUNNING_NOW.exists(), reason="only Linux tells what runs")

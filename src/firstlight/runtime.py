@@ -7,6 +7,7 @@ import ctypes
 import hashlib
 import os
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -70,16 +71,18 @@ def share_processors() -> None:
     times slower than one. OpenMP asks once, before torch is imported, so what counts is the load at that time. The
     threads and so the bits of every result stay the same. A user's own choice stays.
     """
-    if others_are_working():
-        os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
+    chosen = {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys()
+    if not chosen and "torch" not in sys.modules and others_are_working():
+        os.environ["GOMP_SPINCOUNT"] = SPINS
 
 
 def others_are_working() -> bool:
     """Tell whether more wants to run than there are processors beyond those we may use; False where nobody says.
 
-    One look may catch somebody who is done at once, so all of a few have to agree.
+    One look may catch somebody who is done at once, so all of a few have to agree. Who runs where is not asked: on a
+    machine of which we may use a part, others may share that part unseen.
     """
-    spare = (os.cpu_count() or 1) - default_workers()
+    spare = max(0, (os.cpu_count() or 1) - default_workers())
     with suppress(OSError, ValueError, IndexError):
         for _ in range(LOOKS):
             running = int(RUNNING_NOW.read_text("ascii").split()[3].partition("/")[0])

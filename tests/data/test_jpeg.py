@@ -1,6 +1,7 @@
 """The short way through a JPEG gives what the long way gives: Pillow's pixels, and Pillow's opinion of damage."""
 
 import io
+import itertools
 
 import numpy as np
 import pytest
@@ -87,3 +88,12 @@ def test_damaged_files_come_to_the_same_end_on_both_ways(data):
     file, side = bytes(damaged), data.draw(st.sampled_from([None, 30, 100]))
     with pytest.MonkeyPatch.context() as patch:
         assert outcome(file, patch, short=True, side=side) == outcome(file, patch, short=False, side=side)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_tiny_pictures_too_are_pillows(mode):
+    for height, width in itertools.product(range(1, 11), repeat=2):
+        file = io.BytesIO()
+        photograph(mode).crop((90, 40, 90 + width, 40 + height)).save(file, "JPEG")
+        found = decode(file.getvalue()).pixels
+        np.testing.assert_array_equal(found, np.asarray(Image.open(file)).reshape(found.shape))

@@ -1,5 +1,6 @@
 """The store: decoded once, in any number of threads the same bytes, nothing half-made, nothing silent."""
 
+import errno
 import shutil
 from pathlib import Path
 
@@ -132,6 +133,29 @@ def test_a_full_disk_is_said_before_the_work_begins(digit_folder, fresh_cache, m
     with pytest.raises(DataError, match="GB are free"):
         pack(load_data(digit_folder))
     assert list(fresh_cache.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"), [(errno.ENOSPC, DataError), (errno.EDQUOT, DataError), (errno.EIO, OSError)]
+)
+def test_a_disk_that_is_full_on_the_way_is_said_too(digit_folder, fresh_cache, monkeypatch, code, expected):
+    def fail(*_):
+        raise OSError(code, "as planted")
+
+    monkeypatch.setattr(store_module.np.lib.format, "write_array_header_1_0", fail)
+    with pytest.raises(expected, match="GB are free; take a smaller" if expected is DataError else "as planted"):
+        pack(load_data(digit_folder))
+    assert list(fresh_cache.iterdir()) == []
+
+
+def test_the_bytes_do_not_depend_on_the_memory_for_packing(digit_folder, tmp_path, monkeypatch):
+    samples, packed = load_data(digit_folder), []
+    for bytes_at_once in (1, 1000, 2**25):
+        monkeypatch.setenv("FIRSTLIGHT_CACHE", str(tmp_path / str(bytes_at_once)))
+        monkeypatch.setattr(store_module, "CHUNK_BYTES", bytes_at_once)
+        packed.append(pack(samples, 12, workers=2))
+    assert all(np.array_equal(one.pixels, packed[0].pixels) for one in packed)
+    assert all(one.duplicates == packed[0].duplicates for one in packed)
 
 
 @pytest.mark.parametrize("damage", ["facts.json", "pixels.npy"])

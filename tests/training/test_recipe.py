@@ -7,7 +7,7 @@ from typing import Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firstlight.errors import RecipeError
@@ -65,9 +65,10 @@ def values_for(name):
 
 
 def possible(choices):
-    """Leave out what means something for a backbone only, where there is none, and what means nothing where there is."""
+    """Leave out what means something for a backbone only, where there is none, and what means nothing for one."""
     senseless = ONLY_BACKBONES if choices.get("backbone") is None else {"model", "tta"}
-    return Recipe(**{name: value for name, value in choices.items() if name not in senseless})
+    mirrored = {"flip": True} if choices.get("tta") else {}  # views have to be seen in training
+    return Recipe(**{name: value for name, value in (choices | mirrored).items() if name not in senseless})
 
 
 RECIPES = st.fixed_dictionaries({}, optional={name: values_for(name) for name in HINTS}).map(possible)
@@ -79,6 +80,7 @@ def path(tmp_path):
 
 
 @given(recipe=RECIPES, source=TEXT)
+@settings(deadline=None)
 def test_toml_gives_every_recipe_and_its_source_back(recipe, source, tmp_path_factory):
     path = tmp_path_factory.getbasetemp() / "recipe.toml"
     write_text(path, to_toml(recipe, source))

@@ -11,6 +11,7 @@ from firstlight.fitting import parse_fit
 
 FINER = 2  # sides of what is kept of a JPEG that is decoded to be fitted, at least, in those of the network
 LEAST_SIDE = 128  # in pixels, at least: copies are found by what was decoded
+EIGHTHS = 8  # pixels a side; of fewer, 7/8 rounded up are as many, and the smaller scale would be taken
 COLOURS = {"L": "GRAY", "RGB": "RGB"}  # Pillow's words for a mode, and libjpeg-turbo's; other modes take the long way
 
 
@@ -27,20 +28,20 @@ def enough_pixels(input_size: tuple[int, int, int], fit: str) -> int:
 def decode_jpeg(image: JpegImageFile, data: bytes) -> NDArray[np.uint8] | None:
     """Give the pixels as Pillow would, uint8 `[H, W, C]`, in about half the time; None if Pillow has to judge them.
 
-    It is the same library, libjpeg-turbo, asked for an array instead of for a picture of Pillow's own. Whatever it
+    It is the library that Pillow has, libjpeg-turbo, asked for an array instead of for a picture of Pillow's own. Whatever it
     only warns of (a file that ends early, rubbish between the markers) is left to Pillow, which knows more of them.
 
     Args:
         image: the opened file, its pixels not yet loaded; as `draft` left it, if it is decoded smaller.
         data: the file's bytes.
     """
-    if image.mode not in COLOURS:
-        return None
     width, height = image.size
+    if image.mode not in COLOURS or max(width, height) < EIGHTHS:
+        return None
     try:
         pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(
             data, COLOURS[image.mode], min_height=height, min_width=width
         )
-    except ValueError:
+    except (ValueError, RuntimeError):
         return None
     return pixels if pixels.shape[:2] == (height, width) else None

@@ -4,16 +4,20 @@ The file lives in a cache folder named by what it holds: the pictures' content, 
 temporary folder that is renamed at the end leaves nothing half-made, however it is interrupted.
 """
 
+import errno
 import hashlib
 import itertools
 import json
 import shutil
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import PIL
+import simplejpeg
 from numpy.typing import NDArray
 
 from firstlight.data.duplicates import (
@@ -38,7 +42,8 @@ Pixels = NDArray[np.uint8]
 Size = tuple[int, int, int] | int | None
 
 CACHE_VERSION = 3  # counts up when decoding, fitting or finding copies gives another answer
-CHUNK, CHUNK_BYTES = 128, 2**23  # pictures a worker takes at a time, and bytes that they are packed into, at most
+CHUNK = 128  # pictures that a worker takes at a time, or fewer, so that all workers' packed pictures take about
+CHUNK_BYTES = 2**25  # so much memory, and as much again while they wait to be written
 PROBED = 64  # pictures looked at to choose a size
 PROBE_SIZE = (1, 1, 1)  # they are decoded as small as may be
 NO_PIXELS: Pixels = np.empty((0, 0, 0), np.uint8)
@@ -129,7 +134,7 @@ def pack(
     images = _stacked(samples)
     own_size = images is not None and share == 1 and _guess_size(samples, wish) == (images.shape[3], *images.shape[1:3])
     key = samples.pictures.content_key()
-    wanted = (CACHE_VERSION, PIL.__version__, key, own_size or wish)
+    wanted = (CACHE_VERSION, PIL.__version__, simplejpeg.__version__, key, own_size or wish)
     folder = cache_folder() / "packed" / hashlib.blake2b(repr(wanted).encode(), digest_size=16).hexdigest()
     if (kept := _open(folder, key, images if own_size else None)) is not None:
         return kept
@@ -223,12 +228,9 @@ def _pack_into(folder: Path, samples: Samples, wish: _Wish, input_size: tuple[in
         _WrongGuessError: if a picture shows that `input_size` is not what was wished for.
     """
     count, (channels, height, width) = len(samples.labels), input_size
-    needed, free = count * channels * height * width, shutil.disk_usage(folder).free
-    if needed * FREE_DISK_FACTOR > free:
-        raise DataError(
-            f"{samples.source}: packing needs {needed / 1e9:.1f} GB in the cache and {free / 1e9:.1f} GB are free; "
-            f"take a smaller --img-size, or set FIRSTLIGHT_CACHE to a folder on a larger disk"
-        )
+    needed = count * channels * height * width
+    if needed * FREE_DISK_FACTOR > shutil.disk_usage(folder).free:
+        raise _no_room(samples, needed)
     facts = _Facts(prints=np.zeros(count, FINGERPRINT))
 
     def work(rows: range) -> tuple[Pixels, list[_Look]]:
@@ -247,9 +249,13 @@ def _pack_into(folder: Path, samples: Samples, wish: _Wish, input_size: tuple[in
         _look_closer(samples, rows, facts.prints, wish.max_pixels)
         return block, looks
 
-    step = max(1, min(CHUNK, CHUNK_BYTES // (height * width * channels)))
+    step = max(1, min(CHUNK, CHUNK_BYTES // (workers * height * width * channels)))
     chunks = [range(start, min(start + step, count)) for start in range(0, count, step)]
-    with (folder / "pixels.npy").open("wb") as file, progress("packing pictures", count) as advance:
+    with (
+        _room_for(samples, needed),
+        (folder / "pixels.npy").open("wb") as file,
+        progress("packing pictures", count) as advance,
+    ):
         header = {"descr": "|u1", "fortran_order": False, "shape": (count, height, width, channels)}
         np.lib.format.write_array_header_1_0(file, header)
         for rows, (block, looks) in zip(chunks, in_order(work, chunks, workers), strict=True):
@@ -258,6 +264,25 @@ def _pack_into(folder: Path, samples: Samples, wish: _Wish, input_size: tuple[in
                 facts.note(row, look)
             advance(len(rows))
     facts.write(folder, _told_apart(samples, facts, wish.max_pixels, workers))
+
+
+@contextmanager
+def _room_for(samples: Samples, needed: int) -> Iterator[None]:
+    """Say what to do if the disk turns out to be full on the way."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise _no_room(samples, needed) from error
+        raise
+
+
+def _no_room(samples: Samples, needed: int) -> DataError:
+    free = shutil.disk_usage(cache_folder()).free
+    return DataError(
+        f"{samples.source}: packing needs {needed / 1e9:.1f} GB in the cache and {free / 1e9:.1f} GB are free; "
+        f"take a smaller --img-size, or set FIRSTLIGHT_CACHE to a folder on a larger disk"
+    )
 
 
 def _fitted(picture: Picture, input_size: tuple[int, int, int], wish: _Wish) -> Pixels:

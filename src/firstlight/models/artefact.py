@@ -4,7 +4,8 @@ It is an ordinary safetensors file of the Classifier's `state_dict`. The header'
 `firstlight`, whose text is a JSON table in ASCII:
 
     format         1
-    architecture   the network by name, with its choices
+    architecture   the network by name, with its choices; with `tta` (mirror, move or mirror+move) an answer is the mean
+                   of the logits of these views of a picture, see `views.py`
     classes        their names, in the order of the logits
     input_size     [channels, height, width]
     fit            how a picture is brought to that size: crop, pad or squash; or crop:0.875, which keeps that share of

@@ -109,7 +109,8 @@ class Classifier(nn.Module):
         ]
         try:
             with evaluating(self), torch.inference_mode():
-                self.network(torch.zeros(1, *self.input_size, device=self.mean.device))
+                black = torch.zeros(1, *self.input_size, dtype=torch.uint8, device=self.mean.device)
+                self.network(self.normalise(black))
         finally:
             for hook in hooks:
                 hook.remove()

@@ -11,7 +11,8 @@ VIEWS = ("mirror", "move", "mirror+move")  # of which kinds, besides the picture
 def views_of(images: Tensor, kinds: str) -> Iterator[Tensor]:
     """Give the pictures, as they are and moved by a pixel up left and down right, and the mirror image of each.
 
-    What comes in at a border is the outermost pixel once more. Source: the views of K. Jordan, arXiv:2404.00498.
+    What comes in at a border is reflected, as where training shifts; a picture one pixel wide is continued. After the
+    views of K. Jordan, arXiv:2404.00498, which weigh the picture itself more.
 
     Args:
         images: float `[B, C, H, W]`.
@@ -24,7 +25,7 @@ def views_of(images: Tensor, kinds: str) -> Iterator[Tensor]:
     _, _, height, width = images.shape
     moved = [images]
     if "move" in kinds:
-        wider = functional.pad(images, (1, 1, 1, 1), mode="replicate")
+        wider = functional.pad(images, (1, 1, 1, 1), mode="reflect" if min(height, width) > 1 else "replicate")
         moved += [wider[:, :, :height, :width], wider[:, :, 2:, 2:]]
     for view in moved:
         yield view

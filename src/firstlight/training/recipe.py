@@ -123,7 +123,8 @@ class Recipe:
     """Paste a part of another training picture, its size from Beta(this, this)."""
     tta: bool = False
     """Test-time augmentation: answer with the mean over a picture and, as far as training shows them, its mirror image
-    and both moved by a pixel; more accurate, and up to six times the work of an answer."""
+    and both moved by a pixel; more accurate, and up to six times the work of every answer, also to validation pictures
+    after each epoch."""
 
     seed: int = 0
     """Everything random follows from it."""
@@ -154,6 +155,7 @@ class Recipe:
         if self.fit is not None:
             parse_fit(self.fit)
         self._check_backbone()
+        self._check_views()
         if not self.hidden or min(self.hidden) < 1:
             raise RecipeError(f"--hidden {' '.join(map(str, self.hidden))}: give one width above zero for each layer")
 
@@ -170,6 +172,18 @@ class Recipe:
             raise RecipeError("--tta is for networks that are trained from nothing; leave it out with --backbone")
         elif self.model not in ("cnn", self.backbone):  # the default, or what a record of such a run says
             raise RecipeError(f"--model {self.model} and --backbone {self.backbone} are two networks; name one of them")
+
+    def _check_views(self) -> None:
+        usual = DEFAULTS[self._kind]
+        flip = usual.get("flip") if self.flip is None else self.flip
+        shift = usual["shift"] if self.shift is None else self.shift
+        if self.tta and flip is False and not shift:
+            raise RecipeError("--tta: training shows no other views to average over; add --flip or --shift 1")
+
+    @property
+    def _kind(self) -> str:
+        """Which row of `DEFAULTS` it takes."""
+        return "backbone" if self.backbone else self.model if self.model in DEFAULTS else "network"
 
     @property
     def architecture(self) -> dict[str, Any]:
@@ -192,10 +206,9 @@ class Recipe:
                 always `FEWEST_STEPS` steps to learn in.
 
         Raises:
-            RecipeError: if there are no views for `tta`.
+            RecipeError: if training shows no views for `tta`.
         """
-        kind = "backbone" if self.backbone else self.model if self.model in DEFAULTS else "network"
-        defaults = {"flip": colour, "fit": "crop", "ema": 0.0, "crop_scale": 1.0, **DEFAULTS[kind]}
+        defaults = {"flip": colour, "fit": "crop", "ema": 0.0, "crop_scale": 1.0, **DEFAULTS[self._kind]}
         room = 1 << max(4, (pictures // 32).bit_length() - 1)
         batch_size = self.batch_size or min(defaults["batch_size"], room)
         optimizer = self.optimizer or ("adamw" if batch_size < MUON_PAYS else defaults["optimizer"])
@@ -206,10 +219,7 @@ class Recipe:
             steps = max(1, pictures // batch_size)
             defaults["epochs"] = max(defaults["epochs"], -(-FEWEST_STEPS // steps))
         left_open = {name: value for name, value in defaults.items() if getattr(self, name) is None}
-        complete = dataclasses.replace(self, **left_open)
-        if complete.tta and not (complete.flip or complete.shift):
-            raise RecipeError("--tta: training shows no other views to average over; add --flip or --shift 1")
-        return complete
+        return dataclasses.replace(self, **left_open)
 
 
 BACKBONE_WORDS = ("auto", "fast", "balanced", "best")

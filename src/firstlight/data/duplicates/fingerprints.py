@@ -157,6 +157,8 @@ def _cell_sums_by_line(pixels: NDArray[np.uint8]) -> Numbers:
 def _cuts(n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Cut n lines into SIDE stretches: the line that each cut goes through, and how many SIDEths come before it."""
     lines, over = np.divmod(np.arange(SIDE + 1) * n, SIDE)
+    lines.setflags(write=False)  # they are shared
+    over.setflags(write=False)
     return lines, over
 
 
