@@ -28,8 +28,9 @@ def enough_pixels(input_size: tuple[int, int, int], fit: str) -> int:
 def decode_jpeg(image: JpegImageFile, data: bytes) -> NDArray[np.uint8] | None:
     """Give the pixels as Pillow would, uint8 `[H, W, C]`, in about half the time; None if Pillow has to judge them.
 
-    It is the library that Pillow has, libjpeg-turbo, asked for an array instead of for a picture of Pillow's own. Whatever it
-    only warns of (a file that ends early, rubbish between the markers) is left to Pillow, which knows more of them.
+    It is the library that Pillow has, libjpeg-turbo, asked for an array instead of for a picture of Pillow's own.
+    Whatever it only warns of (a file that ends early, rubbish between the markers) is left to Pillow, which knows more
+    of them; tiny pictures as well.
 
     Args:
         image: the opened file, its pixels not yet loaded; as `draft` left it, if it is decoded smaller.
