@@ -3,7 +3,7 @@
     python benchmarks/busy.py
 
 Trains an epoch of the mlp on a quiet machine, beside one busy process a core, and beside another training, each with
-every thread count in turn, with threads that sleep where `runtime.own_process` sees other work, and with PyTorch's habit.
+every thread count in turn, with threads that sleep where `runtime.own_process` sees other work, and as PyTorch does.
 Prints one JSON line a case: seconds, and their ratio to the best thread count beside the same work.
 """
 
