@@ -208,8 +208,32 @@ def test_memory_is_what_the_container_allows(tmp_path, monkeypatch, own, limits,
     assert runtime.physical_memory() == (expected or installed)
 
 
+def test_memory_that_is_left_is_what_this_process_has_not_taken_for_itself(tmp_path, monkeypatch):
+    page = os.sysconf("SC_PAGE_SIZE")
+    monkeypatch.setattr(runtime, "physical_memory", lambda: 1000 * page)
+    monkeypatch.setattr(runtime, "OWN_MEMORY", tmp_path / "statm")
+    assert runtime.memory_left() == 1000 * page  # nobody says
+    for statm, left in (("5000 400 100 7 0 900 0", 700), ("5000 2000 100 7 0 900 0", 0), ("nonsense", 1000)):
+        (tmp_path / "statm").write_text(statm)
+        assert runtime.memory_left() == left * page
+
+
+@pytest.mark.skipif(not runtime.OWN_MEMORY.exists(), reason="only Linux tells what a process takes")
+def test_what_is_taken_is_no_longer_left():
+    before = runtime.memory_left()
+    taken = b"1" * (200 << 20)
+    assert before - runtime.memory_left() == pytest.approx(len(taken), rel=0.2)
+
+
+def test_a_process_of_our_own_keeps_no_memory_where_there_is_little(monkeypatch):
+    monkeypatch.setattr(runtime, "physical_memory", lambda: runtime.PLENTY - 1)
+    monkeypatch.setattr(runtime.ctypes, "CDLL", lambda _: pytest.fail("malloc was told to keep it"))
+    runtime.own_process()
+
+
 def test_a_process_of_our_own_keeps_its_memory_where_malloc_is_gnus(monkeypatch):
     told = []
+    monkeypatch.setattr(runtime, "physical_memory", lambda: runtime.PLENTY)
 
     class Library:
         def __init__(self, name):

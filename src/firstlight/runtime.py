@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # glibc's malloc.h
+PLENTY = 4 << 30  # bytes
 CGROUPS, OWN_CGROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+OWN_MEMORY = Path("/proc/self/statm")  # Linux; in pages: all, in memory, of files, ...
 RUNNING_NOW = Path("/proc/loadavg")  # Linux; its fourth word is RUNNING/ALL, of the whole machine
 LOOKS = 5
 SPINS = "100"  # looks at a flag before a waiting thread sleeps, some microseconds; measured in benchmarks/busy.py
@@ -110,9 +112,11 @@ def own_process() -> None:
     """Set what only a process of our own may: besides `share_processors`, memory that was freed stays with it.
 
     GNU's malloc otherwise gives large blocks back to the system, and every step of training gets the same ones anew,
-    empty and page by page. Does nothing where there is no such malloc.
+    empty and page by page. Does nothing where there is no such malloc, or too little memory to keep any.
     """
     share_processors()
+    if physical_memory() < PLENTY:
+        return
     with suppress(OSError, AttributeError, TypeError):
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(M_MMAP_MAX, 0)
@@ -136,6 +140,15 @@ def physical_memory() -> int:
     except (AttributeError, ValueError, OSError):
         installed = 8 << 30
     return min([installed, *_container_limits()])
+
+
+def memory_left() -> int:
+    """Tell how many bytes this process may still take: `physical_memory` without what it has taken for itself."""
+    taken = 0
+    with suppress(OSError, ValueError):
+        resident, of_files = OWN_MEMORY.read_text("ascii").split()[1:3]
+        taken = (int(resident) - int(of_files)) * os.sysconf("SC_PAGE_SIZE")
+    return max(0, physical_memory() - taken)
 
 
 def _container_limits() -> Iterator[int]:

@@ -63,6 +63,13 @@ def test_batches_are_uint8_and_channels_last(way, store):
     assert batch.labels.dtype == batch.rows.dtype == torch.int64
 
 
+def test_a_set_is_kept_in_memory_if_it_takes_less_than_a_quarter_of_what_is_left(store, monkeypatch):
+    needed = len(ROWS) * 8 * 8 * 3
+    for left, kept in ((4 * needed, False), (4 * needed + 4, True)):
+        monkeypatch.setattr(module, "memory_left", lambda left=left: left)
+        assert (build(store).resident is not None) is kept
+
+
 def test_reading_from_disk_gives_the_bits_that_memory_gives(store, monkeypatch):
     resident = list(build(store).epoch(2))
     monkeypatch.setattr(module, "HOST_RESIDENT_BYTES", 0)

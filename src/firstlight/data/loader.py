@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from firstlight.data.parallel import in_order
-from firstlight.runtime import generator, physical_memory
+from firstlight.runtime import generator, memory_left
 
 SCORED_AT_ONCE, SCORED_PIXELS = 500, 2**22  # pictures, and pixels of theirs, where nothing is learned
 
-RESIDENT_SHARE = 0.25  # of a GPU's free memory, or of the machine's; a set that takes less is kept there
+RESIDENT_SHARE = 0.25  # of a GPU's free memory, or of what this process may still take; a smaller set is kept there
 HOST_RESIDENT_BYTES = 2 << 30
 
 
@@ -100,7 +100,7 @@ class Loader:
         needed = len(self.rows) * int(np.prod(self.pixels.shape[1:]))
         if self.device.type == "cuda":
             return needed < RESIDENT_SHARE * torch.cuda.mem_get_info(self.device)[0]
-        return needed < min(HOST_RESIDENT_BYTES, RESIDENT_SHARE * physical_memory())
+        return needed < min(HOST_RESIDENT_BYTES, RESIDENT_SHARE * memory_left())
 
     def _keep_on_device(self) -> tuple[Tensor, Tensor, Tensor]:
         pixels = torch.from_numpy(self.pixels[self.rows.numpy()])
