@@ -25,7 +25,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from firstlight.data.jpeg import decode_jpeg, enough_pixels
+from firstlight.data.jpeg import decode_jpeg, decode_smaller, enough_pixels
 from firstlight.errors import PictureError
 from firstlight.fitting import parse_fit
 
@@ -152,7 +152,7 @@ def decode(
         if kind == "PNG":
             _check_png_data(data)
         turned_by_reader = image.tag_v2.get(0x0112, 1) if isinstance(image, TiffImageFile) else 1
-        stored = _decode_smaller(image, enough)
+        stored = decode_smaller(image, enough)
         pixels = decode_jpeg(image, data) if isinstance(image, JpegImageFile) else None
         if pixels is None:
             image.load()
@@ -261,15 +261,6 @@ def _check_png_data(data: bytes) -> None:
         if is_pixels and zlib.crc32(view[position + 4 : end]) != int.from_bytes(view[end : end + 4], "big"):
             raise PictureError("damaged PNG: its pixel data does not match its checksum")
         position = end + 4
-
-
-def _decode_smaller(image: Image.Image, enough: int | None) -> tuple[int, int] | None:
-    """Have a JPEG decoded no finer than `enough` pixels a side; give its width and height if that makes it smaller."""
-    if enough is None or not isinstance(image, JpegImageFile):
-        return None
-    stored = image.size
-    image.draft(None, (enough, enough))
-    return stored if image.size != stored else None
 
 
 def _orientation(image: Image.Image, notes: list[str]) -> int:

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
+from PIL.Image import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
 from firstlight.fitting import parse_fit
@@ -23,6 +24,15 @@ def enough_pixels(input_size: tuple[int, int, int], fit: str) -> int:
     """
     _, share = parse_fit(fit)
     return max(math.ceil(FINER * max(input_size[1:]) / share), LEAST_SIDE)
+
+
+def decode_smaller(image: Image, enough: int | None) -> tuple[int, int] | None:
+    """Have a JPEG decoded no finer than `enough` pixels a side; give its width and height if that makes it smaller."""
+    if enough is None or not isinstance(image, JpegImageFile):
+        return None
+    stored = image.size
+    image.draft(None, (enough, enough))
+    return stored if image.size != stored else None
 
 
 def decode_jpeg(image: JpegImageFile, data: bytes) -> NDArray[np.uint8] | None:

@@ -189,12 +189,11 @@ class Recipe:
     def architecture(self) -> dict[str, Any]:
         """What a `models.classifier.Classifier` needs to know."""
         shown = "+".join(kind for kind, seen in (("mirror", self.flip), ("move", self.shift)) if seen)
-        averaged = {"tta": shown} if self.tta and shown else {}
-        if self.model == "mlp":
-            return {"name": "mlp", "hidden": list(self.hidden), "dropout": self.dropout, **averaged}
-        if self.model == "cnn":
-            return {"name": "cnn", "width": self.width, **averaged}
-        return {"name": self.model, **averaged}
+        own: dict[str, dict[str, Any]] = {
+            "mlp": {"hidden": list(self.hidden), "dropout": self.dropout},
+            "cnn": {"width": self.width},
+        }
+        return {"name": self.model} | own.get(self.model, {}) | ({"tta": shown} if self.tta and shown else {})
 
     def complete(self, *, colour: bool, pictures: int) -> "Recipe":
         """Fill every choice that was left open with what suits the model and the set, as the record of the run.
