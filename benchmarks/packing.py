@@ -1,6 +1,7 @@
 """How fast are photographs made ready for training, beside torchvision's ways and beside decoding alone?
 
-Every side runs in this process with one thread, in turns (A B C A B C ...), and is measured in processor time:
+Every side runs in this process with one thread, in turns (A B C A B C ...), and is measured in processor time. The
+process is set up as the command line sets up its own (`runtime.own_process`), which helps every side:
 
 - `torchvision PIL`: open, convert, `Resize`, `CenterCrop`, `ToTensor`: what most training scripts do, every epoch.
 - `torchvision v2`: `torchvision.io.decode_jpeg`, then `Resize` and `CenterCrop` on the tensor.
@@ -37,6 +38,7 @@ from torchvision.transforms import CenterCrop, Compose, Resize, ToTensor, v2
 from firstlight.data.loader import Loader
 from firstlight.data.sources import load_data
 from firstlight.data.store import Store, pack
+from firstlight.runtime import own_process
 
 BATCH = 256
 
@@ -106,6 +108,7 @@ def main() -> None:
     parser.add_argument("--img-size", type=int, default=224)
     parser.add_argument("--repeats", type=int, default=5)
     chosen = parser.parse_args()
+    own_process()
     torch.set_num_threads(1)
     side = chosen.img_size
     with tempfile.TemporaryDirectory() as temporary, contextlib.redirect_stderr(io.StringIO()):

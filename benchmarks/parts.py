@@ -148,7 +148,7 @@ PARTS: dict[str, Part] = {
         unit="pictures a CPU-second",
         less_is_better=False,
         against="firstlight pack",
-        words="400x533 JPEG photographs of clothing, in memory, one thread.",
+        words="400x533 JPEG photographs of clothing, in memory, one thread; process set up as `firstlight` does it.",
     ),
     "loader": Part(
         title="the loader's share of training",

@@ -2,10 +2,11 @@
 
 from firstlight.training.recipe import Recipe
 
-# The mlp: the fewest epochs that reached the target on validation data with seeds 0, 1 and 2; fastai's with 0 and 1.
+# The mlp: the least time in which validation data reached both targets with seeds 0, 1 and 2; fastai's with 0 and 1.
+_MLP = {"epochs": 3, "batch_size": 512, "lr": 8e-3, "warmup": 0.3, "dropout": 0.0, "label_smoothing": 0.1}
 _CHOICES = {
-    ("mlp", "mnist", 0.98): {"epochs": 4, "batch_size": 256, "lr": 4e-3, "dropout": 0.0, "warmup": 0.3},
-    ("mlp", "fashion-mnist", 0.89): {"epochs": 3, "batch_size": 256, "lr": 4e-3, "dropout": 0.0, "warmup": 0.3},
+    ("mlp", "mnist", 0.98): _MLP,
+    ("mlp", "fashion-mnist", 0.89): _MLP,
     ("cnn", "mnist", 0.993): {"epochs": 2, "width": 16, "batch_size": 256},
     ("cnn", "fashion-mnist", 0.925): {"epochs": 4, "width": 16},
     ("cnn", "cifar10", 0.80): {"epochs": 3, "width": 24},
@@ -24,6 +25,7 @@ def in_words(recipe: Recipe) -> str:
     """Tell a complete recipe in a line."""
     net = f"first block {recipe.width} wide" if recipe.model == "cnn" else f"dropout {recipe.dropout:g}"
     net += ", answers averaged over views" if recipe.tta else ""
+    net += f", label smoothing {recipe.label_smoothing:g}" if recipe.label_smoothing else ""
     return (
         f"{net}, {recipe.optimizer} {recipe.lr:g}, batch {recipe.batch_size}, {recipe.schedule} over {recipe.epochs} "
         f"epochs, chosen on validation beforehand; its own looks at validation are counted"
