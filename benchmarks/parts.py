@@ -43,11 +43,12 @@ def contest(net: str, name: str, source: str, *, target: float, most: int, sides
     """Make a part in which every side trains the same network to the same accuracy on the same pictures."""
     common = ("--net", net, "--set", name, "--seed", "{seed}", "--target", str(target))
     on_arrays = ("--arrays", "{arrays}", *common, "--most-epochs", str(most))
-    whole = ("training/firstlight_whole.py", "--source", source, "--data-root", "{data_root}", *common)
+    places = ("--data-root", "{data_root}", "--cache", "{folder}/cache")
+    whole = ("training/firstlight_whole.py", "--source", source, *places, *common)
     commands = {
         "firstlight": ("training/firstlight_.py", *on_arrays),
         "firstlight, first run": whole,
-        "firstlight, next run": (*whole, "--cache", "{folder}/cache"),
+        "firstlight, next run": (*whole, "--again"),
         **{side: (f"training/{script}", *on_arrays) for side, script in PEERS.items()},
     }
     return Part(

@@ -1,15 +1,17 @@
 """firstlight as its users run it, everything counted: from the set's own files to the pictures in the run folder.
 
 That is reading, packing, looking for copies and leaks, splitting, training, choosing, calibrating, scoring, saving and
-drawing. `--cache DIR` keeps what was packed there for the next run; without it every run is a set's first.
+drawing. A first run begins with an empty cache, and leaves it to the next one (`--again`).
 """
 
 import argparse
 import json
 import os
+import shutil
 import tempfile
 import time
 from importlib.metadata import version
+from pathlib import Path
 from statistics import median
 
 from recipes import in_words, recipe_for
@@ -28,12 +30,17 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--target", type=float, default=0.98)
     parser.add_argument("--epochs", type=int)
-    parser.add_argument("--cache")
+    parser.add_argument("--cache", type=Path, required=True, help="where what is packed is kept")
+    parser.add_argument("--again", action="store_true", help="be the next run after one that filled the cache")
     choices = parser.parse_args()
+    if choices.again and not choices.cache.exists():
+        parser.error(f"{choices.cache}: there was no run before")
+    if not choices.again:
+        shutil.rmtree(choices.cache, ignore_errors=True)
     own_process()  # as the command line does
     _ = fl.fit, fl.load_data  # imports are not timed, on any side
+    os.environ["FIRSTLIGHT_CACHE"] = str(choices.cache)
     with tempfile.TemporaryDirectory() as folder:
-        os.environ["FIRSTLIGHT_CACHE"] = choices.cache or f"{folder}/cache"
         started = time.perf_counter()
         samples = fl.load_data(choices.source, data_root=choices.data_root)
         recipe = recipe_for(choices.net, choices.set, choices.target, choices.seed, choices.epochs)
@@ -41,7 +48,7 @@ def main() -> None:
         seconds = time.perf_counter() - started
     ends = [0.0, *(row.seconds for row in run.history)]
     result = {
-        "side": "firstlight, next run" if choices.cache else "firstlight, first run",
+        "side": "firstlight, next run" if choices.again else "firstlight, first run",
         "seconds": seconds,
         "load_seconds": run.seconds["pack"],
         "epochs": len(run.history),
