@@ -49,7 +49,7 @@ def contest(net: str, name: str, source: str, *, target: float, most: int, sides
         "firstlight": ("training/firstlight_.py", *on_arrays),
         "firstlight, first run": whole,
         "firstlight, next run": (*whole, "--again"),
-        **{side: (f"training/{script}", *on_arrays) for side, script in PEERS.items()},
+        **{side: (*script.split(), *on_arrays) for side, script in PEERS.items()},
     }
     return Part(
         title=f"{net}, {name} to {target:.1%}",
@@ -72,22 +72,23 @@ def contest(net: str, name: str, source: str, *, target: float, most: int, sides
 
 OURS = ("firstlight", "firstlight, first run", "firstlight, next run")
 PEERS = {
-    "tutorial": "tutorial.py",
-    "lightning": "lightning_.py",
-    "keras-torch": "keras_.py",
-    "keras-jax": "keras_.py",
-    "skorch": "skorch_.py",
-    "fastai": "fastai_.py",
-    "scikit-learn": "sklearn_.py",
+    "tutorial": "training/tutorial.py",
+    "lightning": "training/lightning_.py",
+    "keras-torch": "training/keras_.py",
+    "keras-jax": "training/keras_.py",
+    "skorch": "training/skorch_.py",
+    "fastai": "training/fastai_.py",
+    "fastai, tuned": "training/fastai_.py --tuned",
+    "scikit-learn": "training/sklearn_.py",
 }
 CONTEST_WORDS = (
     "Seconds from the arrays of the set to the trained network, imports not counted. Peers stop at the first epoch "
     "whose validation accuracy reaches the target, and their looks at validation are not counted; firstlight trains a "
     "number of epochs that was fixed beforehand on validation data, and its looks are counted. Where the validation "
     "pictures are harder than the test split, a peer goes on longer than the test would ask; its test accuracy shows "
-    "it. `firstlight` is its loader and loop on the same arrays; `first run` and `next run` are all that `firstlight "
-    "train` does, from the set's own files to the run folder: looking for copies and leaks, calibrating, scoring and "
-    "drawing included."
+    "it. `fastai, tuned` takes what helped firstlight on validation, the other peers their usual choices. `firstlight` "
+    "is its loader and loop on the same arrays; `first run` and `next run` are all that `firstlight train` does, from the "
+    "set's own files to the run folder: looking for copies and leaks, calibrating, scoring and drawing included."
 )
 MLP_GOAL = "at least 15 times the tutorial loop, 6 times every peer"
 TRANSFER = ("--data-root", "{data_root}", "--seed", "{seed}")

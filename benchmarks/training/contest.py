@@ -35,6 +35,7 @@ class Contest:
         parser.add_argument("--target", type=float, default=0.98, help="stop at this validation accuracy")
         parser.add_argument("--most-epochs", type=int, default=30, help="stop here if the target is never reached")
         parser.add_argument("--epochs", type=int, help="exactly so many, without looking at validation in between")
+        parser.add_argument("--tuned", action="store_true", help="with what helped firstlight, where a side knows it")
         self.choices = parser.parse_args()
         self.over = False
         self._epoch_seconds: list[float] = []
