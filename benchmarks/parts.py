@@ -87,8 +87,8 @@ CONTEST_WORDS = (
     "number of epochs that was fixed beforehand on validation data, and its looks are counted. Where the validation "
     "pictures are harder than the test split, a peer goes on longer than the test would ask; its test accuracy shows "
     "it. `fastai, tuned` takes what helped firstlight on validation, the other peers their usual choices. `firstlight` "
-    "is its loader and loop on the same arrays; `first run` and `next run` are all that `firstlight train` does, from the "
-    "set's own files to the run folder: looking for copies and leaks, calibrating, scoring and drawing included."
+    "is its loader and loop on the same arrays; `first run` and `next run` are all that `firstlight train` does, from "
+    "the set's own files to the run folder: looking for copies and leaks, calibrating, scoring and drawing included."
 )
 MLP_GOAL = "at least 15 times the tutorial loop, 6 times every peer"
 TRANSFER = ("--data-root", "{data_root}", "--seed", "{seed}")
