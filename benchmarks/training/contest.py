@@ -26,7 +26,6 @@ class Contest:
     """
 
     def __init__(self, side: str, *, nets: Sequence[str] = ("mlp",)) -> None:
-        self.side = side
         parser = argparse.ArgumentParser(description=f"Train as {side} users do; one JSON line says how it went.")
         parser.add_argument("--arrays", type=Path, required=True, help="npz with {train,valid,test}_{images,labels}")
         parser.add_argument("--net", choices=nets, required=True)
@@ -37,6 +36,7 @@ class Contest:
         parser.add_argument("--epochs", type=int, help="exactly so many, without looking at validation in between")
         parser.add_argument("--tuned", action="store_true", help="with what helped firstlight, where a side knows it")
         self.choices = parser.parse_args()
+        self.side = f"{side}, tuned" if self.choices.tuned else side
         self.over = False
         self._epoch_seconds: list[float] = []
 
