@@ -33,13 +33,14 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, required=True, help="where what is packed is kept")
     parser.add_argument("--again", action="store_true", help="be the next run after one that filled the cache")
     choices = parser.parse_args()
-    if choices.again and not choices.cache.exists():
-        parser.error(f"{choices.cache}: there was no run before")
+    cache = choices.cache / "contest"  # a folder of our own, since it is emptied
+    if choices.again and not cache.exists():
+        parser.error(f"{cache}: there was no run before")
     if not choices.again:
-        shutil.rmtree(choices.cache, ignore_errors=True)
+        shutil.rmtree(cache, ignore_errors=True)
     own_process()  # as the command line does
     _ = fl.fit, fl.load_data  # imports are not timed, on any side
-    os.environ["FIRSTLIGHT_CACHE"] = str(choices.cache)
+    os.environ["FIRSTLIGHT_CACHE"] = str(cache)
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         samples = fl.load_data(choices.source, data_root=choices.data_root)

@@ -2,7 +2,7 @@
 
 from firstlight.training.recipe import Recipe
 
-# The mlp: the least time in which validation data reached both targets with seeds 0, 1 and 2; fastai's with 0 and 1.
+# The mlp: the least time in which validation data reached both targets with seeds 0, 1 and 2.
 _MLP = {"epochs": 3, "batch_size": 512, "lr": 8e-3, "warmup": 0.3, "dropout": 0.0, "label_smoothing": 0.1}
 _CHOICES = {
     ("mlp", "mnist", 0.98): _MLP,
