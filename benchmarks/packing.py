@@ -7,6 +7,7 @@ process is set up as the command line sets up its own (`runtime.own_process`), w
 - `torchvision v2`: `torchvision.io.decode_jpeg`, then `Resize` and `CenterCrop` on the tensor.
 - `simplejpeg`: decoded into NumPy at the scale that suffices, then resized by Pillow.
 - `decode alone`: Pillow's `load`, the pixels thrown away.
+- `firstlight, same work`: decode and fit, and no more, which is what the peers do.
 - `firstlight pack`: all of it, once: read, check, decode, fit, fingerprint, find copies, write the packed file.
 - `firstlight epoch`: what every later epoch costs: shuffled batches of 256 out of the packed file.
 
@@ -35,6 +36,7 @@ from PIL import Image
 from torchvision.io import ImageReadMode, decode_jpeg
 from torchvision.transforms import CenterCrop, Compose, Resize, ToTensor, v2
 
+from firstlight.data.images import decode, fit_picture
 from firstlight.data.loader import Loader
 from firstlight.data.sources import load_data
 from firstlight.data.store import Store, pack
@@ -87,6 +89,13 @@ def decode_alone(files: list[bytes], _side: int) -> None:
         Image.open(io.BytesIO(data)).load()
 
 
+def through_firstlight(files: list[bytes], side: int) -> None:
+    """Decode and fit as packing does, and throw away."""
+    size = (3, side, side)
+    for data in files:
+        fit_picture(decode(data, input_size=size).pixels, size, "crop")
+
+
 def packed(archive: Path, side: int) -> Store:
     """Pack into a fresh cache folder."""
     with tempfile.TemporaryDirectory() as cache:
@@ -121,6 +130,7 @@ def main() -> None:
             "torchvision v2": lambda _: through_tensors(files, side),
             "simplejpeg": lambda _: through_simplejpeg(files, side),
             "decode alone": lambda _: decode_alone(files, side),
+            "firstlight, same work": lambda _: through_firstlight(files, side),
             "firstlight pack": lambda _: packed(archive, side),
             "firstlight epoch": lambda number: epoch(loader, number),
         }

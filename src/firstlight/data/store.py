@@ -12,7 +12,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -20,19 +20,12 @@ import PIL
 import simplejpeg
 from numpy.typing import NDArray
 
-from firstlight.data.duplicates import (
-    FINGERPRINT,
-    Duplicates,
-    find_duplicates,
-    fingerprint,
-    fingerprints,
-    is_faint,
-    told_apart,
-)
-from firstlight.data.images import MAX_PIXELS, Picture, decode, fit_picture
+from firstlight.data.duplicates import FINGERPRINT, Duplicates, find_duplicates, fingerprints, told_apart
+from firstlight.data.images import MAX_PIXELS, Picture, fit_picture
+from firstlight.data.looks import Look, fingerprint_into, look_at, look_closer, whole_fingerprint
 from firstlight.data.parallel import in_order
 from firstlight.data.samples import ArrayPictures, Samples
-from firstlight.errors import DataError, PictureError
+from firstlight.errors import DataError
 from firstlight.files import atomic_folder, cache_folder
 from firstlight.fitting import parse_fit
 from firstlight.progress import progress
@@ -46,7 +39,6 @@ CHUNK = 128  # pictures that a worker takes at a time, or fewer, so that all wor
 CHUNK_BYTES = 2**25  # so much memory, and as much again while they wait to be written
 PROBED = 64  # pictures looked at to choose a size
 PROBE_SIZE = (1, 1, 1)  # they are decoded as small as may be
-NO_PIXELS: Pixels = np.empty((0, 0, 0), np.uint8)
 BATCHED_BYTES = 2**16  # pictures of no more, and all alike, are fingerprinted together
 USUAL_SIDE = 64  # of pictures that are large or not all alike, where the model has no wish of its own
 SMALL_SIDE = 64  # pictures no larger than this, and all alike, keep their own size
@@ -186,7 +178,7 @@ def _guess_size(samples: Samples, wish: _Wish) -> tuple[int, int, int]:
         shapes = {images.shape[1:]}
     else:
         rows = np.unique(np.linspace(0, len(samples) - 1, PROBED).astype(int)).tolist()
-        seen = [_look_at(samples, row, wish.max_pixels, PROBE_SIZE).picture for row in rows]
+        seen = [look_at(samples, row, wish.max_pixels, PROBE_SIZE).picture for row in rows]
         shapes = {(*picture.size, picture.pixels.shape[2]) for picture in seen if picture}
     channels = max((shape[2] for shape in shapes), default=3)
     sizes = {shape[:2] for shape in shapes}
@@ -233,20 +225,20 @@ def _pack_into(folder: Path, samples: Samples, wish: _Wish, input_size: tuple[in
         raise _no_room(samples, needed)
     facts = _Facts(prints=np.zeros(count, FINGERPRINT))
 
-    def work(rows: range) -> tuple[Pixels, list[_Look]]:
+    def work(rows: range) -> tuple[Pixels, list[Look]]:
         block = np.zeros((len(rows), height, width, channels), np.uint8)
         looks, small = [], {}
         for row, place in zip(rows, block, strict=True):
-            look = _look_at(samples, row, wish.max_pixels, input_size, wish.fit)
+            look = look_at(samples, row, wish.max_pixels, input_size, wish.fit)
             if look.picture is not None:
                 place[:] = _fitted(look.picture, input_size, wish)
                 if look.picture.pixels.size <= BATCHED_BYTES:
                     small[row] = look
                 else:
-                    _fingerprint_into(facts.prints, {row: look})
+                    fingerprint_into(facts.prints, {row: look})
             looks.append(look.without_pixels())
-        _fingerprint_into(facts.prints, small)
-        _look_closer(samples, rows, facts.prints, wish.max_pixels)
+        fingerprint_into(facts.prints, small)
+        look_closer(samples, rows, facts.prints, wish.max_pixels)
         return block, looks
 
     step = max(1, min(CHUNK, CHUNK_BYTES // (workers * height * width * channels)))
@@ -291,71 +283,14 @@ def _fitted(picture: Picture, input_size: tuple[int, int, int], wish: _Wish) -> 
     return fit_picture(picture.pixels, input_size, wish.fit)
 
 
-@dataclass(frozen=True, slots=True)
-class _Look:
-    """What a picture is, or why it cannot be used; and the digest of its file, where it is one."""
-
-    picture: Picture | None
-    reason: str = ""
-    digest: bytes = b""
-
-    def without_pixels(self) -> "_Look":
-        """Keep what the picture told without the memory it took."""
-        return self if self.picture is None else replace(self, picture=replace(self.picture, pixels=NO_PIXELS))
-
-
-def _look_at(
-    samples: Samples, row: int, max_pixels: int, input_size: tuple[int, int, int] | None, fit: str = "crop"
-) -> _Look:
-    """Read a picture and decode it as finely as fitting it to `input_size` needs, or in full."""
-    try:
-        found = samples.pictures.read(row)
-        if isinstance(found, np.ndarray):
-            height, width, channels = found.shape
-            return _Look(Picture(found, "L" if channels == 1 else "RGB", (), (height, width)))
-        picture = decode(found, name=samples.names[row], max_pixels=max_pixels, input_size=input_size, fit=fit)
-        return _Look(picture, digest=hashlib.blake2b(found, digest_size=16).digest())
-    except PictureError as reason:
-        return _Look(None, str(reason))
-    except OSError as reason:
-        return _Look(None, f"cannot be read: {reason.strerror or reason}")
-
-
-def _fingerprint_into(prints: NDArray[np.void], looks: dict[int, _Look]) -> None:
-    """Fingerprint pictures, all at once where they are of one shape."""
-    pictures = {row: look.picture for row, look in looks.items() if look.picture is not None}
-    if len({picture.pixels.shape for picture in pictures.values()}) > 1:
-        for row, look in looks.items():
-            _fingerprint_into(prints, {row: look})
-    elif rows := list(pictures):
-        first = pictures[rows[0]].pixels[None]
-        stack = first if len(rows) == 1 else np.stack([picture.pixels for picture in pictures.values()])
-        files = b"".join(look.digest for look in looks.values())
-        prints[rows] = fingerprints(stack, np.frombuffer(files, "V16") if files else None)
-        prints["size"][rows] = [picture.size for picture in pictures.values()]
-
-
-def _look_closer(samples: Samples, rows: range, prints: NDArray[np.void], max_pixels: int) -> None:
-    """Know pictures that show next to nothing by all of their pixels: they have nothing else to be compared by."""
-    if _stacked(samples) is None:
-        for row in rows.start + np.flatnonzero(is_faint(prints[rows.start : rows.stop])):
-            prints[row] = _whole_fingerprint(samples, int(row), prints[row], max_pixels)
-
-
 def _told_apart(samples: Samples, facts: "_Facts", max_pixels: int, workers: int) -> Duplicates:
     """Find the copies, and look at all pixels of those whose files differ: they may be equal all the same."""
     found = facts.duplicates()
     if _stacked(samples) is not None:
         return found
     near = list(itertools.chain(*found.near))
-    whole = in_order(lambda row: _whole_fingerprint(samples, row, facts.prints[row], max_pixels), near, workers)
+    whole = in_order(lambda row: whole_fingerprint(samples, row, facts.prints[row], max_pixels), near, workers)
     return told_apart(found, {row: seen["digest"].tobytes() for row, seen in zip(near, whole, strict=True)})
-
-
-def _whole_fingerprint(samples: Samples, row: int, otherwise: np.void, max_pixels: int) -> np.void:
-    """Fingerprint all pixels of a picture; what it was before, if it cannot be read."""
-    picture = _look_at(samples, row, max_pixels, None).picture
-    return otherwise if picture is None else fingerprint(picture.pixels)
 
 
 @dataclass
@@ -368,7 +303,7 @@ class _Facts:
     modes: Counter[str] = field(default_factory=Counter)
     notes: dict[str, list[int]] = field(default_factory=dict)
 
-    def note(self, row: int, look: "_Look") -> None:
+    def note(self, row: int, look: Look) -> None:
         if (picture := look.picture) is None:
             self.quarantined[row] = look.reason
             return
