@@ -5,9 +5,9 @@
     python benchmarks/bench.py mlp-mnist --seeds 5 --sides firstlight tutorial
 
 Each run is a process of its own. Its JSON line, with the CPU-seconds and the peak memory that the system counted, goes
-to `benchmarks/results/<part>.jsonl`, below a line about the machine; what was measured on other machines stays there.
-After each part `benchmarks/RESULTS.md` is written anew from all of them. The peers live in a virtual environment of
-their own, `.venv-peers` (`make peers`).
+to `benchmarks/results/<part>.jsonl`, below a line about the machine at that hour; what was measured before stays there,
+but for sides and seeds that are measured anew on the same machine. After each part `benchmarks/RESULTS.md` is written
+anew from all of them. The peers live in a virtual environment of their own, `.venv-peers` (`make peers`).
 """
 
 import argparse
@@ -35,7 +35,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all by default")
     parser.add_argument("--seeds", type=int, default=5, help="runs a side")
-    parser.add_argument("--first-seed", type=int, default=0, help="go on from here, keeping the rows that are there")
+    parser.add_argument("--first-seed", type=int, default=0, help="of the runs, to go on from others")
     parser.add_argument("--sides", nargs="+", help="only these sides")
     parser.add_argument("--data-root", default="../shared/data", help="where the sets are")
     parser.add_argument("--results", type=Path, default=HERE / "results", help="where the JSON lines go")
@@ -61,28 +61,36 @@ def run_part(name: str, part: Part, choices: argparse.Namespace) -> None:
             # note: in a process of its own, since Linux counts this one's peak as that of every process it starts
             with get_context("spawn").Pool(1) as maker:
                 places["arrays"] = maker.apply(make_arrays, (part.data_set, choices, folder))
-        [machine] = measured(Side("machine", ("machine.py",)), places, choices.smoke)
-        others, rows = parted(report.blocks(file), machine, keep=choices.first_seed > 0)
+        before, now = report.blocks(file), report.Block({}, [])
         runs = 1 if choices.smoke or part.once else choices.seeds
         for seed in range(choices.first_seed, choices.first_seed + runs):
+            [machine] = measured(Side("machine", ("machine.py",)), places, choices.smoke)
+            now = report.Block(at_its_best(now.machine, machine), now.rows)
             for side in sides:
                 for row in measured(side, places | {"seed": seed}, choices.smoke):
-                    rows.append({"side": side.name} | row | {"part": name, "seed": seed})
-                    print(short(rows[-1]), flush=True)
-                lines = "".join(json.dumps(row) + "\n" for row in [*others, *rows])
-                file.write_text(lines, "utf-8")
+                    now.rows.append({"side": side.name} | row | {"part": name, "seed": seed})
+                    print(short(now.rows[-1]), flush=True)
+                rows = [row for block in [*without(before, now), now] for row in (block.machine, *block.rows)]
+                file.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
 
 
-def parted(blocks: list[report.Block], machine: report.Row, *, keep: bool) -> tuple[list[report.Row], list[report.Row]]:
-    """Part what was measured on other machines from what goes on here: this machine's line, and its rows if kept."""
-    others: list[report.Row] = []
-    here = [machine]
-    for block in blocks:
-        if not report.same_machine(block.machine, machine):
-            others += [block.machine, *block.rows]
-        elif keep:
-            here = [block.machine, *block.rows]
-    return others, here
+def at_its_best(machine: report.Row, again: report.Row) -> report.Row:
+    """Give what is known of a machine after another look at it: its rates go up and down with who else works there."""
+    rates = machine.get("gflops", {})
+    copied = max(machine.get("copy_gb_a_second", 0), again["copy_gb_a_second"])
+    best = {name: max(rate, rates.get(name, 0)) for name, rate in again["gflops"].items()}
+    return again | {"gflops": best, "copy_gb_a_second": copied}
+
+
+def without(before: list[report.Block], now: report.Block) -> list[report.Block]:
+    """Give what was measured before, without the sides and seeds that the same machine has measured anew."""
+    anew = {(row["side"], row["seed"]) for row in now.rows}
+    kept = []
+    for block in before:
+        same = report.same_machine(block.machine, now.machine)
+        rows = [row for row in block.rows if not same or (row["side"], row["seed"]) not in anew]
+        kept += [report.Block(block.machine, rows)] if rows else []
+    return kept
 
 
 def wanted(side: Side, choices: argparse.Namespace) -> bool:
@@ -111,7 +119,7 @@ def measured(side: Side, places: dict[str, Any], smoke: bool) -> list[dict[str, 
         rows = [json.loads(line) for line in answers if line.startswith("{")]
         if process.returncode or not rows:
             raise SystemExit(f"{side.name}: {' '.join(command)} failed:\n{complaints.read()[-3000:]}")
-    whole = {
+    whole = {  # of all that the process measured
         "process_seconds": round(time.perf_counter() - started, 3),
         "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 3),
         "peak_mb": round(usage.ru_maxrss / 1024),

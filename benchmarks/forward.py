@@ -13,6 +13,7 @@ import os
 import tarfile
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -33,6 +34,10 @@ def main() -> None:
     parser.add_argument("--data-root", default="../shared/data")
     parser.add_argument("--smoke", action="store_true", help="few, made-up pictures, and random weights")
     choices = parser.parse_args()
+    if choices.engine == "firstlight":
+        from firstlight.runtime import own_process
+
+        own_process()  # as the command line does, before torch is imported
     root = None if choices.smoke else Path(choices.data_root)
     pictures = photographs(root, 8 if choices.smoke else 128)
     network = mobilenet(root)
@@ -55,6 +60,7 @@ def main() -> None:
             "images_per_second": median(wall),
             "agreement": float((whole.argmax(axis=1) == truth).mean()),
             "n": len(pictures),
+            "versions": {name: version(name) for name in PACKAGES[choices.engine]},
         }
         print(json.dumps(row), flush=True)
 
@@ -159,6 +165,10 @@ def openvino(network: Any) -> Forward:
 
 ENGINES: dict[str, Callable[[Any], Forward]] = {
     "firstlight": firstlight, "eager": eager, "onnxruntime": onnxruntime, "openvino": openvino,
+}  # fmt: skip
+PACKAGES = {
+    "firstlight": ("firstlight", "torch"), "eager": ("torch", "torchvision"), "onnxruntime": ("onnxruntime",),
+    "openvino": ("openvino",),
 }  # fmt: skip
 
 

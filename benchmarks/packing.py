@@ -19,14 +19,15 @@ Prints one JSON line a side.
 import argparse
 import contextlib
 import io
+import itertools
 import json
 import os
-import random
 import statistics
 import tarfile
 import tempfile
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -43,19 +44,30 @@ from firstlight.data.store import Store, pack
 from firstlight.runtime import own_process
 
 BATCH = 256
+PACKAGES = {
+    "torchvision PIL": ("torchvision", "pillow"),
+    "torchvision v2": ("torchvision",),
+    "simplejpeg": ("simplejpeg", "pillow"),
+    "decode alone": ("pillow",),
+}
 
 
-def subset(archive: Path, most: int, folder: Path) -> tuple[Path, list[bytes]]:
-    """Write `most` pictures, drawn over all classes, into an archive of their own; give it and the files in it."""
-    chosen, files = folder / archive.name, []
-    with tarfile.open(archive) as source, tarfile.open(chosen, "w") as target:
-        members = [member for member in source if member.name.endswith(".jpg")]
-        for member in sorted(random.Random(0).sample(members, min(most, len(members))), key=lambda one: one.name):
-            opened = source.extractfile(member)
-            assert opened is not None
-            files.append(opened.read())
-            target.addfile(member, io.BytesIO(files[-1]))
-    return chosen, files
+def made_up(folder: Path) -> Path:
+    """Write an archive of a few pictures of noise."""
+    archive, dice = folder / "clothing10.tar", np.random.default_rng(0)
+    with tarfile.open(archive, "w") as target:
+        for part, label, number in itertools.product(("train", "validation", "test"), ("dark", "light"), range(3)):
+            file = folder / f"{number}.jpg"
+            Image.fromarray(dice.integers(0, 256, (60, 80, 3), np.uint8)).save(file)
+            target.add(file, f"{part}/{label}/{number}.jpg")
+    return archive
+
+
+def files_of(archive: Path) -> list[bytes]:
+    """Read the pictures of an archive into memory."""
+    with tarfile.open(archive) as source:
+        opened = [source.extractfile(member) for member in source if member.name.endswith(".jpg")]
+        return [file.read() for file in opened if file is not None]
 
 
 def through_pillow(files: list[bytes], side: int) -> None:
@@ -113,16 +125,18 @@ def main() -> None:
     """Measure all sides in turns and print a line for each."""
     parser = argparse.ArgumentParser(description="Processor time of making photographs ready, in pictures a second.")
     parser.add_argument("--data-root", type=Path, required=True, help="folder that holds clothing10.tar")
-    parser.add_argument("--most", type=int, default=1_000_000, help="take no more pictures than this")
     parser.add_argument("--img-size", type=int, default=224)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--smoke", action="store_true", help="few, made-up pictures, once")
     chosen = parser.parse_args()
     own_process()
     torch.set_num_threads(1)
     side = chosen.img_size
     with tempfile.TemporaryDirectory() as temporary, contextlib.redirect_stderr(io.StringIO()):
-        archive, files = subset(chosen.data_root / "clothing10.tar", chosen.most, Path(temporary))
+        archive = made_up(Path(temporary)) if chosen.smoke else chosen.data_root / "clothing10.tar"
+        files = files_of(archive)
         store, rows = packed(archive, side), np.arange(len(files))
+        assert len(store.pixels) == len(files), "every side takes the same pictures"
         loader = Loader(store.pixels, np.zeros(len(files), np.int64), rows, batch_size=BATCH,
                         device=torch.device("cpu"), seed=0)  # fmt: skip
         sides: dict[str, Callable[[int], object]] = {
@@ -135,7 +149,7 @@ def main() -> None:
             "firstlight epoch": lambda number: epoch(loader, number),
         }
         runs: dict[str, list[float]] = {name: [] for name in sides}
-        for number in range(chosen.repeats):
+        for number in range(1 if chosen.smoke else chosen.repeats):
             for name, run in sides.items():
                 started = time.process_time()
                 run(number)
@@ -148,6 +162,7 @@ def main() -> None:
             "runs": [round(speed, 1) for speed in speeds],
             "n": len(files),
             "img_size": side,
+            "versions": {package: version(package) for package in PACKAGES.get(name, ("firstlight",))},
         }
         print(json.dumps(line), flush=True)
 

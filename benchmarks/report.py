@@ -9,17 +9,22 @@ from typing import Any, NamedTuple
 from parts import PARTS, Part
 
 Row = dict[str, Any]
+Runs = list[Row]  # of one side
 HEAD = """# Results
 
-Written by `make bench` from `benchmarks/results/*.jsonl`; not to be edited. Every part ran its sides in turn (A B A B),
-each run a process of its own. A figure is the median of n runs with the least and the most in brackets; a ratio is the
-median of the ratios run by run, and above 1 the other side took longer or did less. A row in which somebody else wins
-stays here. Where a part was run on several machines, each has its table: ratios are taken within one only.
+Written by `make bench` from `benchmarks/results/*.jsonl`; not to be edited. Sides are run in turn (A B A B), each run a
+process of its own. A figure is the median of n runs with the least and the most in brackets; a ratio is the median of
+the ratios run by run, and above 1 the other side took longer or did less. `~`: the side was measured at another hour
+than the one it is held against, and their medians are compared. `>=`: in some of its runs the side stopped short of the
+target, so the whole way would have taken longer. No ratio: the side it would be held against stopped short itself. A
+row in which somebody else wins stays here. Where a part was run on several machines, each has its table: ratios are
+taken within one only. CPU-seconds and peak memory are those of a run's whole process, with its imports, its looks at
+validation and its score on the test split.
 """
 
 
 class Block(NamedTuple):
-    """What was measured on one machine."""
+    """What was measured in one go, side after side: the machine as it was, and a row a run."""
 
     machine: Row
     rows: list[Row]
@@ -39,47 +44,72 @@ def blocks(file: Path) -> list[Block]:
 
 def same_machine(one: Row, other: Row) -> bool:
     """Tell whether two lines are about machines of the same kind."""
-    return all(one[key] == other[key] for key in ("processor", "cores", "device"))
+    return all(one[key] == other[key] for key in ("processor", "cores", "device", "torch"))
+
+
+def by_machine(measured: list[Block]) -> list[list[Block]]:
+    """Gather what was measured on the same machine, the first one first."""
+    found: list[list[Block]] = []
+    for block in measured:
+        same = next((blocks for blocks in found if same_machine(blocks[0].machine, block.machine)), None)
+        if same is None:
+            found.append([block])
+        else:
+            same.append(block)
+    return found
 
 
 def page(results: Path) -> str:
     """Give the whole page."""
-    sections = [HEAD]
-    for name, part in PARTS.items():
-        if measured := [block for block in blocks(results / f"{name}.jsonl") if block.rows]:
-            sections.append(section(name, part, measured))
-    return "\n".join(sections)
+    return "\n".join([HEAD, *(section(name, part, blocks(results / f"{name}.jsonl")) for name, part in PARTS.items())])
 
 
 def section(name: str, part: Part, measured: list[Block]) -> str:
     """Give one part: its title, goal and words, and what each machine gave."""
     lines = [f"## {part.title} (`{name}`)", "", f"Goal: {part.goal}.", "", part.words, ""]
-    for block in measured:
-        lines += on_machine(part, block)
-    return "\n".join(lines)
+    for here in by_machine(measured):
+        lines += on_machine(part, here)
+    return "\n".join(lines if measured else [*lines, "Not run yet.", ""])
 
 
-def on_machine(part: Part, block: Block) -> list[str]:
+def on_machine(part: Part, here: list[Block]) -> list[str]:
     """Give what a machine was, and a table with a row a side."""
-    sides: dict[str, list[Row]] = defaultdict(list)
-    for row in block.rows:
-        sides[row["side"]].append(row)
-    extras = [key for key in COLUMNS if any(key in row for row in block.rows)]
-    heading = ["side", "n", f"{part.unit}", f"ratio to {part.against}", *(COLUMNS.get(key, key) for key in extras)]
+    sides: dict[str, Runs] = defaultdict(list)
+    for hour, block in enumerate(here):
+        for row in block.rows:
+            sides[row["side"]].append(row | {"turn": (hour, row.get("seed"))})
+    extras = [key for key in COLUMNS if any(cell(key, runs, part) for runs in sides.values())]
+    held = [f"ratio to {part.against}"] if part.against else []
+    heading = ["side", "n", f"{part.unit}", *held, *(COLUMNS[key] for key in extras)]
     table = [heading, ["---"] * len(heading)]
-    for side, runs in sides.items():
+    for side, runs in in_order(part, sides):
         turns = len(runs) if len(runs) > 1 else len(runs[0].get("runs", runs))
-        against = sides.get(part.against + "".join(side.partition(" at ")[1:]), [])
-        cells = [side, str(turns), spread(runs, part.figure), ratio(part, runs, against)]
-        table.append(cells + [cell(key, runs, part) for key in extras])
+        against = sides.get((part.against or "") + "".join(side.partition(" at ")[1:]), [])
+        ratios = [ratio(part, runs, against)] if part.against else []
+        table.append([side, str(turns), spread(runs, part.figure), *ratios, *(cell(key, runs, part) for key in extras)])
     rows = [f"| {' | '.join(cells)} |" for cells in table]
-    return [machine_line(block.machine), "", *rows, "", *limits(part, block.machine, sides), *recipes(sides)]
+    absent = [] if part.once else [side.name for side in part.sides if not any(same(side.name, at) for at in sides)]
+    told = [f"Not run here: {', '.join(absent)}.", ""] if absent else []
+    return [machine_line(here), "", *rows, "", *told, *limits(part, here, sides), *recipes(sides)]
+
+
+def same(side: str, row: str) -> bool:
+    """Tell whether a row is of a side: `eager at batch 32` is of `eager`."""
+    return row.partition(" at ")[0] == side
+
+
+def in_order(part: Part, sides: dict[str, Runs]) -> list[tuple[str, Runs]]:
+    """Give the sides in the part's order, whatever hour they were measured at."""
+    order = [side.name for side in part.sides]
+    found = {name: number for number, name in enumerate(order)}
+    return sorted(sides.items(), key=lambda item: found.get(item[0].partition(" at ")[0], len(order)))
 
 
 COLUMNS = {
     "epochs": "epochs",
     "epoch_seconds": "s an epoch",
     "valid": "validation accuracy",
+    "valid_reached": "validation at the target",
     "test": "test accuracy",
     "reached": "test at the target",
     "agreement": "agreement",
@@ -95,82 +125,121 @@ COLUMNS = {
     "peak_mb": "peak, MB",
 }
 FIGURES = {part.figure for part in PARTS.values()}
-WHOLE_PROCESS = {"cpu_seconds", "peak_mb"}  # of a script that may have measured several sides in one process
+SHARES = {"valid", "test"}
+PICTURE_BYTES = 28 * 28  # of the mlp's sets
+WHOLE_PROCESS = {"cpu_seconds", "peak_mb"}  # of a process that may have measured several sides
 
 
-def spread(rows: list[Row], key: str) -> str:
+def values_of(rows: Runs, key: str) -> list[float]:
+    """Give all values of a number; a script that took its turns by itself keeps them in `runs`."""
+    if len(rows) == 1 and "runs" in rows[0] and key in FIGURES:
+        return list(rows[0]["runs"])
+    return [row[key] for row in rows if isinstance(row.get(key), int | float)]
+
+
+def spread(rows: Runs, key: str) -> str:
     """Give median and range of a number."""
-    values = [row[key] for row in rows if isinstance(row.get(key), int | float)]
-    if len(values) == 1 and "runs" in rows[0] and key in FIGURES:
-        values = rows[0]["runs"]  # of a script that took its turns by itself
+    values, write = values_of(rows, key), share if key in SHARES else number
     if not values:
         return ""
-    middle = statistics.median(values)
-    return number(middle) + (f" [{number(min(values))}, {number(max(values))}]" if len(values) > 1 else "")
+    return write(statistics.median(values)) + (f" [{write(min(values))}, {write(max(values))}]" if values[1:] else "")
 
 
 def number(value: float) -> str:
     """Write a number with three figures that count."""
-    if isinstance(value, int) or abs(value) >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:.3g}" if abs(value) >= 1 or value == 0 else f"{value:.4f}"
+    return f"{value:,.0f}" if isinstance(value, int) or abs(value) >= 999.5 else f"{value:.3g}"
 
 
-def ratio(part: Part, runs: list[Row], against: list[Row]) -> str:
-    """Give how many times more than the reference a side takes, run by run."""
-    reference = {row["seed"]: row.get(part.figure) for row in against}
-    values = [
-        row[part.figure] / reference[row["seed"]] if part.less_is_better else reference[row["seed"]] / row[part.figure]
-        for row in runs
-        if row.get(part.figure) and reference.get(row["seed"])
-    ]
-    return f"{statistics.median(values):.2f}" if values else ""
+def share(value: float) -> str:
+    """Write a share of pictures, which three figures would round to the target."""
+    return f"{value:.4f}"
 
 
-def cell(key: str, runs: list[Row], part: Part) -> str:
-    """Give one further column of a side."""
-    if key == "reached":
-        good = sum(row["test"] >= (part.target or 0) for row in runs)
-        return f"{good} of {len(runs)}"
-    if key in WHOLE_PROCESS and len(part.sides) == 1:
+def ratio(part: Part, runs: Runs, against: Runs) -> str:
+    """Give how many times more than the reference a side takes, run by run where they were run in turn."""
+    if not reached_by_all(part, against):
         return ""
-    if key in ("test", "valid") and any(key in row for row in runs):
-        values = [row[key] for row in runs]
-        return f"{statistics.mean(values):.4f} [{min(values):.4f}, {max(values):.4f}]"
+    bound = "" if reached_by_all(part, runs) else ">= "
+    reference = {row["turn"]: row for row in against}
+    turns = [([row], [reference[row["turn"]]]) for row in runs if row["turn"] in reference]
+    about = "" if turns else "~ "
+    pairs = [
+        pair
+        for its, held_against in turns
+        for pair in zip(values_of(its, part.figure), values_of(held_against, part.figure), strict=False)
+    ]
+    if not turns and (found := [values_of(rows, part.figure) for rows in (runs, against)]) and all(found):
+        pairs = [(statistics.median(found[0]), statistics.median(found[1]))]
+    more = [its / other if part.less_is_better else other / its for its, other in pairs if its and other]
+    return f"{bound}{about}{statistics.median(more):.2f}" if more else ""
+
+
+def reached_by_all(part: Part, runs: Runs) -> bool:
+    """Tell whether all runs came to the part's target on validation, where it has one."""
+    return part.target is None or all(row.get("valid", 1.0) >= part.target for row in runs)
+
+
+def cell(key: str, runs: Runs, part: Part) -> str:
+    """Give one further column of a side."""
+    if key in ("reached", "valid_reached"):
+        values = values_of(runs, "valid" if key == "valid_reached" else "test")
+        return f"{sum(value >= part.target for value in values)} of {len(values)}" if part.target and values else ""
+    if key in WHOLE_PROCESS and runs[0]["side"] not in {side.name for side in part.sides}:
+        return ""
     return spread(runs, key)
 
 
-def limits(part: Part, machine: Row, sides: dict[str, list[Row]]) -> list[str]:
-    """Hold an epoch of the mlp against what the machine's matrix products would allow."""
-    ours = sides.get("firstlight", [])
-    if not ours or "epoch_pictures" not in ours[0] or not part.title.startswith("mlp"):
+def limits(part: Part, here: list[Block], sides: dict[str, Runs]) -> list[str]:
+    """Hold an epoch of the mlp against what the machine's matrix products and memory would allow."""
+    ours = [row for row in sides.get("firstlight", []) if "epoch_pictures" in row]
+    if not ours or not part.title.startswith("mlp"):
         return []
-    rate = max(machine["gflops"].values())
-    least = machine["mlp_flops_a_picture"] * ours[0]["epoch_pictures"] / rate / 1e9
+    machine = here[ours[0]["turn"][0]].machine
+    dtype = ours[0].get("dtype") or max(machine["gflops"], key=machine["gflops"].get)
+    rate, pictures = machine["gflops"][dtype], ours[0]["epoch_pictures"]
+    least = machine["mlp_flops_a_picture"] * pictures / rate / 1e9
+    read = PICTURE_BYTES * pictures / machine["copy_gb_a_second"] / 1e9
     taken = statistics.median(row["epoch_seconds"] for row in ours)
     return [
-        f"The limit of an epoch: {machine['mlp_flops_a_picture'] / 1e6:.2f} MFLOP a picture at the {rate} GFLOP/s that "
-        f"these matrix products reach alone are {least:.2f} s; firstlight's epoch takes {taken:.2f} s, "
-        f"{least / taken:.0%} of the limit, its look at validation included.",
+        f"The limit of an epoch: {machine['mlp_flops_a_picture'] / 1e6:.2f} MFLOP a picture at the {rate} GFLOP/s "
+        f"that these matrix products reach alone in {dtype} are {least:.2f} s (and reading its pictures once at the "
+        f"rate of a copy {read:.3f} s); firstlight's epoch takes {taken:.2f} s, its look at validation included: it "
+        f"runs at {least / taken:.0%} of what the machine was seen to do.",
         "",
     ]
 
 
-def machine_line(machine: Row) -> str:
-    """Tell the machine of a part."""
-    rates = ", ".join(f"{name} {rate} GFLOP/s" for name, rate in machine["gflops"].items())
+def machine_line(here: list[Block]) -> str:
+    """Tell the machine of a part, as it was at the hours when it was measured."""
+    machine = here[0].machine
+    rates = ", ".join(
+        f"{name} {between([block.machine['gflops'][name] for block in here])} GFLOP/s" for name in machine["gflops"]
+    )
+    copied = between([block.machine["copy_gb_a_second"] for block in here])
+    hours = f" in {len(here)} goes" if len(here) > 1 else ""
     return (
         f"Machine: {machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB, {machine['device']}; "
-        f"measured {rates}, copy {machine['copy_gb_a_second']} GB/s; Python {machine['python']}, torch "
-        f"{machine['torch']}."
+        f"measured{hours} {rates}, copy {copied} GB/s; Python {machine['python']}, torch {machine['torch']}."
     )
 
 
-def recipes(sides: dict[str, list[Row]]) -> list[str]:
-    """Tell what each side does differently, and its versions."""
-    told = {}
+def between(values: list[float]) -> str:
+    """Write a number that was seen to vary."""
+    return f"{min(values)}" if min(values) == max(values) else f"{min(values)} to {max(values)}"
+
+
+def recipes(sides: dict[str, Runs]) -> list[str]:
+    """Tell what each side does differently, and its versions; each, where its runs were not all alike."""
+    told = []
     for side, runs in sides.items():
-        if "recipe" in runs[0]:
-            versions = ", ".join(f"{name} {value}" for name, value in runs[0]["versions"].items())
-            told[side] = f"- {side}: {runs[0]['recipe']} ({versions})"
-    return [*told.values(), ""] if told else []
+        for recipe, versions in dict.fromkeys((row.get("recipe", ""), in_words(row)) for row in runs):
+            if recipe:
+                told.append(f"- {side}: {recipe}{f' ({versions})' if versions else ''}")
+            elif versions:
+                told.append(f"- {side}: {versions}")
+    return [*told, ""] if told else []
+
+
+def in_words(row: Row) -> str:
+    """Give the versions of a row in words."""
+    return ", ".join(f"{name} {value}" for name, value in row.get("versions", {}).items())

@@ -6,9 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-SMALL = ["mlp-mnist", "cnn-mnist", "loader", "forward", "startup", "busy", "transfer"]
+SMALL = ["mlp-mnist", "cnn-mnist", "packing", "loader", "forward", "startup", "busy", "transfer"]
 
 
 @pytest.fixture(scope="module")
@@ -54,50 +55,159 @@ def test_the_ready_network_answers_as_eager_does(results):
     assert agreement["firstlight at batch 1"] >= 0.75  # of eight pictures of noise
 
 
-def test_the_page_has_a_table_for_each_part(results):
+def test_the_page_has_a_table_for_each_part_and_tells_what_was_not_run(results):
     page = (results.parent / "RESULTS.md").read_text()
-    assert page.count("\n## ") == len(SMALL)
+    assert page.count("\n| side | n |") == len(SMALL)
+    assert page.count("\nNot run yet.\n") == page.count("\n## ") - len(SMALL) > 0
     assert "| firstlight | 1 |" in page
+    assert "Not run here: lightning, keras-torch, keras-jax, skorch, fastai, fastai, tuned, scikit-learn." in page
 
 
-def test_ratios_are_run_by_run_and_the_page_keeps_a_row_in_which_a_peer_wins(tmp_path, monkeypatch):
+@pytest.fixture
+def report(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     import report
 
-    machine = machine_line("p")
-    seconds = {"firstlight": [1.0, 2.0, 4.0], "fastai": [3.0, 4.0, 2.0]}
+    return report
+
+
+@pytest.fixture
+def page_of(tmp_path, report):
+    """Write lines to a part's file, and give the page."""
+
+    def write(part, *lines):
+        (tmp_path / f"{part}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        return report.page(tmp_path)
+
+    return write
+
+
+def runs_of(side, seconds, **more):
+    """Rows of a side, a seed each; all came to any target on validation."""
+    return [{"side": side, "seed": seed, "seconds": one, "valid": 1.0} | more for seed, one in enumerate(seconds)]
+
+
+def test_a_figure_is_the_median_and_a_ratio_that_of_the_ratios_run_by_run(page_of):
+    ours, theirs = runs_of("firstlight", [1.0, 2.0, 4.0]), runs_of("fastai", [3.0, 4.0, 2.0])
+    for row in (ours[0], theirs[0]):
+        row["test"] = 0.97
+    for row in (*ours[1:], *theirs[1:]):
+        row["test"] = 0.985
+    page = page_of("mlp-mnist", machine_line("p"), *ours, *theirs)
+    scores = "1.0000 [1.0000, 1.0000] | 3 of 3 | 0.9850 [0.9700, 0.9850] | 2 of 3 |"
+    assert f"| firstlight | 3 | 2 [1, 4] | 1.00 | {scores}" in page
+    assert f"| fastai | 3 | 3 [2, 4] | 2.00 | {scores}" in page  # of 3, 2 and 0.5; the medians' would be 1.5
+
+
+def test_a_row_in_which_a_peer_wins_stays(page_of):
+    ours, theirs = runs_of("firstlight", [1.0, 2.0, 4.0]), runs_of("fastai", [0.5, 0.5, 2.0])
+    assert "| fastai | 3 | 0.5 [0.5, 2] | 0.50 |" in page_of("mlp-mnist", machine_line("p"), *ours, *theirs)
+
+
+def test_who_stops_short_of_the_target_has_only_a_bound_and_nobody_is_held_against_one_who_did(page_of):
+    ours, theirs = runs_of("firstlight", [1.0, 1.0]), runs_of("tutorial", [8.0, 8.0])
+    theirs[1]["valid"] = 0.979
+    page = page_of("mlp-mnist", machine_line("p"), *ours, *theirs)
+    assert "| tutorial | 2 | 8 [8, 8] | >= 8.00 | 0.9895 [0.9790, 1.0000] | 1 of 2 |" in page
+    ours[0]["valid"] = 0.979
+    page = page_of("mlp-mnist", machine_line("p"), *ours, *theirs)
+    assert "| tutorial | 2 | 8 [8, 8] |  | 0.9895 [0.9790, 1.0000] | 1 of 2 |" in page
+
+
+def test_what_was_measured_at_another_hour_is_marked(page_of):
+    ours, theirs = runs_of("firstlight", [1.0, 2.0, 3.0]), runs_of("skorch", [10.0])
+    page = page_of("mlp-mnist", machine_line("p"), *theirs, machine_line("p"), *ours)
+    assert "| skorch | 1 | 10 | ~ 5.00 |" in page
+    assert page.index("| firstlight |") < page.index("| skorch |"), "the order is the part's"
+    assert page.count("| side | n |") == 1
+    assert "measured in 2 goes float32 1 GFLOP/s" in page
+
+
+def test_a_side_that_does_less_has_a_ratio_above_one_and_scripts_with_turns_of_their_own_are_taken_turn_by_turn(
+    page_of,
+):
     rows = [
-        {"side": side, "seed": seed, "seconds": value, "test": 0.985 if seed else 0.97, "reached": True}
-        for side, values in seconds.items()
-        for seed, value in enumerate(values)
+        {"side": side, "seed": 0, "images_per_cpu_second": 5.0, "runs": runs, "cpu_seconds": 9.0}
+        for side, runs in (("firstlight pack", [2.0, 6.0, 9.0]), ("torchvision PIL", [1.0, 2.0, 9.0]))
     ]
-    lines = "".join(json.dumps(row) + "\n" for row in [machine, *rows])
-    (tmp_path / "mlp-mnist.jsonl").write_text(lines)
-    page = report.page(tmp_path)
-    assert "| firstlight | 3 | 2 [1, 4] | 1.00 | 0.9800 [0.9700, 0.9850] | 2 of 3 |" in page
-    assert "| fastai | 3 | 3 [2, 4] | 2.00 | 0.9800 [0.9700, 0.9850] | 2 of 3 |" in page
-    rows[3]["seconds"] = rows[4]["seconds"] = 0.5
-    (tmp_path / "mlp-mnist.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [machine, *rows]))
-    assert "| fastai | 3 | 0.5000 [0.5000, 2] | 0.50 | 0.9800 [0.9700, 0.9850] | 2 of 3 |" in report.page(tmp_path)
+    page = page_of("packing", machine_line("p"), *rows)
+    assert "| torchvision PIL | 3 | 2 [1, 9] | 2.00 |\n" in page
+    assert "| CPU-s |" not in page.split("## photographs")[1].split("## ")[0], "one process ran all sides"
 
 
-def test_each_machine_has_its_table_and_a_new_run_replaces_only_its_own(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
+def test_each_batch_size_is_held_against_its_own(page_of):
+    rates = {"firstlight at batch 32": 90.0, "firstlight at batch 1": 70.0, "eager at batch 1": 35.0}
+    rows = [{"side": side, "seed": 0, "images_per_cpu_second": rate} for side, rate in rates.items()]
+    page = page_of("forward", machine_line("p"), *rows)
+    assert "| eager at batch 1 | 1 | 35 | 2.00 |" in page
+    assert "Not run here: onnxruntime, openvino." in page
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(999.6, "1,000"), (998.4, "998"), (12345.6, "12,346"), (3, "3"), (2.7, "2.7"), (0.00583, "0.00583"), (0.0, "0")],
+)
+def test_numbers_have_three_figures(report, value, shown):
+    assert report.number(value) == shown
+
+
+def test_the_limit_is_that_of_the_number_type_that_was_used(page_of):
+    machine = machine_line("p") | {"gflops": {"float32": 100, "bfloat16": 400}, "mlp_flops_a_picture": 2_000_000}
+    row = runs_of("firstlight", [9.0], epoch_pictures=100_000, epoch_seconds=4.0, dtype="float32")[0]
+    page = page_of("mlp-mnist", machine, row)
+    assert "in float32 are 2.00 s" in page
+    assert "takes 4.00 s, its look at validation included: it runs at 50% of what" in page
+    assert "in bfloat16 are 0.50 s" in page_of("mlp-mnist", machine, row | {"dtype": "bfloat16"})
+
+
+def test_the_counted_operations_are_those_that_a_training_step_does(report):
+    from torch.nn.functional import cross_entropy
+    from torch.utils.flop_counter import FlopCounterMode
+
+    import machine
+    from firstlight.models.networks import mlp
+
+    network, pictures = mlp((1, 28, 28), 10), 4
+    with FlopCounterMode(display=False) as counter:
+        cross_entropy(network(torch.zeros(pictures, 1, 28, 28)), torch.zeros(pictures, dtype=torch.long)).backward()
+    assert machine.mlp_flops() == counter.get_total_flops() / pictures
+
+
+def test_recipes_and_versions_are_told_once_each_and_all_of_them_where_runs_differ(page_of):
+    rows = runs_of("firstlight", [1.0, 1.0, 1.0], recipe="a way", versions={"torch": "2"})
+    page = page_of("mlp-mnist", machine_line("p"), *rows)
+    assert page.count("- firstlight: a way (torch 2)\n") == 1
+    rows[2]["recipe"] = "another way"
+    page = page_of("mlp-mnist", machine_line("p"), *rows)
+    assert "- firstlight: a way (torch 2)\n- firstlight: another way (torch 2)\n" in page
+
+
+def test_each_machine_has_its_table(page_of):
+    one, other = machine_line("one"), machine_line("other")
+    page = page_of("mlp-mnist", one, *runs_of("firstlight", [1.0]), other, *runs_of("fastai", [2.0]))
+    assert page.count("| side | n |") == 2
+    assert page.index("Machine: one") < page.index("| firstlight | 1 | 1 | 1.00 |") < page.index("Machine: other")
+    assert "| fastai | 1 | 2 |  |" in page, "a ratio across machines means nothing"
+
+
+def test_a_new_run_replaces_what_the_same_machine_measured_before_of_its_sides_and_seeds_and_nothing_else(report):
     import bench
-    import report
 
     one, other = machine_line("one"), machine_line("other")
-    rows = [{"side": "firstlight", "seed": 0, "seconds": seconds} for seconds in (1.0, 2.0)]
-    file = tmp_path / "mlp-mnist.jsonl"
-    file.write_text("".join(json.dumps(row) + "\n" for row in [one, rows[0], other, rows[1]]))
-    page = report.page(tmp_path)
-    assert page.count("| side | n |") == 2
-    assert page.index("Machine: one") < page.index("| firstlight | 1 | 1 |") < page.index("Machine: other")
-    kept = report.blocks(file)
-    assert bench.parted(kept, one, keep=True) == ([other, rows[1]], [one, rows[0]])
-    assert bench.parted(kept, one, keep=False) == ([other, rows[1]], [one])
-    assert bench.parted(kept, machine_line("third"), keep=True) == (
-        [one, rows[0], other, rows[1]],
-        [machine_line("third")],
-    )
-    assert bench.parted(report.blocks(tmp_path / "nothing"), one, keep=True) == ([], [one])
+    fast, slow = runs_of("firstlight", [1.0, 2.0]), runs_of("tutorial", [100.0])
+    before = [report.Block(one, [*fast, *slow]), report.Block(other, fast)]
+    now = report.Block(one | {"gflops": {"float32": 2}}, runs_of("firstlight", [0.5]))
+    assert bench.without(before, now) == [report.Block(one, [fast[1], *slow]), report.Block(other, fast)]
+    everything = report.Block(one, [*runs_of("firstlight", [0.5, 0.5]), *runs_of("tutorial", [50.0])])
+    assert bench.without(before, everything) == [report.Block(other, fast)]
+
+
+def test_a_machine_is_known_by_the_best_it_was_seen_to_do(report):
+    import bench
+
+    quick = machine_line("p") | {"gflops": {"float32": 9}, "copy_gb_a_second": 1}
+    slow = machine_line("p") | {"gflops": {"float32": 5}, "copy_gb_a_second": 3}
+    assert bench.at_its_best({}, slow) == slow
+    for first, second in ((quick, slow), (slow, quick)):
+        best = bench.at_its_best(first, second)
+        assert (best["gflops"]["float32"], best["copy_gb_a_second"]) == (9, 3)

@@ -66,8 +66,8 @@ class Contest:
             self.over = self.over or self._reached
         self._since = time.perf_counter()
 
-    def finish(self, recipe: str, packages: Sequence[str]) -> None:
-        """Score the test split, once, and print the result."""
+    def finish(self, recipe: str, packages: Sequence[str], **more: object) -> None:
+        """Score the test split, once, and print the result, with what `more` there is to tell."""
         result = {
             "side": self.side,
             "seconds": self._load_seconds + sum(self._epoch_seconds),
@@ -80,7 +80,7 @@ class Contest:
             "test": float(self._accuracy(self._test)),
             "versions": {name: version(name) for name in packages},
             "recipe": recipe,
-        }
+        } | more
         print(json.dumps(result))
 
     def _elapsed(self) -> float:

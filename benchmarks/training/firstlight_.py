@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 from contest import Contest, Split
-from recipes import in_words, recipe_for
+from recipes import in_words, number_type, recipe_for
 
 from firstlight.data.loader import Loader
 from firstlight.evaluation.evaluate import collect
@@ -41,7 +41,8 @@ def main() -> None:
     contest.begin(accuracy)
     for _ in train_epochs(classifier, batches, loader(valid), recipe):
         contest.lap()
-    contest.finish(in_words(recipe), ("firstlight", "torch"))
+    dtype = number_type()
+    contest.finish(in_words(recipe, dtype), ("firstlight", "torch"), dtype=dtype)
 
 
 if __name__ == "__main__":

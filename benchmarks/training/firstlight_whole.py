@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
-from recipes import in_words, recipe_for
+from recipes import in_words, number_type, recipe_for
 
 import firstlight as fl
 from firstlight.runtime import own_process
@@ -58,7 +58,7 @@ def main() -> None:
         "valid": run.valid.accuracy.value,
         "test": run.test.accuracy.value,
         "versions": {name: version(name) for name in ("firstlight", "torch")},
-        "recipe": in_words(run.recipe),
+        "recipe": in_words(run.recipe, number_type()),
     }
     print(json.dumps(result))
 

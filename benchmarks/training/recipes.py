@@ -1,5 +1,6 @@
-"""firstlight's recipes in the contest, chosen on validation data only; the networks are those of every side."""
+"""firstlight's recipes in the contest, chosen on validation data only."""
 
+from firstlight.runtime import pick_device, pick_dtype
 from firstlight.training.recipe import Recipe
 
 # The mlp: the least time in which validation data reached both targets with seeds 0, 1 and 2.
@@ -21,12 +22,19 @@ def recipe_for(net: str, data_set: str, target: float, seed: int, epochs: int | 
     return Recipe(model=net, seed=seed, **(choices | ({"epochs": epochs} if epochs else {})))
 
 
-def in_words(recipe: Recipe) -> str:
-    """Tell a complete recipe in a line."""
+def in_words(recipe: Recipe, dtype: str) -> str:
+    """Tell a complete recipe, and the number type that this machine's products were done in, in a line."""
     net = f"first block {recipe.width} wide" if recipe.model == "cnn" else f"dropout {recipe.dropout:g}"
     net += ", answers averaged over views" if recipe.tta else ""
+    net += f", shifted by up to {recipe.shift}" if recipe.shift else ""
+    net += ", mirrored" if recipe.flip else ""
     net += f", label smoothing {recipe.label_smoothing:g}" if recipe.label_smoothing else ""
     return (
         f"{net}, {recipe.optimizer} {recipe.lr:g}, batch {recipe.batch_size}, {recipe.schedule} over {recipe.epochs} "
-        f"epochs, chosen on validation beforehand; its own looks at validation are counted"
+        f"epochs, products in {dtype}"
     )
+
+
+def number_type() -> str:
+    """Give the number type in which firstlight does the heavy arithmetic on this machine's processor."""
+    return str(pick_dtype(pick_device("cpu"))).removeprefix("torch.")

@@ -56,7 +56,7 @@ def main() -> None:
         net.partial_fit(x_train, train.labels)
         contest.lap()
     contest.finish(
-        "Adam 1e-3, batch 128 (its default), cross entropy, arrays scaled to 0..1, partial_fit per epoch",
+        "Adam 1e-3, batch 128 (its default), dropout 0.2, cross entropy, arrays scaled to 0..1, partial_fit per epoch",
         ("skorch", "torch"),
     )
 

@@ -94,8 +94,10 @@ def main() -> None:
         contest.lap()
 
     changes = "RandomHorizontalFlip, RandomCrop(padding=4), " if augments else ""
+    dropout = "dropout 0.2" if contest.choices.net == "mlp" else "dropout 0.25 and 0.5"
     contest.finish(
-        f"Adam 1e-3, batch 64, NLLLoss; per picture: PIL, {changes}ToTensor, Normalize(0.5, 0.5); default workers (0)",
+        f"Adam 1e-3, batch 64, NLLLoss, {dropout}; per picture: PIL, {changes}ToTensor, Normalize(0.5, 0.5); "
+        "default workers (0)",
         ("torch", "torchvision"),
     )
 
