@@ -3,13 +3,13 @@
 from firstlight.runtime import pick_device, pick_dtype
 from firstlight.training.recipe import Recipe
 
-# The mlp: the least time in which validation data reached both targets with seeds 0, 1 and 2.
+# The mlp, and the cnn on Fashion-MNIST: the least time in which validation data reached the target with seeds 0 to 2.
 _MLP = {"epochs": 3, "batch_size": 512, "lr": 8e-3, "warmup": 0.3, "dropout": 0.0, "label_smoothing": 0.1}
 _CHOICES = {
     ("mlp", "mnist", 0.98): _MLP,
     ("mlp", "fashion-mnist", 0.89): _MLP,
     ("cnn", "mnist", 0.993): {"epochs": 2, "width": 16, "batch_size": 256},
-    ("cnn", "fashion-mnist", 0.925): {"epochs": 4, "width": 16},
+    ("cnn", "fashion-mnist", 0.925): {"epochs": 3, "width": 8, "shift": 0},
     ("cnn", "cifar10", 0.80): {"epochs": 3, "width": 24},
     ("cnn", "cifar10", 0.85): {"epochs": 6},
     ("cnn", "cifar10", 0.90): {"epochs": 14, "width": 48, "shift": 3, "tta": True},
