@@ -70,7 +70,8 @@ def run_part(name: str, part: Part, choices: argparse.Namespace) -> None:
                 for row in measured(side, places | {"seed": seed}, choices.smoke):
                     now.rows.append({"side": side.name} | row | {"part": name, "seed": seed})
                     print(short(now.rows[-1]), flush=True)
-                rows = [row for block in [*without(before, now), now] for row in (block.machine, *block.rows)]
+                kept = without(before, now, part.against)
+                rows = [row for block in [*kept, now] for row in (block.machine, *block.rows)]
                 file.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
 
 
@@ -82,13 +83,18 @@ def at_its_best(machine: report.Row, again: report.Row) -> report.Row:
     return again | {"gflops": best, "copy_gb_a_second": copied}
 
 
-def without(before: list[report.Block], now: report.Block) -> list[report.Block]:
-    """Give what was measured before, without the sides and seeds that the same machine has measured anew."""
+def without(before: list[report.Block], now: report.Block, against: str | None) -> list[report.Block]:
+    """Give what was measured before, without the sides and seeds that the same machine has measured anew.
+
+    The side `against` stays where others that were run in turn with it do: they are held against it.
+    """
     anew = {(row["side"], row["seed"]) for row in now.rows}
     kept = []
     for block in before:
         same = report.same_machine(block.machine, now.machine)
-        rows = [row for row in block.rows if not same or (row["side"], row["seed"]) not in anew]
+        stay = [row for row in block.rows if not same or (row["side"], row["seed"]) not in anew]
+        seeds = {row["seed"] for row in stay}
+        rows = [row for row in block.rows if row in stay or (row["side"] == against and row["seed"] in seeds)]
         kept += [report.Block(block.machine, rows)] if rows else []
     return kept
 

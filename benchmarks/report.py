@@ -74,18 +74,20 @@ def section(name: str, part: Part, measured: list[Block]) -> str:
 
 def on_machine(part: Part, here: list[Block]) -> list[str]:
     """Give what a machine was, and a table with a row a side."""
+    taken = [row | {"turn": (hour, row.get("seed"))} for hour, block in enumerate(here) for row in block.rows]
     sides: dict[str, Runs] = defaultdict(list)
-    for hour, block in enumerate(here):
-        for row in block.rows:
-            sides[row["side"]].append(row | {"turn": (hour, row.get("seed"))})
+    for row in {(row["side"], row.get("seed")): row for row in taken}.values():  # the last of each
+        sides[row["side"]].append(row)
+    sides = dict(in_order(part, sides))
     extras = [key for key in COLUMNS if any(cell(key, runs, part) for runs in sides.values())]
     held = [f"ratio to {part.against}"] if part.against else []
     heading = ["side", "n", f"{part.unit}", *held, *(COLUMNS[key] for key in extras)]
     table = [heading, ["---"] * len(heading)]
-    for side, runs in in_order(part, sides):
+    for side, runs in sides.items():
         turns = len(runs) if len(runs) > 1 else len(runs[0].get("runs", runs))
-        against = sides.get((part.against or "") + "".join(side.partition(" at ")[1:]), [])
-        ratios = [ratio(part, runs, against)] if part.against else []
+        against = (part.against or "") + "".join(side.partition(" at ")[1:])
+        held_against = [row for row in taken if row["side"] == against]
+        ratios = [ratio(part, runs, held_against)] if part.against else []
         table.append([side, str(turns), spread(runs, part.figure), *ratios, *(cell(key, runs, part) for key in extras)])
     rows = [f"| {' | '.join(cells)} |" for cells in table]
     absent = [] if part.once else [side.name for side in part.sides if not any(same(side.name, at) for at in sides)]
@@ -194,17 +196,20 @@ def limits(part: Part, here: list[Block], sides: dict[str, Runs]) -> list[str]:
     ours = [row for row in sides.get("firstlight", []) if "epoch_pictures" in row]
     if not ours or not part.title.startswith("mlp"):
         return []
-    machine = here[ours[0]["turn"][0]].machine
-    dtype = ours[0].get("dtype") or max(machine["gflops"], key=machine["gflops"].get)
-    rate, pictures = machine["gflops"][dtype], ours[0]["epoch_pictures"]
-    least = machine["mlp_flops_a_picture"] * pictures / rate / 1e9
-    read = PICTURE_BYTES * pictures / machine["copy_gb_a_second"] / 1e9
-    taken = statistics.median(row["epoch_seconds"] for row in ours)
+    flops = here[0].machine["mlp_flops_a_picture"]
+    rates, least, read, shares = [], [], [], []
+    for row in ours:
+        machine = here[row["turn"][0]].machine  # as it was when this was run
+        dtype = row.get("dtype") or max(machine["gflops"], key=machine["gflops"].get)
+        rates.append(machine["gflops"][dtype])
+        least.append(flops * row["epoch_pictures"] / rates[-1] / 1e9)
+        read.append(PICTURE_BYTES * row["epoch_pictures"] / machine["copy_gb_a_second"] / 1e9)
+        shares.append(least[-1] / row["epoch_seconds"])
     return [
-        f"The limit of an epoch: {machine['mlp_flops_a_picture'] / 1e6:.2f} MFLOP a picture at the {rate} GFLOP/s "
-        f"that these matrix products reach alone in {dtype} are {least:.2f} s (and reading its pictures once at the "
-        f"rate of a copy {read:.3f} s); firstlight's epoch takes {taken:.2f} s, its look at validation included: it "
-        f"runs at {least / taken:.0%} of what the machine was seen to do.",
+        f"The limit of an epoch: {flops / 1e6:.2f} MFLOP a picture at the {between(rates)} GFLOP/s that these matrix "
+        f"products reach alone in {dtype} are {between([round(seconds, 2) for seconds in least])} s (and reading its "
+        f"pictures once at the rate of a copy {max(read):.3f} s); firstlight's epoch, its look at validation included, "
+        f"runs at {statistics.median(shares):.0%} of what the machine was seen to do at that hour.",
         "",
     ]
 

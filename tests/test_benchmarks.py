@@ -155,9 +155,9 @@ def test_the_limit_is_that_of_the_number_type_that_was_used(page_of):
     machine = machine_line("p") | {"gflops": {"float32": 100, "bfloat16": 400}, "mlp_flops_a_picture": 2_000_000}
     row = runs_of("firstlight", [9.0], epoch_pictures=100_000, epoch_seconds=4.0, dtype="float32")[0]
     page = page_of("mlp-mnist", machine, row)
-    assert "in float32 are 2.00 s" in page
-    assert "takes 4.00 s, its look at validation included: it runs at 50% of what" in page
-    assert "in bfloat16 are 0.50 s" in page_of("mlp-mnist", machine, row | {"dtype": "bfloat16"})
+    assert "at the 100 GFLOP/s that these matrix products reach alone in float32 are 2.0 s" in page
+    assert "runs at 50% of what the machine was seen to do" in page
+    assert "in bfloat16 are 0.5 s" in page_of("mlp-mnist", machine, row | {"dtype": "bfloat16"})
 
 
 def test_the_counted_operations_are_those_that_a_training_step_does(report):
@@ -197,9 +197,18 @@ def test_a_new_run_replaces_what_the_same_machine_measured_before_of_its_sides_a
     fast, slow = runs_of("firstlight", [1.0, 2.0]), runs_of("tutorial", [100.0])
     before = [report.Block(one, [*fast, *slow]), report.Block(other, fast)]
     now = report.Block(one | {"gflops": {"float32": 2}}, runs_of("firstlight", [0.5]))
-    assert bench.without(before, now) == [report.Block(one, [fast[1], *slow]), report.Block(other, fast)]
+    assert bench.without(before, now, None) == [report.Block(one, [fast[1], *slow]), report.Block(other, fast)]
+    assert bench.without(before, now, "firstlight") == before, "the tutorial was run in turn with it"
     everything = report.Block(one, [*runs_of("firstlight", [0.5, 0.5]), *runs_of("tutorial", [50.0])])
-    assert bench.without(before, everything) == [report.Block(other, fast)]
+    assert bench.without(before, everything, "firstlight") == [report.Block(other, fast)]
+
+
+def test_a_side_is_held_against_what_was_run_in_turn_with_it_and_shown_as_it_was_run_last(page_of):
+    machine, slow = machine_line("p"), runs_of("tutorial", [100.0])
+    then, now = runs_of("firstlight", [4.0]), runs_of("firstlight", [2.0])
+    page = page_of("mlp-mnist", machine, *then, *slow, machine, *now)
+    assert "| firstlight | 1 | 2 | 1.00 |" in page
+    assert "| tutorial | 1 | 100 | 25.00 |" in page
 
 
 def test_a_machine_is_known_by_the_best_it_was_seen_to_do(report):
