@@ -47,7 +47,7 @@ def test_the_bytes_do_not_depend_on_the_number_of_workers(digit_folder, tmp_path
 def test_a_second_run_decodes_nothing(digit_folder, fresh_cache, monkeypatch):
     samples = load_data(digit_folder)
     first = pack(samples)
-    monkeypatch.setattr(store_module, "decode", lambda *_args, **_options: pytest.fail("decoded again"))
+    monkeypatch.setattr(store_module, "look_at", lambda *_args, **_options: pytest.fail("decoded again"))
     again = pack(load_data(digit_folder))
     assert np.array_equal(first.pixels, again.pixels)
     assert first.duplicates == again.duplicates
