@@ -91,10 +91,11 @@ def without(before: list[report.Block], now: report.Block, against: str | None) 
     anew = {(row["side"], row["seed"]) for row in now.rows}
     kept = []
     for block in before:
-        same = report.same_machine(block.machine, now.machine)
-        stay = [row for row in block.rows if not same or (row["side"], row["seed"]) not in anew]
-        seeds = {row["seed"] for row in stay}
-        rows = [row for row in block.rows if row in stay or (row["side"] == against and row["seed"] in seeds)]
+        rows = block.rows
+        if report.same_machine(block.machine, now.machine):
+            seeds = {row["seed"] for row in rows if (row["side"], row["seed"]) not in anew}
+            held = [row for row in rows if row["seed"] in seeds]
+            rows = [row for row in held if row["side"] == against or (row["side"], row["seed"]) not in anew]
         kept += [report.Block(block.machine, rows)] if rows else []
     return kept
 

@@ -19,7 +19,6 @@ Prints one JSON line a side.
 import argparse
 import contextlib
 import io
-import itertools
 import json
 import os
 import statistics
@@ -37,6 +36,7 @@ from PIL import Image
 from torchvision.io import ImageReadMode, decode_jpeg
 from torchvision.transforms import CenterCrop, Compose, Resize, ToTensor, v2
 
+import made_up
 from firstlight.data.images import decode, fit_picture
 from firstlight.data.loader import Loader
 from firstlight.data.sources import load_data
@@ -50,17 +50,6 @@ PACKAGES = {
     "simplejpeg": ("simplejpeg", "pillow"),
     "decode alone": ("pillow",),
 }
-
-
-def made_up(folder: Path) -> Path:
-    """Write an archive of a few pictures of noise."""
-    archive, dice = folder / "clothing10.tar", np.random.default_rng(0)
-    with tarfile.open(archive, "w") as target:
-        for part, label, number in itertools.product(("train", "validation", "test"), ("dark", "light"), range(3)):
-            file = folder / f"{number}.jpg"
-            Image.fromarray(dice.integers(0, 256, (60, 80, 3), np.uint8)).save(file)
-            target.add(file, f"{part}/{label}/{number}.jpg")
-    return archive
 
 
 def files_of(archive: Path) -> list[bytes]:
@@ -133,7 +122,7 @@ def main() -> None:
     torch.set_num_threads(1)
     side = chosen.img_size
     with tempfile.TemporaryDirectory() as temporary, contextlib.redirect_stderr(io.StringIO()):
-        archive = made_up(Path(temporary)) if chosen.smoke else chosen.data_root / "clothing10.tar"
+        archive = made_up.clothing(Path(temporary)) if chosen.smoke else chosen.data_root / "clothing10.tar"
         files = files_of(archive)
         store, rows = packed(archive, side), np.arange(len(files))
         assert len(store.pixels) == len(files), "every side takes the same pictures"

@@ -90,21 +90,21 @@ def on_machine(part: Part, here: list[Block]) -> list[str]:
         ratios = [ratio(part, runs, held_against)] if part.against else []
         table.append([side, str(turns), spread(runs, part.figure), *ratios, *(cell(key, runs, part) for key in extras)])
     rows = [f"| {' | '.join(cells)} |" for cells in table]
-    absent = [] if part.once else [side.name for side in part.sides if not any(same(side.name, at) for at in sides)]
+    seen = {side_of(side) for side in sides}
+    absent = [] if part.once else [side.name for side in part.sides if side.name not in seen]
     told = [f"Not run here: {', '.join(absent)}.", ""] if absent else []
     return [machine_line(here), "", *rows, "", *told, *limits(part, here, sides), *recipes(sides)]
 
 
-def same(side: str, row: str) -> bool:
-    """Tell whether a row is of a side: `eager at batch 32` is of `eager`."""
-    return row.partition(" at ")[0] == side
+def side_of(row: str) -> str:
+    """Name the side that a row is of: `eager at batch 32` is of `eager`."""
+    return row.partition(" at ")[0]
 
 
 def in_order(part: Part, sides: dict[str, Runs]) -> list[tuple[str, Runs]]:
     """Give the sides in the part's order, whatever hour they were measured at."""
-    order = [side.name for side in part.sides]
-    found = {name: number for number, name in enumerate(order)}
-    return sorted(sides.items(), key=lambda item: found.get(item[0].partition(" at ")[0], len(order)))
+    places = {side.name: place for place, side in enumerate(part.sides)}
+    return sorted(sides.items(), key=lambda item: places.get(side_of(item[0]), len(places)))
 
 
 COLUMNS = {
@@ -113,7 +113,7 @@ COLUMNS = {
     "valid": "validation accuracy",
     "valid_reached": "validation at the target",
     "test": "test accuracy",
-    "reached": "test at the target",
+    "test_reached": "test at the target",
     "agreement": "agreement",
     "images_per_second": "pictures a second",
     "ratio_to_best": "ratio to best",
@@ -126,6 +126,7 @@ COLUMNS = {
     "cpu_seconds": "CPU-s",
     "peak_mb": "peak, MB",
 }
+REACHED = {"valid_reached": "valid", "test_reached": "test"}
 FIGURES = {part.figure for part in PARTS.values()}
 SHARES = {"valid", "test"}
 PICTURE_BYTES = 28 * 28  # of the mlp's sets
@@ -163,17 +164,20 @@ def ratio(part: Part, runs: Runs, against: Runs) -> str:
         return ""
     bound = "" if reached_by_all(part, runs) else ">= "
     reference = {row["turn"]: row for row in against}
-    turns = [([row], [reference[row["turn"]]]) for row in runs if row["turn"] in reference]
-    about = "" if turns else "~ "
-    pairs = [
-        pair
-        for its, held_against in turns
-        for pair in zip(values_of(its, part.figure), values_of(held_against, part.figure), strict=False)
-    ]
-    if not turns and (found := [values_of(rows, part.figure) for rows in (runs, against)]) and all(found):
-        pairs = [(statistics.median(found[0]), statistics.median(found[1]))]
+    in_turn = [([row], [reference[row["turn"]]]) for row in runs if row["turn"] in reference]
+    if in_turn:
+        about, values = "", [(values_of(its, part.figure), values_of(other, part.figure)) for its, other in in_turn]
+    else:
+        about, values = "~ ", [([median_of(runs, part.figure)], [median_of(against, part.figure)])]
+    pairs = [pair for its, others in values for pair in zip(its, others, strict=False)]
     more = [its / other if part.less_is_better else other / its for its, other in pairs if its and other]
     return f"{bound}{about}{statistics.median(more):.2f}" if more else ""
+
+
+def median_of(rows: Runs, key: str) -> float | None:
+    """Give the median of a number, where there is any."""
+    values = values_of(rows, key)
+    return statistics.median(values) if values else None
 
 
 def reached_by_all(part: Part, runs: Runs) -> bool:
@@ -183,8 +187,8 @@ def reached_by_all(part: Part, runs: Runs) -> bool:
 
 def cell(key: str, runs: Runs, part: Part) -> str:
     """Give one further column of a side."""
-    if key in ("reached", "valid_reached"):
-        values = values_of(runs, "valid" if key == "valid_reached" else "test")
+    if key in REACHED:
+        values = values_of(runs, REACHED[key])
         return f"{sum(value >= part.target for value in values)} of {len(values)}" if part.target and values else ""
     if key in WHOLE_PROCESS and runs[0]["side"] not in {side.name for side in part.sides}:
         return ""
@@ -196,19 +200,17 @@ def limits(part: Part, here: list[Block], sides: dict[str, Runs]) -> list[str]:
     ours = [row for row in sides.get("firstlight", []) if "epoch_pictures" in row]
     if not ours or not part.title.startswith("mlp"):
         return []
-    flops = here[0].machine["mlp_flops_a_picture"]
-    rates, least, read, shares = [], [], [], []
-    for row in ours:
-        machine = here[row["turn"][0]].machine  # as it was when this was run
-        dtype = row.get("dtype") or max(machine["gflops"], key=machine["gflops"].get)
-        rates.append(machine["gflops"][dtype])
-        least.append(flops * row["epoch_pictures"] / rates[-1] / 1e9)
-        read.append(PICTURE_BYTES * row["epoch_pictures"] / machine["copy_gb_a_second"] / 1e9)
-        shares.append(least[-1] / row["epoch_seconds"])
+    machines = [here[row["turn"][0]].machine for row in ours]  # as each was when its run was
+    flops = machines[0]["mlp_flops_a_picture"]
+    dtype = ours[0].get("dtype") or max(machines[0]["gflops"], key=machines[0]["gflops"].get)
+    rates = [machine["gflops"][dtype] for machine in machines]
+    least = [flops * row["epoch_pictures"] / rate / 1e9 for row, rate in zip(ours, rates, strict=True)]
+    read = PICTURE_BYTES * ours[0]["epoch_pictures"] / min(machine["copy_gb_a_second"] for machine in machines) / 1e9
+    shares = [seconds / row["epoch_seconds"] for row, seconds in zip(ours, least, strict=True)]
     return [
         f"The limit of an epoch: {flops / 1e6:.2f} MFLOP a picture at the {between(rates)} GFLOP/s that these matrix "
         f"products reach alone in {dtype} are {between([round(seconds, 2) for seconds in least])} s (and reading its "
-        f"pictures once at the rate of a copy {max(read):.3f} s); firstlight's epoch, its look at validation included, "
+        f"pictures once at the rate of a copy {read:.3f} s); firstlight's epoch, its look at validation included, "
         f"runs at {statistics.median(shares):.0%} of what the machine was seen to do at that hour.",
         "",
     ]

@@ -15,6 +15,8 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
+import made_up
+
 
 def main() -> None:
     """Run one side."""
@@ -116,19 +118,10 @@ def tutorial(choices: argparse.Namespace, folder: Path) -> dict[str, object]:
 
 def make_tiny_set(folder: Path) -> Path:
     """Make a set of two classes and a file of random weights, only to see that the sides run."""
-    import numpy as np
-    from PIL import Image
     from safetensors.torch import save_file
     from torchvision import models
 
-    dice = np.random.default_rng(0)
-    with tarfile.open(folder / "clothing10.tar", "w") as archive:
-        for part in ("train", "validation", "test"):
-            for label, number in ((label, number) for label in ("dark", "light") for number in range(6)):
-                file = folder / f"{part}-{label}-{number}.png"
-                Image.fromarray(dice.integers(0, 128, (40, 48, 3), np.uint8) + 127 * (label == "light")).save(file)
-                archive.add(file, f"{part}/{label}/{number}.png")
-                file.unlink()
+    made_up.clothing(folder)
     (folder / "weights").mkdir()
     model = models.mobilenet_v2(weights=None)
     save_file(model.state_dict(), folder / "weights" / "mobilenet_v2-imagenet.safetensors")

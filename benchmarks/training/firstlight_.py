@@ -41,7 +41,7 @@ def main() -> None:
     contest.begin(accuracy)
     for _ in train_epochs(classifier, batches, loader(valid), recipe):
         contest.lap()
-    dtype = number_type()
+    dtype = number_type("cpu")
     contest.finish(in_words(recipe, dtype), ("firstlight", "torch"), dtype=dtype)
 
 

@@ -54,7 +54,6 @@ def main() -> None:
         "load_seconds": run.seconds["pack"],
         "epochs": len(run.history),
         "epoch_seconds": median(end - start for start, end in zip(ends, ends[1:], strict=False)),
-        "reached": run.test.accuracy.value >= choices.target,
         "valid": run.valid.accuracy.value,
         "test": run.test.accuracy.value,
         "versions": {name: version(name) for name in ("firstlight", "torch")},

@@ -35,6 +35,6 @@ def in_words(recipe: Recipe, dtype: str) -> str:
     )
 
 
-def number_type() -> str:
-    """Give the number type in which firstlight does the heavy arithmetic on this machine's processor."""
-    return str(pick_dtype(pick_device("cpu"))).removeprefix("torch.")
+def number_type(device: str = "auto") -> str:
+    """Give the number type in which firstlight does the heavy arithmetic on a device of this machine."""
+    return str(pick_dtype(pick_device(device))).removeprefix("torch.")
