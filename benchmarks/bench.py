@@ -38,11 +38,13 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=0, help="of the runs, to go on from others")
     parser.add_argument("--sides", nargs="+", help="only these sides")
     parser.add_argument("--data-root", default="../shared/data", help="where the sets are")
-    parser.add_argument("--results", type=Path, default=HERE / "results", help="where the JSON lines go")
-    parser.add_argument("--smoke", action="store_true", help="see that it runs: tiny data, one run, no peers")
+    parser.add_argument("--results", type=Path, help="where the JSON lines go; benchmarks/results by default")
+    parser.add_argument("--smoke", action="store_true", help="see that it runs: tiny data, one run, no peers, not kept")
     choices = parser.parse_args()
     if unknown := set(choices.parts) - PARTS.keys():
         parser.error(f"there is no part {', '.join(sorted(unknown))}; choose of {', '.join(PARTS)}")
+    if choices.results is None:
+        choices.results = (Path(tempfile.mkdtemp()) if choices.smoke else HERE) / "results"
     choices.results.mkdir(parents=True, exist_ok=True)
     for name in choices.parts or PARTS:
         run_part(name, PARTS[name], choices)

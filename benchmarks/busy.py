@@ -57,14 +57,15 @@ def main() -> None:
         "beside another training": [[sys.executable, "-c", TRAIN, "ours", str(cores), str(pictures), "endless"]],
     }
     cases = [("ours", threads) for threads in sorted({1, cores})] + [("PyTorch's habit", cores)]
-    for load, others in loads.items():
-        seconds: dict[tuple[str, int], list[float]] = {case: [] for case in cases}
-        with running(others):
-            for _ in range(1 if smoke else ROUNDS):
+    seconds: dict[str, dict[tuple[str, int], list[float]]] = {load: {case: [] for case in cases} for load in loads}
+    for _ in range(1 if smoke else ROUNDS):
+        for load, others in loads.items():
+            with running(others):
                 for case in cases:
-                    seconds[case].append(epoch_seconds(*case, pictures))
-        best = min(median(seconds[case]) for case in cases if case[0] == "ours")
-        for (habit, threads), values in seconds.items():
+                    seconds[load][case].append(epoch_seconds(*case, pictures))
+    for load, beside in seconds.items():
+        best = min(median(beside[case]) for case in cases if case[0] == "ours")
+        for (habit, threads), values in beside.items():
             name = f"{load}, {threads} thread{'s' * (threads > 1)}" + (f" ({habit})" if habit != "ours" else "")
             row = {"side": name, "seconds": median(values), "ratio_to_best": median(values) / best}
             print(json.dumps(row | {"runs": [round(value, 3) for value in values]}), flush=True)

@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--data-root", default="../shared/data")
     parser.add_argument("--smoke", action="store_true", help="few, made-up pictures, and random weights")
     choices = parser.parse_args()
-    if choices.engine == "firstlight":
+    if choices.engine in OWN_PROCESS:
         from firstlight.runtime import own_process
 
         own_process()  # as the command line does, before torch is imported
@@ -164,11 +164,13 @@ def openvino(network: Any) -> Forward:
 
 
 ENGINES: dict[str, Callable[[Any], Forward]] = {
-    "firstlight": firstlight, "eager": eager, "onnxruntime": onnxruntime, "openvino": openvino,
+    "firstlight": firstlight, "eager": eager, "eager, memory kept": eager, "onnxruntime": onnxruntime,
+    "openvino": openvino,
 }  # fmt: skip
+OWN_PROCESS = {"firstlight", "eager, memory kept"}
 PACKAGES = {
-    "firstlight": ("firstlight", "torch"), "eager": ("torch", "torchvision"), "onnxruntime": ("onnxruntime",),
-    "openvino": ("openvino",),
+    "firstlight": ("firstlight", "torch"), "eager": ("torch", "torchvision"),
+    "eager, memory kept": ("torch", "torchvision"), "onnxruntime": ("onnxruntime",), "openvino": ("openvino",),
 }  # fmt: skip
 
 

@@ -3,26 +3,30 @@
     python benchmarks/loader.py --data-root ../shared/data
 
 Prints one JSON line for each network and place: the seconds to draw every batch of an epoch, the seconds of an epoch
-of training without a look at validation, and their ratio.
+of training without a look at validation, their ratio, and that of the epoch to one with the set in memory.
 """
 
 import argparse
 import json
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Iterable
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 
 from firstlight.runtime import own_process
 
+ROUNDS = 5
+PLACES = ("in memory", "memory-mapped")
+
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print, both places in turn."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data-root", default="../shared/data")
-    parser.add_argument("--smoke", action="store_true", help="few pictures")
+    parser.add_argument("--smoke", action="store_true", help="few pictures, one round")
     choices = parser.parse_args()
     own_process()
     import torch
@@ -34,46 +38,55 @@ def main() -> None:
     from firstlight.training.recipe import Recipe
 
     samples = load_data("digits" if choices.smoke else "mnist", data_root=choices.data_root)
-    images = samples.pictures.images
+    images, cpu = samples.pictures.images, torch.device("cpu")
     resident_bytes = room.HOST_RESIDENT_BYTES
+
+    def batches_of(pixels: np.ndarray, rows: np.ndarray, place: str, **more: object) -> room.Loader:
+        room.HOST_RESIDENT_BYTES = resident_bytes if place == "in memory" else 0
+        batches = room.Loader(pixels, samples.labels, rows, device=cpu, **more)
+        assert (batches.resident is None) == (place == "memory-mapped")
+        return batches
+
     with tempfile.TemporaryDirectory() as folder:
         np.save(Path(folder, "pixels.npy"), images)
-        mapped = np.load(Path(folder, "pixels.npy"), mmap_mode="r")
-        for net in ("mlp", "cnn"):
+        pixels = {"in memory": images, "memory-mapped": np.load(Path(folder, "pixels.npy"), mmap_mode="r")}
+        for net, part in (("mlp", 1), ("cnn", 10)):
             recipe = Recipe(model=net, epochs=1).complete(colour=False, pictures=len(images))
-            for place, pixels in (("in memory", images), ("memory-mapped", mapped)):
-                room.HOST_RESIDENT_BYTES = 0 if place == "memory-mapped" else resident_bytes
-                rows = np.arange(len(images))
-                few = rows[: max(64, len(rows) // (1 if net == "mlp" else 10))]
-                cpu = torch.device("cpu")
-                batches = room.Loader(
-                    pixels, samples.labels, few, batch_size=recipe.batch_size, device=cpu, seed=0, drop_last=True
-                )
-                one = room.Loader(pixels, samples.labels, few[:64], batch_size=64, device=cpu)
-                assert (batches.resident is None) == (place == "memory-mapped")
-                classifier = Classifier(
-                    architecture=recipe.architecture, classes=samples.classes, input_size=(1, *images.shape[1:3])
-                )
-                alone = least(lambda batches=batches: drawn(batches))
-                whole = least(lambda: list(train(classifier, batches, one, recipe)))  # noqa: B023 - called at once
-                row = {"side": f"{net}, {place}", "loader_seconds": alone, "epoch_seconds": whole}
-                print(json.dumps(row | {"share": alone / whole, "n": len(few)}), flush=True)
+            rows = np.arange(max(64, len(images) // part))
+            classifier = Classifier(
+                architecture=recipe.architecture, classes=samples.classes, input_size=(1, *images.shape[1:3])
+            )
+            alone: dict[str, list[float]] = {place: [] for place in PLACES}
+            whole: dict[str, list[float]] = {place: [] for place in PLACES}
+            for _ in range(1 if choices.smoke else ROUNDS):
+                for place in PLACES:
+                    batches = batches_of(
+                        pixels[place], rows, place, batch_size=recipe.batch_size, seed=0, drop_last=True
+                    )
+                    few = batches_of(pixels[place], rows[:64], place, batch_size=64)
+                    alone[place].append(seconds_through(batches.epoch(1)))
+                    whole[place].append(seconds_through(train(classifier, batches, few, recipe)))
+            for place in PLACES:
+                row = {
+                    "side": f"{net}, {place}",
+                    "share": median(alone[place]) / median(whole[place]),
+                    "loader_seconds": median(alone[place]),
+                    "epoch_seconds": median(whole[place]),
+                    "over_memory": median(
+                        its / other for its, other in zip(whole[place], whole["in memory"], strict=True)
+                    ),
+                    "runs": [its / other for its, other in zip(alone[place], whole[place], strict=True)],
+                    "n": len(rows),
+                }
+                print(json.dumps(row), flush=True)
 
 
-def drawn(batches: "Loader") -> None:  # noqa: F821 - imported where threads have been set
-    """Draw every batch of an epoch."""
-    for _ in batches.epoch(1):
+def seconds_through(steps: Iterable[object]) -> float:
+    """Give the seconds that it takes to go through what is made step by step."""
+    started = time.perf_counter()
+    for _ in steps:
         pass
-
-
-def least(work: Callable[[], object]) -> float:
-    """Give the fewest seconds of three goes."""
-    seconds = []
-    for _ in range(3):
-        started = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - started)
-    return min(seconds)
+    return time.perf_counter() - started
 
 
 if __name__ == "__main__":

@@ -100,13 +100,13 @@ def predicted(folder: Path, count: int) -> dict[str, object]:
             seen.append(resident(done.pid))
             time.sleep(0.5 if count > 1000 else 0.05)
     rows = sum(1 for _ in (folder / "out.csv").open()) - 1
-    half = seen[len(seen) // 3 : -1] or seen
+    rest = seen[len(seen) // 3 : -1] or seen
     return {
         "side": f"predict, {count:,} files",
         "seconds": time.perf_counter() - started,
         "rows": rows,
         "first_third_mb": max(seen[: len(seen) // 3] or seen) >> 20,
-        "rest_mb": max(half) >> 20,
+        "rest_mb": max(rest) >> 20,
     }
 
 

@@ -7,7 +7,7 @@ process is set up as the command line sets up its own (`runtime.own_process`), w
 - `torchvision v2`: `torchvision.io.decode_jpeg`, then `Resize` and `CenterCrop` on the tensor.
 - `simplejpeg`: decoded into NumPy at the scale that suffices, then resized by Pillow.
 - `decode alone`: Pillow's `load`, the pixels thrown away.
-- `firstlight, same work`: decode and fit, and no more, which is what the peers do.
+- `firstlight, same work`: decode and fit, and no more, which is what the peers do (PIL's side then makes floats).
 - `firstlight pack`: all of it, once: read, check, decode, fit, fingerprint, find copies, write the packed file.
 - `firstlight epoch`: what every later epoch costs: shuffled batches of 256 out of the packed file.
 
@@ -49,6 +49,15 @@ PACKAGES = {
     "torchvision v2": ("torchvision",),
     "simplejpeg": ("simplejpeg", "pillow"),
     "decode alone": ("pillow",),
+}
+RECIPES = {
+    "torchvision PIL": "files in memory; convert, Resize, CenterCrop, ToTensor",
+    "torchvision v2": "files in memory; decode_jpeg, v2.Resize, v2.CenterCrop",
+    "simplejpeg": "files in memory; decoded at the scale that suffices, scaled by Pillow",
+    "decode alone": "files in memory; Pillow's load, the pixels thrown away",
+    "firstlight, same work": "files in memory; decoded at the scale that suffices and fitted, to uint8",
+    "firstlight pack": "files in their archive; looked at, fitted, fingerprinted, compared, written",
+    "firstlight epoch": "shuffled batches of 256 out of the packed file",
 }
 
 
@@ -151,6 +160,7 @@ def main() -> None:
             "runs": [round(speed, 1) for speed in speeds],
             "n": len(files),
             "img_size": side,
+            "recipe": RECIPES[name],
             "versions": {package: version(package) for package in PACKAGES.get(name, ("firstlight",))},
         }
         print(json.dumps(line), flush=True)

@@ -92,7 +92,7 @@ def on_machine(part: Part, here: list[Block]) -> list[str]:
     rows = [f"| {' | '.join(cells)} |" for cells in table]
     seen = {side_of(side) for side in sides}
     absent = [] if part.once else [side.name for side in part.sides if side.name not in seen]
-    told = [f"Not run here: {', '.join(absent)}.", ""] if absent else []
+    told = [f"Not run here: {'; '.join(absent)}.", ""] if absent else []
     return [machine_line(here), "", *rows, "", *told, *limits(part, here, sides), *recipes(sides)]
 
 
@@ -118,6 +118,7 @@ COLUMNS = {
     "images_per_second": "pictures a second",
     "ratio_to_best": "ratio to best",
     "loader_seconds": "loader, s",
+    "over_memory": "epoch, to that in memory",
     "packed_mb": "packed, MB",
     "allowed_mb": "allowed, MB",
     "exit_code": "exit code",
@@ -171,7 +172,12 @@ def ratio(part: Part, runs: Runs, against: Runs) -> str:
         about, values = "~ ", [([median_of(runs, part.figure)], [median_of(against, part.figure)])]
     pairs = [pair for its, others in values for pair in zip(its, others, strict=False)]
     more = [its / other if part.less_is_better else other / its for its, other in pairs if its and other]
-    return f"{bound}{about}{statistics.median(more):.2f}" if more else ""
+    return f"{bound}{about}{times(statistics.median(more))}" if more else ""
+
+
+def times(value: float) -> str:
+    """Write a ratio."""
+    return f"{value:.2f}" if value >= 0.095 else number(value)
 
 
 def median_of(rows: Runs, key: str) -> float | None:
@@ -200,18 +206,18 @@ def limits(part: Part, here: list[Block], sides: dict[str, Runs]) -> list[str]:
     ours = [row for row in sides.get("firstlight", []) if "epoch_pictures" in row]
     if not ours or not part.title.startswith("mlp"):
         return []
-    machines = [here[row["turn"][0]].machine for row in ours]  # as each was when its run was
-    flops = machines[0]["mlp_flops_a_picture"]
+    machines = [block.machine for block in here]
+    flops, pictures = machines[0]["mlp_flops_a_picture"], ours[0]["epoch_pictures"]
     dtype = ours[0].get("dtype") or max(machines[0]["gflops"], key=machines[0]["gflops"].get)
-    rates = [machine["gflops"][dtype] for machine in machines]
-    least = [flops * row["epoch_pictures"] / rate / 1e9 for row, rate in zip(ours, rates, strict=True)]
-    read = PICTURE_BYTES * ours[0]["epoch_pictures"] / min(machine["copy_gb_a_second"] for machine in machines) / 1e9
-    shares = [seconds / row["epoch_seconds"] for row, seconds in zip(ours, least, strict=True)]
+    rate = max(machine["gflops"][dtype] for machine in machines)  # of its best hour: a limit that no run can beat
+    least = flops * pictures / rate / 1e9
+    read = PICTURE_BYTES * pictures / max(machine["copy_gb_a_second"] for machine in machines) / 1e9
+    taken = statistics.median(values_of(ours, "epoch_seconds"))
     return [
-        f"The limit of an epoch: {flops / 1e6:.2f} MFLOP a picture at the {between(rates)} GFLOP/s that these matrix "
-        f"products reach alone in {dtype} are {between([round(seconds, 2) for seconds in least])} s (and reading its "
-        f"pictures once at the rate of a copy {read:.3f} s); firstlight's epoch, its look at validation included, "
-        f"runs at {statistics.median(shares):.0%} of what the machine was seen to do at that hour.",
+        f"The limit of an epoch: {flops / 1e6:.2f} MFLOP a picture at the {rate} GFLOP/s that these matrix products "
+        f"reach alone in {dtype}, in the machine's best moment, are {least:.2f} s (and reading its pictures once at "
+        f"the rate of a copy {read:.3f} s); firstlight's epoch, its look at validation included, runs at "
+        f"{least / taken:.0%} of that.",
         "",
     ]
 

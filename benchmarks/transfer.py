@@ -31,6 +31,8 @@ def main() -> None:
     parser.add_argument("--finetune", default="none")
     parser.add_argument("--smoke", action="store_true", help="a few pictures, random weights")
     choices = parser.parse_args()
+    if choices.again and not (choices.cache and cache_folder(choices.cache).exists()):
+        parser.error("--again: --cache names no folder that a run before has filled")
     with tempfile.TemporaryDirectory() as folder:
         if choices.smoke:
             choices.data_root = make_tiny_set(Path(folder))
@@ -49,7 +51,7 @@ def firstlight(choices: argparse.Namespace, folder: Path) -> dict[str, object]:
     import firstlight as fl
     from firstlight.training.fit import fit
 
-    cache = (choices.cache or folder) / "transfer"  # a folder of our own, since it is emptied
+    cache = cache_folder(choices.cache or folder)
     if not choices.again:
         shutil.rmtree(cache, ignore_errors=True)
     os.environ["FIRSTLIGHT_CACHE"] = str(cache)
@@ -65,6 +67,11 @@ def firstlight(choices: argparse.Namespace, folder: Path) -> dict[str, object]:
     seconds = time.perf_counter() - started
     ladder = {rung.name: rung.accuracy.value for rung in run.transfer.ladder}
     return {"seconds": seconds, "test": run.test.accuracy.value, "valid": run.valid.accuracy.value, "ladder": ladder}
+
+
+def cache_folder(parent: Path) -> Path:
+    """Give a folder of our own, since it is emptied."""
+    return parent / "transfer"
 
 
 def tutorial(choices: argparse.Namespace, folder: Path) -> dict[str, object]:
@@ -109,11 +116,11 @@ def tutorial(choices: argparse.Namespace, folder: Path) -> dict[str, object]:
             optimizer.zero_grad()
             criterion(model(images), labels).backward()
             optimizer.step()
-        valid = accuracy("validation")
-    test = accuracy("test")
+    valid, test = accuracy("validation"), accuracy("test")
     seconds = time.perf_counter() - started
-    words = f"RandomResizedCrop, flip; Adam 1e-3 on the head, batch 64, {choices.epochs} epochs, torchvision "
-    return {"seconds": seconds, "test": test, "valid": valid, "recipe": words + version("torchvision")}
+    words = f"RandomResizedCrop, flip; Adam 1e-3 on the head, batch 64, {choices.epochs} epochs, default workers (0), "
+    words += f"one look at validation, torchvision {version('torchvision')}"
+    return {"seconds": seconds, "test": test, "valid": valid, "recipe": words}
 
 
 def make_tiny_set(folder: Path) -> Path:

@@ -69,7 +69,7 @@ def share_processors() -> None:
     """Where others want the processors too, let threads that wait sleep instead of holding theirs.
 
     GNU OpenMP, which PyTorch's builds for Linux use, lets threads that wait for each other spin for milliseconds. On a
-    quiet machine that saves waking them, an eighth to half of an epoch; beside other work it makes two threads many
+    quiet machine that saves waking them, up to half of an epoch; beside other work it makes two threads several
     times slower than one. OpenMP asks once, before torch is imported, so what counts is the load at that time. The
     threads and so the bits of every result stay the same. A user's own choice stays.
     """

@@ -206,7 +206,7 @@ def fit_picture(pixels: NDArray[np.uint8], input_size: tuple[int, int, int], fit
 
 
 def _scale(pixels: NDArray[np.uint8], height: int, width: int, way: str, share: float) -> NDArray[np.uint8]:
-    # torch scales photographs three times as fast as Pillow, to the same grey level give or take one
+    # torch scales photographs twice as fast as Pillow, to the same grey level give or take one
     from torch import from_numpy
     from torch.nn.functional import interpolate
 

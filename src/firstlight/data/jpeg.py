@@ -36,7 +36,7 @@ def decode_smaller(image: Image, enough: int | None) -> tuple[int, int] | None:
 
 
 def decode_jpeg(image: JpegImageFile, data: bytes) -> NDArray[np.uint8] | None:
-    """Give the pixels as Pillow would, uint8 `[H, W, C]`, in about half the time; None if Pillow has to judge them.
+    """Give the pixels as Pillow would, uint8 `[H, W, C]`, but sooner; None if Pillow has to judge them.
 
     It is the library that Pillow has, libjpeg-turbo, asked for an array instead of for a picture of Pillow's own.
     Whatever it only warns of (a file that ends early, rubbish between the markers) is left to Pillow, which knows more

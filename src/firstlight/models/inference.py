@@ -18,7 +18,7 @@ def ready(classifier: Classifier) -> Classifier:
 
     A network of timm or torchvision gets its batch norms folded into the convolutions before them, channels last, and
     on a processor it sees few pictures at a time. Our own small networks stay as they are. All is float32: bfloat16
-    would be twice as fast on some processors, but changes the answers about which a network is in doubt (LOG.md).
+    would be half as fast again on some processors, but changes the answers about which a network is in doubt (LOG.md).
 
     What is made is kept as long as the classifier and its weights stay the same. The original is not changed, but put
     in evaluation mode.
