@@ -1,6 +1,7 @@
 """The loader: the right pictures in an order that (seed, epoch) decide, whether read from memory or from disk."""
 
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from firstlight.data import loader as module
 from firstlight.data.loader import Loader
 
 CPU = torch.device("cpu")
+TASKS = Path("/proc/self/task")
 DEVICES = [CPU, *([torch.device("cuda")] if torch.cuda.is_available() else [])]
 
 
@@ -140,6 +142,17 @@ def test_an_abandoned_epoch_leaves_no_thread_behind(store, monkeypatch):
     assert threading.active_count() == before + 1
     batches.close()
     assert threading.active_count() == before
+
+
+@pytest.mark.skipif(not TASKS.exists(), reason="only Linux tells the threads of a process")
+def test_reading_ahead_takes_one_thread_and_no_more(store, monkeypatch):
+    monkeypatch.setattr(module, "HOST_RESIDENT_BYTES", 0)
+    torch.ones(1 << 20).sum()  # torch's own threads, which this thread has anyway
+    before = len(list(TASKS.iterdir()))
+    batches = build(store, batch_size=1000).epoch()  # so large that torch would share out the reading of one
+    next(batches)
+    assert len(list(TASKS.iterdir())) == before + 1
+    batches.close()
 
 
 def test_the_global_generator_is_left_alone(way, store):

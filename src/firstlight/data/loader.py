@@ -107,13 +107,16 @@ class Loader:
         return pixels.to(self.device), self.labels.to(self.device), self.rows.to(self.device)
 
     def _read(self, positions: Tensor) -> Batch:
-        rows = self.rows[positions]
-        # note: pages are read in the order of the file; the batch gets its own order back
-        ordered, back = torch.sort(rows)
-        images = torch.from_numpy(self.pixels[ordered.numpy()])[torch.argsort(back)].permute(0, 3, 1, 2)
+        # note: by NumPy, since torch would start threads for this thread too, and all of them would fight over the cores
+        rows = self.rows.numpy()[positions.numpy()]
+        in_file = np.argsort(rows)  # pages are read in the order of the file; the batch keeps its own
+        pixels = np.empty((len(rows), *self.pixels.shape[1:]), np.uint8)
+        pixels[in_file] = self.pixels[rows[in_file]]
+        images = torch.from_numpy(pixels)
         if self.device.type == "cuda":
             images = images.pin_memory()
-        return Batch(images, self.labels[positions], rows)
+        labels = self.labels.numpy()[positions.numpy()]
+        return Batch(images.permute(0, 3, 1, 2), torch.from_numpy(labels), torch.from_numpy(rows))
 
     def _read_ahead(self, chosen: list[Tensor]) -> Iterator[Batch]:
         """Read the next batches from disk while the device works on this one."""
