@@ -107,7 +107,7 @@ class Loader:
         return pixels.to(self.device), self.labels.to(self.device), self.rows.to(self.device)
 
     def _read(self, positions: Tensor) -> Batch:
-        # note: by NumPy, since torch would start threads for this thread too, and all of them would fight over the cores
+        # note: by NumPy, since torch would start threads for this one too, and all of them would fight over the cores
         rows = self.rows.numpy()[positions.numpy()]
         in_file = np.argsort(rows)  # pages are read in the order of the file; the batch keeps its own
         pixels = np.empty((len(rows), *self.pixels.shape[1:]), np.uint8)
