@@ -16,7 +16,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -34,14 +34,15 @@ def main() -> None:
     parser.add_argument("--data-root", default="../shared/data")
     parser.add_argument("--smoke", action="store_true", help="few, made-up pictures, and random weights")
     choices = parser.parse_args()
-    if choices.engine in OWN_PROCESS:
+    engine = ENGINES[choices.engine]
+    if engine.own_process:
         from firstlight.runtime import own_process
 
         own_process()  # as the command line does, before torch is imported
     root = None if choices.smoke else Path(choices.data_root)
     pictures = photographs(root, 8 if choices.smoke else 128)
     network = mobilenet(root)
-    forward = ENGINES[choices.engine](network)
+    forward = engine.make(network)
     truth = eager(network)(pictures).argmax(axis=1)
     for batch in (32, 1):
         some = pictures[: batch * max(1, (64 if batch == 32 else 24) // batch)]
@@ -60,7 +61,7 @@ def main() -> None:
             "images_per_second": median(wall),
             "agreement": float((whole.argmax(axis=1) == truth).mean()),
             "n": len(pictures),
-            "versions": {name: version(name) for name in PACKAGES[choices.engine]},
+            "versions": {name: version(name) for name in engine.packages},
         }
         print(json.dumps(row), flush=True)
 
@@ -163,15 +164,21 @@ def openvino(network: Any) -> Forward:
     return lambda pictures: compiled(normalised(pictures))[0]
 
 
-ENGINES: dict[str, Callable[[Any], Forward]] = {
-    "firstlight": firstlight, "eager": eager, "eager, memory kept": eager, "onnxruntime": onnxruntime,
-    "openvino": openvino,
-}  # fmt: skip
-OWN_PROCESS = {"firstlight", "eager, memory kept"}
-PACKAGES = {
-    "firstlight": ("firstlight", "torch"), "eager": ("torch", "torchvision"),
-    "eager, memory kept": ("torch", "torchvision"), "onnxruntime": ("onnxruntime",), "openvino": ("openvino",),
-}  # fmt: skip
+class Engine(NamedTuple):
+    """How forward passes are made, the packages that make them, and whether the process keeps memory it has freed."""
+
+    make: Callable[[Any], Forward]
+    packages: tuple[str, ...]
+    own_process: bool = False
+
+
+ENGINES = {
+    "firstlight": Engine(firstlight, ("firstlight", "torch"), own_process=True),
+    "eager": Engine(eager, ("torch", "torchvision")),
+    "eager, memory kept": Engine(eager, ("torch", "torchvision"), own_process=True),
+    "onnxruntime": Engine(onnxruntime, ("onnxruntime",)),
+    "openvino": Engine(openvino, ("openvino",)),
+}
 
 
 if __name__ == "__main__":

@@ -56,16 +56,15 @@ def main() -> None:
             classifier = Classifier(
                 architecture=recipe.architecture, classes=samples.classes, input_size=(1, *images.shape[1:3])
             )
+            batch = {"batch_size": recipe.batch_size, "seed": 0, "drop_last": True}
+            learned = {place: batches_of(pixels[place], rows, place, **batch) for place in PLACES}
+            seen = {place: batches_of(pixels[place], rows[:64], place, batch_size=64) for place in PLACES}
             alone: dict[str, list[float]] = {place: [] for place in PLACES}
             whole: dict[str, list[float]] = {place: [] for place in PLACES}
             for _ in range(1 if choices.smoke else ROUNDS):
                 for place in PLACES:
-                    batches = batches_of(
-                        pixels[place], rows, place, batch_size=recipe.batch_size, seed=0, drop_last=True
-                    )
-                    few = batches_of(pixels[place], rows[:64], place, batch_size=64)
-                    alone[place].append(seconds_through(batches.epoch(1)))
-                    whole[place].append(seconds_through(train(classifier, batches, few, recipe)))
+                    alone[place].append(seconds_through(learned[place].epoch(1)))
+                    whole[place].append(seconds_through(train(classifier, learned[place], seen[place], recipe)))
             for place in PLACES:
                 row = {
                     "side": f"{net}, {place}",

@@ -1,15 +1,9 @@
 """How fast are photographs made ready for training, beside torchvision's ways and beside decoding alone?
 
 Every side runs in this process with one thread, in turns (A B C A B C ...), and is measured in processor time. The
-process is set up as the command line sets up its own (`runtime.own_process`), which helps every side:
-
-- `torchvision PIL`: open, convert, `Resize`, `CenterCrop`, `ToTensor`: what most training scripts do, every epoch.
-- `torchvision v2`: `torchvision.io.decode_jpeg`, then `Resize` and `CenterCrop` on the tensor.
-- `simplejpeg`: decoded into NumPy at the scale that suffices, then resized by Pillow.
-- `decode alone`: Pillow's `load`, the pixels thrown away.
-- `firstlight, same work`: decode and fit, and no more, which is what the peers do (PIL's side then makes floats).
-- `firstlight pack`: all of it, once: read, check, decode, fit, fingerprint, find copies, write the packed file.
-- `firstlight epoch`: what every later epoch costs: shuffled batches of 256 out of the packed file.
+process is set up as the command line sets up its own (`runtime.own_process`), which helps every side. `SIDES` tells what
+each does: `firstlight, same work` is what the peers do and no more, `firstlight pack` all of it, once, and `firstlight
+epoch` what every later epoch costs.
 
     python benchmarks/packing.py --data-root ../shared/data
 
@@ -44,20 +38,20 @@ from firstlight.data.store import Store, pack
 from firstlight.runtime import own_process
 
 BATCH = 256
-PACKAGES = {
-    "torchvision PIL": ("torchvision", "pillow"),
-    "torchvision v2": ("torchvision",),
-    "simplejpeg": ("simplejpeg", "pillow"),
-    "decode alone": ("pillow",),
-}
-RECIPES = {
-    "torchvision PIL": "files in memory; convert, Resize, CenterCrop, ToTensor",
-    "torchvision v2": "files in memory; decode_jpeg, v2.Resize, v2.CenterCrop",
-    "simplejpeg": "files in memory; decoded at the scale that suffices, scaled by Pillow",
-    "decode alone": "files in memory; Pillow's load, the pixels thrown away",
-    "firstlight, same work": "files in memory; decoded at the scale that suffices and fitted, to uint8",
-    "firstlight pack": "files in their archive; looked at, fitted, fingerprinted, compared, written",
-    "firstlight epoch": "shuffled batches of 256 out of the packed file",
+SIDES = {  # what each does, and the packages that do it
+    "torchvision PIL": ("files in memory; convert, Resize, CenterCrop, ToTensor", ("torchvision", "pillow")),
+    "torchvision v2": ("files in memory; decode_jpeg, v2.Resize, v2.CenterCrop", ("torchvision",)),
+    "simplejpeg": ("files in memory; decoded at the scale that suffices, scaled by Pillow", ("simplejpeg", "pillow")),
+    "decode alone": ("files in memory; Pillow's load, the pixels thrown away", ("pillow",)),
+    "firstlight, same work": (
+        "files in memory; decoded at the scale that suffices and fitted, to uint8",
+        ("firstlight",),
+    ),
+    "firstlight pack": (
+        "files in their archive; looked at, fitted, fingerprinted, compared, written",
+        ("firstlight",),
+    ),
+    "firstlight epoch": ("shuffled batches of 256 out of the packed file", ("firstlight",)),
 }
 
 
@@ -153,6 +147,7 @@ def main() -> None:
                 run(number)
                 runs[name].append(len(files) / (time.process_time() - started))
     for name, speeds in runs.items():
+        recipe, packages = SIDES[name]
         line = {
             "part": "packing",
             "side": name,
@@ -160,8 +155,8 @@ def main() -> None:
             "runs": [round(speed, 1) for speed in speeds],
             "n": len(files),
             "img_size": side,
-            "recipe": RECIPES[name],
-            "versions": {package: version(package) for package in PACKAGES.get(name, ("firstlight",))},
+            "recipe": recipe,
+            "versions": {package: version(package) for package in packages},
         }
         print(json.dumps(line), flush=True)
 
