@@ -1,7 +1,7 @@
 """How fast are photographs made ready for training, beside torchvision's ways and beside decoding alone?
 
 Every side runs in this process with one thread, in turns (A B C A B C ...), and is measured in processor time. The
-process is set up as the command line sets up its own (`runtime.own_process`), which helps every side. `SIDES` tells what
+process is set up as the command line sets up its own (`runtime.own_process`), which helps every side. `SIDES` says what
 each does: `firstlight, same work` is what the peers do and no more, `firstlight pack` all of it, once, and `firstlight
 epoch` what every later epoch costs.
 
