@@ -46,7 +46,8 @@ def firstlight(choices: argparse.Namespace, folder: Path) -> dict[str, object]:
     from firstlight.runtime import own_process
 
     own_process()  # as the command line does, before torch is imported
-    import torchvision  # noqa: F401  # imports are not timed, on any side
+    import scipy.optimize  # noqa: F401  # imports are not timed, on any side
+    import torchvision  # noqa: F401
 
     import firstlight as fl
     from firstlight.training.fit import fit
