@@ -130,7 +130,7 @@ PARTS: dict[str, Part] = {
         "cifar10",
         CIFAR,
         target=0.80,
-        most=25,
+        most=40,
         sides=("tutorial",),
         goal="at most 2 minutes, and at least 10 times the tutorial CNN",
     ),
