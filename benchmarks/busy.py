@@ -3,7 +3,7 @@
     python benchmarks/busy.py
 
 Trains an epoch of the mlp on a quiet machine, beside one busy process a core, and beside another training, each with
-every thread count in turn, with threads that sleep where `runtime.own_process` sees other work, and as PyTorch does.
+every thread count in turn, with threads that sleep where `runtime.set_up_process` sees other work, and as PyTorch does.
 Prints one JSON line a case: seconds, and their ratio to the best thread count beside the same work.
 """
 
@@ -21,9 +21,9 @@ ROUNDS = 3
 BURN = "while True: sum(range(1000))"
 TRAIN = """
 import sys
-from firstlight.runtime import own_process
+from firstlight.runtime.processors import set_up_process
 if sys.argv[1] == "ours":
-    own_process()
+    set_up_process()
 import time, torch
 torch.set_num_threads(int(sys.argv[2]))
 from firstlight.data.loader import Loader
@@ -35,7 +35,7 @@ count, endless = int(sys.argv[3]), len(sys.argv) > 4
 dice = np.random.default_rng(0)
 images, labels = dice.integers(0, 256, (count, 28, 28, 1), dtype=np.uint8), dice.integers(0, 10, count)
 rows, cpu = np.arange(count), torch.device("cpu")
-recipe = Recipe(model="mlp", epochs=100_000 if endless else 2, batch_size=256).complete(colour=False, pictures=count)
+recipe = Recipe(model="mlp", epochs=100_000 if endless else 2, batch_size=256).complete(color=False, pictures=count)
 classifier = Classifier(architecture=recipe.architecture, classes=tuple("abcdefghij"), input_size=(1, 28, 28))
 batches = Loader(images, labels, rows, batch_size=256, device=cpu, seed=0, drop_last=True)
 look = Loader(images, labels, rows[:64], batch_size=64, device=cpu)
@@ -50,11 +50,11 @@ def main() -> None:
     parser.add_argument("--smoke", action="store_true", help="one round, few pictures")
     smoke = parser.parse_args().smoke
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    pictures = 2_000 if smoke else 30_000
+    images = 2_000 if smoke else 30_000
     loads = {
         "quiet": [],
         **{f"beside {busy} busy": [[sys.executable, "-c", BURN]] * busy for busy in sorted({1, cores})},
-        "beside another training": [[sys.executable, "-c", TRAIN, "ours", str(cores), str(pictures), "endless"]],
+        "beside another training": [[sys.executable, "-c", TRAIN, "ours", str(cores), str(images), "endless"]],
     }
     cases = [("ours", threads) for threads in sorted({1, cores})] + [("PyTorch's habit", cores)]
     seconds: dict[str, dict[tuple[str, int], list[float]]] = {load: {case: [] for case in cases} for load in loads}
@@ -62,7 +62,7 @@ def main() -> None:
         for load, others in loads.items():
             with running(others):
                 for case in cases:
-                    seconds[load][case].append(epoch_seconds(*case, pictures))
+                    seconds[load][case].append(epoch_seconds(*case, images))
     for load, beside in seconds.items():
         best = min(median(beside[case]) for case in cases if case[0] == "ours")
         for (habit, threads), values in beside.items():
@@ -71,9 +71,9 @@ def main() -> None:
             print(json.dumps(row | {"runs": [round(value, 3) for value in values]}), flush=True)
 
 
-def epoch_seconds(habit: str, threads: int, pictures: int) -> float:
+def epoch_seconds(habit: str, threads: int, images: int) -> float:
     """Give the seconds of the second epoch of a training in a process of its own."""
-    command = [sys.executable, "-c", TRAIN, habit, str(threads), str(pictures)]
+    command = [sys.executable, "-c", TRAIN, habit, str(threads), str(images)]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
 
 

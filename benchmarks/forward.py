@@ -35,19 +35,19 @@ def main() -> None:
     parser.add_argument("--smoke", action="store_true", help="few, made-up pictures, and random weights")
     choices = parser.parse_args()
     engine = ENGINES[choices.engine]
-    if engine.own_process:
-        from firstlight.runtime import own_process
+    if engine.set_up_process:
+        from firstlight.runtime.processors import set_up_process
 
-        own_process()  # as the command line does, before torch is imported
+        set_up_process()  # as the command line does, before torch is imported
     root = None if choices.smoke else Path(choices.data_root)
-    pictures = photographs(root, 8 if choices.smoke else 128)
+    images = photographs(root, 8 if choices.smoke else 128)
     network = mobilenet(root)
     forward = engine.make(network)
-    truth = eager(network)(pictures).argmax(axis=1)
+    truth = eager(network)(images).argmax(axis=1)
     for batch in (32, 1):
-        some = pictures[: batch * max(1, (64 if batch == 32 else 24) // batch)]
+        some = images[: batch * max(1, (64 if batch == 32 else 24) // batch)]
         chunks = [some[first : first + batch] for first in range(0, len(some), batch)]
-        whole = np.concatenate([forward(pictures[first : first + batch]) for first in range(0, len(pictures), batch)])
+        whole = np.concatenate([forward(images[first : first + batch]) for first in range(0, len(images), batch)])
         cpu, wall = [], []
         for _ in range(1 if choices.smoke else ROUNDS):
             started, cpu_started = time.perf_counter(), time.process_time()
@@ -60,7 +60,7 @@ def main() -> None:
             "images_per_cpu_second": median(cpu),
             "images_per_second": median(wall),
             "agreement": float((whole.argmax(axis=1) == truth).mean()),
-            "n": len(pictures),
+            "n": len(images),
             "versions": {name: version(name) for name in engine.packages},
         }
         print(json.dumps(row), flush=True)
@@ -75,8 +75,8 @@ def photographs(root: Path | None, count: int) -> np.ndarray:
     with tarfile.open(root / "clothing10.tar") as files:
         members = [member for member in files if member.isfile() and member.name.startswith("test/")]
         chosen = members[:: max(1, len(members) // count)][:count]
-        pictures = [Image.open(io.BytesIO(files.extractfile(member).read())).convert("RGB") for member in chosen]
-    return np.stack([np.asarray(ImageOps.fit(picture, (SIDE, SIDE))) for picture in pictures])
+        images = [Image.open(io.BytesIO(files.extractfile(member).read())).convert("RGB") for member in chosen]
+    return np.stack([np.asarray(ImageOps.fit(image, (SIDE, SIDE))) for image in images])
 
 
 def mobilenet(root: Path | None) -> Any:
@@ -92,18 +92,18 @@ def mobilenet(root: Path | None) -> Any:
     return network
 
 
-def normalised(pictures: np.ndarray) -> np.ndarray:
+def normalized(images: np.ndarray) -> np.ndarray:
     """Give float32 [B, 3, H, W], as a user of the bare network has to."""
-    return ((np.float32(pictures) / 255 - MEAN) / STD).transpose(0, 3, 1, 2)
+    return ((np.float32(images) / 255 - MEAN) / STD).transpose(0, 3, 1, 2)
 
 
 def eager(network: Any) -> Forward:
     """PyTorch as it comes."""
     import torch
 
-    def forward(pictures: np.ndarray) -> np.ndarray:
+    def forward(images: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
-            return network(torch.from_numpy(np.ascontiguousarray(normalised(pictures)))).numpy()
+            return network(torch.from_numpy(np.ascontiguousarray(normalized(images)))).numpy()
 
     return forward
 
@@ -124,9 +124,9 @@ def firstlight(network: Any) -> Forward:
     )
     classifier.network.load_state_dict(network.state_dict())
 
-    def forward(pictures: np.ndarray) -> np.ndarray:
+    def forward(images: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
-            return ready(classifier)(torch.from_numpy(pictures).permute(0, 3, 1, 2)).numpy()
+            return ready(classifier)(torch.from_numpy(images).permute(0, 3, 1, 2)).numpy()
 
     return forward
 
@@ -144,13 +144,13 @@ def onnx_bytes(network: Any) -> bytes:
 
 
 def onnxruntime(network: Any) -> Forward:
-    """ONNX Runtime, its own optimisations on."""
+    """ONNX Runtime, its own optimizations on."""
     import onnxruntime as runtime
 
     options = runtime.SessionOptions()
     options.intra_op_num_threads = 1
     session = runtime.InferenceSession(onnx_bytes(network), options, providers=["CPUExecutionProvider"])
-    return lambda pictures: session.run(None, {"pictures": normalised(pictures)})[0]
+    return lambda images: session.run(None, {"pictures": normalized(images)})[0]
 
 
 def openvino(network: Any) -> Forward:
@@ -161,7 +161,7 @@ def openvino(network: Any) -> Forward:
     compiled = core.compile_model(
         core.read_model(onnx_bytes(network)), "CPU", {"INFERENCE_NUM_THREADS": 1, "PERFORMANCE_HINT": "LATENCY"}
     )
-    return lambda pictures: compiled(normalised(pictures))[0]
+    return lambda images: compiled(normalized(images))[0]
 
 
 class Engine(NamedTuple):
@@ -169,13 +169,13 @@ class Engine(NamedTuple):
 
     make: Callable[[Any], Forward]
     packages: tuple[str, ...]
-    own_process: bool = False
+    set_up_process: bool = False
 
 
 ENGINES = {
-    "firstlight": Engine(firstlight, ("firstlight", "torch"), own_process=True),
+    "firstlight": Engine(firstlight, ("firstlight", "torch"), set_up_process=True),
     "eager": Engine(eager, ("torch", "torchvision")),
-    "eager, memory kept": Engine(eager, ("torch", "torchvision"), own_process=True),
+    "eager, memory kept": Engine(eager, ("torch", "torchvision"), set_up_process=True),
     "onnxruntime": Engine(onnxruntime, ("onnxruntime",)),
     "openvino": Engine(openvino, ("openvino",)),
 }

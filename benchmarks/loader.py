@@ -16,7 +16,7 @@ from statistics import median
 
 import numpy as np
 
-from firstlight.runtime import own_process
+from firstlight.runtime.processors import set_up_process
 
 ROUNDS = 5
 PLACES = ("in memory", "memory-mapped")
@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--data-root", default="../shared/data")
     parser.add_argument("--smoke", action="store_true", help="few pictures, one round")
     choices = parser.parse_args()
-    own_process()
+    set_up_process()
     import torch
 
     from firstlight.data import loader as room
@@ -38,7 +38,7 @@ def main() -> None:
     from firstlight.training.recipe import Recipe
 
     samples = load_data("digits" if choices.smoke else "mnist", data_root=choices.data_root)
-    images, cpu = samples.pictures.images, torch.device("cpu")
+    images, cpu = samples.images.images, torch.device("cpu")
     resident_bytes = room.HOST_RESIDENT_BYTES
 
     def batches_of(pixels: np.ndarray, rows: np.ndarray, place: str, **more: object) -> room.Loader:
@@ -51,7 +51,7 @@ def main() -> None:
         np.save(Path(folder, "pixels.npy"), images)
         pixels = {"in memory": images, "memory-mapped": np.load(Path(folder, "pixels.npy"), mmap_mode="r")}
         for net, part in (("mlp", 1), ("cnn", 10)):
-            recipe = Recipe(model=net, epochs=1).complete(colour=False, pictures=len(images))
+            recipe = Recipe(model=net, epochs=1).complete(color=False, images=len(images))
             rows = np.arange(max(64, len(images) // part))
             classifier = Classifier(
                 architecture=recipe.architecture, classes=samples.classes, input_size=(1, *images.shape[1:3])

@@ -14,7 +14,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from firstlight.runtime import own_process, physical_memory
+from firstlight.runtime.memory import physical_memory
+from firstlight.runtime.processors import set_up_process
 
 MLP_WIDTHS = (784, 512, 256, 128, 10)
 BATCH = 512
@@ -23,7 +24,7 @@ REPEATS = 100
 
 def main() -> None:
     """Measure and print."""
-    own_process()
+    set_up_process()
     import torch
 
     rates = {str(dtype).removeprefix("torch."): product_rate(dtype) for dtype in (torch.float32, torch.bfloat16)}
@@ -80,10 +81,10 @@ def product_rate(dtype: "torch.dtype") -> float:  # noqa: F821 - torch is import
     ]
 
     def products() -> None:
-        for pictures, weights in layers:
-            torch.nn.functional.linear(pictures, weights)
+        for images, weights in layers:
+            torch.nn.functional.linear(images, weights)
 
-    operations = sum(2 * pictures.numel() * len(weights) for pictures, weights in layers)
+    operations = sum(2 * images.numel() * len(weights) for images, weights in layers)
     return operations / seconds_of(products)
 
 

@@ -10,11 +10,11 @@ from PIL import Image
 
 def clothing(folder: Path) -> Path:
     """Write `clothing10.tar`: few small pictures of noise, of two classes in three parts."""
-    archive, dice = folder / "clothing10.tar", np.random.default_rng(0)
+    archive, rng = folder / "clothing10.tar", np.random.default_rng(0)
     with tarfile.open(archive, "w") as target:
         for part, label, number in itertools.product(("train", "validation", "test"), ("dark", "light"), range(6)):
             file = folder / f"{part}-{label}-{number}.jpg"
-            Image.fromarray(dice.integers(0, 128, (40, 48, 3), np.uint8) + 127 * (label == "light")).save(file)
+            Image.fromarray(rng.integers(0, 128, (40, 48, 3), np.uint8) + 127 * (label == "light")).save(file)
             target.add(file, f"{part}/{label}/{number}.jpg")
             file.unlink()
     return archive

@@ -83,8 +83,8 @@ def control_group(limit: int) -> Iterator[tuple[object, object]]:
 
 def predicted(folder: Path, count: int) -> dict[str, object]:
     """Predict many files in a process of its own, and watch its memory."""
-    run = fl.fit(fl.load_data("digits"), fl.Recipe(model="mlp", epochs=1), folder / "digits")
-    digits = fl.load_data("digits").pictures
+    run = fl.train(fl.load_data("digits"), fl.Recipe(model="mlp", epochs=1), folder / "digits")
+    digits = fl.load_data("digits").images
     (folder / "files").mkdir()
     for number in range(200):
         Image.fromarray(digits.read(number)[:, :, 0]).save(folder / "files" / f"{number:06d}.png")

@@ -1,7 +1,7 @@
 """How fast are photographs made ready for training, beside torchvision's ways and beside decoding alone?
 
 Every side runs in this process with one thread, in turns (A B C A B C ...), and is measured in processor time. The
-process is set up as the command line sets up its own (`runtime.own_process`), which helps every side. `SIDES` says what
+process is set up as the command line sets up its own (`runtime.set_up_process`), which helps every side. `SIDES` says what
 each does: `firstlight, same work` is what the peers do and no more, `firstlight pack` all of it, once, and `firstlight
 epoch` what every later epoch costs.
 
@@ -31,11 +31,11 @@ from torchvision.io import ImageReadMode, decode_jpeg
 from torchvision.transforms import CenterCrop, Compose, Resize, ToTensor, v2
 
 import made_up
-from firstlight.data.images import decode, fit_picture
+from firstlight.data.images import decode, resize_image
 from firstlight.data.loader import Loader
 from firstlight.data.sources import load_data
 from firstlight.data.store import Store, pack
-from firstlight.runtime import own_process
+from firstlight.runtime.processors import set_up_process
 
 BATCH = 256
 SIDES = {  # what each does, and the packages that do it
@@ -97,7 +97,7 @@ def through_firstlight(files: list[bytes], side: int) -> None:
     """Decode and fit as packing does, and throw away."""
     size = (3, side, side)
     for data in files:
-        fit_picture(decode(data, input_size=size).pixels, size, "crop")
+        resize_image(decode(data, input_size=size).pixels, size, "crop")
 
 
 def packed(archive: Path, side: int) -> Store:
@@ -121,7 +121,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--smoke", action="store_true", help="few, made-up pictures, once")
     chosen = parser.parse_args()
-    own_process()
+    set_up_process()
     torch.set_num_threads(1)
     side = chosen.img_size
     with tempfile.TemporaryDirectory() as temporary, contextlib.redirect_stderr(io.StringIO()):

@@ -195,7 +195,7 @@ PARTS: dict[str, Part] = {
         unit="pictures a CPU-second",
         less_is_better=False,
         words="Real ImageNet weights, photographs of clothing, one thread; every side is given uint8 pixels and "
-        "normalises them inside the clock, the peers with NumPy. firstlight's process keeps memory that it has freed, "
+        "normalizes them inside the clock, the peers with NumPy. firstlight's process keeps memory that it has freed, "
         "as its command line does; so does that of `eager, memory kept`. `agreement` is the share of top-1 answers "
         "that are eager float32's.",
     ),

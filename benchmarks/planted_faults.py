@@ -49,14 +49,14 @@ def mnist(root: Path) -> Iterator[tuple[str, bytes]]:
         images = gzip.decompress((root / "mnist" / f"{part}-images-idx3-ubyte.gz").read_bytes())
         labels = gzip.decompress((root / "mnist" / f"{part}-labels-idx1-ubyte.gz").read_bytes())[8:]
         pixels = np.frombuffer(images, np.uint8, offset=16).reshape(-1, 28, 28)
-        for row, (picture, label) in enumerate(zip(pixels, labels, strict=True)):
-            yield f"{split}/{label}/{row:05d}.png", encoded(Image.fromarray(picture), "PNG", compress_level=1)
+        for row, (image, label) in enumerate(zip(pixels, labels, strict=True)):
+            yield f"{split}/{label}/{row:05d}.png", encoded(Image.fromarray(image), "PNG", compress_level=1)
 
 
 def archive(name: str) -> Callable[[Path], Iterator[tuple[str, bytes]]]:
     """Give the same of an archive of class folders."""
 
-    def pictures(root: Path) -> Iterator[tuple[str, bytes]]:
+    def images(root: Path) -> Iterator[tuple[str, bytes]]:
         with tarfile.open(root / name) as files:
             for member in files:
                 opened = files.extractfile(member)
@@ -64,7 +64,7 @@ def archive(name: str) -> Callable[[Path], Iterator[tuple[str, bytes]]]:
                     split, label, file = member.name.split("/")[-3:]
                     yield f"{split}/{label}/{file}", opened.read()
 
-    return pictures
+    return images
 
 
 SETS = {"mnist": mnist, "cifar10": archive("cifar10-jpeg.tar.gz"), "clothing10": archive("clothing10.tar")}
@@ -103,7 +103,7 @@ def resized(data: bytes, draw: Random) -> tuple[bytes, str]:
 
 
 def sixteen_bit(data: bytes, _draw: Random) -> tuple[bytes, str]:
-    """Write the same shades in 16 bits; by hand, as pillow writes no 16-bit colour."""
+    """Write the same shades in 16 bits; by hand, as pillow writes no 16-bit color."""
     pixels = np.asarray(opened(data))
     rows = (pixels.astype(">u2") * 257).reshape(len(pixels), -1)
     lines = b"".join(b"\0" + row.astype(">u2").tobytes() for row in rows)
@@ -236,11 +236,11 @@ def measure(name: str, data_root: Path, count: int, seed: int) -> Iterator[dict[
         os.environ["FIRSTLIGHT_CACHE"] = str(Path(temporary) / "cache")
         folder = Path(temporary) / name
         names = []
-        for picture, data in SETS[name](data_root):
-            path = folder / picture
+        for image, data in SETS[name](data_root):
+            path = folder / image
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
-            names.append(picture)
+            names.append(image)
         before = check(folder)
         planted = plant(folder, names, count, np.random.default_rng(seed))
         started = time.perf_counter()
@@ -268,8 +268,8 @@ def main() -> None:
     print(f"\n{'set':12}{'kind':28}{'planted':>8}{'found':>8}{'false':>8}{'recall':>8}{'precision':>11}")
     for row in rows:
         if "recall" in row:
-            shares = f"{row['recall']:8.3f}{row['precision']:11.3f}"
-            print(f"{row['set']:12}{row['kind']:28}{row['planted']:8}{row['found']:8}{row['false']:8}{shares}")
+            fractions = f"{row['recall']:8.3f}{row['precision']:11.3f}"
+            print(f"{row['set']:12}{row['kind']:28}{row['planted']:8}{row['found']:8}{row['false']:8}{fractions}")
         elif row["kind"] == "untouched":
             print(f"{row['set']:12}{row['kind']:28}{'':16}{row['false']:8}")
         else:

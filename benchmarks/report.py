@@ -129,8 +129,8 @@ COLUMNS = {
 }
 REACHED = {"valid_reached": "valid", "test_reached": "test"}
 FIGURES = {part.figure for part in PARTS.values()}
-SHARES = {"valid", "test"}
-PICTURE_BYTES = 28 * 28  # of the mlp's sets
+PROPORTIONS = {"valid", "test"}
+IMAGE_BYTES = 28 * 28  # of the mlp's sets
 WHOLE_PROCESS = {"cpu_seconds", "peak_mb"}  # of a process that may have measured several sides
 
 
@@ -143,7 +143,7 @@ def values_of(rows: Runs, key: str) -> list[float]:
 
 def spread(rows: Runs, key: str) -> str:
     """Give median and range of a number."""
-    values, write = values_of(rows, key), share if key in SHARES else number
+    values, write = values_of(rows, key), proportion if key in PROPORTIONS else number
     if not values:
         return ""
     return write(statistics.median(values)) + (f" [{write(min(values))}, {write(max(values))}]" if values[1:] else "")
@@ -154,7 +154,7 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if isinstance(value, int) or abs(value) >= 999.5 else f"{value:.3g}"
 
 
-def share(value: float) -> str:
+def proportion(value: float) -> str:
     """Write a share of pictures, which three figures would round to the target."""
     return f"{value:.4f}"
 
@@ -207,11 +207,11 @@ def limits(part: Part, here: list[Block], sides: dict[str, Runs]) -> list[str]:
     if not ours or not part.title.startswith("mlp"):
         return []
     machines = [block.machine for block in here]
-    flops, pictures = machines[0]["mlp_flops_a_picture"], ours[0]["epoch_pictures"]
+    flops, images = machines[0]["mlp_flops_a_picture"], ours[0]["epoch_pictures"]
     dtype = ours[0].get("dtype") or max(machines[0]["gflops"], key=machines[0]["gflops"].get)
     rate = max(machine["gflops"][dtype] for machine in machines)  # of its best hour: a limit that no run can beat
-    least = flops * pictures / rate / 1e9
-    read = PICTURE_BYTES * pictures / max(machine["copy_gb_a_second"] for machine in machines) / 1e9
+    least = flops * images / rate / 1e9
+    read = IMAGE_BYTES * images / max(machine["copy_gb_a_second"] for machine in machines) / 1e9
     taken = statistics.median(values_of(ours, "epoch_seconds"))
     return [
         f"The limit of an epoch: {flops / 1e6:.2f} MFLOP a picture at the {rate} GFLOP/s that these matrix products "

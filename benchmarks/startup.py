@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--smoke", action="store_true", help="one round")
     rounds = 1 if parser.parse_args().smoke else ROUNDS
     with tempfile.TemporaryDirectory() as folder:
-        run = fl.fit(fl.load_data("digits"), fl.Recipe(model="mlp", epochs=1), Path(folder, "run"))
+        run = fl.train(fl.load_data("digits"), fl.Recipe(model="mlp", epochs=1), Path(folder, "run"))
         predict = [
             "-m",
             "firstlight",

@@ -43,14 +43,14 @@ def main() -> None:
 
 def firstlight(choices: argparse.Namespace, folder: Path) -> dict[str, object]:
     """Do all that `firstlight train --backbone` does, up to the scored and saved model."""
-    from firstlight.runtime import own_process
+    from firstlight.runtime.processors import set_up_process
 
-    own_process()  # as the command line does, before torch is imported
+    set_up_process()  # as the command line does, before torch is imported
     import scipy.optimize  # noqa: F401  # imports are not timed, on any side
     import torchvision  # noqa: F401
 
     import firstlight as fl
-    from firstlight.training.fit import fit
+    from firstlight.training.train import train
 
     cache = cache_folder(choices.cache or folder)
     if not choices.again:
@@ -64,7 +64,7 @@ def firstlight(choices: argparse.Namespace, folder: Path) -> dict[str, object]:
         seed=choices.seed,
     )
     started = time.perf_counter()
-    run = fit(fl.load_data(choices.data_root / "clothing10.tar"), recipe, folder / "run")
+    run = train(fl.load_data(choices.data_root / "clothing10.tar"), recipe, folder / "run")
     seconds = time.perf_counter() - started
     ladder = {rung.name: rung.accuracy.value for rung in run.transfer.ladder}
     return {"seconds": seconds, "test": run.test.accuracy.value, "valid": run.valid.accuracy.value, "ladder": ladder}

@@ -25,7 +25,7 @@
 # and belongs to the Linux Foundation today. The notes that this guide grew out of were
 # taken in Udacity's deep learning course, and recommend PyTorch's own [60-minute
 # blitz](https://docs.pytorch.org/tutorials/beginner/deep_learning_60min_blitz.html).
-# Its licence is BSD: free for any use. Most people use it from Python, where it feels
+# Its license is BSD: free for any use. Most people use it from Python, where it feels
 # like NumPy; underneath, and for whoever wants it, it is C++.
 
 # %% [markdown]
@@ -95,7 +95,7 @@ assert z.grad_fn is None  # ... unless you say that you will not ask
 import firstlight as fl
 
 data = fl.load_data("digits")
-run = fl.fit(data, fl.Recipe(model="mlp"))
+run = fl.train(data, fl.Recipe(model="mlp"))
 print(run.test)
 
 # %% [markdown]
@@ -128,11 +128,11 @@ if run.mistakes:
         f"{run.model.classes[m.label]}, read as {run.model.classes[m.predicted]}"
         for m in run.mistakes[:8]
     ]
-    fl.picture_grid([data.pictures.read(row) for row in rows], said)
+    fl.image_grid([data.images.read(row) for row in rows], said)
 
 # %% [markdown]
 # The classifier is one file now. It holds the weights and everything that is needed to
-# use them: the classes' names, the size of the pictures, how they are normalised.
+# use them: the classes' names, the size of the pictures, how they are normalized.
 # Chapter 7 takes it apart.
 
 # %% One file is the model
@@ -143,8 +143,8 @@ assert model.classes == data.classes
 # %% And asked
 row = int(run.data.split.test[0])  # a digit that it has not learned from
 # a batch of one
-picture = torch.from_numpy(data.pictures.images[row : row + 1]).permute(0, 3, 1, 2)
-probabilities = model.predict_proba(picture)[0]
+image = torch.from_numpy(data.images.images[row : row + 1]).permute(0, 3, 1, 2)
+probabilities = model.predict_proba(image)[0]
 answer = model.classes[probabilities.argmax()]
 print(
     f"it says {answer} and is {probabilities.max():.0%} sure; the digit is a "
@@ -188,7 +188,7 @@ assert x.grad[2] < 1e-4
 # the two intervals overlap? Would you call one of the models better?
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true}
-other = fl.fit(data, fl.Recipe(model="mlp", seed=1)).test.accuracy
+other = fl.train(data, fl.Recipe(model="mlp", seed=1)).test.accuracy
 print(f"seed 0: {accuracy}\nseed 1: {other}")
 
 overlap = max(accuracy.low, other.low) <= min(accuracy.high, other.high)

@@ -54,8 +54,8 @@ else:
 # changes yours. Where it matters, take a generator of your own.
 
 # %% A generator of one's own
-dice = torch.Generator().manual_seed(7)
-first = torch.rand(3, generator=dice)
+rng = torch.Generator().manual_seed(7)
+first = torch.rand(3, generator=rng)
 torch.rand(100)  # somebody else draws numbers: no harm done
 again = torch.Generator().manual_seed(7)
 assert torch.equal(first, torch.rand(3, generator=again))
@@ -280,7 +280,7 @@ assert on_numpy.shape == (2, 2)
 # firstlight asks much the same question in `--device auto`.
 
 # %% The library's answer
-from firstlight.runtime import pick_device
+from firstlight.runtime.device import pick_device
 
 assert pick_device("auto").type == (
     device.type if device.type in ("cuda", "mps") else "cpu"
@@ -347,9 +347,9 @@ assert activation(activation(many @ W1 + B1) @ W2 + B2).shape == (64, 1)
 # variance over the whole batch, as float `[B, C, H, W]`, without a loop.
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true}
-pictures = torch.randint(0, 256, (16, 8, 8, 3), dtype=torch.uint8)
+images = torch.randint(0, 256, (16, 8, 8, 3), dtype=torch.uint8)
 # permute is a view: only the order of reading changes
-x = pictures.permute(0, 3, 1, 2).float() / 255
+x = images.permute(0, 3, 1, 2).float() / 255
 mean, std = x.mean(dim=(0, 2, 3), keepdim=True), x.std(dim=(0, 2, 3), keepdim=True)
 x = (x - mean) / std
 
@@ -369,7 +369,7 @@ assert distances.shape == (5, 7)
 assert torch.allclose(distances, torch.cdist(here, there), atol=1e-5)
 
 # %% [markdown]
-# **3.** Somebody has normalised a NumPy array by
+# **3.** Somebody has normalized a NumPy array by
 # `torch.from_numpy(array).sub_(array.mean())` and wonders why the array has changed.
 # Show it, and mend it with the fewest letters.
 
@@ -379,5 +379,5 @@ torch.from_numpy(array).sub_(array.mean())
 assert array.mean() == 0  # it was changed behind its owner's back
 
 array = np.arange(4.0)
-centred = torch.from_numpy(array).sub(array.mean())  # one underscore less
-assert array.mean() == 1.5 and centred.mean() == 0
+centered = torch.from_numpy(array).sub(array.mean())  # one underscore less
+assert array.mean() == 1.5 and centered.mean() == 0

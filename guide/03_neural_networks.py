@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 3. Neural networks
 #
-# **When you are through**, you can load labelled pictures in batches and look at them,
+# **When you are through**, you can load labeled pictures in batches and look at them,
 # compute a forward pass of a whole batch by hand with a softmax that does not overflow,
 # write the same network as a class and as a `Sequential`, read, count and set its
 # weights, and show what it thinks of a picture.
@@ -38,15 +38,15 @@ print(
 # axis: `[B, C, H, W]` for pictures of C channels. Going once through all of them is an
 # **epoch**. A `DataLoader` makes the batches, in a new random order every epoch.
 #
-# Networks like numbers around zero, so a picture is normalised: 0..255 becomes 0..1,
+# Networks like numbers around zero, so a picture is normalized: 0..255 becomes 0..1,
 # then, with mean 0.5 and standard deviation 0.5, -1..1.
 
 # %% A dataset and its loader
 from torch.utils.data import DataLoader, Dataset
 
 
-class Pictures(Dataset):
-    """Labelled pictures, normalised to -1..1."""
+class ImageSource(Dataset):
+    """Labelled pictures, normalized to -1..1."""
 
     def __init__(self, samples):
         self.samples = samples
@@ -55,12 +55,12 @@ class Pictures(Dataset):
         return len(self.samples)
 
     def __getitem__(self, row):
-        pixels = torch.tensor(self.samples.pictures.read(row))  # uint8 [H, W, C]
-        picture = pixels.permute(2, 0, 1).float() / 255  # float [C, H, W] in 0..1
-        return (picture - 0.5) / 0.5, int(self.samples.labels[row])
+        pixels = torch.tensor(self.samples.images.read(row))  # uint8 [H, W, C]
+        image = pixels.permute(2, 0, 1).float() / 255  # float [C, H, W] in 0..1
+        return (image - 0.5) / 0.5, int(self.samples.labels[row])
 
 
-trainloader = DataLoader(Pictures(data), batch_size=64, shuffle=True)
+trainloader = DataLoader(ImageSource(data), batch_size=64, shuffle=True)
 
 images, labels = next(iter(trainloader))
 print(type(images).__name__, images.shape, images.dtype, labels.shape, labels.dtype)
@@ -85,25 +85,25 @@ now = v2.Compose(
 )
 for transform in (then, now):
     assert torch.allclose(
-        transform(data.pictures.read(0)), Pictures(data)[0][0], atol=1e-6
+        transform(data.images.read(0)), ImageSource(data)[0][0], atol=1e-6
     )
 
 # %% [markdown]
 # ## Looking at pictures
 #
-# Look before you train. Always. `imshow` takes a tensor, an array or a normalised
+# Look before you train. Always. `imshow` takes a tensor, an array or a normalized
 # picture.
 
 # %% One picture, and some more
 fl.imshow(images[1], title=f"a {data.classes[labels[1]]}")
-fl.picture_grid(list(images[:12]), [data.classes[label] for label in labels[:12]])
+fl.image_grid(list(images[:12]), [data.classes[label] for label in labels[:12]])
 
 # %% matplotlib alone does it too
 import matplotlib.pyplot as plt
 
 plt.figure(figsize=(2, 2))
 # NumPy's picture has no axis for a single channel
-plt.imshow(images[1].numpy().squeeze(), cmap="Greys_r")
+plt.imshow(images[1].numpy().squeeze(), cmap="Grays_r")
 plt.axis("off")
 
 # %% [markdown]
@@ -197,9 +197,9 @@ assert torch.allclose(probabilities.sum(dim=1), torch.ones(64))
 
 # %% Without scaling, many units are stuck
 stuck = sigmoid(inputs @ torch.randn((n_input, n_hidden)))
-share, scaled = (((a < 0.01) | (a > 0.99)).float().mean() for a in (stuck, a_1))
-print(f"units that are stuck: {share:.0%} without scaling, {scaled:.0%} with it")
-assert share > 0.25 > 10 * scaled
+fraction, scaled = (((a < 0.01) | (a > 0.99)).float().mean() for a in (stuck, a_1))
+print(f"units that are stuck: {fraction:.0%} without scaling, {scaled:.0%} with it")
+assert fraction > 0.25 > 10 * scaled
 
 # %% [markdown]
 # > **Then and now.** The notes have `B1 = torch.randn((64, n_hidden))`, a bias for each
@@ -209,13 +209,13 @@ assert share > 0.25 > 10 * scaled
 # %% [markdown]
 # ## A network as a class
 #
-# `nn.Module` keeps the weights, finds them for the optimiser, moves them between
+# `nn.Module` keeps the weights, finds them for the optimizer, moves them between
 # devices, and saves them. You say in `__init__` what it is made of and in `forward` how
 # a batch goes through. `nn.Linear(i, o)` holds a weight `[o, i]` and a bias `[o]`, and
 # computes `x @ weight.T + bias`.
 #
 # Weights and biases are **parameters**: tensors that require a gradient, made so by
-# `nn.Linear`. `model.parameters()` lists them, however deep they sit; the **optimiser**
+# `nn.Linear`. `model.parameters()` lists them, however deep they sit; the **optimizer**
 # of chapter 4 is what changes them. Call `super().__init__()` first, or PyTorch refuses
 # your layers.
 #
@@ -485,7 +485,7 @@ assert log_softmax(x)[0, 1] == -200
 
 # %% [markdown]
 # **3.** Show that a network's answer does not depend on which other pictures are in the
-# batch. (In chapter 6 it will, for one kind of layer, batch normalisation, until you
+# batch. (In chapter 6 it will, for one kind of layer, batch normalization, until you
 # call `eval()`.)
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true}

@@ -3,7 +3,7 @@
 #
 # **When you are through**, you can let autograd compute gradients and say where they
 # live and why they are zeroed, choose the loss that fits your last layer, take a step
-# by hand and by an optimiser, write the training loop, and use the library's `fit`
+# by hand and by an optimizer, write the training loop, and use the library's `fit`
 # knowing what it adds.
 
 # %% Load the pictures
@@ -30,7 +30,7 @@ except fl.UserError as reason:
 
 # %% Some pictures to learn from, others to look at
 order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))[:12_000]
-pixels = torch.stack([torch.tensor(data.pictures.read(row)) for row in order.tolist()])
+pixels = torch.stack([torch.tensor(data.images.read(row)) for row in order.tolist()])
 images = (pixels.permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5
 labels = torch.tensor(data.labels)[order]
 
@@ -187,12 +187,12 @@ print(
 assert abs(loss - torch.tensor(float(n_output)).log().item()) < 0.5
 
 # %% [markdown]
-# ## A step by hand, and by an optimiser
+# ## A step by hand, and by an optimizer
 #
 # The gradient says where the loss grows, so go a little way against it: *gradient
 # descent*. `lr`, the **learning rate**, says how little. The loss is that of a batch,
 # not of all pictures, so the gradient is only roughly right; hence *stochastic*
-# gradient descent, **SGD**. An **optimiser** holds the parameters: its `step()` changes
+# gradient descent, **SGD**. An **optimizer** holds the parameters: its `step()` changes
 # them, and its `zero_grad()` forgets the last gradients.
 
 # %% One step by hand
@@ -215,7 +215,7 @@ with torch.no_grad():
         weights -= 0.01 * weights.grad
         weights.grad = None
 
-# %% The same step by an optimiser
+# %% The same step by an optimizer
 optimizer = optim.SGD(twin.parameters(), lr=0.01)
 optimizer.zero_grad()
 functional.cross_entropy(twin(batch_images), batch_labels).backward()
@@ -309,7 +309,7 @@ with torch.no_grad():
     right = (model(test_images).argmax(dim=1) == test_labels).float()
 by_hand = right.mean().item()
 print(f"{by_hand:.1%} of {len(right):,} pictures that it has not seen")
-# far better than guessing, and far from done: chapter 5 takes a better optimiser
+# far better than guessing, and far from done: chapter 5 takes a better optimizer
 assert by_hand > 2 / n_output
 
 # %% [markdown]
@@ -322,7 +322,7 @@ assert by_hand > 2 / n_output
 #   permutation: no waiting for data;
 # - every open choice is filled with what suits the network; for this one, a learning
 #   rate that first rises and then falls to nothing (*one-cycle*); *weight decay*, which
-#   pulls every matrix a little towards zero in each step; and AdamW, the optimiser of
+#   pulls every matrix a little towards zero in each step; and AdamW, the optimizer of
 #   chapter 5 with weight decay;
 # - every epoch is scored on validation pictures, and the best one is kept;
 # - a loss that is no longer a number stops the run and names the batch;
@@ -332,7 +332,9 @@ assert by_hand > 2 / n_output
 
 # %% The loop and the library, on the same pictures
 sample = (pixels.squeeze(-1).numpy(), labels.numpy())  # the same pictures, as arrays
-run = fl.fit(sample, fl.Recipe(model="mlp", hidden=(128, 64), epochs=5, batch_size=64))
+run = fl.train(
+    sample, fl.Recipe(model="mlp", hidden=(128, 64), epochs=5, batch_size=64)
+)
 
 print(f"by hand:   {by_hand:.3f} in {seconds_by_hand:.1f} s")
 print(
@@ -345,10 +347,10 @@ assert run.test.accuracy.high > by_hand
 fl.training_curves([vars(epoch) for epoch in run.history], best=run.best_epoch)
 
 # %% The same seed, the same network
-again = fl.fit(
+again = fl.train(
     sample, fl.Recipe(model="mlp", hidden=(128, 64), epochs=1, batch_size=64)
 )
-once_more = fl.fit(
+once_more = fl.train(
     sample, fl.Recipe(model="mlp", hidden=(128, 64), epochs=1, batch_size=64)
 )
 for mine, theirs in zip(

@@ -2,10 +2,10 @@
 # # 5. Fashion-MNIST
 #
 # **When you are through**, you can walk the whole road on a harder set: split the
-# pictures, choose network, optimiser and learning rate, train with a look at
+# pictures, choose network, optimizer and learning rate, train with a look at
 # validation, score once, and ask what the network confuses.
 #
-# Fashion-MNIST has the size of MNIST, 28 x 28 grey pixels and ten classes, but shows
+# Fashion-MNIST has the size of MNIST, 28 x 28 gray pixels and ten classes, but shows
 # clothes: a shirt and a coat differ less than a 1 and a 7. Where it is not on this
 # machine, the digits of scikit-learn stand in, and are easier.
 
@@ -28,7 +28,7 @@ classes = data.classes
 
 # %% One of each
 firsts = [int(np.flatnonzero(data.labels == label)[0]) for label in range(len(classes))]
-fl.picture_grid([data.pictures.read(row) for row in firsts], list(classes))
+fl.image_grid([data.images.read(row) for row in firsts], list(classes))
 
 # %% [markdown]
 # ## Split
@@ -39,15 +39,15 @@ fl.picture_grid([data.pictures.read(row) for row in firsts], list(classes))
 # a part of its training pictures becomes validation.
 
 # %% Train, validation and test rows
-dice = np.random.default_rng(0)
+rng = np.random.default_rng(0)
 if data.splits is None:  # the digits
-    rows = dice.permutation(len(data))
+    rows = rng.permutation(len(data))
     test_rows, rest = rows[:300], rows[300:]
 else:
     official = data.splits  # 0 train, 1 validation, 2 test
     test_rows, rest = (
         np.flatnonzero(official == 2),
-        dice.permutation(np.flatnonzero(official == 0)),
+        rng.permutation(np.flatnonzero(official == 0)),
     )
 n_valid = len(rest) // 6
 # 20,000 to be quick; the library takes all
@@ -69,11 +69,11 @@ assert not set(train_rows) & set(valid_rows) and not set(test_rows) & set(rest)
 
 # %% All pictures as one tensor
 # uint8 [N, H, W, C]
-stack = np.stack([data.pictures.read(row) for row in range(len(data))])
+stack = np.stack([data.images.read(row) for row in range(len(data))])
 
 
 def tensors(rows):
-    """Give normalised pictures [n, C, H, W] and labels [n]."""
+    """Give normalized pictures [n, C, H, W] and labels [n]."""
     pixels = torch.from_numpy(stack[rows]).permute(0, 3, 1, 2)
     return (pixels.float() / 255 - 0.5) / 0.5, torch.from_numpy(data.labels[rows])
 
@@ -128,7 +128,7 @@ def accuracy(network, images, labels):
 # SGD takes the same rate for every weight. **Adam** divides each weight's step by the
 # usual size of its gradient, so that weights with small gradients move as well, and
 # steps along a running mean of the last gradients (*momentum*), so that noise cancels
-# out. It is the optimiser to begin with: it works at once, at a learning rate near
+# out. It is the optimizer to begin with: it works at once, at a learning rate near
 # 0.001, on nearly everything.
 
 # %% SGD and Adam side by side
@@ -230,7 +230,7 @@ assert by_hand > 0.7
 # picture that stand on both sides of the split.
 
 # %% The whole road in one line
-run = fl.fit(data, fl.Recipe(model="mlp", epochs=5))
+run = fl.train(data, fl.Recipe(model="mlp", epochs=5))
 print(run.test)
 print(
     f"by hand {by_hand:.3f}; by the library {run.test.accuracy}, "
@@ -281,8 +281,8 @@ print(
 # %% The mistakes it was surest of
 if run.mistakes:
     shown = run.mistakes[:10]
-    fl.picture_grid(
-        [data.pictures.read(mistake.row) for mistake in shown],
+    fl.image_grid(
+        [data.images.read(mistake.row) for mistake in shown],
         [f"{classes[m.label]}\nread as {classes[m.predicted]}" for m in shown],
     )
 
@@ -338,8 +338,8 @@ assert gained >= 0
 # accuracy. Why?
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true}
-small = fl.fit(data, fl.Recipe(model="mlp", hidden=(64,), epochs=3))
-large = fl.fit(data, fl.Recipe(model="mlp", hidden=(512, 512), epochs=3))
+small = fl.train(data, fl.Recipe(model="mlp", hidden=(64,), epochs=3))
+large = fl.train(data, fl.Recipe(model="mlp", hidden=(512, 512), epochs=3))
 print(f"64: {small.valid.accuracy}\n512, 512: {large.valid.accuracy}")
 # You are choosing. What chooses cannot also judge: the test part has no say.
 assert small.valid.n == large.valid.n

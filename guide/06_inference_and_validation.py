@@ -22,7 +22,7 @@ import firstlight as fl
 
 torch.manual_seed(0)
 data = fl.load_data("digits")
-stack = torch.from_numpy(data.pictures.images).permute(0, 3, 1, 2)
+stack = torch.from_numpy(data.images.images).permute(0, 3, 1, 2)
 images = (stack.float() / 255 - 0.5) / 0.5
 labels = torch.from_numpy(data.labels)
 classes = data.classes
@@ -67,10 +67,10 @@ def look(network, rows):
 def train_long(network, epochs=120):
     """Train; a row an epoch: training loss, validation loss and accuracy."""
     optimizer = optim.Adam(network.parameters(), lr=2e-3)
-    dice = torch.Generator().manual_seed(1)
+    rng = torch.Generator().manual_seed(1)
     rows = []
     for _ in range(epochs):
-        for batch in train[torch.randperm(len(train), generator=dice)].split(50):
+        for batch in train[torch.randperm(len(train), generator=rng)].split(50):
             optimizer.zero_grad()
             functional.cross_entropy(network(images[batch]), labels[batch]).backward()
             optimizer.step()
@@ -86,7 +86,7 @@ turn = int(plain[:, 1].argmin())
 plt.figure(figsize=(6, 2.8), layout="constrained")
 plt.semilogy(plain[:, 0], label="training")
 plt.semilogy(plain[:, 1], label="validation")
-plt.axvline(turn, color="grey", linestyle="--", linewidth=1)
+plt.axvline(turn, color="gray", linestyle="--", linewidth=1)
 plt.xlabel("epoch")
 plt.ylabel("loss")
 plt.legend()
@@ -123,14 +123,14 @@ layer.eval()
 assert torch.equal(layer(x), x)
 
 # %% [markdown]
-# **Batch normalisation** listens to it as well. It takes from each unit the mean over
+# **Batch normalization** listens to it as well. It takes from each unit the mean over
 # the batch and divides by the deviation, so that in training a picture's answer depends
-# on its neighbours. Meanwhile it keeps running averages, and uses those in evaluation.
+# on its neighbors. Meanwhile it keeps running averages, and uses those in evaluation.
 
-# %% Batch normalisation in training and in evaluation
+# %% Batch normalization in training and in evaluation
 norm = nn.BatchNorm1d(3)
 batch = torch.randn(8, 3)
-# other neighbours, another answer
+# other neighbors, another answer
 assert not torch.allclose(norm(batch)[:2], norm(batch[:2]))
 norm.eval()
 assert torch.equal(norm(batch)[:2], norm(batch[:2]))
@@ -309,9 +309,9 @@ low, high = wilson(right, len(wanted))
 print(f"accuracy {right / len(wanted):.3f} [{low:.3f}, {high:.3f}], n = {len(wanted)}")
 
 # %% Does it keep its promise?
-dice = np.random.default_rng(0)
+rng = np.random.default_rng(0)
 true_accuracy, n = 0.95, 600
-draws = dice.binomial(n, true_accuracy, size=4000)
+draws = rng.binomial(n, true_accuracy, size=4000)
 ends = np.array([wilson(hits, n) for hits in draws])
 covered = np.mean((ends[:, 0] <= true_accuracy) & (true_accuracy <= ends[:, 1]))
 print(f"{covered:.1%} of 4,000 intervals contain the true accuracy")
@@ -364,14 +364,14 @@ assert after.accuracy.value == before.accuracy.value
 # though there is nothing to it.
 
 # %% Choosing by the test part flatters
-dice = torch.Generator().manual_seed(0)
+rng = torch.Generator().manual_seed(0)
 some = labels[test][:50]
-guesses = torch.randint(0, 10, (200, 50), generator=dice)
+guesses = torch.randint(0, 10, (200, 50), generator=rng)
 scores = (guesses == some).float().mean(dim=1)
 chosen = scores.argmax()
 fresh = (
     (
-        torch.randint(0, 10, (100_000,), generator=dice)
+        torch.randint(0, 10, (100_000,), generator=rng)
         == labels[test].repeat(101)[:100_000]
     )
     .float()

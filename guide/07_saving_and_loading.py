@@ -22,7 +22,7 @@ import firstlight as fl
 folder = Path(tempfile.mkdtemp())
 data = fl.load_data("digits")
 images = (
-    torch.from_numpy(data.pictures.images).permute(0, 3, 1, 2).float() / 255 - 0.5
+    torch.from_numpy(data.images.images).permute(0, 3, 1, 2).float() / 255 - 0.5
 ) / 0.5
 labels = torch.from_numpy(data.labels)
 
@@ -70,7 +70,7 @@ assert accuracy > 0.8
 # ## The state dict
 #
 # A module's state is a dictionary from names to tensors: its weights, and its
-# *buffers*, such as the statistics of a batch norm, which no optimiser touches and
+# *buffers*, such as the statistics of a batch norm, which no optimizer touches and
 # which belong to it all the same.
 
 # %% What is in it
@@ -119,30 +119,30 @@ else:
 
 # %% [markdown]
 # Worse is what does *not* fail: the right shapes with another meaning. Nothing in a
-# state dict says in which order the classes stand, or how pictures were normalised.
+# state dict says in which order the classes stand, or how pictures were normalized.
 
 # %% What fails in silence
 with torch.inference_mode():
     # 0..255, as another program may feed it
-    unnormalised = (images[1200:] + 1) / 2 * 255
+    unnormalized = (images[1200:] + 1) / 2 * 255
     silent = (
-        (network(unnormalised).argmax(dim=1) == labels[1200:]).float().mean().item()
+        (network(unnormalized).argmax(dim=1) == labels[1200:]).float().mean().item()
     )
-    relabelled = (
+    relabeled = (
         (network(images[1200:]).argmax(dim=1) == (labels[1200:] + 1) % 10)
         .float()
         .mean()
         .item()
     )
 print(
-    f"accuracy {accuracy:.2f}; {silent:.2f} without normalisation; {relabelled:.2f} "
+    f"accuracy {accuracy:.2f}; {silent:.2f} without normalization; {relabeled:.2f} "
     "with the classes in another order"
 )
-assert silent < accuracy and relabelled < 0.2
+assert silent < accuracy and relabeled < 0.2
 
 # %% [markdown]
 # So more has to travel with the weights: the sizes that the network is built from, the
-# classes, and how pictures are normalised. In a dictionary this is quickly done:
+# classes, and how pictures are normalized. In a dictionary this is quickly done:
 
 # %% A checkpoint with its architecture
 checkpoint = {
@@ -167,10 +167,10 @@ def load_checkpoint(path):
 
 rebuilt, found = load_checkpoint(folder / "checkpoint.pth")
 # uint8, as a file has it
-raw = torch.from_numpy(data.pictures.images[:5]).permute(0, 3, 1, 2)
-normalised = (raw.float() / 255 - found["mean"]) / found["std"]
+raw = torch.from_numpy(data.images.images[:5]).permute(0, 3, 1, 2)
+normalized = (raw.float() / 255 - found["mean"]) / found["std"]
 assert (
-    torch.equal(rebuilt(normalised), network(images[:5]))
+    torch.equal(rebuilt(normalized), network(images[:5]))
     and tuple(found["classes"]) == data.classes
 )
 
@@ -267,18 +267,18 @@ assert all(tensor.device.type == "cpu" for tensor in here.values())
 assert torch.allclose(answer.cpu(), network(images[:5]), atol=1e-4)
 
 # %% [markdown]
-# Build the optimiser *after* moving the network: its state has to live where the
+# Build the optimizer *after* moving the network: its state has to live where the
 # weights do. And in the loop, every batch follows the network.
 
 # %% A training loop that follows the device
-travelling = Network(64, [32], 10).to(device)
-optimizer = optim.Adam(travelling.parameters(), lr=1e-3)
+traveling = Network(64, [32], 10).to(device)
+optimizer = optim.Adam(traveling.parameters(), lr=1e-3)
 for rows in torch.arange(1200).split(60):
     batch_images, batch_labels = images[rows].to(device), labels[rows].to(device)
     optimizer.zero_grad()
-    functional.cross_entropy(travelling(batch_images), batch_labels).backward()
+    functional.cross_entropy(traveling(batch_images), batch_labels).backward()
     optimizer.step()
-assert next(travelling.parameters()).device.type == device.type
+assert next(traveling.parameters()).device.type == device.type
 assert optimizer.state_dict()["state"][0]["exp_avg"].device.type == device.type
 
 # %% [markdown]
@@ -318,17 +318,17 @@ forgetful = Network(64, [32], 10)
 forgetful.load_state_dict(found["network"])
 train(forgetful, optim.Adam(forgetful.parameters(), lr=1e-3), epochs=2, first=2)
 assert not torch.equal(forgetful.output.weight, uninterrupted.output.weight)
-print("with the optimiser's state: the same bits; without it: another network")
+print("with the optimizer's state: the same bits; without it: another network")
 
 # %% [markdown]
 # ## The library's line
 #
 # A firstlight model is one `.safetensors` file. Its header carries architecture,
-# classes, size and fit of the pictures, normalisation, temperature and scores; a
+# classes, size and fit of the pictures, normalization, temperature and scores; a
 # checksum finds damage. Loading runs no code, and `fl.load` needs no class of yours.
 
 # %% One file is the model
-run = fl.fit(data, fl.Recipe(model="mlp", hidden=(128, 64), epochs=5))
+run = fl.train(data, fl.Recipe(model="mlp", hidden=(128, 64), epochs=5))
 card = fl.inspect_model(run.folder / "model.safetensors")  # the header only: at once
 print("architecture", card.architecture)
 print("classes     ", card.classes)
@@ -336,8 +336,8 @@ print("input size  ", card.input_size, "mean", card.mean, "std", card.std)
 print("test score  ", card.scores["test"]["accuracy"])
 
 model = fl.load(run.folder / "model.safetensors")
-# uint8: the model normalises by itself
-pixels = torch.from_numpy(data.pictures.images[:5]).permute(0, 3, 1, 2)
+# uint8: the model normalizes by itself
+pixels = torch.from_numpy(data.images.images[:5]).permute(0, 3, 1, 2)
 # it lives where it was trained, a loaded one on the processor
 trained = copy.deepcopy(run.model).cpu()
 assert torch.equal(model(pixels), trained(pixels))
@@ -439,7 +439,7 @@ def validate(network, images, labels):
     return loss, (logits.argmax(dim=1) == labels).float().mean().item()
 
 
-def fit(network, loader, valid, epochs, lr=2e-3):
+def train(network, loader, valid, epochs, lr=2e-3):
     """Train with Adam; look at the validation pictures after every epoch."""
     optimizer = optim.Adam(network.parameters(), lr=lr)
     for epoch in range(1, epochs + 1):
@@ -490,7 +490,7 @@ valid, held_out = (images[1200:1500], labels[1200:1500]), (images[1500:], labels
 
 fc_model = MLP(64, 10, [100, 50], dropout=0.2)
 before = validate(fc_model, *valid)
-fit(fc_model, trainloader, valid, epochs=8)
+train(fc_model, trainloader, valid, epochs=8)
 save(folder / "fc_model.pth", fc_model, data.classes)
 
 loaded, told = load(folder / "fc_model.pth")

@@ -2,7 +2,7 @@
 # # 8. Loading image data
 #
 # **When you are through**, you can load pictures from folders and lists, bring them to
-# one size and normalise them, augment them and see what that does, find broken files
+# one size and normalize them, augment them and see what that does, find broken files
 # before they find you, keep copies of a picture from standing on both sides of a split,
 # and load fast enough that nobody waits.
 
@@ -27,7 +27,7 @@ digits = fl.load_data("digits")
 for row in range(600):
     file = root / f"class {digits.classes[digits.labels[row]]}" / f"{row:04d}.png"
     file.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(digits.pictures.read(row)[:, :, 0]).resize((32, 32)).save(file)
+    Image.fromarray(digits.images.read(row)[:, :, 0]).resize((32, 32)).save(file)
 
 for path in sorted(root.iterdir())[:3]:
     print(
@@ -69,7 +69,7 @@ images, labels = next(iter(loader))
 
 print(plain.classes[:3], images.shape)
 assert images.shape == (32, 1, 24, 24) and images.min() >= -1
-fl.picture_grid(list(images[:8]), [plain.classes[label] for label in labels[:8]])
+fl.image_grid(list(images[:8]), [plain.classes[label] for label in labels[:8]])
 
 # %% [markdown]
 # ## The library's line
@@ -95,14 +95,14 @@ listed = fl.load_data(table)
 assert listed.classes == data.classes and np.array_equal(listed.labels, data.labels)
 
 # %% [markdown]
-# ## Normalisation
+# ## Normalization
 #
 # Zero mean and unit variance make training faster, because all weights then see numbers
 # of one size. Take mean and deviation from the *training* pictures only; those of the
 # test pictures are not yours to know. And whoever uses the network has to do exactly
 # the same, which is why in firstlight it happens inside the model.
 
-# %% The model normalises by itself
+# %% The model normalizes by itself
 from firstlight.models.classifier import Classifier
 
 model = Classifier(
@@ -113,9 +113,9 @@ pixels = np.stack(
 )[:, None]
 train_pixels = torch.from_numpy(np.random.default_rng(0).permutation(pixels)[:400])
 model.adapt_to(train_pixels)
-normalised = model.normalise(train_pixels)
-print(f"mean {normalised.mean():.4f}, deviation {normalised.std():.4f}")
-assert abs(normalised.mean()) < 1e-3 and abs(normalised.std() - 1) < 1e-3
+normalized = model.normalize(train_pixels)
+print(f"mean {normalized.mean():.4f}, deviation {normalized.std():.4f}")
+assert abs(normalized.mean()) < 1e-3 and abs(normalized.std() - 1) < 1e-3
 
 # %% [markdown]
 # ## Augmentation, seen
@@ -142,7 +142,7 @@ batch = torch.from_numpy(np.stack([photo] * 8)).permute(0, 3, 1, 2)
 augment = Augment(flip=True, crop_scale=0.5, rotate=15, color_jitter=0.3, erase=0.3)
 nothing = torch.zeros(8, dtype=torch.int64)
 changed, _ = augment(batch, nothing, torch.arange(8), seed=0, epoch=1, num_classes=1)
-fl.picture_grid(list(changed))
+fl.image_grid(list(changed))
 assert changed.dtype == torch.uint8 and changed.shape == batch.shape
 assert not torch.equal(changed[0], changed[1])
 
@@ -165,7 +165,7 @@ train_transform = v2.Compose(
         v2.RandomHorizontalFlip(),
     ]
 )
-fl.picture_grid([np.asarray(train_transform(Image.fromarray(photo))) for _ in range(4)])
+fl.image_grid([np.asarray(train_transform(Image.fromarray(photo))) for _ in range(4)])
 
 # %% [markdown]
 # > **Then and now.** `RandomResizedCrop` with its defaults may show 8 % of a picture.
@@ -214,7 +214,7 @@ assert len(report["quarantined"]) == 3
 for victim in victims[4:12]:
     victim.write_bytes(b"")
 try:
-    fl.fit(broken_root, fl.Recipe(model="mlp", epochs=1))
+    fl.train(broken_root, fl.Recipe(model="mlp", epochs=1))
 except fl.UserError as error:
     print(error)
 else:
@@ -230,18 +230,18 @@ else:
 # %% Plant copies
 leaky_root = root.parent / "leaky"
 shutil.copytree(root, leaky_root)
-dice = random.Random(0)
-for file in dice.sample(sorted(leaky_root.rglob("*.png")), 60):
-    with Image.open(file) as picture:
+rng = random.Random(0)
+for file in rng.sample(sorted(leaky_root.rglob("*.png")), 60):
+    with Image.open(file) as image:
         buffer = io.BytesIO()
-        picture.resize((48, 48), Image.Resampling.BICUBIC).save(
+        image.resize((48, 48), Image.Resampling.BICUBIC).save(
             buffer, "JPEG", quality=90
         )
     (file.parent / f"again_{file.stem}.jpg").write_bytes(buffer.getvalue())
 
 # %% A random split tears them apart
 names = [str(path.relative_to(leaky_root)) for path in sorted(leaky_root.rglob("*.*"))]
-dice.shuffle(names)
+rng.shuffle(names)
 test, train = set(names[:132]), set(names[132:])
 
 
@@ -350,7 +350,7 @@ print(
 assert ratio > 1
 
 # %% The whole road on a folder
-run = fl.fit(root, fl.Recipe(model="mlp", epochs=20))
+run = fl.train(root, fl.Recipe(model="mlp", epochs=20))
 print(run.test.accuracy)
 prediction = fl.predict(run.model, sorted(root.rglob("*.png"))[0])
 print(prediction.label, f"{prediction.probability:.2f}")
@@ -362,7 +362,7 @@ fl.view_classify(root / data.names[run.data.split.test[0]], run.model)
 # %% [markdown]
 # ## Exercises
 #
-# **1.** Compute mean and deviation of the folder's grey pictures without holding all of
+# **1.** Compute mean and deviation of the folder's gray pictures without holding all of
 # them in memory at once. Check against all at once.
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true}
@@ -388,9 +388,9 @@ assert np.isclose(mean, pixels.mean() / 255) and np.isclose(
 # %% tags=["hide-cell"] jupyter={"source_hidden": true}
 six = sorted((root / "class 6").iterdir())[0]
 angles = (0, 45, 90, 135, 180)
-with Image.open(six) as picture:
-    fl.picture_grid(
-        [np.asarray(picture.rotate(angle)) for angle in angles],
+with Image.open(six) as image:
+    fl.image_grid(
+        [np.asarray(image.rotate(angle)) for angle in angles],
         [f"{angle}°" for angle in angles],
     )
 
@@ -399,8 +399,8 @@ with Image.open(six) as picture:
 # with the same seed. Judge by validation, and by its interval.
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true}
-still = fl.fit(root, fl.Recipe(model="mlp", epochs=20, shift=0)).valid.accuracy
-moved = fl.fit(root, fl.Recipe(model="mlp", epochs=20, shift=1)).valid.accuracy
+still = fl.train(root, fl.Recipe(model="mlp", epochs=20, shift=0)).valid.accuracy
+moved = fl.train(root, fl.Recipe(model="mlp", epochs=20, shift=1)).valid.accuracy
 print(f"as they are: {still}\nshifted:     {moved}")
 undecided = max(still.low, moved.low) <= min(still.high, moved.high)
 print(

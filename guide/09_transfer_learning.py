@@ -35,8 +35,8 @@ except fl.UserError as reason:
     print(f"{reason}\nso this chapter uses the digits of scikit-learn")
     data = fl.load_data("digits")
 
-dice = np.random.default_rng(0)
-rows = dice.permutation(len(data))
+rng = np.random.default_rng(0)
+rows = rng.permutation(len(data))
 many = rows[data.labels[rows] < 7][:10_000]
 new = rows[data.labels[rows] >= 7]
 draws = [
@@ -53,11 +53,11 @@ print(
 )
 
 
-# %% Colour pictures of 32 x 32 pixels, as the network expects
+# %% Color pictures of 32 x 32 pixels, as the network expects
 def tensors(rows):
-    """Give normalised pictures [n, 3, 32, 32] and the digits that they show [n]."""
+    """Give normalized pictures [n, 3, 32, 32] and the digits that they show [n]."""
     pixels = (
-        torch.from_numpy(np.stack([data.pictures.read(row) for row in rows]))
+        torch.from_numpy(np.stack([data.images.read(row) for row in rows]))
         .permute(0, 3, 1, 2)
         .float()
     )
@@ -168,7 +168,7 @@ print(
 # *features*, and a **head**, one linear layer from features to logits. The backbone has
 # learned what strokes, corners and loops are; the head only which of them make a 3. For
 # new classes, keep the first and replace the second. What is frozen gets no gradient,
-# and is left out of the optimiser.
+# and is left out of the optimizer.
 
 # %% Frozen backbone, new head
 frozen = pretrained()
@@ -376,7 +376,7 @@ assert fine_tuned > with_frozen - 0.1  # gentle: it does not break what was good
 # ## Devices
 #
 # Networks of this kind are where a graphics card pays. Move the network *before* you
-# make the optimiser, and every batch to where the network is. Features come back to the
+# make the optimizer, and every batch to where the network is. Features come back to the
 # processor, since that is where scikit-learn and NumPy are.
 
 # %% Moving
@@ -401,20 +401,20 @@ print("computed on", device)
 # are found where torchvision or timm keep them, or fetched. All pictures go through the
 # backbone once and the head is solved. Then methods are compared, from the simplest up,
 # like rungs of a *ladder*: always guessing the most frequent class; *nearest
-# neighbours*, the labels of the pictures with the most similar features; and the linear
+# neighbors*, the labels of the pictures with the most similar features; and the linear
 # head. It gets forty pictures of each new digit here, since some are needed to validate
 # and to test on.
 
 # %% The library does it
 some = np.concatenate([new[data.labels[new] == digit][:40] for digit in (7, 8, 9)])
-pictures = np.stack([data.pictures.read(row)[:, :, 0] for row in some])
+images = np.stack([data.images.read(row)[:, :, 0] for row in some])
 words = np.array([f"digit {label}" for label in data.labels[some]])
 recipe = fl.Recipe(
     backbone="timm:test_resnet",
     weights=str(folder / "published.safetensors"),
     img_size=32,
 )
-run = fl.fit((pictures, words), recipe)
+run = fl.train((images, words), recipe)
 
 for rung in run.transfer.ladder:
     print(f"{rung.name:12} validation accuracy {rung.accuracy}")
@@ -429,7 +429,7 @@ weights = default_data_root() / "weights" / "mobilenet_v2-imagenet.safetensors"
 clothes = default_data_root() / "clothing10.tar"
 if weights.is_file() and clothes.is_file():
     photographs = fl.load_data(clothes)
-    real = fl.fit(
+    real = fl.train(
         photographs,
         fl.Recipe(backbone="torchvision:mobilenet_v2", weights=str(weights)),
     )
@@ -443,7 +443,7 @@ if weights.is_file() and clothes.is_file():
     print("test", real.test.accuracy)
     assert real.test.accuracy.value > 0.75
     shown = real.mistakes[:6]
-    fl.picture_grid(
+    fl.image_grid(
         [real.data.store.pixels[m.row] for m in shown],
         [
             f"{photographs.classes[m.label]}\nseen as "
@@ -478,7 +478,7 @@ counts, means = (1, 2, 4, 8, 16), []
 for count in counts:
     scores = []
     for _ in range(10):
-        shuffled = dice.permutation(len(test_features))
+        shuffled = rng.permutation(len(test_features))
         chosen = np.concatenate(
             [shuffled[test_labels[shuffled] == label][:count] for label in range(3)]
         )

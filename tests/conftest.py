@@ -47,13 +47,13 @@ def digit_folder(digits, tmp_path_factory) -> Path:
 def digit_run(tmp_path_factory, digit_folder):
     """A finished run on `digit_folder`, of a quarter of a second's training; its folder is not to be changed."""
     from firstlight.data.sources import load_data
-    from firstlight.training.fit import fit
     from firstlight.training.recipe import Recipe
+    from firstlight.training.train import train
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FIRSTLIGHT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
         recipe = Recipe(model="mlp", hidden=(64,), epochs=40, batch_size=32)
-        return fit(load_data(digit_folder), recipe, tmp_path_factory.mktemp("runs") / "digits-1")
+        return train(load_data(digit_folder), recipe, tmp_path_factory.mktemp("runs") / "digits-1")
 
 
 @pytest.fixture(scope="session")
@@ -82,7 +82,7 @@ def backbone(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def some_digits(digits):
-    """300 digits, as 8 x 8 grey arrays, with their labels."""
+    """300 digits, as 8 x 8 gray arrays, with their labels."""
     images, labels = digits
     return images[:300], labels[:300]
 

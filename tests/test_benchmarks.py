@@ -41,7 +41,7 @@ def test_each_part_runs_and_says_what_it_took(results, part):
     assert all(row["part"] == part and row["cpu_seconds"] > 0 and row["peak_mb"] > 50 for row in rows)
 
 
-def test_every_side_of_a_contest_trains_on_the_same_pictures(results):
+def test_every_side_of_a_contest_trains_on_the_same_images(results):
     _, rows = rows_of(results, "mlp-mnist")
     assert {row["side"] for row in rows} >= {"firstlight", "firstlight, first run", "firstlight, next run", "tutorial"}
     assert len({row["epoch_pictures"] for row in rows if "epoch_pictures" in row}) == 1
@@ -176,7 +176,7 @@ def test_numbers_have_three_figures(report, value, shown):
 
 def test_the_limit_is_that_of_the_number_type_that_was_used(page_of):
     machine = machine_line("p") | {"gflops": {"float32": 100, "bfloat16": 400}, "mlp_flops_a_picture": 2_000_000}
-    row = runs_of("firstlight", [9.0], epoch_pictures=100_000, epoch_seconds=4.0, dtype="float32")[0]
+    row = runs_of("firstlight", [9.0], epoch_images=100_000, epoch_seconds=4.0, dtype="float32")[0]
     page = page_of("mlp-mnist", machine, row)
     assert "at the 100 GFLOP/s that these matrix products reach alone in float32, in the machine's best moment" in page
     assert "are 2.00 s (" in page
@@ -187,7 +187,7 @@ def test_the_limit_is_that_of_the_number_type_that_was_used(page_of):
 def test_the_limit_is_that_of_the_best_hour_so_that_no_run_beats_it(page_of):
     slow = machine_line("p") | {"gflops": {"float32": 50}, "mlp_flops_a_picture": 2_000_000}
     quick = slow | {"gflops": {"float32": 200}}
-    rows = runs_of("firstlight", [9.0, 9.0], epoch_pictures=100_000, epoch_seconds=2.0)
+    rows = runs_of("firstlight", [9.0, 9.0], epoch_images=100_000, epoch_seconds=2.0)
     page = page_of("mlp-mnist", slow, rows[0], quick, rows[1])
     assert "moment, are 1.00 s (" in page
     assert "runs at 50% of that." in page
@@ -200,10 +200,10 @@ def test_the_counted_operations_are_those_that_a_training_step_does(report):
     import machine
     from firstlight.models.networks import mlp
 
-    network, pictures = mlp((1, 28, 28), 10), 4
+    network, images = mlp((1, 28, 28), 10), 4
     with FlopCounterMode(display=False) as counter:
-        cross_entropy(network(torch.zeros(pictures, 1, 28, 28)), torch.zeros(pictures, dtype=torch.long)).backward()
-    assert machine.mlp_flops() == counter.get_total_flops() / pictures
+        cross_entropy(network(torch.zeros(images, 1, 28, 28)), torch.zeros(images, dtype=torch.long)).backward()
+    assert machine.mlp_flops() == counter.get_total_flops() / images
 
 
 def test_recipes_and_versions_are_told_once_each_and_all_of_them_where_runs_differ(page_of):

@@ -60,11 +60,11 @@ def on_backbone(backbone, source, *others: str):
     return [*words, *others]
 
 
-def test_train_on_a_backbone_answers_in_json_and_its_picture_is_predicted(here, capsys, digit_folder, backbone):
+def test_train_on_a_backbone_answers_in_json_and_its_image_is_predicted(here, capsys, digit_folder, backbone):
     found = answer(capsys, *on_backbone(backbone, digit_folder, "--learning-curve", "--json"))
     assert found["backbone"] == backbone.name
     assert found["weights"]["source"] == backbone.file.name
-    assert [rung["rung"] for rung in found["ladder"]] == ["majority class", "nearest neighbours", "linear head"]
+    assert [rung["rung"] for rung in found["ladder"]] == ["majority class", "nearest neighbors", "linear head"]
     assert found["strategy"] == "linear head"
     assert len(found["learning_curve"]["points"]) == 5
     assert found["test"]["accuracy"]["value"] > 0.5
@@ -79,10 +79,10 @@ def test_train_on_a_backbone_answers_in_json_and_its_picture_is_predicted(here, 
 def test_train_on_a_backbone_tells_the_ladder(here, capsys, digit_folder, backbone):
     assert main(on_backbone(backbone, digit_folder, "--finetune", "head", "--epochs", "1")) == 0
     out = capsys.readouterr().out
-    for words in ("test accuracy", "built on timm:test_resnet, weights tiny.safetensors, licence unknown", "<- kept"):
+    for words in ("test accuracy", "built on timm:test_resnet, weights tiny.safetensors, license unknown", "<- kept"):
         assert words in out
     assert [line.split("  ")[1] for line in out.splitlines() if line.startswith("  ")][:5] == [
-        "rung", "majority class", "nearest neighbours", "linear head", "head fine-tuned",
+        "rung", "majority class", "nearest neighbors", "linear head", "head fine-tuned",
     ]  # fmt: skip
 
 
@@ -109,8 +109,8 @@ def test_weights_that_cannot_serve_are_one_line_and_nothing_is_made(here, capsys
     other = ["--backbone", "timm:test_vit"]
     words = complaint(capsys, *on_backbone(backbone, "digits", *other))
     assert "it holds another network's weights than timm:test_vit's" in words
-    words = complaint(capsys, *on_backbone(backbone, "digits", "--weights-licence", "permissive"))
-    assert "tiny.safetensors does not say its licence" in words
+    words = complaint(capsys, *on_backbone(backbone, "digits", "--weights-license", "permissive"))
+    assert "tiny.safetensors does not say its license" in words
     assert list(here.iterdir()) == []
 
 
@@ -255,7 +255,7 @@ def test_a_table_goes_to_a_file_and_nowhere_else(run_folder, capsys, digit_folde
     assert shown.out == ""
 
 
-def test_a_pipe_is_no_picture(run_folder, capsys, here):
+def test_a_pipe_is_no_image(run_folder, capsys, here):
     os.mkfifo(here / "pipe.jpg")
     assert main(["predict", str(run_folder / "model.safetensors"), str(here / "pipe.jpg")]) == 2
     assert "is not a regular file" in capsys.readouterr().out

@@ -53,6 +53,6 @@ def test_nothing_was_left_to_fill_in():
     assert "@@" not in README
 
 
-def test_its_links_and_pictures_exist():
+def test_its_links_and_images_exist():
     for target in re.findall(r"\]\(([^)]+)\)", README):
         assert (REPOSITORY / target).is_file(), target

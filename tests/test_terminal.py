@@ -10,7 +10,8 @@ from types import SimpleNamespace
 import pytest
 
 from firstlight.delivery.predict import Guess, Prediction
-from firstlight.errors import DataError, harmless
+from firstlight.errors import DataError
+from firstlight.escaping import escape
 from firstlight.terminal import (
     LISTED,
     print_json,
@@ -36,13 +37,13 @@ def predictions():
 
 @pytest.mark.parametrize("text", [HOSTILE, NOT_UNICODE, "a\nfirstlight: all is well", "\u202egnp.exe", "\x9b31m", "\0"])
 def test_names_that_could_steer_a_terminal_or_forge_a_line_are_escaped(text):
-    assert harmless(text).isprintable()
-    harmless(text).encode("utf-8")
+    assert escape(text).isprintable()
+    escape(text).encode("utf-8")
 
 
 @pytest.mark.parametrize("text", ["plain", "Größe 日本 🐈", "c:\\windows", "'quoted' \"twice\""])
 def test_ordinary_names_stay_as_they_are(text):
-    assert harmless(text) == text
+    assert escape(text) == text
 
 
 def test_answers_go_to_stdout_and_words_by_the_way_to_stderr(capsys):
@@ -67,7 +68,7 @@ def test_json_is_one_line_that_any_program_can_read(capsys):
     assert json.loads(out) == {"name": NOT_UNICODE, "n": [1, None]}
 
 
-def test_a_table_has_a_line_a_picture_and_counts_errors(capsys):
+def test_a_table_has_a_line_a_image_and_counts_errors(capsys):
     assert show_table(predictions()) == (3, 1)
     assert capsys.readouterr().out.splitlines() == [
         "a.png  cat 75.0%  (dog 25.0%)",
@@ -193,18 +194,18 @@ def test_an_interrupted_run_tells_no_test_score(tmp_path, capsys):
 
 
 def a_transfer(*, case="few pictures, near to what the backbone has seen", points=5):
-    rungs = [("majority class", 0.1, 0.0), ("nearest neighbours", 0.8425, 12.345), ("linear head", 0.913, 123.4)]
+    rungs = [("majority class", 0.1, 0.0), ("nearest neighbors", 0.8425, 12.345), ("linear head", 0.913, 123.4)]
     score = {value: SimpleNamespace(value=value, low=value - 0.05, high=value + 0.05) for _, value, _ in rungs}
     return SimpleNamespace(
         backbone="timm:resnet18",
-        weights=SimpleNamespace(source="weights\x1b[2J.safetensors", licence="apache-2.0"),
+        weights=SimpleNamespace(source="weights\x1b[2J.safetensors", license="apache-2.0"),
         ladder=[
             SimpleNamespace(name=name, accuracy=score[value], seconds=seconds) for name, value, seconds in rungs
         ],
         strategy="linear head",
         case=case,
         curve=SimpleNamespace(
-            points=[SimpleNamespace(pictures=100 * 2**number, accuracy=score[0.913]) for number in range(points)],
+            points=[SimpleNamespace(images=100 * 2**number, accuracy=score[0.913]) for number in range(points)],
             forecast=((3200, 0.93), (6400, 0.945)),
         ),
     )  # fmt: skip
@@ -214,11 +215,11 @@ def test_a_run_on_a_backbone_tells_every_rung_in_columns_and_marks_the_kept_one(
     tell_run(a_run(tmp_path, test=True, transfer=a_transfer()))
     lines = capsys.readouterr().out.splitlines()
     first = next(number for number, line in enumerate(lines) if line.startswith("built on"))
-    assert lines[first] == "built on timm:resnet18, weights weights\\x1b[2J.safetensors, licence apache-2.0"
+    assert lines[first] == "built on timm:resnet18, weights weights\\x1b[2J.safetensors, license apache-2.0"
     heading, *rungs = lines[first + 1 : first + 5]
     assert rungs == [
         "  majority class           0.100 [0.050, 0.150]            0.0",
-        "  nearest neighbours       0.843 [0.792, 0.893]           12.3",
+        "  nearest neighbors       0.843 [0.792, 0.893]           12.3",
         "  linear head              0.913 [0.863, 0.963]          123.4  <- kept",
     ]
     columns = heading.index("validation accuracy"), heading.index("seconds") + len("seconds")

@@ -47,7 +47,7 @@ class Contest:
             train, valid, test = (
                 Split(arrays[f"{part}_images"], arrays[f"{part}_labels"]) for part in ("train", "valid", "test")
             )
-        self._valid, self._test, self._epoch_pictures = valid, test, len(train.labels)
+        self._valid, self._test, self._epoch_images = valid, test, len(train.labels)
         return train, valid, test
 
     def begin(self, accuracy: Callable[[Split], float]) -> None:
@@ -73,7 +73,7 @@ class Contest:
             "seconds": self._load_seconds + sum(self._epoch_seconds),
             "load_seconds": self._load_seconds,
             "epochs": len(self._epoch_seconds),
-            "epoch_pictures": self._epoch_pictures,
+            "epoch_pictures": self._epoch_images,
             "epoch_seconds": statistics.median(self._epoch_seconds),
             "reached": self._reached,
             "valid": self._valid_accuracy,

@@ -8,7 +8,7 @@ from recipes import in_words, number_type, recipe_for
 from firstlight.data.loader import Loader
 from firstlight.evaluation.evaluate import collect
 from firstlight.models.classifier import Classifier
-from firstlight.runtime import own_process
+from firstlight.runtime.processors import set_up_process
 from firstlight.training.loop import train as train_epochs
 
 
@@ -20,13 +20,13 @@ def loader(split: Split, **choices: object) -> Loader:
 
 def main() -> None:
     """Train and score."""
-    own_process()
+    set_up_process()
     contest = Contest("firstlight", nets=("mlp", "cnn"))
     choices = contest.choices
     train, valid, _ = contest.load()
     height, width, channels = train.images.shape[1:]
     recipe = recipe_for(choices.net, choices.set, choices.target, choices.seed, choices.epochs)
-    recipe = recipe.complete(colour=channels == 3, pictures=len(train.labels))
+    recipe = recipe.complete(color=channels == 3, images=len(train.labels))
     choices.epochs = recipe.epochs
     torch.manual_seed(recipe.seed)
     classes = tuple(map(str, np.unique(train.labels)))

@@ -17,7 +17,7 @@ from statistics import median
 from recipes import in_words, number_type, recipe_for
 
 import firstlight as fl
-from firstlight.runtime import own_process
+from firstlight.runtime.processors import set_up_process
 
 
 def main() -> None:
@@ -38,14 +38,14 @@ def main() -> None:
         parser.error(f"{cache}: there was no run before")
     if not choices.again:
         shutil.rmtree(cache, ignore_errors=True)
-    own_process()  # as the command line does
-    _ = fl.fit, fl.load_data  # imports are not timed, on any side
+    set_up_process()  # as the command line does
+    _ = fl.train, fl.load_data  # imports are not timed, on any side
     os.environ["FIRSTLIGHT_CACHE"] = str(cache)
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         samples = fl.load_data(choices.source, data_root=choices.data_root)
         recipe = recipe_for(choices.net, choices.set, choices.target, choices.seed, choices.epochs)
-        run = fl.fit(samples, recipe, f"{folder}/run")
+        run = fl.train(samples, recipe, f"{folder}/run")
         seconds = time.perf_counter() - started
     ends = [0.0, *(row.seconds for row in run.history)]
     result = {

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812  # the tutorials' name
 from contest import Contest, Split
-from pictures import Pictures, to_normalized_tensor
+from images import ImageSource, to_normalized_tensor
 from torch import nn, optim
 from torch.utils.data import DataLoader
 
@@ -50,14 +50,14 @@ def main() -> None:
     lightning.seed_everything(contest.choices.seed, verbose=False)
     train, _, _ = contest.load()
     transform = to_normalized_tensor(train.images.shape[-1])
-    train_loader = DataLoader(Pictures(train, transform), batch_size=64, shuffle=True)
+    train_loader = DataLoader(ImageSource(train, transform), batch_size=64, shuffle=True)
     model = Classifier(contest, train.images[0].size, len(np.unique(train.labels)))
 
     def accuracy(split: Split) -> float:
         model.eval()
         correct = 0
         with torch.no_grad():
-            for images, labels in DataLoader(Pictures(split, transform), batch_size=64):
+            for images, labels in DataLoader(ImageSource(split, transform), batch_size=64):
                 correct += (model.model(images).argmax(dim=1) == labels).sum().item()
         model.train()
         return correct / len(split.labels)

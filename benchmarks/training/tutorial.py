@@ -4,7 +4,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812  # the tutorials' name
 from contest import Contest, Split
-from pictures import Pictures, to_normalized_tensor
+from images import ImageSource, to_normalized_tensor
 from torch import nn, optim
 from torch.utils.data import DataLoader
 from torchvision import transforms
@@ -31,7 +31,7 @@ class Mlp(nn.Module):
 
 
 class Cnn(nn.Module):
-    """Two convolutions of 3 x 3 for grey pictures, three for colour, each halved by a max pool."""
+    """Two convolutions of 3 x 3 for gray pictures, three for color, each halved by a max pool."""
 
     def __init__(self, height: int, width: int, channels: int, num_classes: int) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ def main() -> None:
     augmented = transforms.Compose(
         [transforms.RandomHorizontalFlip(), transforms.RandomCrop((height, width), padding=4), plain]
     )
-    train_loader = DataLoader(Pictures(train, augmented if augments else plain), batch_size=64, shuffle=True)
+    train_loader = DataLoader(ImageSource(train, augmented if augments else plain), batch_size=64, shuffle=True)
 
     network = {"mlp": Mlp, "cnn": Cnn}[contest.choices.net]
     model = network(height, width, channels, len(np.unique(train.labels)))
@@ -77,7 +77,7 @@ def main() -> None:
         model.eval()
         correct = 0
         with torch.no_grad():
-            for images, labels in DataLoader(Pictures(split, plain), batch_size=64):
+            for images, labels in DataLoader(ImageSource(split, plain), batch_size=64):
                 correct += (model(images).argmax(dim=1) == labels).sum().item()
         return correct / len(split.labels)
 

@@ -1,4 +1,4 @@
-"""firstlight: an image classifier you can trust, from a folder of labelled pictures.
+"""firstlight: an image classifier you can trust, from a folder of labeled images.
 
 The public names are loaded when they are first used, so that `import firstlight` is instant.
 """
@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:  # what editors and type checkers see
-    from firstlight.api import fit
+    from firstlight.api import train
     from firstlight.data.inspection import Inspection, inspect
     from firstlight.data.samples import Samples
     from firstlight.data.sources import load_data
-    from firstlight.delivery.plots import confusion_matrix, imshow, mistakes_grid, picture_grid, training_curves
+    from firstlight.delivery.plots import confusion_matrix, image_grid, imshow, mistakes_grid, training_curves
     from firstlight.delivery.predict import Prediction, predict, view_classify
     from firstlight.errors import UserError
     from firstlight.evaluation.evaluate import Evaluation, evaluate
@@ -35,14 +35,14 @@ __all__ = [
     "UserError",
     "confusion_matrix",
     "evaluate",
-    "fit",
+    "train",
     "imshow",
     "inspect",
     "inspect_model",
     "load",
     "load_data",
     "mistakes_grid",
-    "picture_grid",
+    "image_grid",
     "predict",
     "save",
     "training_curves",
@@ -61,14 +61,14 @@ _HOMES = {
     "UserError": "errors",
     "confusion_matrix": "delivery.plots",
     "evaluate": "evaluation.evaluate",
-    "fit": "api",
+    "train": "api",
     "imshow": "delivery.plots",
     "inspect": "data.inspection",
     "inspect_model": "models.artefact",
     "load": "models.artefact:load_model",
     "load_data": "data.sources",
     "mistakes_grid": "delivery.plots",
-    "picture_grid": "delivery.plots",
+    "image_grid": "delivery.plots",
     "predict": "delivery.predict",
     "save": "models.artefact:save_model",
     "training_curves": "delivery.plots",
@@ -80,7 +80,9 @@ def __getattr__(name: str) -> Any:
     """Load a public name from its module when it is first used."""
     if name not in _HOMES:
         raise AttributeError(f"module 'firstlight' has no attribute {name!r}")
-    import_module("firstlight.runtime").share_processors()  # in time for torch, which the module below may import
+    import_module(
+        "firstlight.runtime.processors"
+    ).yield_processors()  # in time for torch, which the module below may import
     module, _, original = _HOMES[name].partition(":")
     value = getattr(import_module(f"firstlight.{module}"), original or name)
     globals()[name] = value

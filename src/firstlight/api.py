@@ -1,4 +1,4 @@
-"""What Python and the command line share that takes several rooms: a run, and then its pictures."""
+"""What Python and the command line share that takes several rooms: a run, and then its images."""
 
 from pathlib import Path
 from typing import Any
@@ -6,22 +6,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from firstlight.data.images import decode, fit_picture
+from firstlight.data.images import decode, resize_image
 from firstlight.data.samples import Samples
 from firstlight.data.sources import load_data
 from firstlight.delivery.illustrate import Curve, illustrate
 from firstlight.delivery.ladder_plots import Rung
 from firstlight.evaluation.intervals import Estimate
-from firstlight.fitting import parse_fit
-from firstlight.training import fit as road
+from firstlight.resize import parse_resize
+from firstlight.training import train as road
 from firstlight.training.recipe import Recipe
 from firstlight.training.run import Run
 
 
-def fit(
+def train(
     data: Samples | str | Path | tuple[Any, Any], recipe: Recipe | None = None, out: Path | str | None = None
 ) -> Run:
-    """Train a classifier as `training.fit.fit` does, and draw its pictures into the run folder.
+    """Train a classifier as `training.fit.fit` does, and draw its images into the run folder.
 
     Args:
         data: from `load_data`, or what `load_data` takes.
@@ -34,7 +34,7 @@ def fit(
     """
     recipe = recipe or Recipe()
     samples = data if isinstance(data, Samples) else load_data(data, data_root=recipe.data_root)
-    run = road.fit(samples, recipe, out)
+    run = road.train(samples, recipe, out)
     if run.test:
         row = int(run.data.split.test[0])
         illustrate(
@@ -64,7 +64,7 @@ def curve_of(run: Run) -> Curve | None:
     if run.transfer is None or run.transfer.curve is None or not run.recipe.learning_curve:
         return None
     curve = run.transfer.curve
-    return [(point.pictures, *interval(point.accuracy)) for point in curve.points], curve.forecast
+    return [(point.images, *interval(point.accuracy)) for point in curve.points], curve.forecast
 
 
 def interval(found: Estimate) -> tuple[float, float, float]:
@@ -73,19 +73,19 @@ def interval(found: Estimate) -> tuple[float, float, float]:
 
 
 def before_the_cut(run: Run, row: int) -> NDArray[np.uint8] | None:
-    """Give a picture with the rim that was cut off around what was packed; None if nothing was cut off.
+    """Give an image with the rim that was cut off around what was packed; None if nothing was cut off.
 
-    It is no larger than needed, and cut again it is what was packed: a square picture to the last bit.
+    It is no larger than needed, and cut again it is what was packed: a square image to the last bit.
     """
-    way, kept = parse_fit(run.model.fit)
+    way, kept = parse_resize(run.model.resize)
     if kept == 1:
         return None
     samples, packed = run.data.samples, run.data.store.pixels[row]
-    found = samples.pictures.read(row)
+    found = samples.images.read(row)
     if not isinstance(found, np.ndarray):
         found = decode(found, name=samples.names[row], max_pixels=run.recipe.max_pixels).pixels
     height, width, channels = packed.shape
-    whole = np.array(fit_picture(found, (channels, round(height / kept), round(width / kept)), way))
+    whole = np.array(resize_image(found, (channels, round(height / kept), round(width / kept)), way))
     top, left = (whole.shape[0] - height) // 2, (whole.shape[1] - width) // 2
     whole[top : top + height, left : left + width] = packed
     return whole

@@ -20,17 +20,23 @@ from tyro.conf import OmitArgPrefixes, Positional, arg, subcommand
 
 from firstlight import __version__
 from firstlight.errors import DataError, UserError
-from firstlight.runtime import own_process
+from firstlight.runtime.processors import set_up_process
 from firstlight.terminal import print_json, say, show_json, show_table, tell, tell_check, tell_run, written_to_csv
 from firstlight.training.recipe import Recipe, from_toml
 
-NOT_OUR_FAULT = {errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS, errno.EDQUOT}  # the disk is full or closed to us
+ENVIRONMENT_ERRNOS = {
+    errno.ENOSPC,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.EDQUOT,
+}  # the disk is full or closed to us
 DONE, WRONG_INPUT, INTERRUPTED, TERMINATED = 0, 2, 130, 143
 
 
 @dataclass(frozen=True)
 class Train:
-    """Train a classifier on labelled pictures, score it once on held-out ones, and save it."""
+    """Train a classifier on labeled pictures, score it once on held-out ones, and save it."""
 
     source: Positional[str] = "digits"
     """A folder of class folders, an archive or a list of pictures, or a named set: digits mnist fashion-mnist kmnist
@@ -45,20 +51,20 @@ class Train:
 
     def run(self) -> int:
         """Train, draw the pictures of the run, and tell."""
-        from firstlight.api import fit
+        from firstlight.api import train
         from firstlight.data.sources import load_data
 
         samples = load_data(self.source, data_root=self.choices.data_root)
         for note in samples.notes:
             tell(f"note: {note}")
-        run = fit(samples, self.choices, self.out)
+        run = train(samples, self.choices, self.out)
         print_json(run.to_json()) if self.json else tell_run(run)
         return DONE if run.test else INTERRUPTED
 
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Score a model file on labelled pictures."""
+    """Score a model file on labeled pictures."""
 
     model: Positional[Path]
     """A model.safetensors."""
@@ -79,7 +85,7 @@ class Evaluate:
         """Score and tell."""
         from firstlight.data.sources import load_data
         from firstlight.delivery.score import score
-        from firstlight.runtime import pick_device
+        from firstlight.runtime.device import pick_device
 
         samples = load_data(self.source, data_root=self.data_root)
         device = pick_device(self.device)
@@ -118,7 +124,7 @@ class Predict:
         """Predict and tell, picture by picture."""
         from firstlight.delivery.predict import find_files, predict_files
         from firstlight.models.artefact import load_model
-        from firstlight.runtime import pick_device
+        from firstlight.runtime.device import pick_device
 
         if not self.paths:
             raise DataError(
@@ -199,7 +205,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGTERM, terminate)
-    own_process()
+    set_up_process()
     try:
         code = parse(words).run()
     except UserError as error:
@@ -209,7 +215,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return DONE
     except OSError as error:
-        if error.errno not in NOT_OUR_FAULT:
+        if error.errno not in ENVIRONMENT_ERRNOS:
             raise
         where = f"{error.filename}: " if error.filename else ""
         tell(f"firstlight: {where}{error.strerror or error}")
@@ -234,7 +240,7 @@ def parse(words: list[str]) -> Any:
             return tyro.cli(
                 commands,
                 prog="firstlight",
-                description="An image classifier you can trust, from a folder of labelled pictures.",
+                description="An image classifier you can trust, from a folder of labeled pictures.",
                 args=words,
                 config=(OmitArgPrefixes,),
             )

@@ -1,25 +1,45 @@
 """What a user can get wrong, as exception types with plain messages.
 
-Every message is one line: what is wrong, where, why, and what to do about it. The command line prints it and
-exits with code 2; in Python each is a `ValueError`.
+Every message is one line: what is wrong, where, why, and what to do about it. In Python each is a `ValueError`; the
+command line prints it and exits with code 2.
+
+    UserError
+        DataError            a source, list, archive or split
+            ImageError       one image
+        RecipeError          a choice of a run
+        ModelFileError       a model or weights file
+        RunError             a run folder
+        TrainingError        training itself
+
+Where a message is about a choice, the error carries its name and its value: `error.field`, `error.value`. Messages name
+other choices between backticks, as in "use a larger `img_size`". Only the command line turns either into a flag.
 """
 
-
-def harmless(text: str) -> str:
-    """Escape what could steer a terminal or forge a line, such as a file name with a line end in it."""
-    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
+from typing import Any
 
 
 class UserError(ValueError):
-    """The input is wrong, not the program."""
+    """The input is wrong, not the program.
+
+    Args:
+        reason: one line: what is wrong, where, why, and what to do about it.
+        field: the choice that is wrong, by its name in Python, if it is one.
+        value: what was chosen.
+    """
+
+    def __init__(self, reason: str, *, field: str | None = None, value: Any = None) -> None:
+        super().__init__(reason if field is None else f"{field} = {value!r}: {reason}")
+        self.reason = reason
+        self.field = field
+        self.value = value
 
 
 class DataError(UserError):
     """A source, list, archive or split that cannot be used."""
 
 
-class PictureError(DataError):
-    """One picture that cannot be used; the message is the reason, without the file's name."""
+class ImageError(DataError):
+    """One image that cannot be used; the message is the reason, without the file's name."""
 
 
 class RecipeError(UserError):

@@ -94,7 +94,7 @@ def open_csv(path: Path) -> Iterator[Callable[[Iterable[Any]], None]]:
 
 
 def cache_folder() -> Path:
-    """Where packed pictures are kept: `FIRSTLIGHT_CACHE`, else the user's cache folder."""
+    """Where packed images are kept: `FIRSTLIGHT_CACHE`, else the user's cache folder."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("FIRSTLIGHT_CACHE") or Path(home) / "firstlight")
 

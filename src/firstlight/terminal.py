@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from firstlight.errors import DataError, harmless
+from firstlight.errors import DataError
+from firstlight.escaping import escape
 from firstlight.files import atomic_path, open_csv
 
 if TYPE_CHECKING:
@@ -60,13 +61,13 @@ def tell_run(run: "Run") -> None:
     say(f"in {run.seconds['total']:.1f} s; run folder {run.folder}")
     say(f"  model     {run.folder / 'model.safetensors'}")
     if run.test:
-        say(f"  pictures  {', '.join(sorted(picture.name for picture in run.folder.glob('*.png')))}")
+        say(f"  pictures  {', '.join(sorted(image.name for image in run.folder.glob('*.png')))}")
         say(f"try: firstlight predict {run.folder / 'model.safetensors'} {run.folder / 'held_out.png'}")
 
 
 def tell_transfer(how: "Transfer") -> None:
     """Tell what each rung of the ladder was worth, and what follows."""
-    say(f"built on {how.backbone}, weights {how.weights.source}, licence {how.weights.licence}")
+    say(f"built on {how.backbone}, weights {how.weights.source}, license {how.weights.license}")
     say("  rung                     validation accuracy         seconds")
     for rung in how.ladder:
         found, kept = rung.accuracy, "  <- kept" if rung.name == how.strategy else ""
@@ -74,8 +75,8 @@ def tell_transfer(how: "Transfer") -> None:
     if how.case:
         say(f"  {how.case}")
     if how.curve and len(how.curve.points) > 2:
-        measured = ", ".join(f"{point.pictures:,}: {point.accuracy.value:.3f}" for point in how.curve.points)
-        expected = ", ".join(f"{pictures:,}: {accuracy:.3f}" for pictures, accuracy in how.curve.forecast)
+        measured = ", ".join(f"{point.images:,}: {point.accuracy.value:.3f}" for point in how.curve.points)
+        expected = ", ".join(f"{images:,}: {accuracy:.3f}" for images, accuracy in how.curve.forecast)
         say(f"  accuracy of the linear head by pictures  {measured}; to be expected  {expected}")
 
 
@@ -100,7 +101,7 @@ def tell_check(found: Mapping[str, Any]) -> None:
 
 
 def show_table(predictions: "Iterator[Prediction]") -> tuple[int, int]:
-    """Print a line a picture as it comes; give how many there were, and how many of them had errors."""
+    """Print a line an image as it comes; give how many there were, and how many of them had errors."""
     count = errors = 0
     for prediction in predictions:
         count += 1
@@ -140,7 +141,7 @@ def written_to_csv(predictions: "Iterator[Prediction]", path: Path) -> "Iterator
 def _write_line(stream: TextIO, text: str) -> None:
     """Write a harmless line in whatever encoding the terminal or the pipe has."""
     encoding = stream.encoding or "utf-8"
-    stream.write(harmless(text).encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    stream.write(escape(text).encode(encoding, "backslashreplace").decode(encoding) + "\n")
 
 
 def _counted(counts: Mapping[str, int]) -> str:

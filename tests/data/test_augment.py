@@ -12,7 +12,7 @@ from scipy import stats
 from sklearn.datasets import load_digits, load_sample_image
 
 from firstlight.data.augment import Augment, _beta, _log_uniform, _turns
-from firstlight.data.randomness import Dice
+from firstlight.data.randomness import SampleRandom
 from firstlight.errors import RecipeError
 
 CPU = torch.device("cpu")
@@ -110,10 +110,10 @@ def test_shape_type_and_channels_last_are_kept_and_the_input_untouched(pictures,
     assert contiguous.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_half_of_the_pictures_are_flipped_and_the_rest_are_as_they_were(digits):
+def test_half_of_the_images_are_flipped_and_the_rest_are_as_they_were(digits):
     images, _ = digits
     answer, _ = augmented(Augment(flip=True), digits)
-    flips = Dice(torch.arange(len(images)), 0, 0).chance("flip", 0.5)
+    flips = SampleRandom(torch.arange(len(images)), 0, 0).chance("flip", 0.5)
     assert torch.equal(answer, torch.where(flips[:, None, None, None], images.flip(3), images))
     assert stats.binomtest(int(flips.sum()), len(flips), 0.5).pvalue > 0.01
 
@@ -137,8 +137,8 @@ def test_every_shift_is_as_likely_as_any_other():
 )
 @settings(max_examples=50, deadline=None)
 def test_a_crop_box_covers_at_least_its_share_and_lies_inside(scale, height, width):
-    dice = Dice(torch.arange(200), 0, 0)
-    boxes = Augment(crop_scale=scale)._crop_boxes(dice, height=height, width=width)
+    rng = SampleRandom(torch.arange(200), 0, 0)
+    boxes = Augment(crop_scale=scale)._crop_boxes(rng, height=height, width=width)
     left, top, box_width, box_height = boxes.unbind(1)
     assert (left >= 0).all()
     assert (top >= 0).all()
@@ -177,14 +177,14 @@ def test_a_tiny_beta_is_a_coin(parameter):
 def test_jittered_factors_stay_within_their_range_and_move_the_mean(photographs):
     images, _ = photographs
     for strength in (0.1, 0.5, 1.0):
-        factors = Augment(color_jitter=strength)._factor("brightness", Dice(torch.arange(10_000), 0, 0))
+        factors = Augment(color_jitter=strength)._factor("brightness", SampleRandom(torch.arange(10_000), 0, 0))
         assert 1 - strength <= factors.min() < 1 - 0.99 * strength
         assert 1 + 0.99 * strength < factors.max() <= 1 + strength
     answer, _ = augmented(Augment(color_jitter=0.4), photographs)
     assert (answer.float().mean((1, 2, 3)) - images.float().mean((1, 2, 3))).abs().mean() > 5
 
 
-def test_erasing_hits_as_often_as_said_and_blanks_one_box_of_the_mean_colour():
+def test_erasing_hits_as_often_as_said_and_blanks_one_box_of_the_mean_color():
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (1000, 3, 32, 32), dtype=torch.uint8, generator=generator)
     images = images // 2 * 2  # even levels; an odd one is paint
@@ -202,7 +202,7 @@ def test_erasing_hits_as_often_as_said_and_blanks_one_box_of_the_mean_colour():
 
 @pytest.mark.parametrize("augment", [Augment(mixup=0.4), Augment(cutmix=1.0), Augment(mixup=0.4, cutmix=1.0)])
 def test_soft_targets_are_the_shares_of_the_pixels(augment, digits):
-    # White pictures beside black ones: the mean grey level of a mixed picture is the white one's share.
+    # White pictures beside black ones: the mean gray level of a mixed picture is the white one's share.
     count = 64
     labels = torch.arange(count) % 10
     images = torch.where(torch.arange(count) % 2 == 0, 255, 0).to(torch.uint8)[:, None, None, None]
@@ -224,7 +224,7 @@ def test_each_sample_takes_mixup_or_cutmix_by_a_fair_coin():
     images = torch.where(torch.arange(count) % 2 == 0, 255, 0).to(torch.uint8)[:, None, None, None]
     images = images.expand(count, 1, 16, 16)
     mixed, _ = augmented(Augment(mixup=8.0, cutmix=8.0), (images, torch.arange(count) % 10))
-    # A pasted picture of this pair has black and white alone, a blended one is one grey all over.
+    # A pasted picture of this pair has black and white alone, a blended one is one gray all over.
     flat = mixed.flatten(1)
     blended = (flat == flat[:, :1]).all(1)
     assert ((flat == 0) | (flat == 255))[~blended].all()
@@ -256,8 +256,8 @@ def test_hard_labels_come_back_as_they_were_without_mixing(pictures):
 
 def test_turning_one_choice_on_leaves_the_dice_of_the_others_alone(photographs):
     flips_alone, _ = augmented(Augment(flip=True), photographs)
-    flips_and_colours, _ = augmented(Augment(flip=True, erase=0.3), photographs)
-    untouched = (flips_alone == flips_and_colours).flatten(1).all(1)
+    flips_and_colors, _ = augmented(Augment(flip=True, erase=0.3), photographs)
+    untouched = (flips_alone == flips_and_colors).flatten(1).all(1)
     assert 0.55 < untouched.float().mean() < 0.85
 
 
@@ -288,13 +288,13 @@ def test_a_silly_value_is_refused_in_one_line_that_names_the_field(field, value)
 
 
 @pytest.mark.parametrize("augment", [Augment(shift=8), Augment(shift=8, rotate=5)])
-def test_a_shift_as_wide_as_the_picture_is_refused(digits, augment):
+def test_a_shift_as_wide_as_the_image_is_refused(digits, augment):
     with pytest.raises(RecipeError, match="^shift = 8: .* smaller than the pictures, 8 x 8"):
         augmented(augment, digits)
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (3, 1, 5), (3, 7, 1)])
-def test_pictures_one_pixel_wide_survive(shape):
+def test_images_one_pixel_wide_survive(shape):
     images = torch.full((4, *shape), 77, dtype=torch.uint8)
     answer, _ = augmented(dataclasses.replace(ALONE, shift=0, color_jitter=0), (images, torch.zeros(4).long()))
     assert torch.equal(answer, images)
@@ -308,7 +308,7 @@ def test_a_batch_of_one_is_its_own_partner(digits):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device to compare with")
-def test_a_gpu_gives_the_same_pictures(photographs):
+def test_a_gpu_gives_the_same_images(photographs):
     images, labels = photographs
     rows = torch.arange(len(images))
     for augment, levels in ((LIGHT, 0), (EVERYTHING, 1)):

@@ -36,7 +36,7 @@ def presplit(digits, tmp_path) -> Path:
     return tmp_path
 
 
-def test_every_usable_picture_stands_in_exactly_one_part(digit_folder):
+def test_every_usable_image_stands_in_exactly_one_part(digit_folder):
     data = ready(digit_folder)
     assert sorted(data.split.part("all").tolist()) == list(range(120))
 
@@ -101,14 +101,14 @@ def test_an_earlier_split_is_followed(folder, tmp_path):
     for label in range(10):
         for number in range(5):
             shutil.copy(sorted((folder / str(label)).iterdir())[0], folder / str(label) / f"new{number}.png")
-    after = ready(folder, shares=str(table), seed=99)
+    after = ready(folder, fractions=str(table), seed=99)
     for part in ("train", "valid", "test"):
         then = {before.samples.names[row] for row in before.split.part(part)}
         now = {after.samples.names[row] for row in after.split.part(part)}
         assert then <= now
 
 
-def test_too_many_unusable_pictures_stop_the_run(folder):
+def test_too_many_unusable_images_stop_the_run(folder):
     for number in range(2):
         (folder / "0" / f"bad{number}.png").write_bytes(b"")
     samples = load_data(folder)
@@ -117,14 +117,14 @@ def test_too_many_unusable_pictures_stop_the_run(folder):
     assert len(open_samples(samples, allow_quarantine=True).quarantined) == 2
 
 
-def test_a_class_without_usable_pictures_is_named(folder):
+def test_a_class_without_usable_images_is_named(folder):
     for path in (folder / "7").iterdir():
         path.write_bytes(b"")
     with pytest.raises(DataError, match="no usable picture of 7"):
         open_samples(load_data(folder), allow_quarantine=True)
 
 
-def test_the_quarantine_table_has_a_row_a_picture(folder, tmp_path):
+def test_the_quarantine_table_has_a_row_a_image(folder, tmp_path):
     (folder / "0" / "bad, really.png").write_bytes(b"")
     data = ready(folder)
     write_quarantine(tmp_path / "quarantine.csv", data.samples, data.store)
@@ -153,21 +153,21 @@ def test_what_was_dropped_stays_out_when_the_split_is_followed(presplit, tmp_pat
     shutil.copy(victim, presplit / "train" / "1" / "leak.png")
     first = ready(presplit, drop_leaks=True)
     write_split(tmp_path / "split.csv", first.samples, first.split, first.dropped)
-    again = ready(presplit, shares=str(tmp_path / "split.csv"))
+    again = ready(presplit, fractions=str(tmp_path / "split.csv"))
     for part in ("train", "valid", "test"):
         assert np.array_equal(first.split.part(part), again.split.part(part))
 
 
 def test_nonsense_shares_are_refused_whatever_the_split(presplit):
     with pytest.raises(RecipeError, match="three numbers"):
-        ready(presplit, shares="nonsense")
+        ready(presplit, fractions="nonsense")
 
 
 @pytest.mark.parametrize("table", ["", "nonsense", "image,label,split\nother.png,3,train\n"])
 def test_a_split_file_that_is_of_no_use_is_refused(digit_folder, tmp_path, table):
     (tmp_path / "split.csv").write_text(table)
     with pytest.raises(DataError, match=r"not a split table|names no picture"):
-        ready(digit_folder, shares=str(tmp_path / "split.csv"))
+        ready(digit_folder, fractions=str(tmp_path / "split.csv"))
 
 
 def test_a_class_too_small_to_be_tested_is_named(folder):

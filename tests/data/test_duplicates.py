@@ -30,10 +30,10 @@ ALL_WAYS = [(turns, mirrored) for turns in range(4) for mirrored in (False, True
 
 @pytest.fixture(scope="module")
 def mnist(shared_data):
-    return np.concatenate([idx_images(shared_data / "mnist" / f"{part}-images-idx3-ubyte.gz") for part in PARTS])
+    return np.concatenate([idx_images(shared_data / "mnist" / f"{part}-images-idx3-ubyte.gz") for part in SPLIT_NAMES])
 
 
-PARTS = ("train", "t10k")
+SPLIT_NAMES = ("train", "t10k")
 
 
 def idx_images(path):
@@ -43,7 +43,9 @@ def idx_images(path):
 
 @pytest.fixture(scope="module")
 def mnist_ones(shared_data, mnist):
-    labels = [gzip.decompress((shared_data / "mnist" / f"{part}-labels-idx1-ubyte.gz").read_bytes()) for part in PARTS]
+    labels = [
+        gzip.decompress((shared_data / "mnist" / f"{part}-labels-idx1-ubyte.gz").read_bytes()) for part in SPLIT_NAMES
+    ]
     return mnist[np.concatenate([np.frombuffer(raw, np.uint8, offset=8) for raw in labels]) == 1]
 
 
@@ -59,12 +61,12 @@ def photos(shared_data):
 def cifar(shared_data):
     """1,000 pictures of 32x32."""
     with tarfile.open(shared_data / "cifar10-jpeg.tar.gz") as archive:
-        pictures = []
+        images = []
         for member in archive:
             if member.isfile():
-                pictures.append(decoded(archive.extractfile(member).read()))
-            if len(pictures) == 1000:
-                return np.stack(pictures)
+                images.append(decoded(archive.extractfile(member).read()))
+            if len(images) == 1000:
+                return np.stack(images)
     raise AssertionError("the archive is too short")
 
 
@@ -96,8 +98,8 @@ def laid(pixels, turns, mirrored):
     return np.ascontiguousarray(turned[:, ::-1] if mirrored else turned)
 
 
-def prints_of(pictures):
-    return np.stack([fingerprint(picture) for picture in pictures])
+def prints_of(images):
+    return np.stack([fingerprint(image) for image in images])
 
 
 COPIES = {
@@ -131,9 +133,9 @@ def test_copies_of_photographs_are_found_and_nothing_else_is(photos, kind):
 
 
 @pytest.mark.parametrize("kind", COPIES)
-def test_copies_of_tiny_colour_pictures_are_found_and_nothing_else_is(cifar, kind):
-    share, others = found_of_planted(cifar, COPIES[kind], seed=2)
-    assert share >= (0.95 if kind == "brighter" else 1)  # a pale picture made brighter loses what was clipped
+def test_copies_of_tiny_color_images_are_found_and_nothing_else_is(cifar, kind):
+    fraction, others = found_of_planted(cifar, COPIES[kind], seed=2)
+    assert fraction >= (0.95 if kind == "brighter" else 1)  # a pale picture made brighter loses what was clipped
     assert others == 0
 
 
@@ -145,8 +147,8 @@ def test_copies_among_handwritten_digits_are_found_and_nothing_else_is(mnist, ki
 @pytest.mark.parametrize("kind", ["PNG", "JPEG 90", "twice"])
 def test_copies_of_eight_pixel_digits_are_found_and_nothing_else_is(digits, kind):
     images = digits[0][..., None]
-    share, others = found_of_planted(images, COPIES[kind], seed=4)
-    assert share >= (1 if kind == "PNG" else 0.8)  # in 64 pixels, strangers come as close as a spoilt copy
+    fraction, others = found_of_planted(images, COPIES[kind], seed=4)
+    assert fraction >= (1 if kind == "PNG" else 0.8)  # in 64 pixels, strangers come as close as a spoilt copy
     assert others == 0
 
 
@@ -167,23 +169,23 @@ def test_eight_pixel_digits_hold_no_copies(digits):
 
 
 @pytest.mark.parametrize(("turns", "mirrored"), ALL_WAYS[1:])
-def test_a_picture_laid_down_another_way_is_a_near_copy(photos, turns, mirrored):
+def test_a_image_laid_down_another_way_is_a_near_copy(photos, turns, mirrored):
     both = [photos[0], laid(photos[0], turns, mirrored), photos[1]]
     assert find_duplicates(prints_of(both)) == Duplicates([], [[0, 1]])
 
 
-def test_a_grey_file_and_its_colour_copy_are_near_copies(mnist):
+def test_a_gray_file_and_its_color_copy_are_near_copies(mnist):
     both = [mnist[0], np.repeat(mnist[0], 3, axis=2)]
     assert find_duplicates(prints_of(both)) == Duplicates([], [[0, 1]])
 
 
-def test_the_same_picture_in_another_colour_is_another_picture(photos):
+def test_the_same_image_in_another_color_is_another_image(photos):
     plain = photos[0] // 2 + 60
     painted = plain + np.array([20, 0, -52])  # as bright as before: 0.299 * 20 = 0.114 * 52
     assert find_duplicates(prints_of([plain, painted.astype(np.uint8)])).near == []
 
 
-def test_a_different_print_on_the_same_garment_is_another_picture(photos):
+def test_a_different_print_on_the_same_garment_is_another_image(photos):
     height, width, _ = photos[0].shape
     printed = photos[0].copy()
     print_ = printed[height * 5 // 12 : height * 7 // 12, width * 5 // 12 : width * 7 // 12]
@@ -193,7 +195,7 @@ def test_a_different_print_on_the_same_garment_is_another_picture(photos):
     assert find_duplicates(prints_of([photos[0], printed])).near == []
 
 
-def test_a_batch_gives_the_same_bits_as_single_pictures(cifar, mnist, digits):
+def test_a_batch_gives_the_same_bits_as_single_images(cifar, mnist, digits):
     for images in (cifar[:50], mnist[:50], digits[0][:50, :, :, None], cifar[:20, :31, :17]):
         np.testing.assert_array_equal(fingerprints(images), prints_of(images))
 
@@ -227,7 +229,7 @@ def test_a_digest_tells_any_changed_pixel_and_any_other_shape(shape):
     for _ in range(20):
         changed.append(pixels.copy())
         changed[-1].reshape(-1)[draw.integers(pixels.size)] ^= np.uint8(1 << draw.integers(8))
-    digests = {(picture.shape, picture.tobytes()): fingerprint(picture)["digest"].tobytes() for picture in changed}
+    digests = {(image.shape, image.tobytes()): fingerprint(image)["digest"].tobytes() for image in changed}
     assert len(set(digests.values())) == len(digests)
     assert fingerprint(pixels.copy())["digest"] == fingerprint(pixels)["digest"]
 
@@ -243,8 +245,8 @@ def test_a_fingerprint_is_small():
 
 
 def test_exact_groups_hold_equal_pixels_and_near_groups_hold_their_exact_copies_too(photos):
-    pictures = [photos[0], photos[1], photos[0].copy(), encoded(photos[0], "JPEG", quality=80), photos[1].copy()]
-    assert find_duplicates(prints_of(pictures)) == Duplicates([[0, 2], [1, 4]], [[0, 2, 3]])
+    images = [photos[0], photos[1], photos[0].copy(), encoded(photos[0], "JPEG", quality=80), photos[1].copy()]
+    assert find_duplicates(prints_of(images)) == Duplicates([[0, 2], [1, 4]], [[0, 2, 3]])
 
 
 def test_equal_bytes_of_another_shape_are_not_exact_copies():
@@ -252,9 +254,9 @@ def test_equal_bytes_of_another_shape_are_not_exact_copies():
     assert find_duplicates(prints_of([pixels.reshape(64, 16, 1), pixels.reshape(16, 64, 1)])).exact == []
 
 
-def test_groups_follow_the_pictures_when_their_order_changes(cifar):
+def test_groups_follow_the_images_when_their_order_changes(cifar):
     draw = np.random.default_rng(5)
-    copies = [encoded(picture, "JPEG", quality=70) for picture in cifar[:60]]
+    copies = [encoded(image, "JPEG", quality=70) for image in cifar[:60]]
     prints = np.concatenate([fingerprints(cifar), prints_of(copies), fingerprints(cifar[60:70])])
     order = draw.permutation(len(prints))
     straight, shuffled = find_duplicates(prints), find_duplicates(prints[order])
@@ -262,19 +264,19 @@ def test_groups_follow_the_pictures_when_their_order_changes(cifar):
         assert {frozenset(group) for group in before} == {frozenset(order[group].tolist()) for group in after}
 
 
-def test_pictures_of_one_colour_are_copies_only_when_the_colour_is_equal():
-    greys = [np.full((20, 30, 3), level, np.uint8) for level in range(100, 110)]
+def test_images_of_one_color_are_copies_only_when_the_color_is_equal():
+    grays = [np.full((20, 30, 3), level, np.uint8) for level in range(100, 110)]
     larger = np.full((40, 50, 3), 105, np.uint8)
-    assert find_duplicates(prints_of([*greys, larger])) == Duplicates([], [[5, 10]])
+    assert find_duplicates(prints_of([*grays, larger])) == Duplicates([], [[5, 10]])
 
 
-def test_fine_patterns_that_average_to_the_same_grey_stay_apart():
+def test_fine_patterns_that_average_to_the_same_gray_stay_apart():
     rows, columns = np.mgrid[:128, :128]
     stripes, checks = (rows % 2 * 255).astype(np.uint8), ((rows + columns) % 2 * 255).astype(np.uint8)
     assert find_duplicates(prints_of([stripes[..., None], checks[..., None]])) == Duplicates([], [])
 
 
-def test_ten_thousand_pictures_that_look_the_same_take_linear_time(mnist):
+def test_ten_thousand_images_that_look_the_same_take_linear_time(mnist):
     draw = np.random.default_rng(6)
     wobble = draw.integers(-1, 2, (10_000, 28, 28, 1), dtype=np.int16)
     blank = np.clip(wobble, 0, 255).astype(np.uint8)
@@ -285,17 +287,17 @@ def test_ten_thousand_pictures_that_look_the_same_take_linear_time(mnist):
     assert time.process_time() - started < 60
 
 
-def test_nothing_and_one_picture_have_no_copies():
+def test_nothing_and_one_image_have_no_copies():
     assert find_duplicates(np.zeros(0, FINGERPRINT)) == Duplicates([], [])
     assert find_duplicates(fingerprints(np.zeros((1, 1, 1, 3), np.uint8))) == Duplicates([], [])
 
 
-def test_pictures_of_a_few_pixels_are_never_near_copies_by_chance():
+def test_images_of_a_few_pixels_are_never_near_copies_by_chance():
     draw = np.random.default_rng(7)
     sides = [(1, 1), (1, 2), (2, 1), (2, 2), (3, 3), (2, 40), (40, 1)] * 20
-    pictures = [draw.integers(0, 256, (height, width, 1), dtype=np.uint8) for height, width in sides]
-    found = find_duplicates(prints_of(pictures))
-    assert all(len({pictures[index].mean() for index in group}) == 1 for group in found.near)
+    images = [draw.integers(0, 256, (height, width, 1), dtype=np.uint8) for height, width in sides]
+    found = find_duplicates(prints_of(images))
+    assert all(len({images[index].mean() for index in group}) == 1 for group in found.near)
 
 
 def naive_group_ids(count, groups):

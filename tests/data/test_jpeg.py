@@ -13,22 +13,22 @@ from PIL.JpegImagePlugin import JpegImageFile
 from firstlight.data import images
 from firstlight.data.images import decode
 from firstlight.data.jpeg import decode_jpeg
-from firstlight.errors import PictureError
+from firstlight.errors import ImageError
 
 KINDS = {
     "plain": {},
-    "fine colours": {"subsampling": 0},
-    "colours halved across": {"subsampling": 1},
+    "fine colors": {"subsampling": 0},
+    "colors halved across": {"subsampling": 1},
     "coarse": {"quality": 5},
     "progressive": {"progressive": True},
     "restart markers": {"restart_marker_blocks": 4},
     "own tables": {"optimize": True},
-    "no colour conversion": {"keep_rgb": True},
+    "no color conversion": {"keep_rgb": True},
 }
 
 
 def photograph(mode: str = "RGB") -> Image.Image:
-    """Smooth colours with a little noise, of odd sides."""
+    """Smooth colors with a little noise, of odd sides."""
     down, across = np.mgrid[:299, :401]
     noise = np.random.default_rng(0).integers(0, 30, (299, 401, 3))
     pixels = np.stack([down / 2, across / 2, 128 + 90 * np.sin(down / 9 + across / 17)], axis=2) + noise
@@ -47,10 +47,10 @@ def outcome(data: bytes, monkeypatch, *, short: bool, side: int | None = None) -
         if not short:
             patch.setattr(images, "decode_jpeg", lambda _image, _data: None)
         try:
-            picture = decode(data, input_size=side and (3, side, side))
-        except PictureError as error:
+            image = decode(data, input_size=side and (3, side, side))
+        except ImageError as error:
             return str(error)
-        return picture.pixels.tobytes(), picture.pixels.shape, picture.size, picture.mode, picture.notes
+        return image.pixels.tobytes(), image.pixels.shape, image.size, image.mode, image.notes
 
 
 @pytest.mark.parametrize("divided", [1, 2, 4, 8])
@@ -68,7 +68,7 @@ def test_the_short_way_gives_pillows_pixels(mode, kind, divided):
     np.testing.assert_array_equal(pixels, np.asarray(oracle).reshape(pixels.shape))
 
 
-def test_other_colours_and_damage_are_left_to_pillow():
+def test_other_colors_and_damage_are_left_to_pillow():
     whole = jpeg()
     for data in (jpeg("CMYK"), whole[: len(whole) // 2], whole[:-2], whole[:600] + b"\xff\xd9" + whole[600:]):
         assert decode_jpeg(JpegImageFile(io.BytesIO(data)), data) is None
@@ -91,7 +91,7 @@ def test_damaged_files_come_to_the_same_end_on_both_ways(data):
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])
-def test_tiny_pictures_too_are_pillows(mode):
+def test_tiny_images_too_are_pillows(mode):
     for height, width in itertools.product(range(1, 11), repeat=2):
         file = io.BytesIO()
         photograph(mode).crop((90, 40, 90 + width, 40 + height)).save(file, "JPEG")

@@ -20,13 +20,13 @@ def way(request, monkeypatch):
     """Both ways a batch comes about; the second as for a set that is larger than memory."""
     if request.param == "read ahead":
         monkeypatch.setattr(module, "HOST_RESIDENT_BYTES", 0)
-        monkeypatch.setattr(module, "RESIDENT_SHARE", 0)
+        monkeypatch.setattr(module, "RESIDENT_FRACTION", 0)
     return request.param
 
 
 @pytest.fixture(scope="module")
 def store(digits, tmp_path_factory):
-    """Real digits as the store keeps them, memory-mapped, in two colours so that channels can be told apart."""
+    """Real digits as the store keeps them, memory-mapped, in two colors so that channels can be told apart."""
     images, labels = digits
     path = tmp_path_factory.mktemp("store") / "pixels.npy"
     np.save(path, np.stack([images, 255 - images, images // 2], axis=-1))
@@ -164,7 +164,7 @@ def test_the_global_generator_is_left_alone(way, store):
 
 
 @pytest.mark.parametrize(("side", "expected"), [(8, 500), (64, 500), (224, 83), (4096, 1)])
-def test_fewer_large_pictures_are_scored_at_once(side, expected):
+def test_fewer_large_images_are_scored_at_once(side, expected):
     pixels = np.broadcast_to(np.uint8(0), (1000, side, side, 3))
     loader = Loader(pixels, np.zeros(1000, np.int64), np.arange(2), device=CPU)
     assert loader.batch_size == expected

@@ -5,14 +5,14 @@ import pytest
 import torch
 from scipy import stats
 
-from firstlight.data.randomness import Dice
-from firstlight.runtime import derive_seed
+from firstlight.data.randomness import SampleRandom
+from firstlight.runtime.seeds import derive_seed
 
 MANY = torch.arange(100_000)
 
 
 def splitmix64(word: int) -> int:
-    """The published finaliser on Python's unbounded integers: the oracle of the wrapping torch arithmetic."""
+    """The published finalizer on Python's unbounded integers: the oracle of the wrapping torch arithmetic."""
     mask = (1 << 64) - 1
     word &= mask
     word = ((word ^ (word >> 30)) * 0xBF58476D1CE4E5B9) & mask
@@ -30,14 +30,14 @@ def test_every_throw_is_the_top_24_bits_of_splitmix64():
     rows = torch.tensor([0, 1, 2, 59_999, 2**31, 2**40 + 7])
     key = derive_seed(3, "dice", 5, "flip")
     expected = [(splitmix64(row * 0x9E3779B97F4A7C15 + key) >> 40) / 2**24 for row in rows.tolist()]
-    thrown = Dice(rows, seed=3, epoch=5).uniform("flip")
+    thrown = SampleRandom(rows, seed=3, epoch=5).uniform("flip")
     assert thrown.dtype == torch.float32
     assert thrown.tolist() == expected
 
 
 def test_throws_are_uniform_in_every_epoch_and_purpose():
     p_values = [
-        stats.kstest(Dice(MANY, seed, epoch).uniform(purpose).double().numpy(), "uniform").pvalue
+        stats.kstest(SampleRandom(MANY, seed, epoch).uniform(purpose).double().numpy(), "uniform").pvalue
         for seed in (0, 1)
         for epoch in range(5)
         for purpose in ("flip", "shift across", "crop area")
@@ -47,14 +47,14 @@ def test_throws_are_uniform_in_every_epoch_and_purpose():
 
 
 def test_throws_stay_below_one_and_reach_both_ends():
-    thrown = Dice(torch.arange(2_000_000), seed=0, epoch=0).uniform("any")
+    thrown = SampleRandom(torch.arange(2_000_000), seed=0, epoch=0).uniform("any")
     assert 0 <= thrown.min() < 1e-5
     assert 1 - 1e-5 < thrown.max() < 1
 
 
 def test_samples_epochs_seeds_and_purposes_are_uncorrelated():
     throws = {
-        (seed, epoch, purpose): Dice(MANY, seed, epoch).uniform(purpose).double().numpy()
+        (seed, epoch, purpose): SampleRandom(MANY, seed, epoch).uniform(purpose).double().numpy()
         for seed in (0, 1)
         for epoch in (0, 1)
         for purpose in ("flip", "rotate")
@@ -69,23 +69,23 @@ def test_samples_epochs_seeds_and_purposes_are_uncorrelated():
 
 
 def test_pairs_of_throws_fill_the_square_evenly():
-    dice = Dice(MANY, seed=7, epoch=2)
-    counts, _, _ = np.histogram2d(dice.uniform("x").numpy(), dice.uniform("y").numpy(), bins=16, range=[[0, 1]] * 2)
+    rng = SampleRandom(MANY, seed=7, epoch=2)
+    counts, _, _ = np.histogram2d(rng.uniform("x").numpy(), rng.uniform("y").numpy(), bins=16, range=[[0, 1]] * 2)
     assert stats.chisquare(counts.ravel()).pvalue > 1e-4
 
 
 def test_every_bit_of_the_row_changes_half_of_the_bits_thrown():
     rows = torch.arange(2000) * 7919
-    bits = Dice(rows, seed=0, epoch=0)._bits("any")
+    bits = SampleRandom(rows, seed=0, epoch=0)._bits("any")
     for bit in range(32):
-        changed = bits ^ Dice(rows ^ (1 << bit), seed=0, epoch=0)._bits("any")
-        share = np.mean([int(word).bit_count() / 24 for word in changed])
-        assert abs(share - 0.5) < 0.02
+        changed = bits ^ SampleRandom(rows ^ (1 << bit), seed=0, epoch=0)._bits("any")
+        fraction = np.mean([int(word).bit_count() / 24 for word in changed])
+        assert abs(fraction - 0.5) < 0.02
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 9, 224, 2**24])
 def test_whole_numbers_are_even_and_in_range(count):
-    thrown = Dice(MANY, seed=1, epoch=0).whole("any", count)
+    thrown = SampleRandom(MANY, seed=1, epoch=0).whole("any", count)
     assert thrown.min() >= 0
     assert thrown.max() < count
     if 1 < count <= 224:
@@ -94,33 +94,33 @@ def test_whole_numbers_are_even_and_in_range(count):
 
 def test_whole_numbers_take_a_count_for_each_sample():
     counts = torch.tensor([1, 5, 9]).repeat(1000)
-    thrown = Dice(torch.arange(3000), seed=0, epoch=0).whole("any", counts)
+    thrown = SampleRandom(torch.arange(3000), seed=0, epoch=0).whole("any", counts)
     assert (thrown < counts).all()
     assert [int(thrown[k::3].max()) for k in range(3)] == [0, 4, 8]
 
 
 def test_chance_is_never_always_or_as_often_as_said():
-    dice = Dice(MANY, seed=0, epoch=0)
-    assert not dice.chance("any", 0).any()
-    assert dice.chance("any", 1).all()
-    hits = int(dice.chance("any", 0.3).sum())
+    rng = SampleRandom(MANY, seed=0, epoch=0)
+    assert not rng.chance("any", 0).any()
+    assert rng.chance("any", 1).all()
+    hits = int(rng.chance("any", 0.3).sum())
     assert stats.binomtest(hits, len(MANY), 0.3).pvalue > 1e-4
 
 
 def test_neither_order_nor_company_nor_global_generators_matter():
     rows = torch.arange(1000)
-    alone = Dice(rows, seed=0, epoch=4).uniform("flip")
+    alone = SampleRandom(rows, seed=0, epoch=4).uniform("flip")
     torch.manual_seed(99)
     state = torch.get_rng_state()
     shuffled = torch.randperm(1000, generator=torch.Generator().manual_seed(1))
-    assert torch.equal(Dice(rows[shuffled], seed=0, epoch=4).uniform("flip"), alone[shuffled])
-    assert torch.equal(Dice(rows[17:18], seed=0, epoch=4).uniform("flip"), alone[17:18])
+    assert torch.equal(SampleRandom(rows[shuffled], seed=0, epoch=4).uniform("flip"), alone[shuffled])
+    assert torch.equal(SampleRandom(rows[17:18], seed=0, epoch=4).uniform("flip"), alone[17:18])
     assert torch.equal(torch.get_rng_state(), state)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device to compare with")
 def test_a_gpu_throws_the_same_bits():
-    on_cpu = Dice(MANY, seed=0, epoch=0)
-    on_gpu = Dice(MANY.cuda(), seed=0, epoch=0)
+    on_cpu = SampleRandom(MANY, seed=0, epoch=0)
+    on_gpu = SampleRandom(MANY.cuda(), seed=0, epoch=0)
     assert torch.equal(on_gpu.uniform("any").cpu(), on_cpu.uniform("any"))
     assert torch.equal(on_gpu.whole("any", 224).cpu(), on_cpu.whole("any", 224))

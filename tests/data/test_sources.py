@@ -22,7 +22,7 @@ from PIL import Image
 from firstlight.data import samples
 from firstlight.data.images import decode
 from firstlight.data.sources import NAMED_SETS, archives, load_data, named_sets
-from firstlight.errors import DataError, PictureError
+from firstlight.errors import DataError, ImageError
 
 CIFAR_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
@@ -87,14 +87,14 @@ def refuses(source: object, *words: str, **options: object) -> str:
 # ---- folders
 
 
-def test_class_folders_give_sorted_pictures_with_nested_folders_in_their_class(tmp_path, files):
+def test_class_folders_give_sorted_images_with_nested_folders_in_their_class(tmp_path, files):
     root = write(tmp_path / "pets", bare(files))
     data = load_data(root)
     assert data.names == ("ant/x y.png", "cat/a.png", "cat/b.png", "cat/more/c.PNG", "dog/a.png")
     assert data.classes == ("ant", "cat", "dog") and data.labels.tolist() == [0, 1, 1, 1, 2]
     assert data.labels.dtype == np.int64 and data.splits is None and data.groups is None and data.notes == ()
     assert (data.name, data.source) == ("pets", str(root))
-    assert [data.pictures.read(row) for row in range(5)] == [bare(files)[name] for name in data.names]
+    assert [data.images.read(row) for row in range(5)] == [bare(files)[name] for name in data.names]
 
 
 @pytest.mark.parametrize("valid", ["val", "valid", "validation", "Valid"])
@@ -139,8 +139,8 @@ def test_names_that_are_not_unicode_survive(tmp_path, files):
         pytest.skip("this file system takes Unicode names only")
     data = load_data(root)
     row = data.names.index(f"dog/{odd}")
-    assert data.pictures.read(row) == files[7]
-    assert data.pictures.content_key()
+    assert data.images.read(row) == files[7]
+    assert data.images.content_key()
 
 
 def test_all_digit_class_names_get_a_note_on_their_order(tmp_path, files):
@@ -158,7 +158,7 @@ def test_a_missing_folder_suggests_what_was_meant(tmp_path, files):
     refuses(tmp_path / "flowers" / "cat" / "a.png", "neither an archive", "nor a list")
 
 
-def test_folders_without_classes_or_pictures_are_explained(tmp_path, files):
+def test_folders_without_classes_or_images_are_explained(tmp_path, files):
     (tmp_path / "empty").mkdir()
     refuses(tmp_path / "empty", "no pictures", "empty")
     refuses(
@@ -202,12 +202,12 @@ def test_two_unicode_forms_of_one_name_are_refused(tmp_path, files):
     assert only.classes == ("b", forms[0]), "class names are composed, wherever the folder was made"
 
 
-def test_an_unreadable_folder_is_named_and_an_unreadable_file_is_a_picture_error(tmp_path, files, monkeypatch):
+def test_an_unreadable_folder_is_named_and_an_unreadable_file_is_a_image_error(tmp_path, files, monkeypatch):
     root = write(tmp_path, bare(files))
     data = load_data(root)
     (root / "cat" / "a.png").unlink()
-    with pytest.raises(PictureError, match="cannot be read"):
-        data.pictures.read(data.names.index("cat/a.png"))
+    with pytest.raises(ImageError, match="cannot be read"):
+        data.images.read(data.names.index("cat/a.png"))
     listing = os.scandir
 
     def refuse(path: Path) -> object:
@@ -223,7 +223,7 @@ def test_the_users_folder_is_never_written(tmp_path, files):
     root = write(tmp_path, bare(files))
     before = {path: path.stat().st_mtime_ns for path in (root, *root.rglob("*"))}
     data = load_data(root)
-    data.pictures.content_key()
+    data.images.content_key()
     assert {path: path.stat().st_mtime_ns for path in (root, *root.rglob("*"))} == before
 
 
@@ -233,28 +233,28 @@ def test_the_users_folder_is_never_written(tmp_path, files):
 def test_the_content_key_follows_bytes_names_and_order(tmp_path, files, monkeypatch):
     monkeypatch.setattr(samples, "_SETTLED_SECONDS", -60.0)  # trust files that are this young
     root = write(tmp_path / "a", bare(files))
-    key = load_data(root).pictures.content_key()
-    assert load_data(root).pictures.content_key() == key
-    assert load_data(write(tmp_path / "b", bare(files))).pictures.content_key() == key, "a copy is the same set"
+    key = load_data(root).images.content_key()
+    assert load_data(root).images.content_key() == key
+    assert load_data(write(tmp_path / "b", bare(files))).images.content_key() == key, "a copy is the same set"
     (root / "cat" / "a.png").write_bytes(files[20])
-    changed = load_data(root).pictures.content_key()
+    changed = load_data(root).images.content_key()
     assert changed != key
     (root / "cat" / "a.png").rename(root / "cat" / "z.png")
-    assert load_data(root).pictures.content_key() not in (key, changed)
+    assert load_data(root).images.content_key() not in (key, changed)
 
 
 def test_a_known_folder_is_not_read_again_but_a_young_one_is(tmp_path, files, monkeypatch):
     root = write(tmp_path, bare(files))
     reads = []
-    read = samples.FilePictures.read
-    monkeypatch.setattr(samples.FilePictures, "read", lambda self, row: reads.append(row) or read(self, row))
-    pictures = load_data(root).pictures
+    read = samples.FileImages.read
+    monkeypatch.setattr(samples.FileImages, "read", lambda self, row: reads.append(row) or read(self, row))
+    images = load_data(root).images
     for _ in range(2):
-        pictures.content_key()
+        images.content_key()
     assert len(reads) == 10, "just written: a change within the clock's tick would not show"
     monkeypatch.setattr(time, "time", lambda now=time.time: now() + 60)
     for _ in range(3):
-        pictures.content_key()
+        images.content_key()
     assert len(reads) == 15
 
 
@@ -263,7 +263,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, files, monkeyp
     blocked.write_text("a file where the cache folder should be")
     monkeypatch.setenv("FIRSTLIGHT_CACHE", str(blocked))
     monkeypatch.setattr(samples, "_SETTLED_SECONDS", -60.0)
-    assert load_data(write(tmp_path / "set", bare(files))).pictures.content_key()
+    assert load_data(write(tmp_path / "set", bare(files))).images.content_key()
 
 
 # ---- archives
@@ -288,9 +288,9 @@ def test_an_archive_gives_what_its_folder_gives(tmp_path, files, suffix, wrapper
         assert data.labels.tolist() == folder.labels.tolist()
         assert (data.splits is None) == (folder.splits is None)
         assert data.splits is None or data.splits.tolist() == folder.splits.tolist()
-        assert [data.pictures.read(row) for row in range(len(data))] == [contents[name] for name in data.names]
+        assert [data.images.read(row) for row in range(len(data))] == [contents[name] for name in data.names]
         assert data.name == f"my-set{number}"
-        assert data.pictures.content_key() == data.pictures.content_key()
+        assert data.images.content_key() == data.images.content_key()
 
 
 @pytest.mark.parametrize("suffix", PACKERS)
@@ -329,7 +329,7 @@ def test_bombs_are_refused_without_unpacking_them(tmp_path, files, monkeypatch):
 
 def test_a_readme_beside_the_wrapping_folder_does_no_harm(tmp_path, files):
     wrapped = {f"pets/{name}": data for name, data in bare(files).items()}
-    data = load_data(pack_zip(tmp_path / "a.zip", {**wrapped, "README.md": b"hello", "docs/licence/x.txt": b"free"}))
+    data = load_data(pack_zip(tmp_path / "a.zip", {**wrapped, "README.md": b"hello", "docs/license/x.txt": b"free"}))
     assert data.classes == ("ant", "cat", "dog")
     assert data.notes == ("2 files are no pictures by their extension and were left out, for example README.md",)
 
@@ -351,7 +351,7 @@ def test_counts_and_sizes_of_members_are_capped(tmp_path, files, monkeypatch):
     refuses(path, "cat/b.png", "too many")
 
 
-def test_a_zip_that_lies_about_sizes_gives_picture_errors(tmp_path, files):
+def test_a_zip_that_lies_about_sizes_gives_image_errors(tmp_path, files):
     path = pack_zip(tmp_path / "lies.zip", bare(files))
     data = bytearray(path.read_bytes())
     central = data.index(b"PK\x01\x02")
@@ -359,9 +359,9 @@ def test_a_zip_that_lies_about_sizes_gives_picture_errors(tmp_path, files):
     struct.pack_into("<I", data, central + 24, len(files[0]) - 1)
     path.write_bytes(data)
     lying = load_data(path)
-    with pytest.raises(PictureError, match="wrong checksum"):
-        lying.pictures.read(lying.names.index("cat/b.png"))
-    assert lying.pictures.read(0) == files[4]
+    with pytest.raises(ImageError, match="wrong checksum"):
+        lying.images.read(lying.names.index("cat/b.png"))
+    assert lying.images.read(0) == files[4]
 
 
 def test_a_changed_byte_in_a_zip_is_caught_by_its_checksum(tmp_path, files):
@@ -370,8 +370,8 @@ def test_a_changed_byte_in_a_zip_is_caught_by_its_checksum(tmp_path, files):
     data[data.index(files[0]) + 50] ^= 1
     path.write_bytes(data)
     changed = load_data(path)
-    with pytest.raises(PictureError, match="wrong checksum"):
-        changed.pictures.read(changed.names.index("cat/b.png"))
+    with pytest.raises(ImageError, match="wrong checksum"):
+        changed.images.read(changed.names.index("cat/b.png"))
 
 
 def test_an_encrypted_or_strangely_compressed_zip_is_refused(tmp_path, files):
@@ -417,7 +417,7 @@ def test_threads_read_one_archive_without_disturbing_each_other(tmp_path, files,
 
     def work(seed: int) -> None:
         rows = np.random.default_rng(seed).integers(0, len(data), 300)
-        wrong.extend(row for row in rows if data.pictures.read(row) != contents[data.names[row]])
+        wrong.extend(row for row in rows if data.images.read(row) != contents[data.names[row]])
 
     threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
     for thread in threads:
@@ -431,13 +431,13 @@ def test_the_real_archives_are_read_as_they_are(shared_data):
     clothing = load_data(shared_data / "clothing10.tar")
     assert [int((clothing.splits == part).sum()) for part in range(3)] == [750, 341, 372]
     assert len(clothing.classes) == 10 and clothing.notes == ()
-    assert decode(clothing.pictures.read(7)).pixels.shape[2] == 3
+    assert decode(clothing.images.read(7)).pixels.shape[2] == 3
     start = time.process_time()
     cifar = load_data(shared_data / "cifar10-jpeg.tar.gz")
     assert time.process_time() - start < 15, "60,000 members in seconds"
     assert cifar.classes == CIFAR_CLASSES
     assert np.bincount(cifar.labels * 3 + cifar.splits).tolist() == [5000, 0, 1000] * 10
-    assert decode(cifar.pictures.read(59_999)).pixels.shape == (32, 32, 3)
+    assert decode(cifar.images.read(59_999)).pixels.shape == (32, 32, 3)
 
 
 # ---- lists
@@ -458,8 +458,8 @@ def test_a_csv_list_keeps_its_order_splits_and_groups(tmp_path, files, bom, sepa
     assert data.classes == ("cat", "dog") and data.labels.tolist() == [1, 0, 0]
     assert data.splits.tolist() == [0, 2, 1]
     assert data.groups == ("rex", "img/0.png", "tom"), "a picture without a group is alone in its own"
-    assert data.pictures.read(1) == files[0]
-    assert data.name == "list" and data.pictures.content_key()
+    assert data.images.read(1) == files[0]
+    assert data.name == "list" and data.images.content_key()
 
 
 def test_a_list_needs_two_columns_only_and_quotes_hold_separators(tmp_path, files):
@@ -473,10 +473,10 @@ def test_a_list_may_point_anywhere_its_user_wants(tmp_path, files):
     write(tmp_path, {"beside/x.png": files[5]})
     text = f"image,label\n../beside/x.png,a\n{tmp_path / 'beside' / '..' / 'beside' / 'x.png'},b\n"
     data = load_data(a_list(tmp_path / "list", files, text))
-    assert data.pictures.read(0) == data.pictures.read(1) == files[5]
+    assert data.images.read(0) == data.images.read(1) == files[5]
 
 
-def test_a_row_without_its_picture_is_named_by_file_and_line(tmp_path, files):
+def test_a_row_without_its_image_is_named_by_file_and_line(tmp_path, files):
     text = "image,label\nimg/0.png,a\nimg/0031.jpg,b\n"
     message = refuses(a_list(tmp_path, files, text))
     assert message == "list.csv line 3: no picture at img/0031.jpg; fix the path or remove the row"
@@ -541,15 +541,15 @@ def test_arrays_and_tensors_give_the_same_samples(digits):
 
     images, labels = digits[0][:50], digits[1][:50]
     rgb = np.stack([images] * 3, axis=-1)
-    grey = load_data((images, labels))
-    assert grey.pictures.read(3).shape == (8, 8, 1) and (grey.pictures.read(3)[..., 0] == images[3]).all()
-    assert grey.classes == tuple("0123456789") and grey.labels.tolist() == labels.tolist()
-    assert grey.names[3] == "00003" and grey.splits is None and grey.name == grey.source == "arrays"
+    gray = load_data((images, labels))
+    assert gray.images.read(3).shape == (8, 8, 1) and (gray.images.read(3)[..., 0] == images[3]).all()
+    assert gray.classes == tuple("0123456789") and gray.labels.tolist() == labels.tolist()
+    assert gray.names[3] == "00003" and gray.splits is None and gray.name == gray.source == "arrays"
     for same in (images[..., None], images.astype(np.uint16) * 257, images / 255, torch.from_numpy(images)[:, None]):
-        assert load_data((same, list(labels))).pictures.content_key() == grey.pictures.content_key()
-    colour = load_data((rgb, torch.from_numpy(labels)))
+        assert load_data((same, list(labels))).images.content_key() == gray.images.content_key()
+    color = load_data((rgb, torch.from_numpy(labels)))
     tensor = load_data((torch.from_numpy(rgb).permute(0, 3, 1, 2) / 255, labels))
-    assert colour.pictures.content_key() == tensor.pictures.content_key() != grey.pictures.content_key()
+    assert color.images.content_key() == tensor.images.content_key() != gray.images.content_key()
 
 
 def test_whole_number_labels_keep_their_order_and_words_are_sorted(digits):
@@ -603,7 +603,7 @@ def test_digits_need_no_files(digits):
     data = load_data("digits")
     assert len(data) == 1797 and data.splits is None and data.classes == tuple("0123456789")
     np.testing.assert_array_equal(data.labels, digits[1])
-    pixels = np.stack([data.pictures.read(row) for row in range(1797)])
+    pixels = np.stack([data.images.read(row) for row in range(1797)])
     np.testing.assert_array_equal(pixels[..., 0], digits[0])
     assert pixels.max() == 255
 
@@ -623,7 +623,7 @@ def test_idx_files_are_found_in_either_layout_raw_or_packed(tmp_path, idx_set, n
     data = load_data(name, data_root=tmp_path)
     assert len(data) == 90 and data.splits.tolist() == [0] * 60 + [2] * 30 and len(data.classes) == 10
     assert data.names[0] == "train/00000" and data.names[60] == "test/00000"
-    pixels = np.stack([data.pictures.read(row)[..., 0] for row in range(90)])
+    pixels = np.stack([data.images.read(row)[..., 0] for row in range(90)])
     assert idx(pixels[:60]) == idx_set["train-images-idx3-ubyte"]
     assert idx(pixels[60:]) == idx_set["t10k-images-idx3-ubyte"]
     assert idx(data.labels[60:].astype(np.uint8)) == idx_set["t10k-labels-idx1-ubyte"]
@@ -636,7 +636,7 @@ def test_idx_files_agree_with_torchvision(tmp_path, idx_set):
     theirs = FashionMNIST(tmp_path, train=False)
     ours = load_data("fashion-mnist", data_root=tmp_path)
     assert list(ours.classes) == theirs.classes
-    np.testing.assert_array_equal(theirs.data.numpy(), [ours.pictures.read(60 + row)[..., 0] for row in range(30)])
+    np.testing.assert_array_equal(theirs.data.numpy(), [ours.images.read(60 + row)[..., 0] for row in range(30)])
 
 
 def test_the_data_root_comes_from_the_environment(tmp_path, idx_set, monkeypatch):
@@ -727,7 +727,7 @@ def test_cifar_pickles_are_read_without_numpy_or_pickle_warnings(small_cifar):
     data = load_data("cifar10", data_root=root)
     assert data.classes == CIFAR_CLASSES and data.splits.tolist() == [0] * 20 + [2] * 4
     assert data.labels.tolist() == [0, 1, 2, 0, 0, 1, 2, 1, 0, 1, 2, 2, 0, 1, 2, 3, 0, 1, 2, 4, 0, 1, 2, 5]
-    np.testing.assert_array_equal(data.pictures.read(5), pixels[1, 1].reshape(3, 32, 32).transpose(1, 2, 0))
+    np.testing.assert_array_equal(data.images.read(5), pixels[1, 1].reshape(3, 32, 32).transpose(1, 2, 0))
 
 
 def test_a_pickle_that_is_not_the_published_file_is_never_opened(small_cifar):
@@ -763,7 +763,7 @@ def test_the_real_sets_are_found_and_are_the_published_ones(shared_data):
     for name, (train_images, test_labels) in published.items():
         data = load_data(name, data_root=shared_data)
         assert np.bincount(data.splits).tolist() == [60_000, 0, 10_000]
-        train = np.stack([data.pictures.read(row)[..., 0] for row in range(60_000)])
+        train = np.stack([data.images.read(row)[..., 0] for row in range(60_000)])
         assert hashlib.md5(idx(train)).hexdigest() == train_images
         assert hashlib.md5(idx(data.labels[60_000:].astype(np.uint8))).hexdigest() == test_labels
 

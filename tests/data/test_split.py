@@ -21,15 +21,15 @@ from firstlight.data.split import (
     find_leaks,
     follow,
     name_groups,
-    parse_shares,
+    parse_fractions,
     read_split,
     training_copies,
     write_split,
 )
 from firstlight.errors import DataError, RecipeError
 
-SHARES = (0.7, 0.15, 0.15)
-PARTS = (TRAIN, VALID, TEST)
+CURVE_FRACTIONS = (0.7, 0.15, 0.15)
+SPLIT_NAMES = (TRAIN, VALID, TEST)
 
 
 def set_of(names, labels, classes):
@@ -58,47 +58,47 @@ def grouped_sets(draw):
 @given(grouped_sets(), st.integers(0, 3))
 def test_groups_never_straddle_and_parts_are_within_a_group_of_their_quota(drawn, seed):
     labels, groups = drawn
-    parts = assign(labels, groups, names_of(len(labels)), SHARES, seed)
+    parts = assign(labels, groups, names_of(len(labels)), CURVE_FRACTIONS, seed)
     assert not find_leaks(groups, parts, np.arange(len(labels)))
     for label in set(labels.tolist()):
         sizes = [len(rows) for rows in members(groups[labels == label])]
-        held = {part: int((parts[labels == label] == part).sum()) for part in PARTS}
+        held = {part: int((parts[labels == label] == part).sum()) for part in SPLIT_NAMES}
         if len(sizes) < 3:
             assert held[VALID] == held[TEST] == 0
             continue
         assert min(held.values()) > 0, "a class of three groups stands in every part"
         for part in (VALID, TEST):
-            assert held[part] - SHARES[part] * sum(sizes) <= max(sizes) + 0.5
+            assert held[part] - CURVE_FRACTIONS[part] * sum(sizes) <= max(sizes) + 0.5
         assert 3 * held[TRAIN] >= sum(sizes) - 3, "train keeps a third, but for rounding"
 
 
-def test_shares_of_grouped_pictures_are_right_on_average():
+def test_shares_of_grouped_images_are_right_on_average():
     sizes = np.random.default_rng(0).integers(1, 10, 40)
     groups = np.repeat(np.arange(40), sizes)
     labels, names = np.zeros(len(groups), np.int64), names_of(len(groups))
-    held = [np.bincount(assign(labels, groups, names, SHARES, seed), minlength=3) for seed in range(100)]
-    assert np.abs(np.mean(held, axis=0) / len(groups) - SHARES).max() < 0.005
+    held = [np.bincount(assign(labels, groups, names, CURVE_FRACTIONS, seed), minlength=3) for seed in range(100)]
+    assert np.abs(np.mean(held, axis=0) / len(groups) - CURVE_FRACTIONS).max() < 0.005
 
 
 def test_a_group_that_outweighs_the_rest_of_its_class_is_never_held_out():
     groups = np.repeat(np.arange(4), [1, 2, 100, 3])
     for seed in range(50):
-        parts = assign(np.zeros(106, np.int64), groups, names_of(106), SHARES, seed)
+        parts = assign(np.zeros(106, np.int64), groups, names_of(106), CURVE_FRACTIONS, seed)
         assert set(parts[groups == 2]) == {TRAIN}
         assert set(parts) == {TRAIN, VALID, TEST}
 
 
 def test_shares_hold_in_every_class_of_the_real_digits(digits):
     labels = digits[1]
-    parts = assign(labels, np.arange(len(labels)), names_of(len(labels)), SHARES, seed=0)
+    parts = assign(labels, np.arange(len(labels)), names_of(len(labels)), CURVE_FRACTIONS, seed=0)
     for label in range(10):
         counts = np.bincount(parts[labels == label], minlength=3)
-        assert np.abs(counts - np.array(SHARES) * counts.sum()).max() <= 1
+        assert np.abs(counts - np.array(CURVE_FRACTIONS) * counts.sum()).max() <= 1
 
 
 def test_classes_are_as_even_as_scikit_learns_grouped_folds_make_them(digits):
     labels = digits[1]
-    groups = np.arange(len(labels)) // 2  # neighbours, mostly of two classes
+    groups = np.arange(len(labels)) // 2  # neighbors, mostly of two classes
     groups = groups * 10 + labels
     folds = StratifiedGroupKFold(7, shuffle=True, random_state=0).split(labels, labels, groups)
     theirs = [np.bincount(labels[held], minlength=10) / np.bincount(labels) for _, held in folds]
@@ -110,23 +110,23 @@ def test_classes_are_as_even_as_scikit_learns_grouped_folds_make_them(digits):
 def test_the_split_depends_on_the_seed_and_on_names_but_not_on_their_order():
     labels = np.repeat(np.arange(4), 50)
     names = names_of(200)
-    parts = assign(labels, np.arange(200), names, SHARES, seed=1)
-    assert np.array_equal(parts, assign(labels, np.arange(200), names, SHARES, seed=1))
-    other = assign(labels, np.arange(200), names, SHARES, seed=2)
+    parts = assign(labels, np.arange(200), names, CURVE_FRACTIONS, seed=1)
+    assert np.array_equal(parts, assign(labels, np.arange(200), names, CURVE_FRACTIONS, seed=1))
+    other = assign(labels, np.arange(200), names, CURVE_FRACTIONS, seed=2)
     assert 0.3 < (parts != other).mean() < 0.6  # two independent splits differ in 1 - (0.7² + 2 · 0.15²) = 46.5 %
     shuffled = np.random.default_rng(0).permutation(200)
-    moved = assign(labels[shuffled], np.arange(200), [names[row] for row in shuffled], SHARES, seed=1)
+    moved = assign(labels[shuffled], np.arange(200), [names[row] for row in shuffled], CURVE_FRACTIONS, seed=1)
     assert np.array_equal(moved, parts[shuffled])
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_ten_percent_more_pictures_move_few_and_none_between_train_and_test(seed, digits, tmp_path):
+def test_ten_percent_more_images_move_few_and_none_between_train_and_test(seed, digits, tmp_path):
     labels = digits[1]
-    dice = np.random.default_rng(seed)
-    names = [f"{number:06d}.png" for number in dice.choice(10**6, len(labels), replace=False)]
+    rng = np.random.default_rng(seed)
+    names = [f"{number:06d}.png" for number in rng.choice(10**6, len(labels), replace=False)]
     old = len(labels) * 10 // 11
-    before = assign(labels[:old], np.arange(old), names[:old], SHARES, seed)
-    after = assign(labels, np.arange(len(labels)), names, SHARES, seed)
+    before = assign(labels[:old], np.arange(old), names[:old], CURVE_FRACTIONS, seed)
+    after = assign(labels, np.arange(len(labels)), names, CURVE_FRACTIONS, seed)
     moved = before != after[:old]
     assert moved.mean() < 0.05
     assert not (moved & (before != VALID) & (after[:old] != VALID)).any()
@@ -149,7 +149,7 @@ def test_a_new_copy_goes_where_its_original_is():
 @pytest.mark.parametrize("lacking", [{VALID}, {TEST}, {VALID, TEST}, set()])
 def test_official_parts_are_kept_bit_for_bit_and_what_lacks_comes_out_of_train(lacking, digits):
     labels = digits[1]
-    official = np.random.default_rng(0).choice(PARTS, len(labels)).astype(np.int8)
+    official = np.random.default_rng(0).choice(SPLIT_NAMES, len(labels)).astype(np.int8)
     official[np.isin(official, list(lacking))] = TRAIN
     kept = official.copy()
     parts = complete_official(official, labels, np.arange(len(labels)), names_of(len(labels)), seed=0)
@@ -163,7 +163,7 @@ def test_official_parts_are_kept_bit_for_bit_and_what_lacks_comes_out_of_train(l
         left = labels[(official == TRAIN) & (parts != part)]
 
 
-def test_a_small_class_gives_one_of_three_pictures_for_validation():
+def test_a_small_class_gives_one_of_three_images_for_validation():
     official = np.array([TRAIN] * 6 + [TEST], np.int8)
     parts = complete_official(official, np.array([0, 0, 0, 1, 1, 1, 0]), np.arange(7), names_of(7), seed=0)
     assert np.bincount(parts).tolist() == [4, 2, 1]
@@ -224,13 +224,13 @@ def test_the_parts_of_a_split_are_disjoint_and_all_is_all_three():
 
 @pytest.mark.parametrize("text", ["70/15/15", "14/3/3", "0.7/0.15/0.15", "7e1 / 15 / 15"])
 def test_shares_are_read_in_any_unit(text):
-    assert parse_shares(text) == pytest.approx(SHARES)
+    assert parse_fractions(text) == pytest.approx(CURVE_FRACTIONS)
 
 
 @pytest.mark.parametrize("text", ["", "70", "70/30", "70/15/15/0", "a/b/c", "70/0/30", "-1/1/1", "nan/1/1", "inf/1/1"])
 def test_shares_that_are_none_are_refused(text):
     with pytest.raises(RecipeError, match="give three numbers above zero"):
-        parse_shares(text)
+        parse_fractions(text)
 
 
 def test_groups_can_be_read_from_names():

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from firstlight.data import store as store_module
-from firstlight.data.images import decode, fit_picture
+from firstlight.data.images import decode, resize_image
 from firstlight.data.sources import load_data
 from firstlight.data.store import pack
 from firstlight.errors import DataError, RecipeError
@@ -27,11 +27,11 @@ def fresh_cache(tmp_path, monkeypatch) -> Path:
     return cache_folder() / "packed"
 
 
-def test_every_row_is_the_picture_decoded_and_fitted(digit_folder):
+def test_every_row_is_the_image_decoded_and_fitted(digit_folder):
     samples = load_data(digit_folder)
-    packed = pack(samples, 12, fit="pad")
+    packed = pack(samples, 12, resize="pad")
     for row, name in enumerate(samples.names):
-        expected = fit_picture(decode((digit_folder / name).read_bytes()).pixels, (1, 12, 12), "pad")
+        expected = resize_image(decode((digit_folder / name).read_bytes()).pixels, (1, 12, 12), "pad")
         assert np.array_equal(packed.pixels[row], expected)
 
 
@@ -47,13 +47,13 @@ def test_the_bytes_do_not_depend_on_the_number_of_workers(digit_folder, tmp_path
 def test_a_second_run_decodes_nothing(digit_folder, fresh_cache, monkeypatch):
     samples = load_data(digit_folder)
     first = pack(samples)
-    monkeypatch.setattr(store_module, "look_at", lambda *_args, **_options: pytest.fail("decoded again"))
+    monkeypatch.setattr(store_module, "read_sample", lambda *_args, **_options: pytest.fail("decoded again"))
     again = pack(load_data(digit_folder))
     assert np.array_equal(first.pixels, again.pixels)
     assert first.duplicates == again.duplicates
 
 
-def test_a_changed_picture_is_packed_anew(folder):
+def test_a_changed_image_is_packed_anew(folder):
     before = pack(load_data(folder))
     victim = sorted((folder / "3").iterdir())[0]
     Image.fromarray(np.full((8, 8), 77, np.uint8)).save(victim)
@@ -66,20 +66,20 @@ def test_a_changed_picture_is_packed_anew(folder):
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
 def test_interrupted_packing_leaves_nothing(digit_folder, fresh_cache, monkeypatch, error):
-    def fail_late(picture, *_rest):
+    def fail_late(image, *_rest):
         fail_late.calls += 1
         if fail_late.calls == 60:
             raise error
-        return picture
+        return image
 
     fail_late.calls = 0
-    monkeypatch.setattr(store_module, "fit_picture", fail_late)
+    monkeypatch.setattr(store_module, "resize_image", fail_late)
     with pytest.raises(error):
         pack(load_data(digit_folder))
     assert list(fresh_cache.iterdir()) == []
 
 
-def test_unusable_pictures_are_quarantined_with_their_reasons_and_the_rest_goes_on(folder):
+def test_unusable_images_are_quarantined_with_their_reasons_and_the_rest_goes_on(folder):
     (folder / "0" / "empty.png").touch()
     whole = next((folder / "1").iterdir()).read_bytes()
     (folder / "1" / "cut.png").write_bytes(whole[: len(whole) // 2])
@@ -93,7 +93,7 @@ def test_unusable_pictures_are_quarantined_with_their_reasons_and_the_rest_goes_
     assert not packed.pixels[list(packed.quarantined)].any()
 
 
-def test_one_colour_picture_turns_a_grey_set_into_a_coloured_one(folder):
+def test_one_color_image_turns_a_gray_set_into_a_colored_one(folder):
     for number in range(300):  # more than are looked at to choose the channels
         Image.fromarray(np.full((8, 8), number % 200, np.uint8)).save(folder / "4" / f"x{number}.png")
     Image.fromarray(np.full((8, 8, 3), (200, 10, 10), np.uint8)).save(folder / "4" / "w.png")
@@ -103,7 +103,7 @@ def test_one_colour_picture_turns_a_grey_set_into_a_coloured_one(folder):
     assert (packed.pixels[samples.names.index("4/w.png")] == (200, 10, 10)).all()
 
 
-def test_a_grey_model_gets_grey_pictures_whatever_they_were(folder):
+def test_a_gray_model_gets_gray_images_whatever_they_were(folder):
     Image.fromarray(np.full((8, 8, 3), 90, np.uint8)).save(folder / "4" / "w.png")
     samples = load_data(folder)
     packed = pack(samples, (1, 8, 8))
@@ -114,11 +114,11 @@ def test_a_grey_model_gets_grey_pictures_whatever_they_were(folder):
 def test_arrays_of_the_right_size_are_used_as_they_are(digits):
     samples = load_data(digits)
     packed = pack(samples)
-    assert np.shares_memory(packed.pixels, samples.pictures.images)
+    assert np.shares_memory(packed.pixels, samples.images.images)
     assert packed.sizes == {"8x8": 1797}
 
 
-def test_small_pictures_that_are_alike_keep_their_size_and_others_take_the_usual_one(digit_folder, folder):
+def test_small_images_that_are_alike_keep_their_size_and_others_take_the_usual_one(digit_folder, folder):
     assert pack(load_data(digit_folder)).input_size == (1, 8, 8)
     assert pack(load_data(digit_folder), 32).input_size == (1, 32, 32)
     Image.fromarray(np.zeros((9, 30), np.uint8)).save(folder / "0" / "0001x.png")
@@ -219,21 +219,21 @@ def test_damaged_photographs_are_quarantined_though_they_are_decoded_small(photo
     assert [samples.names[row] for row in packed.quarantined] == ["a/cut.jpg"]
 
 
-@pytest.mark.parametrize("fit", ["crop", "pad", "squash", "crop:0.875", "crop:0.3"])
-def test_predicting_sees_the_pixels_that_packing_kept(photographs, fit):
-    from firstlight.delivery.predict import _read_picture
+@pytest.mark.parametrize("resize", ["crop", "pad", "squash", "crop:0.875", "crop:0.3"])
+def test_predicting_sees_the_pixels_that_packing_kept(photographs, resize):
+    from firstlight.delivery.predict import _read_image
 
     samples = load_data(photographs)
-    packed = pack(samples, (3, 40, 40), fit=fit)
+    packed = pack(samples, (3, 40, 40), resize=resize)
     for row, name in enumerate(samples.names):
-        assert np.array_equal(_read_picture(str(photographs / name), (3, 40, 40), fit), packed.pixels[row])
+        assert np.array_equal(_read_image(str(photographs / name), (3, 40, 40), resize), packed.pixels[row])
 
 
 def test_arrays_of_the_right_size_are_cut_where_only_a_share_is_kept(digits):
     samples = load_data((digits[0][:50], digits[1][:50]))
-    packed = pack(samples, fit="crop:0.75")
-    for row, picture in enumerate(digits[0][:50]):
-        assert np.array_equal(packed.pixels[row], fit_picture(picture[..., None], (1, 8, 8), "crop:0.75"))
+    packed = pack(samples, resize="crop:0.75")
+    for row, image in enumerate(digits[0][:50]):
+        assert np.array_equal(packed.pixels[row], resize_image(image[..., None], (1, 8, 8), "crop:0.75"))
     assert np.array_equal(pack(samples).pixels[..., 0], digits[0][:50])
-    with pytest.raises(RecipeError, match="--fit crop:0"):
-        pack(samples, fit="crop:0")
+    with pytest.raises(RecipeError, match="--resize crop:0"):
+        pack(samples, resize="crop:0")

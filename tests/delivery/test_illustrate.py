@@ -7,7 +7,7 @@ from PIL import Image
 from firstlight.delivery.illustrate import illustrate
 
 
-def test_a_run_gets_its_pictures(digit_run, tmp_path):
+def test_a_run_gets_its_images(digit_run, tmp_path):
     (tmp_path / "metrics.csv").write_bytes((digit_run.folder / "metrics.csv").read_bytes())
     row = int(digit_run.data.split.test[0])
     written = illustrate(
@@ -69,7 +69,7 @@ def test_a_ladder_and_a_learning_curve_are_drawn_where_there_are_any(digit_run, 
         assert 0.005 < (drawn < 128).mean() < 0.9, "a figure is neither empty nor full"
 
 
-def test_a_held_out_picture_with_its_rim_is_what_is_written(digit_run, tmp_path):
+def test_a_held_out_image_with_its_rim_is_what_is_written(digit_run, tmp_path):
     (tmp_path / "metrics.csv").write_text("epoch\n0\n")
     whole = np.arange(10 * 10, dtype=np.uint8).reshape(10, 10, 1)
     drawn_into(tmp_path, digit_run, held_out=whole)

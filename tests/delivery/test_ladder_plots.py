@@ -17,7 +17,7 @@ from firstlight.errors import UserError
 
 RUNGS = [
     ("majority class", 0.11, 0.08, 0.15, 0.004, False),
-    ("nearest neighbours", 0.842, 0.805, 0.874, 0.4, False),
+    ("nearest neighbors", 0.842, 0.805, 0.874, 0.4, False),
     ("linear head", 0.913, 0.883, 0.936, 31.7, True),
     ("fine-tuned, last quarter", 0.918, 0.888, 0.94, 148, False),
     ("fine-tuned, all layers", 0.925, 0.896, 0.946, 7500, False),
@@ -66,11 +66,11 @@ def test_every_rung_has_a_row_with_its_accuracy_interval_and_seconds():
     assert [text.get_text() for text in ax.texts] == ["11.0", "84.2", "91.3", "91.8", "92.5"]
 
 
-def test_only_the_chosen_rung_has_colour():
+def test_only_the_chosen_rung_has_color():
     ax = ladder_plots.ladder(RUNGS)
     wanted = [ACCENT if chosen else QUIET for *_, chosen in RUNGS]
     for collection in ax.collections:
-        assert [to_hex(colour).upper() for colour in collection.get_edgecolor()] == [one.upper() for one in wanted]
+        assert [to_hex(color).upper() for color in collection.get_edgecolor()] == [one.upper() for one in wanted]
     assert [to_hex(label.get_color()).upper() == ACCENT for label in ax.get_yticklabels()] == [
         chosen for *_, chosen in RUNGS
     ]
@@ -82,7 +82,7 @@ def test_a_learning_curve_is_its_points_and_the_forecast_goes_on_dashed():
         ax = drawn(ladder_plots.learning_curve(points, FORECAST))
         lines = {line.get_label(): line for line in ax.lines}
         measured, forecast = lines["measured, 95 % interval"], lines["forecast"]
-        assert measured.get_xydata() == near([(pictures, 100 * value) for pictures, value, *_ in POINTS])
+        assert measured.get_xydata() == near([(images, 100 * value) for images, value, *_ in POINTS])
         assert forecast.get_xydata() == near([(1023, 91.3), (2046, 93), (4092, 94.2)])
         assert intervals(ax.collections[0], 1) == near([(100 * low, 100 * high) for *_, low, high in POINTS])
         assert (measured.get_linestyle(), forecast.get_linestyle()) == ("-", "--")
@@ -98,7 +98,7 @@ def test_without_a_forecast_or_with_one_point_there_is_a_curve_all_the_same():
 
 
 @pytest.mark.parametrize("points", [POINTS, MANY, [(900, 0.9, 0.8, 1), (1000, 0.9, 0.8, 1), (10**6, 1, 0.9, 1)]])
-def test_numbers_of_pictures_stay_apart_and_the_largest_is_written(points):
+def test_numbers_of_images_stay_apart_and_the_largest_is_written(points):
     ax = drawn(ladder_plots.learning_curve(points))
     boxes = [label.get_window_extent() for label in ax.get_xticklabels()]
     assert all(here.x1 < after.x0 for here, after in pairwise(boxes))

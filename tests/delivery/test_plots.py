@@ -59,42 +59,42 @@ def softmax(size, seed=0):
     return torch.randn(size, generator=torch.Generator().manual_seed(seed)).mul(2).softmax(0)
 
 
-def test_a_picture_is_shown_pixel_for_pixel_however_its_channels_lie(digits):
-    grey, colour = digits[0], np.stack(digits[:3], axis=2)
-    for picture in (grey, grey[:, :, None], grey[None], torch.tensor(grey[None])):
-        ax = drawn(plots.imshow(picture))
-        assert (shown(ax) == grey).all()
+def test_a_image_is_shown_pixel_for_pixel_however_its_channels_lie(digits):
+    gray, color = digits[0], np.stack(digits[:3], axis=2)
+    for image in (gray, gray[:, :, None], gray[None], torch.tensor(gray[None])):
+        ax = drawn(plots.imshow(image))
+        assert (shown(ax) == gray).all()
         assert ax.images[0].get_clim() == (0, 255)
         assert ax.images[0].get_cmap().name == "gray"
         assert ax.images[0].get_interpolation() == "nearest"
-    for picture in (colour, colour.transpose(2, 0, 1), torch.tensor(colour).permute(2, 0, 1), torch.tensor(colour)):
-        assert (shown(plots.imshow(picture)) == colour).all()
+    for image in (color, color.transpose(2, 0, 1), torch.tensor(color).permute(2, 0, 1), torch.tensor(color)):
+        assert (shown(plots.imshow(image)) == color).all()
 
 
 def test_floats_are_taken_as_they_are_in_0_to_1_and_stretched_beyond(digits):
     unit = digits[0] / 255
     assert (shown(plots.imshow(unit)) == unit).all()
-    normalised = torch.tensor((unit - 0.3) / 0.2, dtype=torch.float32)[None]
-    assert shown(plots.imshow(normalised)) == pytest.approx((unit - unit.min()) / np.ptp(unit), abs=1e-6)
+    normalized = torch.tensor((unit - 0.3) / 0.2, dtype=torch.float32)[None]
+    assert shown(plots.imshow(normalized)) == pytest.approx((unit - unit.min()) / np.ptp(unit), abs=1e-6)
     assert shown(drawn(plots.imshow(np.full((4, 4), np.nan)))).max() == 0
     assert shown(plots.imshow(np.full((4, 4), 65535, np.uint16))).max() == 1
 
 
 @pytest.mark.parametrize("channels", [2, 5, 12])
-def test_channels_that_no_picture_has_are_shown_as_their_mean(channels):
+def test_channels_that_no_image_has_are_shown_as_their_mean(channels):
     cube = np.random.default_rng(0).random((20, 30, channels))
     assert shown(plots.imshow(cube)) == pytest.approx(cube.mean(2))
     assert shown(plots.imshow(torch.tensor(cube).permute(2, 0, 1))) == pytest.approx(cube.mean(2))
 
 
-def test_large_pictures_are_smoothed_and_titles_are_literal():
+def test_large_images_are_smoothed_and_titles_are_literal():
     ax = drawn(plots.imshow(np.zeros((300, 400, 3), np.uint8), title="$x$_1 %"))
     assert ax.images[0].get_interpolation() == "antialiased"
     assert ax.get_title() == "$x$_1 %"
     assert not ax.title.get_parse_math()
 
 
-def test_what_is_no_picture_is_refused():
+def test_what_is_no_image_is_refused():
     with pytest.raises(UserError, match="a picture is"):
         plots.imshow(np.zeros((2, 3, 4, 5)))
     with pytest.raises(UserError, match="a picture is"):
@@ -221,7 +221,7 @@ def confusion(size):
 
 
 @pytest.mark.parametrize("size", [2, 10, 20])
-def test_a_confusion_matrix_has_row_shares_as_colours_and_counts_as_words(size):
+def test_a_confusion_matrix_has_row_shares_as_colors_and_counts_as_words(size):
     counts, classes = confusion(size), [f"class {index}" for index in range(size)]
     ax = drawn(plots.confusion_matrix(counts, classes))
     expected = counts / np.maximum(counts.sum(1, keepdims=True), 1)  # the first class has no samples
@@ -278,15 +278,15 @@ def test_mistakes_say_what_was_said_and_what_it_is(digits):
         assert all((shown(ax) == digit).all() for ax, digit in zip(axes, digits, strict=False))
 
 
-def test_no_mistakes_make_a_picture_too(tmp_path):
+def test_no_mistakes_make_a_image_too(tmp_path):
     axes = plots.mistakes_grid(np.zeros((0, 8, 8, 1), np.uint8), [], [], [], ["a", "b"])
     assert words(axes[0]) == ["no mistakes"]
     assert plots.save(axes, tmp_path / "none.png").exists()
 
 
 @pytest.mark.parametrize("count", [1, 4, 7, 25])
-def test_a_grid_shows_each_picture_once_and_nothing_else(digits, count):
-    axes = drawn(plots.picture_grid(digits[:count]))
+def test_a_grid_shows_each_image_once_and_nothing_else(digits, count):
+    axes = drawn(plots.image_grid(digits[:count]))
     assert len(axes) == len(axes[0].figure.axes) == count
     assert all((shown(ax) == digit).all() for ax, digit in zip(axes, digits, strict=False))
 
@@ -298,7 +298,7 @@ def test_given_axes_and_figures_are_drawn_on(digits):
     assert plots.view_classify(digits[0], [0.4, 0.6], ["a", "b"], axes=pair) == pair
     assert plots.training_curves(history(), axes=pair) == pair
     assert plots.confusion_matrix(np.eye(2), ["a", "b"], pair[1]) is pair[1]
-    assert plots.picture_grid(digits[:2], figure=Figure())[0].figure is not figure
+    assert plots.image_grid(digits[:2], figure=Figure())[0].figure is not figure
 
 
 def test_saving_writes_a_png_atomically_and_the_same_one_each_time(digits, tmp_path):
@@ -306,9 +306,9 @@ def test_saving_writes_a_png_atomically_and_the_same_one_each_time(digits, tmp_p
         assert plots.save(plots.view_classify(digits[0], [0.4, 0.6], ["a", "b"]), tmp_path / name).exists()
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one.png", "two.png"]
-    with Image.open(tmp_path / "one.png") as picture:
-        assert picture.format == "PNG"
-        assert picture.info["dpi"] == pytest.approx((150, 150), abs=0.1)
+    with Image.open(tmp_path / "one.png") as image:
+        assert image.format == "PNG"
+        assert image.info["dpi"] == pytest.approx((150, 150), abs=0.1)
 
 
 def test_clothing_is_drawn_as_the_photograph_is(shared_data):

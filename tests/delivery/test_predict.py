@@ -13,7 +13,7 @@ from PIL import Image
 import firstlight as fl
 from firstlight.delivery import predict as predict_module
 from firstlight.delivery.predict import find_files, predict, predict_files
-from firstlight.errors import PictureError, RecipeError
+from firstlight.errors import ImageError, RecipeError
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def model(digit_run):
     return fl.load(digit_run.folder / "model.safetensors")
 
 
-def test_a_file_gets_the_probabilities_of_its_packed_picture(digit_run, digit_folder, model):
+def test_a_file_gets_the_probabilities_of_its_packed_image(digit_run, digit_folder, model):
     names = digit_run.data.samples.names
     predictions = list(predict_files(model, [str(digit_folder / name) for name in names], top=10))
     images = torch.from_numpy(np.array(digit_run.data.store.pixels)).permute(0, 3, 1, 2)
@@ -56,7 +56,7 @@ def test_the_answer_does_not_depend_on_company_or_workers(digit_folder, model, m
         assert one.probability == pytest.approx(other.probability, abs=1e-6)
 
 
-def test_a_folder_gives_its_pictures_in_order_and_nothing_hidden(tmp_path):
+def test_a_folder_gives_its_images_in_order_and_nothing_hidden(tmp_path):
     for name in ("b/2.png", "b/1.JPG", "a.webp", ".hidden.png", "notes.txt", "b/.git/x.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
@@ -115,12 +115,12 @@ def test_memory_does_not_grow_with_the_number_of_files(digit_run, digit_folder):
 
 def test_view_classify_shows_the_file_beside_the_models_probabilities(digit_folder, model):
     file = sorted((digit_folder / "5").iterdir())[0]
-    picture, bars = fl.view_classify(file, model, label="5")
-    assert np.array_equal(np.asarray(picture.images[0].get_array()).squeeze(), np.asarray(Image.open(file)))
+    image, bars = fl.view_classify(file, model, label="5")
+    assert np.array_equal(np.asarray(image.images[0].get_array()).squeeze(), np.asarray(Image.open(file)))
     assert max(bar.get_width() for bar in bars.patches) == pytest.approx(predict(model, file).probability, abs=1e-6)
 
 
 def test_view_classify_names_a_file_it_cannot_use(model, tmp_path):
     (tmp_path / "empty.png").touch()
-    with pytest.raises(PictureError, match="empty.png"):
+    with pytest.raises(ImageError, match="empty.png"):
         fl.view_classify(tmp_path / "empty.png", model)

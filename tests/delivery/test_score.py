@@ -29,7 +29,7 @@ def test_the_scores_of_a_part_are_those_of_the_run(digit_run, run_folder, digit_
 
 def test_scoring_and_predicting_cut_the_same_share(digit_run, digit_folder, tmp_path):
     model = load_model(digit_run.folder / "model.safetensors")
-    model.fit = "crop:0.5"
+    model.resize = "crop:0.5"
     save_model(tmp_path / "m", model)
     scored = score(tmp_path / "m", load_data(digit_folder), split="all", device=CPU).evaluation
     answers = predict(load_model(tmp_path / "m"), digit_folder)

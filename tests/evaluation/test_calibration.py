@@ -1,4 +1,4 @@
-"""The temperature against scipy's minimiser, and at the borders where there is no minimum."""
+"""The temperature against scipy's minimizer, and at the borders where there is no minimum."""
 
 import numpy as np
 import pytest
@@ -8,13 +8,13 @@ from scipy.special import log_softmax
 
 from firstlight.evaluation.calibration import COLDEST, HOTTEST, fit_temperature
 from firstlight.evaluation.metrics import ece, log_loss
-from firstlight.runtime import generator
+from firstlight.runtime.seeds import generator
 
 
 def drawn(n, classes, boldness, seed=0):
-    dice = generator(seed, "test_calibration", n, classes)
-    logits = 2 * torch.randn(n, classes, generator=dice)
-    labels = torch.multinomial(logits.softmax(1), 1, generator=dice)[:, 0]
+    rng = generator(seed, "test_calibration", n, classes)
+    logits = 2 * torch.randn(n, classes, generator=rng)
+    labels = torch.multinomial(logits.softmax(1), 1, generator=rng)[:, 0]
     return logits * boldness, labels
 
 

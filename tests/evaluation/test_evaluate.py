@@ -11,7 +11,7 @@ from torch import nn
 from firstlight.errors import DataError
 from firstlight.evaluation.evaluate import Evaluation, collect, evaluate, worst_mistakes
 from firstlight.evaluation.metrics import ece, log_loss
-from firstlight.runtime import generator
+from firstlight.runtime.seeds import generator
 
 
 class Batch(NamedTuple):
@@ -35,18 +35,18 @@ class Tiny(nn.Module):
 
 
 def batches(sizes, seed=0):
-    dice = generator(seed, "test_evaluate")
+    rng = generator(seed, "test_evaluate")
     start = 0
     for size in sizes:
-        images = torch.randint(0, 256, (size, 1, 2, 2), dtype=torch.uint8, generator=dice)
-        yield Batch(images, torch.randint(0, 3, (size,), generator=dice), torch.arange(start, start + size))
+        images = torch.randint(0, 256, (size, 1, 2, 2), dtype=torch.uint8, generator=rng)
+        yield Batch(images, torch.randint(0, 3, (size,), generator=rng), torch.arange(start, start + size))
         start += size
 
 
 def drawn(n=300, classes=7):
-    dice = generator(0, "test_evaluate", n)
-    logits = 2 * torch.randn(n, classes, generator=dice)
-    labels = torch.multinomial(logits.softmax(1), 1, generator=dice)[:, 0]
+    rng = generator(0, "test_evaluate", n)
+    logits = 2 * torch.randn(n, classes, generator=rng)
+    labels = torch.multinomial(logits.softmax(1), 1, generator=rng)[:, 0]
     return logits, labels, [f"class {index}" for index in range(classes)]
 
 

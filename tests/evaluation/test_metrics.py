@@ -11,15 +11,15 @@ from scipy import stats
 from sklearn import metrics as oracle
 
 from firstlight.evaluation import metrics
-from firstlight.evaluation.intervals import Estimate, absolute_sum, bounded, mean, share
-from firstlight.runtime import generator
+from firstlight.evaluation.intervals import Estimate, absolute_sum, bounded, mean, proportion
+from firstlight.runtime.seeds import generator
 
 
 def drawn(n, classes, *, sharpness=2.0, boldness=1.0, seed=0):
     """Logits whose softmax is the true law of the labels, then made too bold by a factor."""
-    dice = generator(seed, "test_metrics", n, classes)
-    logits = torch.randn(n, classes, generator=dice) * sharpness
-    labels = torch.multinomial(logits.softmax(1), 1, generator=dice)[:, 0]
+    rng = generator(seed, "test_metrics", n, classes)
+    logits = torch.randn(n, classes, generator=rng) * sharpness
+    labels = torch.multinomial(logits.softmax(1), 1, generator=rng)[:, 0]
     return logits * boldness, labels
 
 
@@ -131,7 +131,7 @@ def test_calibration_error_is_the_slow_loops():
 @given(st.integers(0, 400), st.integers(0, 400))
 def test_a_share_has_the_wilson_interval_of_scipy(hits, misses):
     n = hits + misses
-    ours = share(hits, n)
+    ours = proportion(hits, n)
     if n == 0:
         assert ours == Estimate(0.0, 0.0, 1.0, 0)
         return
@@ -164,7 +164,7 @@ def test_every_interval_holds_its_value_within_the_range_however_few_samples(n, 
 def test_ten_perfect_answers_do_not_claim_certainty():
     logits, labels = 50 * torch.eye(10), torch.arange(10)
     confusion, probabilities = confusion_of(logits, labels), logits.double().softmax(1)
-    wilson = share(10, 10).low
+    wilson = proportion(10, 10).low
     assert metrics.macro_f1(confusion).low == pytest.approx(wilson)
     assert metrics.roc_auc(probabilities, labels)[0].low == pytest.approx(wilson)
     assert metrics.f1(confusion)[0].low < 0.5

@@ -24,7 +24,7 @@ CLASSES = ("plain", "Ünïcödé", "e\u0301", "猫", "🐈\u200d⬛", "not \udce
 
 def make(architecture: dict[str, Any], size: tuple[int, int, int], classes: tuple[str, ...] = CLASSES) -> Classifier:
     torch.manual_seed(5)
-    classifier = Classifier(architecture=architecture, classes=classes, input_size=size, fit="pad")
+    classifier = Classifier(architecture=architecture, classes=classes, input_size=size, resize="pad")
     images = torch.randint(0, 256, (16, *size), dtype=torch.uint8)
     classifier.adapt_to(images)
     classifier(images)  # in training mode: the batch norms' statistics are no longer the initial ones
@@ -62,12 +62,12 @@ def agree(first: Classifier, second: Classifier) -> bool:
 def test_a_loaded_model_gives_the_same_bits(tmp_path: Path, architecture: dict[str, Any], size: Any) -> None:
     saved = make(architecture, size)
     save_model(tmp_path / "m.safetensors", saved, scores={"accuracy": 0.5}, extra={"recipe": {"epochs": 3}})
-    dice = torch.random.get_rng_state()
+    rng = torch.random.get_rng_state()
     loaded = load_model(str(tmp_path / "m.safetensors"))
-    assert torch.equal(dice, torch.random.get_rng_state())
+    assert torch.equal(rng, torch.random.get_rng_state())
     assert agree(saved, loaded)
     assert not loaded.training
-    for name in ("architecture", "classes", "input_size", "fit"):
+    for name in ("architecture", "classes", "input_size", "resize"):
         assert getattr(loaded, name) == getattr(saved, name)
     for one, other in zip(saved.parameters(), loaded.parameters(), strict=True):
         assert one.requires_grad == other.requires_grad
@@ -114,7 +114,7 @@ def test_inspect_tells_all_that_was_saved(tmp_path: Path) -> None:
     card = inspect_model(tmp_path / "m")
     assert card.architecture == {"name": "mlp", "hidden": [6, 5], "dropout": 0.2}
     assert card.classes == CLASSES
-    assert (card.input_size, card.fit) == ((1, 4, 4), "pad")
+    assert (card.input_size, card.resize) == ((1, 4, 4), "pad")
     assert (card.mean, card.std) == (tuple(classifier.mean.tolist()), tuple(classifier.std.tolist()))
     assert card.temperature == classifier.temperature.item()
     assert (card.scores, card.extra) == (scores, {"recipe": {"epochs": 3}})
@@ -140,9 +140,9 @@ def test_half_precision_weights_load_into_the_ordinary_network(tmp_path: Path, d
 
 def test_a_share_of_the_crop_is_kept_to_the_letter(tmp_path: Path) -> None:
     classifier = small()
-    classifier.fit = "crop:0.875"
+    classifier.resize = "crop:0.875"
     save_model(tmp_path / "m", classifier)
-    assert inspect_model(tmp_path / "m").fit == load_model(tmp_path / "m").fit == "crop:0.875"
+    assert inspect_model(tmp_path / "m").resize == load_model(tmp_path / "m").resize == "crop:0.875"
 
 
 def test_a_failed_save_leaves_the_former_file(tmp_path: Path) -> None:
@@ -220,14 +220,14 @@ FORGERIES: dict[str, tuple[dict[str, Any], str]] = {
     "another size": ({"input_size": [1, 5, 4]}, r"network.fc1.weight is 6 x 16, the network's is 6 x 20"),
     "five channels": ({"input_size": [5, 4, 4]}, "input_size"),
     "huge pictures": ({"input_size": [1, 10**9, 4]}, "input_size"),
-    "unknown fit": ({"fit": "shrink"}, "fit is missing or impossible"),
-    "nothing kept": ({"fit": "crop:0"}, "fit is missing or impossible"),
-    "more than all kept": ({"fit": "crop:1.5"}, "fit is missing or impossible"),
-    "share in words": ({"fit": "crop:x"}, "fit is missing or impossible"),
-    "share of what is not cut": ({"fit": "pad:0.5"}, "fit is missing or impossible"),
-    "share and a line end": ({"fit": "crop:0.5\n"}, "fit is missing or impossible"),
-    "share without end": ({"fit": f"crop:0.{'0' * 400}1"}, "fit is missing or impossible"),
-    "fit in a list": ({"fit": ["crop"]}, "fit is missing or impossible"),
+    "unknown fit": ({"resize": "shrink"}, "resize is missing or impossible"),
+    "nothing kept": ({"resize": "crop:0"}, "resize is missing or impossible"),
+    "more than all kept": ({"resize": "crop:1.5"}, "resize is missing or impossible"),
+    "share in words": ({"resize": "crop:x"}, "resize is missing or impossible"),
+    "share of what is not cut": ({"resize": "pad:0.5"}, "resize is missing or impossible"),
+    "share and a line end": ({"resize": "crop:0.5\n"}, "resize is missing or impossible"),
+    "share without end": ({"resize": f"crop:0.{'0' * 400}1"}, "resize is missing or impossible"),
+    "fit in a list": ({"resize": ["crop"]}, "resize is missing or impossible"),
     "short mean": ({"mean": []}, "mean"),
     "hot temperature": ({"temperature": "hot"}, "temperature"),
     "no scores": ({"scores": ...}, "scores"),
@@ -358,25 +358,25 @@ def test_a_header_whose_length_looks_like_a_pickle_is_still_read(tmp_path: Path)
     assert weights.load_state_dict_file(path)["a"].tolist() == [0.0]
 
 
-def mutated(whole: bytes, header_stop: int, dice: random.Random) -> bytes:
+def mutated(whole: bytes, header_stop: int, rng: random.Random) -> bytes:
     """Damage one to three places; as often in the header and in its length as in the tensors."""
     data = bytearray(whole)
-    stop = dice.choice([8, header_stop, len(data)])
-    for _ in range(dice.choice([1, 1, 1, 3])):
-        at = dice.randrange(stop) % len(data)
-        match dice.randrange(6):
+    stop = rng.choice([8, header_stop, len(data)])
+    for _ in range(rng.choice([1, 1, 1, 3])):
+        at = rng.randrange(stop) % len(data)
+        match rng.randrange(6):
             case 0:
-                data[at] ^= 1 << dice.randrange(8)
+                data[at] ^= 1 << rng.randrange(8)
             case 1:
-                data[at] = dice.randrange(256)
+                data[at] = rng.randrange(256)
             case 2:
-                data[at:] = bytes(dice.choice([0, len(data) - at]))
+                data[at:] = bytes(rng.choice([0, len(data) - at]))
             case 3:
-                del data[at : at + dice.randrange(1, 9)]
+                del data[at : at + rng.randrange(1, 9)]
             case 4:
-                data[at:at] = dice.randbytes(dice.randrange(1, 9))
+                data[at:at] = rng.randbytes(rng.randrange(1, 9))
             case 5:
-                source = dice.randrange(len(whole))
+                source = rng.randrange(len(whole))
                 data[at : at + 8] = whole[source : source + 8]
         data = data or bytearray(1)
     return bytes(data)
@@ -386,10 +386,10 @@ def test_a_mutated_file_is_refused_or_the_same(tmp_path: Path) -> None:
     save_model(tmp_path / "m", small(), scores={"accuracy": 0.5})
     whole, expected = (tmp_path / "m").read_bytes(), answers(small())
     (header_length,) = struct.unpack("<Q", whole[:8])
-    dice, refused = random.Random(0), 0
+    rng, refused = random.Random(0), 0
     for _ in range(1000):
         path = tmp_path / "mutated"
-        path.write_bytes(mutated(whole, 8 + header_length, dice))
+        path.write_bytes(mutated(whole, 8 + header_length, rng))
         try:
             loaded = load_model(path)
         except ModelFileError as error:
@@ -397,7 +397,7 @@ def test_a_mutated_file_is_refused_or_the_same(tmp_path: Path) -> None:
             assert "\n" not in str(error)
         else:
             assert all(torch.equal(a, b) for a, b in zip(answers(loaded), expected, strict=True))
-            assert (loaded.classes, loaded.fit) == (CLASSES, "pad")
+            assert (loaded.classes, loaded.resize) == (CLASSES, "pad")
     assert refused > 900
 
 

@@ -70,14 +70,14 @@ def test_a_real_network_is_random_trainable_and_channels_last(name: str) -> None
     assert not torch.equal(convolution.weight, next(iter(second.parameters())))
 
 
-def test_a_grey_picture_gives_what_three_equal_channels_would_give() -> None:
+def test_a_gray_image_gives_what_three_equal_channels_would_give() -> None:
     torch.manual_seed(3)
-    colour = build_backbone("torchvision:resnet18", (3, 64, 64), 5).eval()
+    color = build_backbone("torchvision:resnet18", (3, 64, 64), 5).eval()
     torch.manual_seed(3)
-    grey = build_backbone("torchvision:resnet18", (1, 64, 64), 5).eval()
+    gray = build_backbone("torchvision:resnet18", (1, 64, 64), 5).eval()
     images = torch.rand(2, 1, 64, 64)
     with torch.inference_mode():
-        torch.testing.assert_close(grey(images), colour(images.expand(-1, 3, -1, -1)), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(gray(images), color(images.expand(-1, 3, -1, -1)), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_a_grey_picture_gives_what_three_equal_channels_would_give() -> None:
         ("timm:gemma4_vit_167m_enc", (3, 768, 768), "no classifier"),
     ],
 )
-def test_pictures_that_do_not_fit_are_one_clear_line(name: str, input_size: tuple[int, int, int], words: str) -> None:
+def test_images_that_do_not_fit_are_one_clear_line(name: str, input_size: tuple[int, int, int], words: str) -> None:
     with pytest.raises(RecipeError, match=words) as raised:
         build_backbone(name, input_size, 10)
     assert "\n" not in str(raised.value)
@@ -127,9 +127,9 @@ def test_recommendations_are_the_weights_own() -> None:
     assert published("torchvision:efficientnet_v2_s").input_size == (3, 384, 384)
     assert published("timm:vit_small_patch14_dinov2").input_size == (3, 518, 518)
     imagenet = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    assert published("torchvision:mobilenet_v2").normalisation(3) == imagenet
-    assert published("timm:resnet18").normalisation(3) == imagenet
-    assert published("timm:vit_tiny_patch16_224").normalisation(3) == ((0.5,) * 3, (0.5,) * 3)
+    assert published("torchvision:mobilenet_v2").normalization(3) == imagenet
+    assert published("timm:resnet18").normalization(3) == imagenet
+    assert published("timm:vit_tiny_patch16_224").normalization(3) == ((0.5,) * 3, (0.5,) * 3)
 
 
 def test_only_the_library_that_is_asked_for_is_imported() -> None:

@@ -1,4 +1,4 @@
-"""The Classifier: uint8 in, float32 logits out; normalisation and probabilities against torchvision and NumPy."""
+"""The Classifier: uint8 in, float32 logits out; normalization and probabilities against torchvision and NumPy."""
 
 import re
 
@@ -20,59 +20,59 @@ def build(name="mlp", input_size=(3, 8, 8), **choices):
 
 
 @pytest.fixture
-def pictures(digits):
+def images(digits):
     """Real digits in three different channels, uint8 [N, 3, 8, 8] channels-last."""
     images = digits[0][:200]
     stack = np.stack([images, 255 - images, images // 2 + 40], axis=-1)
     return torch.from_numpy(stack).permute(0, 3, 1, 2)
 
 
-def test_normalising_is_torchvisions(pictures):
-    ours = build(mean=MEAN, std=STD).normalise(pictures)
-    torch.testing.assert_close(ours, normalize(pictures.float() / 255, MEAN, STD), atol=2e-6, rtol=0)
-    assert ours.stride() == pictures.stride(), "the layout of the memory is kept"
+def test_normalizing_is_torchvisions(images):
+    ours = build(mean=MEAN, std=STD).normalize(images)
+    torch.testing.assert_close(ours, normalize(images.float() / 255, MEAN, STD), atol=2e-6, rtol=0)
+    assert ours.stride() == images.stride(), "the layout of the memory is kept"
 
 
 @pytest.mark.parametrize("name", ["mlp", "cnn"])
-def test_uint8_becomes_float32_logits_even_under_autocast(name, pictures):
+def test_uint8_becomes_float32_logits_even_under_autocast(name, images):
     classifier = build(name)
-    logits = classifier(pictures)
+    logits = classifier(images)
     assert logits.dtype == torch.float32
     assert logits.shape == (200, 3)
     with torch.autocast("cpu", torch.bfloat16):
-        assert classifier(pictures).dtype == torch.float32
+        assert classifier(images).dtype == torch.float32
 
 
-def test_probabilities_are_the_softmax_at_the_temperature(pictures):
+def test_probabilities_are_the_softmax_at_the_temperature(images):
     classifier = build()
-    logits = classifier(pictures).detach().double().numpy()
+    logits = classifier(images).detach().double().numpy()
     for temperature in (1.0, 0.3, 4.0):
         classifier.temperature.fill_(temperature)
-        found = classifier.predict_proba(pictures)
+        found = classifier.predict_proba(images)
         powers = np.exp(logits / temperature)
         np.testing.assert_allclose(found.detach(), powers / powers.sum(1, keepdims=True), atol=1e-6)
         assert found.dtype == torch.float32
         torch.testing.assert_close(found.sum(1), torch.ones(200))
 
 
-def test_what_is_normalised_by_default_lies_around_zero():
+def test_what_is_normalized_by_default_lies_around_zero():
     levels = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1)
-    assert build(input_size=(1, 1, 1)).normalise(levels).flatten().tolist() == pytest.approx([-1, 1])
+    assert build(input_size=(1, 1, 1)).normalize(levels).flatten().tolist() == pytest.approx([-1, 1])
 
 
 @pytest.mark.parametrize("name", ["mlp", "cnn"])
-def test_adapting_takes_numpys_mean_and_deviation(name, pictures):
+def test_adapting_takes_numpys_mean_and_deviation(name, images):
     classifier = build(name)
-    classifier.adapt_to(pictures)
-    pixels = pictures.numpy() / 255
+    classifier.adapt_to(images)
+    pixels = images.numpy() / 255
     np.testing.assert_allclose(classifier.mean, pixels.mean((0, 2, 3)), rtol=1e-6)
     np.testing.assert_allclose(classifier.std, pixels.std((0, 2, 3)), rtol=1e-6)
-    normalised = classifier.normalise(pictures)
-    torch.testing.assert_close(normalised.mean((0, 2, 3)), torch.zeros(3), atol=1e-5, rtol=0)
-    torch.testing.assert_close(normalised.std((0, 2, 3)), torch.ones(3), atol=1e-3, rtol=0)
+    normalized = classifier.normalize(images)
+    torch.testing.assert_close(normalized.mean((0, 2, 3)), torch.zeros(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(normalized.std((0, 2, 3)), torch.ones(3), atol=1e-3, rtol=0)
 
 
-def test_pictures_without_any_contrast_do_no_harm():
+def test_images_without_any_contrast_do_no_harm():
     classifier = build("cnn")
     classifier.adapt_to(torch.full((4, 3, 8, 8), 255, dtype=torch.uint8))
     assert classifier(torch.zeros(2, 3, 8, 8, dtype=torch.uint8)).isfinite().all()
@@ -84,12 +84,12 @@ def test_adapting_whitens_the_patches_of_the_real_digits(digits):
     classifier.adapt_to(images)
     whitening = classifier.network.whitening
     assert isinstance(whitening, nn.Conv2d)
-    inside = nn.functional.conv2d(classifier.normalise(images), whitening.weight)  # no patches that hang over the edge
+    inside = nn.functional.conv2d(classifier.normalize(images), whitening.weight)  # no patches that hang over the edge
     half = inside.transpose(0, 1).flatten(1)[: whitening.out_channels // 2]
     torch.testing.assert_close(half.cov(), torch.eye(len(half)), atol=0.02, rtol=0)
 
 
-def test_large_sets_are_whitened_by_some_of_their_pictures(digits, monkeypatch):
+def test_large_sets_are_whitened_by_some_of_their_images(digits, monkeypatch):
     images = torch.from_numpy(digits[0])[:, None]
     classifier = build("cnn", input_size=(1, 8, 8))
     seen = []
@@ -123,7 +123,7 @@ def test_the_summary_shows_each_layers_shape():
 
 
 def test_everything_needed_to_use_it_is_saved_with_it():
-    classifier = build(mean=MEAN, std=STD, fit="pad")
+    classifier = build(mean=MEAN, std=STD, resize="pad")
     assert {"mean", "std", "temperature"} <= set(classifier.state_dict())
-    assert (classifier.classes, classifier.input_size, classifier.fit) == (("a", "b", "c"), (3, 8, 8), "pad")
+    assert (classifier.classes, classifier.input_size, classifier.resize) == (("a", "b", "c"), (3, 8, 8), "pad")
     assert classifier.architecture == {"name": "mlp"}

@@ -1,4 +1,4 @@
-"""Weights are found in the caches, fetched whole or not at all, verified, and refused where their licence is."""
+"""Weights are found in the caches, fetched whole or not at all, verified, and refused where their license is."""
 
 import hashlib
 import threading
@@ -30,7 +30,7 @@ def caches(tmp_path, monkeypatch):
 
 def published_at(url, monkeypatch):
     record = Published(
-        input_size=(3, 8, 8), mean=(0.5,) * 3, std=(0.5,) * 3, crop=1.0, licence="mit", url=url, file=Path(url).name
+        input_size=(3, 8, 8), mean=(0.5,) * 3, std=(0.5,) * 3, crop=1.0, license="mit", url=url, file=Path(url).name
     )
     monkeypatch.setattr(downloads, "published", lambda _name: record)
 
@@ -77,7 +77,7 @@ def test_a_file_in_torch_hubs_folder_is_taken(caches, monkeypatch):
     (caches / f"small-{SHA256[:8]}.pth").write_bytes(CONTENT)
     found = find_weights("torchvision:small")
     assert found.path == caches / f"small-{SHA256[:8]}.pth"
-    assert (found.source, found.licence) == (f"https://example.org/small-{SHA256[:8]}.pth", "mit")
+    assert (found.source, found.license) == (f"https://example.org/small-{SHA256[:8]}.pth", "mit")
     assert found.sha256 == SHA256
 
 
@@ -132,9 +132,9 @@ def test_a_download_that_breaks_off_is_not_kept(caches, monkeypatch):
 
 def test_a_file_in_hugging_faces_cache_is_taken(tmp_path):
     plant_on_hub(tmp_path / "hub", CONTENT)
-    found = find_weights("timm:resnet50.a1_in1k", licence="permissive")
+    found = find_weights("timm:resnet50.a1_in1k", license="permissive")
     assert found.path.read_bytes() == CONTENT
-    assert (found.source, found.licence, found.sha256) == ("timm/resnet50.a1_in1k", "apache-2.0", SHA256)
+    assert (found.source, found.license, found.sha256) == ("timm/resnet50.a1_in1k", "apache-2.0", SHA256)
 
 
 def test_a_damaged_file_in_hugging_faces_cache_is_refused(tmp_path):
@@ -151,34 +151,34 @@ def test_a_damaged_file_in_hugging_faces_cache_is_refused(tmp_path):
         ("timm:vit_small_patch16_dinov3", "is licensed as dinov3-license"),
     ],
 )
-def test_licences_that_restrict_are_refused_before_anything_is_fetched(name, words):
+def test_licenses_that_restrict_are_refused_before_anything_is_fetched(name, words):
     with pytest.raises(RecipeError, match=words) as raised:
-        find_weights(name, licence="permissive")
-    assert str(raised.value).endswith("take others, or --weights-licence any")
+        find_weights(name, license="permissive")
+    assert str(raised.value).endswith("take others, or --weights-license any")
     assert "\n" not in str(raised.value)
 
 
-def test_the_licence_of_a_file_is_what_its_header_says(tmp_path):
+def test_the_license_of_a_file_is_what_its_header_says(tmp_path):
     file = tmp_path / "mine.safetensors"
-    for metadata, licence in (
+    for metadata, license in (
         ({"license": "MIT"}, "mit"),
-        ({"licence": "cc-by-nc-4.0"}, "cc-by-nc-4.0"),
+        ({"license": "cc-by-nc-4.0"}, "cc-by-nc-4.0"),
         ({}, "unknown"),
     ):
         save_file({"weight": torch.ones(2)}, file, metadata=metadata)
-        assert find_weights("torchvision:resnet18", file).licence == licence
-        if licence in PERMISSIVE:
-            find_weights("torchvision:resnet18", file, licence="permissive")
+        assert find_weights("torchvision:resnet18", file).license == license
+        if license in PERMISSIVE:
+            find_weights("torchvision:resnet18", file, license="permissive")
             continue
-        with pytest.raises(RecipeError, match=r"mine.safetensors (is licensed as cc-by-nc|does not say its licence)"):
-            find_weights("torchvision:resnet18", file, licence="permissive")
+        with pytest.raises(RecipeError, match=r"mine.safetensors (is licensed as cc-by-nc|does not say its license)"):
+            find_weights("torchvision:resnet18", file, license="permissive")
 
 
 def test_a_file_is_told_by_its_bare_name_and_hash(tmp_path):
     file = tmp_path / "mine.pth"
     torch.save({"weight": torch.ones(2)}, file)
     found = find_weights("timm:resnet18", file)
-    assert (found.path, found.source, found.licence) == (file, "mine.pth", "unknown")
+    assert (found.path, found.source, found.license) == (file, "mine.pth", "unknown")
     assert found.sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
 
 

@@ -20,8 +20,8 @@ def classifier(name="torchvision:mobilenet_v2", side=64):
 
 
 def pictures(count=8, side=64):
-    dice = torch.Generator().manual_seed(1)
-    return torch.randint(0, 256, (count, 3, side, side), dtype=torch.uint8, generator=dice)
+    rng = torch.Generator().manual_seed(1)
+    return torch.randint(0, 256, (count, 3, side, side), dtype=torch.uint8, generator=rng)
 
 
 @pytest.mark.parametrize("name", ["torchvision:mobilenet_v2", "timm:resnet18", "torchvision:squeezenet1_1"])
@@ -42,7 +42,7 @@ def test_every_norm_behind_a_convolution_is_gone():
     assert torch.nn.BatchNorm2d not in layers
 
 
-def test_a_batch_is_taken_by_handfuls_and_each_picture_gets_its_own_answer(monkeypatch):
+def test_a_batch_is_taken_by_handfuls_and_each_image_gets_its_own_answer(monkeypatch):
     plain, seen = classifier(), []
     monkeypatch.setattr(inference, "HANDFUL_PIXELS", 3 * 64 * 64)
     quick = ready(plain)

@@ -13,7 +13,7 @@ def test_a_record_of_torchvision_is_its_own():
     record = published("torchvision:resnet50")
     assert (record.input_size, record.mean, record.std) == ((3, 224, 224), *IMAGENET)
     assert record.crop == pytest.approx(224 / 232)
-    assert record.licence == "bsd-3-clause"
+    assert record.license == "bsd-3-clause"
     assert record.url == "https://download.pytorch.org/models/resnet50-11ad3fa6.pth"
     assert (record.hub, record.file) == ("", "resnet50-11ad3fa6.pth")
 
@@ -22,23 +22,23 @@ def test_a_tag_chooses_among_the_weights_of_torchvision():
     assert published("torchvision:resnet50.IMAGENET1K_V1").file == "resnet50-0676ba61.pth"
     assert published("torchvision:resnet50.IMAGENET1K_V1").crop == pytest.approx(224 / 256)
     assert published("torchvision:vit_b_16.IMAGENET1K_SWAG_E2E_V1").input_size == (3, 384, 384)
-    assert published("torchvision:vit_b_16.IMAGENET1K_SWAG_E2E_V1").licence == "cc-by-nc-4.0"
+    assert published("torchvision:vit_b_16.IMAGENET1K_SWAG_E2E_V1").license == "cc-by-nc-4.0"
     with pytest.raises(RecipeError, match="did you mean torchvision:resnet50"):
         published("torchvision:resnet50.IMAGENET1K_V9")
 
 
 def test_a_record_of_timm_is_its_own():
     record = published("timm:resnet50.a1_in1k")
-    assert (record.input_size, record.crop, record.licence) == ((3, 224, 224), 0.95, "apache-2.0")
+    assert (record.input_size, record.crop, record.license) == ((3, 224, 224), 0.95, "apache-2.0")
     assert (record.hub, record.file) == ("timm/resnet50.a1_in1k", "model.safetensors")
     assert record.url == "https://huggingface.co/timm/resnet50.a1_in1k/resolve/main/model.safetensors"
-    assert published("timm:convnextv2_tiny").licence == "cc-by-nc-4.0"
+    assert published("timm:convnextv2_tiny").license == "cc-by-nc-4.0"
 
 
-def test_grey_pictures_are_normalised_by_the_average_of_the_channels():
+def test_gray_images_are_normalized_by_the_average_of_the_channels():
     record = published("torchvision:mobilenet_v2")
-    assert record.normalisation(3) == IMAGENET
-    (mean,), (std,) = record.normalisation(1)
+    assert record.normalization(3) == IMAGENET
+    (mean,), (std,) = record.normalization(1)
     assert mean == pytest.approx(0.449)
     assert std == pytest.approx(0.226)
 
@@ -50,7 +50,7 @@ def test_every_network_has_a_complete_record(library):
         record = LIBRARIES[library].published(name)
         assert len(record.mean) == len(record.std) == record.input_size[0] == 3, name
         assert 0.5 < record.crop <= 1, name
-        assert record.licence == record.licence.lower().strip() != "", name
+        assert record.license == record.license.lower().strip() != "", name
         assert bool(record.url) == bool(record.file), name
         published_at_all += bool(record.url)
     assert published_at_all > 100

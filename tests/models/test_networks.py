@@ -6,20 +6,20 @@ from torch import nn
 from torch.nn import functional
 
 from firstlight.errors import RecipeError
-from firstlight.models.networks import INITS, Dropout, build_network, initialise, whiten
+from firstlight.models.networks import INITS, Dropout, build_network, initialize, whiten
 
 MLP = {"name": "mlp", "hidden": [512, 256, 128], "dropout": 0.2}
 
 
-def dice(seed=0):
+def rng(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
 @pytest.mark.parametrize("input_size", [(1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 64, 48), (3, 2, 2), (1, 5, 17)])
 @pytest.mark.parametrize("name", ["mlp", "cnn"])
-def test_pictures_of_every_size_become_logits_and_every_learned_weight_a_gradient(name, input_size):
+def test_images_of_every_size_become_logits_and_every_learned_weight_a_gradient(name, input_size):
     network = build_network({"name": name}, input_size, 7)
-    logits = network(torch.randn(4, *input_size, generator=dice()))
+    logits = network(torch.randn(4, *input_size, generator=rng()))
     assert logits.shape == (4, 7)
     functional.cross_entropy(logits, torch.tensor([0, 1, 2, 3])).backward()
     for weight_name, weights in network.named_parameters():
@@ -39,7 +39,7 @@ def test_the_mlp_is_the_one_of_the_guide():
 
 def test_the_mlp_is_its_matrices_and_nothing_else():
     network = build_network(MLP, (1, 4, 4), 3).eval()
-    images = torch.randn(5, 1, 4, 4, generator=dice())
+    images = torch.randn(5, 1, 4, 4, generator=rng())
     expected = images.flatten(1)
     for layer in (network.fc1, network.fc2, network.fc3):
         expected = (expected @ layer.weight.T + layer.bias).clamp(min=0)
@@ -58,7 +58,7 @@ def test_the_cnns_whitening_is_not_learned():
 
 
 @pytest.mark.parametrize("size", [2, 3])
-def test_whitened_patches_of_real_pictures_are_uncorrelated_and_of_unit_variance(size, digits):
+def test_whitened_patches_of_real_images_are_uncorrelated_and_of_unit_variance(size, digits):
     images = torch.from_numpy(digits[0])[:, None].double() / 255
     patches = size * size
     layer = nn.Conv2d(1, 2 * patches, size, bias=True, dtype=torch.float64)
@@ -86,7 +86,7 @@ def test_first_weights_follow_the_generator_and_leave_the_global_one_alone(init,
     networks = [build_network({"name": name}, (1, 8, 8), 3) for _ in range(3)]
     before = torch.get_rng_state()
     for network, seed in zip(networks, (1, 1, 2), strict=True):
-        initialise(network, init, dice(seed))
+        initialize(network, init, rng(seed))
     assert torch.equal(torch.get_rng_state(), before)
     first, same, other = (torch.cat([weights.flatten() for weights in network.parameters()]) for network in networks)
     assert torch.equal(first, same)
@@ -97,14 +97,14 @@ def test_first_weights_follow_the_generator_and_leave_the_global_one_alone(init,
 def test_inits_are_the_distributions_that_they_say(layer):
     bound = 400**-0.5
     network = nn.Sequential(layer)
-    initialise(network, "default", dice())
+    initialize(network, "default", rng())
     for values in (layer.weight.detach(), layer.bias.detach()):
         assert values.abs().max() <= bound
         assert values.std().item() == pytest.approx(bound / 3**0.5, rel=0.1)
-    initialise(network, "zero", dice())
+    initialize(network, "zero", rng())
     assert not layer.bias.any()
     assert layer.weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.02)
-    initialise(network, "normal", dice())
+    initialize(network, "normal", rng())
     assert not layer.bias.any()
     assert layer.weight.std().item() == pytest.approx(0.01, rel=0.02)
     assert layer.weight.mean().abs() < 1e-3
@@ -114,7 +114,7 @@ def test_the_default_init_is_pytorchs_own_in_distribution():
     torch.manual_seed(0)
     theirs = nn.Linear(400, 300)
     ours = nn.Linear(400, 300)
-    initialise(nn.Sequential(ours), "default", dice())
+    initialize(nn.Sequential(ours), "default", rng())
     for name in ("weight", "bias"):
         one, other = getattr(ours, name).abs(), getattr(theirs, name).abs()
         assert one.max().item() == pytest.approx(other.max().item(), rel=0.02)
@@ -131,7 +131,7 @@ def test_dropout_silences_its_share_and_keeps_the_mean(rate, dtype):
     assert silenced.mean().item() == pytest.approx(rate, abs=1 / 512 + 4 * 0.5 / 333_000**0.5)
     assert outputs.double().mean().item() == pytest.approx(1.0, abs=0.03)
     assert len(outputs[outputs != 0].unique()) == 1
-    # units are silenced independently of their neighbours, be they decided by the same random number or by another
+    # units are silenced independently of their neighbors, be they decided by the same random number or by another
     for apart in (1, 7, 8, 333):
         both = (silenced.flatten()[apart:] * silenced.flatten()[:-apart]).mean().item()
         assert both == pytest.approx(silenced.mean().item() ** 2, abs=0.005)

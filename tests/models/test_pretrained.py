@@ -169,7 +169,7 @@ def test_a_missing_and_a_surplus_weight_are_named(tmp_path):
         load(probe("torchvision:squeezenet1_1"), "torchvision:squeezenet1_1", tmp_path / "a.pth")
 
 
-def test_positions_that_nobody_can_resample_are_told_as_pictures_of_another_size(tmp_path):
+def test_positions_that_nobody_can_resample_are_told_as_images_of_another_size(tmp_path):
     name = "timm:gmlp_s16_224"
     made = probe(name, 64)
     torch.save(made.body.state_dict(), tmp_path / "a.pth")
@@ -182,11 +182,11 @@ def test_positions_that_nobody_can_resample_are_told_as_pictures_of_another_size
 @pytest.mark.parametrize("word", ["fast", "balanced", "best"])
 def test_every_choice_is_a_published_network_that_everyone_may_use(word, pictures, device):
     record = published(choose_backbone(word, device, pictures))
-    assert record.licence == "apache-2.0"
+    assert record.license == "apache-2.0"
     assert record.hub
 
 
-def test_choices_follow_the_word_the_device_and_the_number_of_pictures():
+def test_choices_follow_the_word_the_device_and_the_number_of_images():
     assert choose_backbone("auto", "cpu", 500) == choose_backbone("balanced", "cpu", 500)
     assert len({choose_backbone(word, "cpu", 500) for word in ("fast", "balanced", "best")}) == 3
     assert len({choose_backbone("balanced", *case) for case in (("cpu", 500), ("cpu", 60_000), ("cuda", 500))}) == 3

@@ -28,7 +28,7 @@ def build(tta: str | None, name: str = "mlp", size: tuple[int, int, int] = (1, 8
 
 
 @pytest.fixture
-def pictures(digits) -> torch.Tensor:
+def images(digits) -> torch.Tensor:
     """Real digits, uint8 [N, 1, 8, 8]."""
     return torch.from_numpy(digits[0][:60, :, :, None]).permute(0, 3, 1, 2)
 
@@ -46,31 +46,31 @@ def test_the_views_are_those_made_by_hand(kinds, shape):
 
 @pytest.mark.parametrize("name", ["mlp", "cnn"])
 @pytest.mark.parametrize("kinds", VIEWS)
-def test_the_answer_is_the_mean_over_the_views(kinds, name, pictures):
+def test_the_answer_is_the_mean_over_the_views(kinds, name, images):
     plain, averaged = build(None, name), build(kinds, name)
-    seen = pictures.numpy()[:, 0]
+    seen = images.numpy()[:, 0]
     views = np.stack([by_hand(image, kinds) for image in seen], axis=1)
     each = [plain(torch.from_numpy(np.ascontiguousarray(view))[:, None]) for view in views]
-    torch.testing.assert_close(averaged(pictures), torch.stack(each).mean(0), atol=2e-6, rtol=0)
-    assert not torch.allclose(averaged(pictures), plain(pictures), atol=1e-3)
+    torch.testing.assert_close(averaged(images), torch.stack(each).mean(0), atol=2e-6, rtol=0)
+    assert not torch.allclose(averaged(images), plain(images), atol=1e-3)
 
 
-def test_a_mirrored_picture_gets_the_same_answer(pictures):
+def test_a_mirrored_image_gets_the_same_answer(images):
     averaged = build("mirror")
-    torch.testing.assert_close(averaged(pictures), averaged(pictures.flip(3)), atol=1e-6, rtol=0)
+    torch.testing.assert_close(averaged(images), averaged(images.flip(3)), atol=1e-6, rtol=0)
 
 
-def test_training_sees_the_picture_alone(pictures):
+def test_training_sees_the_image_alone(images):
     plain, averaged = build(None, "cnn").train(), build("mirror+move", "cnn").train()
-    assert torch.equal(plain(pictures), averaged(pictures))
+    assert torch.equal(plain(images), averaged(images))
 
 
-def test_the_file_keeps_the_views_and_refuses_others(tmp_path, pictures):
+def test_the_file_keeps_the_views_and_refuses_others(tmp_path, images):
     averaged = build("mirror+move")
     save_model(tmp_path / "model.safetensors", averaged)
     loaded = load_model(tmp_path / "model.safetensors")
     assert loaded.tta == "mirror+move"
-    assert torch.equal(loaded(pictures), averaged(pictures))
+    assert torch.equal(loaded(images), averaged(images))
     averaged.architecture["tta"] = "mirror+mirror"
     save_model(tmp_path / "odd.safetensors", averaged)
     with pytest.raises(ModelFileError, match=r"odd\.safetensors: .*there are no such views; choose mirror, move"):
@@ -86,26 +86,26 @@ def test_a_summary_names_each_layer_once():
     [({"flip": True, "shift": 0}, "mirror"), ({"flip": False, "shift": 2}, "move"), ({"flip": True}, "mirror+move")],
 )
 def test_the_views_are_those_that_training_shows(choices, expected):
-    recipe = fl.Recipe(model="cnn", tta=True, **choices).complete(colour=False, pictures=1000)
+    recipe = fl.Recipe(model="cnn", tta=True, **choices).complete(color=False, images=1000)
     assert recipe.architecture["tta"] == expected
-    assert "tta" not in fl.Recipe(model="cnn", **choices).complete(colour=False, pictures=1000).architecture
+    assert "tta" not in fl.Recipe(model="cnn", **choices).complete(color=False, images=1000).architecture
 
 
 def test_without_other_views_or_on_a_backbone_it_is_refused():
     for choices in ({"model": "mlp"}, {"model": "cnn", "flip": False, "shift": 0}):  # known before any picture is read
         with pytest.raises(RecipeError, match="--tta: training shows no other views"):
             fl.Recipe(tta=True, **choices)
-    grey = fl.Recipe(model="cnn", shift=0, tta=True)
+    gray = fl.Recipe(model="cnn", shift=0, tta=True)
     with pytest.raises(RecipeError, match="--tta: training shows no other views"):
-        grey.complete(colour=False, pictures=1000)
-    assert grey.complete(colour=True, pictures=1000).architecture["tta"] == "mirror"
+        gray.complete(color=False, images=1000)
+    assert gray.complete(color=True, images=1000).architecture["tta"] == "mirror"
     with pytest.raises(RecipeError, match="--tta is for networks that are trained from nothing"):
         fl.Recipe(backbone="fast", tta=True)
 
 
 def test_a_trained_run_is_scored_as_it_will_answer(tmp_path):
     recipe = fl.Recipe(model="cnn", width=4, epochs=1, tta=True, dtype="float32", device="cpu")
-    run = fl.fit(fl.load_data("digits"), recipe, tmp_path / "run")
+    run = fl.train(fl.load_data("digits"), recipe, tmp_path / "run")
     loaded = load_model(tmp_path / "run" / "model.safetensors")
     assert loaded.tta == "move"
     answers = collect(loaded, run.data.loader("test", torch.device("cpu")).epoch())

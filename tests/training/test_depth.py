@@ -10,12 +10,12 @@ from torch import nn
 
 from firstlight.data.loader import Loader
 from firstlight.models.classifier import Classifier
-from firstlight.models.probe import build_probe
+from firstlight.models.library_network import build_library_network
 from firstlight.training.depth import (
-    GRADUAL_SHARE,
-    LAST_SHARE,
+    GRADUAL_FRACTION,
+    LAST_FRACTION,
     LIVE_BATCH,
-    LIVE_PICTURES,
+    LIVE_IMAGES,
     blocks,
     freeze,
     norms_live,
@@ -43,7 +43,7 @@ NETWORKS = {
 def on_meta(name):
     """Shapes alone; nobody here changes them."""
     with torch.device("meta"):
-        return build_probe(name, (3, NETWORKS[name], NETWORKS[name]), 5)
+        return build_library_network(name, (3, NETWORKS[name], NETWORKS[name]), 5)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -73,9 +73,9 @@ def test_blocks_of_a_residual_network_are_its_residual_blocks():
     ]
 
 
-def test_blocks_are_those_of_the_order_in_which_pictures_pass():
+def test_blocks_are_those_of_the_order_in_which_images_pass():
     """Seen by hooks: the first use of a weight comes no later than that of the blocks behind it."""
-    probe = build_probe("torchvision:squeezenet1_1", (3, 64, 64), 5)
+    probe = build_library_network("torchvision:squeezenet1_1", (3, 64, 64), 5)
     used = []
     for layer in probe.body.modules():
         if not list(layer.children()):
@@ -96,7 +96,7 @@ def test_the_deeper_the_faster_and_the_sooner(name, layer_decay, gradual):
         (pace,) = {given[id(weights)] for weights in block}
         of_blocks.append(pace)
     assert of_blocks[0].rate == pytest.approx(layer_decay)
-    assert of_blocks[0].opens == (GRADUAL_SHARE if gradual else 0.0)
+    assert of_blocks[0].opens == (GRADUAL_FRACTION if gradual else 0.0)
     ratios = [after.rate / before.rate for before, after in pairwise(of_blocks)]
     assert ratios == pytest.approx([layer_decay ** (-1 / len(of_blocks))] * len(ratios))
     assert all(0 <= after.opens <= before.opens for before, after in pairwise(of_blocks))
@@ -135,7 +135,7 @@ def loaders(digits):
 
 def recipe_for(**choices):
     defaults = {"epochs": 1, "batch_size": 32, "lr": 0.01, "schedule": "constant", "warmup": 0.0}
-    return Recipe(backbone="timm:resnet18", **defaults | choices).complete(colour=True, pictures=64)
+    return Recipe(backbone="timm:resnet18", **defaults | choices).complete(color=True, images=64)
 
 
 def moved(before, module):
@@ -165,7 +165,7 @@ def test_what_is_frozen_stays_to_the_last_bit_and_what_learns_moves(learning, li
         changes = moved(before, scored.network)
 
     found = blocks(probe.body)
-    count = {"head": 0, "last": int(np.ceil(LAST_SHARE * len(found))), "all": len(found)}[learning]
+    count = {"head": 0, "last": int(np.ceil(LAST_FRACTION * len(found))), "all": len(found)}[learning]
     name_of = {id(weights): f"body.{name}" for name, weights in probe.body.named_parameters()}
     learns = {name_of[id(weights)] for block in found[len(found) - count :] for weights in block}
     norms = {f"body.{name}" for name, layer in probe.body.named_modules() if isinstance(layer, nn.BatchNorm2d)}
@@ -182,13 +182,13 @@ def test_what_is_frozen_is_scored_as_it_was_published(classifier, loaders):
     """Batch norms that took each batch's statistics in training would make other features than those of the head."""
     freeze(classifier.network, "head", live_norms=False)
     images = next(iter(loaders[0].epoch())).images
-    wanted = classifier.eval().network.features(classifier.normalise(images))
-    assert torch.equal(classifier.train().network.features(classifier.normalise(images)), wanted)
+    wanted = classifier.eval().network.features(classifier.normalize(images))
+    assert torch.equal(classifier.train().network.features(classifier.normalize(images)), wanted)
     assert classifier.network.training, "the whole is in training mode all the same"
 
 
 def test_dropout_before_the_head_works_in_training_unless_all_before_it_is_frozen():
-    probe = build_probe("torchvision:squeezenet1_1", (3, 32, 32), 5)
+    probe = build_library_network("torchvision:squeezenet1_1", (3, 32, 32), 5)
     freeze(probe, "all", live_norms=True)
     (dropout,) = (layer for layer in probe.train().body.modules() if isinstance(layer, nn.Dropout))
     assert dropout.training
@@ -234,10 +234,10 @@ def test_gradual_unfreezing_leaves_a_layer_to_the_last_bit_until_its_turn(optimi
 
 
 @pytest.mark.parametrize("learning", ["head", "last", "all"])
-def test_batch_norms_live_only_if_all_learns_from_enough_pictures_or_if_it_is_asked_for(learning):
-    many = {"batch_size": LIVE_BATCH, "pictures": LIVE_PICTURES}
+def test_batch_norms_live_only_if_all_learns_from_enough_images_or_if_it_is_asked_for(learning):
+    many = {"batch_size": LIVE_BATCH, "pictures": LIVE_IMAGES}
     assert norms_live("auto", learning, **many) is (learning == "all")
     assert not norms_live("auto", learning, **many | {"batch_size": LIVE_BATCH - 1})
-    assert not norms_live("auto", learning, **many | {"pictures": LIVE_PICTURES - 1})
-    assert norms_live("live", learning, batch_size=2, pictures=4)
+    assert not norms_live("auto", learning, **many | {"pictures": LIVE_IMAGES - 1})
+    assert norms_live("live", learning, batch_size=2, images=4)
     assert not norms_live("frozen", learning, **many)

@@ -28,7 +28,7 @@ def data(some_digits, tmp_path_factory):
 
 @pytest.fixture
 def recipe():
-    return Recipe(model="mlp", hidden=(16,), epochs=3, batch_size=32).complete(colour=False, pictures=200)
+    return Recipe(model="mlp", hidden=(16,), epochs=3, batch_size=32).complete(color=False, images=200)
 
 
 def fresh(data, recipe, seed=0):

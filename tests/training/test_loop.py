@@ -17,7 +17,7 @@ from firstlight.data.augment import Augment
 from firstlight.data.loader import Loader
 from firstlight.errors import TrainingError
 from firstlight.models.classifier import Classifier
-from firstlight.models.networks import initialise
+from firstlight.models.networks import initialize
 from firstlight.training import loop
 from firstlight.training.loop import CHECK_EVERY, balanced_weights, train
 from firstlight.training.optim import MUON_LR_RATIO, SCHEDULES
@@ -30,12 +30,12 @@ SGD = {"optimizer": "sgd", "lr": 0.3, "momentum": 0.8, "weight_decay": 0.01, "sc
 
 
 def recipe_for(**choices):
-    return Recipe(**PLAIN | choices).complete(colour=False, pictures=64)
+    return Recipe(**PLAIN | choices).complete(color=False, images=64)
 
 
 def classifier_for(recipe):
     built = Classifier(architecture=recipe.architecture, classes=tuple("0123456789"), input_size=(1, 8, 8))
-    initialise(built.network, "default", torch.Generator().manual_seed(7))
+    initialize(built.network, "default", torch.Generator().manual_seed(7))
     return built
 
 
@@ -55,7 +55,7 @@ def loaders(digits):
 
 @pytest.fixture
 def diary(monkeypatch):
-    """A list with the rates and the weights of every optimiser step, in the order in which they were taken."""
+    """A list with the rates and the weights of every optimizer step, in the order in which they were taken."""
     steps = []
     build = loop.build_optimizers
 
@@ -112,9 +112,9 @@ def steps_by_hand(weights, batches, *, clip=np.inf):
         hidden = pixels @ first.T + first_bias
         active = np.maximum(hidden, 0)
         logits = active @ second.T + second_bias
-        shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-        losses.append(-(targets * np.log(shares)).sum() / total)
-        above = (shares * targets.sum(axis=1, keepdims=True) - targets) / total
+        fractions = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        losses.append(-(targets * np.log(fractions)).sum() / total)
+        above = (fractions * targets.sum(axis=1, keepdims=True) - targets) / total
         below = (above @ second) * (hidden > 0)
         gradients = [below.T @ pixels, below.sum(axis=0), above.T @ active, above.sum(axis=0)]
         lengths.append(np.sqrt(sum((gradient**2).sum() for gradient in gradients)))
@@ -178,7 +178,7 @@ def test_class_weights_are_those_of_scikit_learn(digits):
     np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-6)
 
 
-def test_a_class_without_a_picture_has_a_finite_weight():
+def test_a_class_without_a_image_has_a_finite_weight():
     found = balanced_weights(torch.tensor([0, 0, 0, 2]), 4)
     assert found.isfinite().all()
     assert found[[0, 2]].tolist() == pytest.approx([4 / (4 * 3), 4 / (4 * 1)])
@@ -194,9 +194,9 @@ def test_the_yielded_average_is_the_recursion_over_the_weights_of_every_step(dec
     for _, averaged in train(classifier, *loaders(recipe), recipe):
         for _, weights in diary[taken:]:
             taken += 1
-            share = min(decay, (1 + taken) / (10 + taken))
+            fraction = min(decay, (1 + taken) / (10 + taken))
             for name, values in weights.items():
-                wanted[name] = share * wanted[name] + (1 - share) * values
+                wanted[name] = fraction * wanted[name] + (1 - fraction) * values
         found = averaged.network.state_dict()
         assert found.pop("1.num_batches_tracked") == taken  # a count is no weight: it is copied
         for name, values in found.items():
@@ -219,7 +219,7 @@ def test_a_slow_average_learns_the_digits_in_a_short_run(loaders):
     assert history[-1].valid_loss < 0.6
 
 
-def test_augmentation_gets_the_key_of_every_picture_and_its_answer_is_what_is_learned(loaders, monkeypatch):
+def test_augmentation_gets_the_key_of_every_image_and_its_answer_is_what_is_learned(loaders, monkeypatch):
     calls, made = [], []
     spread = np.random.default_rng(0).dirichlet(np.ones(10), size=64)
 
@@ -428,9 +428,9 @@ def test_a_row_holds_what_scikit_learn_says_of_the_yielded_classifier(ema, digit
     for number, (row, scored) in enumerate(train(classifier_for(recipe), train_loader, valid_loader, recipe), start=1):
         assert row.epoch == number
         with torch.inference_mode():
-            shares = scored.eval()(images).double().softmax(dim=1).numpy()
-        assert row.valid_accuracy == accuracy_score(labels, shares.argmax(axis=1))
-        assert row.valid_loss == pytest.approx(log_loss(labels, shares, labels=range(10)), rel=1e-5)
+            fractions = scored.eval()(images).double().softmax(dim=1).numpy()
+        assert row.valid_accuracy == accuracy_score(labels, fractions.argmax(axis=1))
+        assert row.valid_loss == pytest.approx(log_loss(labels, fractions, labels=range(10)), rel=1e-5)
 
 
 def test_what_a_caller_does_to_the_modes_between_epochs_does_not_change_the_training(loaders):

@@ -1,4 +1,4 @@
-"""Optimisers against exact arithmetic, schedules at their corners, and decay only where it belongs."""
+"""Optimizers against exact arithmetic, schedules at their corners, and decay only where it belongs."""
 
 import math
 import subprocess
@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from firstlight.models.library_network import LibraryNetwork
 from firstlight.models.networks import build_network
-from firstlight.models.probe import LinearProbe
 from firstlight.training.optim import (
     MUON_LR_RATIO,
     NEWTON_SCHULZ,
@@ -20,7 +20,7 @@ from firstlight.training.optim import (
     AdamW,
     Muon,
     build_optimizers,
-    orthogonalise,
+    orthogonalize,
     set_lr,
     split_parameters,
 )
@@ -29,13 +29,13 @@ from firstlight.training.recipe import Recipe
 OPTIMIZERS = ["adamw", "sgd", "muon"]
 
 
-def dice(seed=0):
+def rng(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
 def recipe_for(optimizer, **choices):
     defaults = {"lr": 0.01, "weight_decay": 0.1}
-    return Recipe(optimizer=optimizer, **defaults | choices).complete(colour=True, pictures=1000)
+    return Recipe(optimizer=optimizer, **defaults | choices).complete(color=True, images=1000)
 
 
 def group_of(*weights, lr, weight_decay=0.0):
@@ -43,55 +43,55 @@ def group_of(*weights, lr, weight_decay=0.0):
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (32, 100), (100, 32), (1, 8), (8, 1)])
-def test_orthogonalise_is_its_polynomial_on_the_singular_values_of_the_svd(shape):
-    matrix = torch.randn(shape, generator=dice(), dtype=torch.float64)
+def test_orthogonalize_is_its_polynomial_on_the_singular_values_of_the_svd(shape):
+    matrix = torch.randn(shape, generator=rng(), dtype=torch.float64)
     left, values, right = torch.linalg.svd(matrix, full_matrices=False)
     wanted = values / matrix.norm()
     a, b, c = NEWTON_SCHULZ
     for _ in range(5):
         wanted = a * wanted + b * wanted**3 + c * wanted**5
-    torch.testing.assert_close(orthogonalise(matrix), left @ torch.diag(wanted) @ right, atol=1e-5, rtol=0)
+    torch.testing.assert_close(orthogonalize(matrix), left @ torch.diag(wanted) @ right, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("shape", [(256, 64), (64, 576), (128, 100)])
-def test_orthogonalise_brings_singular_values_close_to_one(shape):
-    values = torch.linalg.svdvals(orthogonalise(torch.randn(shape, generator=dice())))
+def test_orthogonalize_brings_singular_values_close_to_one(shape):
+    values = torch.linalg.svdvals(orthogonalize(torch.randn(shape, generator=rng())))
     assert values.min() > 0.6
     assert values.max() < 1.2  # the published coefficients give up exactness for speed
 
 
-def test_orthogonalise_does_not_care_for_scale_and_survives_zero():
-    matrix = torch.randn(16, 32, generator=dice())
-    torch.testing.assert_close(orthogonalise(1000 * matrix), orthogonalise(matrix), atol=1e-4, rtol=0)
-    assert torch.equal(orthogonalise(torch.zeros(4, 4)), torch.zeros(4, 4))
+def test_orthogonalize_does_not_care_for_scale_and_survives_zero():
+    matrix = torch.randn(16, 32, generator=rng())
+    torch.testing.assert_close(orthogonalize(1000 * matrix), orthogonalize(matrix), atol=1e-4, rtol=0)
+    assert torch.equal(orthogonalize(torch.zeros(4, 4)), torch.zeros(4, 4))
 
 
-def test_a_first_muon_step_is_the_orthogonalised_gradient():
-    weights = nn.Parameter(torch.randn(12, 3, 3, 3, generator=dice()).to(memory_format=torch.channels_last))
-    before, gradient = weights.detach().clone(), torch.randn(12, 3, 3, 3, generator=dice(1))
+def test_a_first_muon_step_is_the_orthogonalized_gradient():
+    weights = nn.Parameter(torch.randn(12, 3, 3, 3, generator=rng()).to(memory_format=torch.channels_last))
+    before, gradient = weights.detach().clone(), torch.randn(12, 3, 3, 3, generator=rng(1))
     weights.grad = gradient.clone()
     Muon([group_of(weights, lr=0.1, weight_decay=0.5)], momentum=0.9).step()
-    direction = orthogonalise(gradient.reshape(12, 27)).view(12, 3, 3, 3)
+    direction = orthogonalize(gradient.reshape(12, 27)).view(12, 3, 3, 3)
     torch.testing.assert_close(weights.detach(), before * (1 - 0.1 / MUON_LR_RATIO * 0.5) - 0.1 * direction)
 
 
 def test_a_second_muon_step_goes_along_nesterovs_momentum():
     weights = nn.Parameter(torch.zeros(6, 6))
     muon = Muon([group_of(weights, lr=1.0)], momentum=0.8)
-    first, second = torch.randn(2, 6, 6, generator=dice())
+    first, second = torch.randn(2, 6, 6, generator=rng())
     for gradient in (first, second):
         before = weights.detach().clone()
         weights.grad = gradient.clone()
         muon.step()
     velocity = 0.8 * (0.2 * first) + 0.2 * second
-    torch.testing.assert_close(before - weights.detach(), orthogonalise(0.2 * second + 0.8 * velocity))
+    torch.testing.assert_close(before - weights.detach(), orthogonalize(0.2 * second + 0.8 * velocity))
 
 
 def test_muon_scales_tall_matrices_up_and_leaves_what_has_no_gradient():
     tall, idle = nn.Parameter(torch.zeros(64, 16)), nn.Parameter(torch.ones(2, 2))
-    tall.grad = torch.randn(64, 16, generator=dice())
+    tall.grad = torch.randn(64, 16, generator=rng())
     Muon([group_of(tall, idle, lr=1.0)], momentum=0.0).step()
-    torch.testing.assert_close(tall.detach(), -2 * orthogonalise(tall.grad))
+    torch.testing.assert_close(tall.detach(), -2 * orthogonalize(tall.grad))
     assert torch.equal(idle, torch.ones(2, 2))
 
 
@@ -122,7 +122,7 @@ def test_frozen_weights_are_in_no_group():
     ("ours", "theirs", "choices"),
     [(AdamW, torch.optim.AdamW, {}), (SGD, torch.optim.SGD, {"momentum": 0.9, "nesterov": True})],
 )
-def test_twenty_steps_are_those_of_pytorchs_own_optimiser(ours, theirs, choices):
+def test_twenty_steps_are_those_of_pytorchs_own_optimizer(ours, theirs, choices):
     mine, yours = (nn.Linear(5, 3) for _ in range(2))
     yours.load_state_dict(mine.state_dict())
 
@@ -131,7 +131,7 @@ def test_twenty_steps_are_those_of_pytorchs_own_optimiser(ours, theirs, choices)
 
     optimizers = ours(groups(mine), **choices), theirs(groups(yours), lr=0.05, **choices)
     for step in range(20):
-        inputs = torch.randn(8, 5, generator=dice(step))
+        inputs = torch.randn(8, 5, generator=rng(step))
         for layer, optimizer in zip((mine, yours), optimizers, strict=True):
             layer.zero_grad()
             layer(inputs).square().mean().backward()
@@ -182,12 +182,12 @@ def test_without_a_gradient_decay_alone_shrinks_the_matrices(optimizer, shrunk):
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_a_quadratic_converges(optimizer):
-    inputs = torch.randn(256, 16, generator=dice())
-    target = inputs @ torch.randn(16, 4, generator=dice(1)) / 4
+    inputs = torch.randn(256, 16, generator=rng())
+    target = inputs @ torch.randn(16, 4, generator=rng(1)) / 4
     network = nn.Sequential(nn.Linear(16, 16), nn.Linear(16, 4))
     with torch.no_grad():
         for number, weights in enumerate(network.parameters()):
-            weights.copy_(torch.randn(weights.shape, generator=dice(number)) / 4)
+            weights.copy_(torch.randn(weights.shape, generator=rng(number)) / 4)
     optimizers = build_optimizers(network, recipe_for(optimizer, lr=0.02, weight_decay=0.0))
     losses = []
     for step in range(300):
@@ -222,7 +222,7 @@ def paced_groups(optimizer, **choices):
     body = nn.Sequential(
         nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, 8)
     )
-    probe = LinearProbe(nn.Identity(), body, nn.Linear(8, 3), "fc")
+    probe = LibraryNetwork(nn.Identity(), body, nn.Linear(8, 3), "fc")
     recipe = recipe_for(optimizer, backbone="timm:resnet18", lr=0.01, **choices)
     groups = [(type(each), group) for each in build_optimizers(probe, recipe) for group in each.param_groups]
     found = {id(weights): (kind, group) for kind, group in groups for weights in group["params"]}

@@ -1,4 +1,4 @@
-"""Before the first step: words become names, small pictures are enlarged inside, weights and colours are in place."""
+"""Before the first step: words become names, small pictures are enlarged inside, weights and colors are in place."""
 
 import numpy as np
 import pytest
@@ -27,13 +27,13 @@ def recipe_for(backbone):
 
 
 @pytest.fixture(scope="module")
-def colour(some_digits):
+def color(some_digits):
     """Digits as red on blue, 8 x 8."""
     images, labels = some_digits
     return load_data((np.stack([images, images // 2, 255 - images], axis=3), labels))
 
 
-def test_a_word_becomes_the_name_of_a_network_for_so_many_pictures():
+def test_a_word_becomes_the_name_of_a_network_for_so_many_images():
     samples = load_data("digits")
     for word, (few, *_) in CHOICES.items():
         recipe = name_backbone(samples, Recipe(backbone=word), CPU)
@@ -42,13 +42,13 @@ def test_a_word_becomes_the_name_of_a_network_for_so_many_pictures():
 
 def test_the_fit_is_the_published_one_unless_it_is_chosen():
     samples = load_data("digits")
-    for name, fit in (
+    for name, resize in (
         ("timm:resnet18", "crop:0.95"),
         ("torchvision:resnet18", "crop:0.875"),
         ("timm:test_mambaout", "crop"),
     ):
-        assert name_backbone(samples, Recipe(backbone=name), CPU).fit == fit
-        assert name_backbone(samples, Recipe(backbone=name, fit="pad"), CPU).fit == "pad"
+        assert name_backbone(samples, Recipe(backbone=name), CPU).resize == resize
+        assert name_backbone(samples, Recipe(backbone=name, resize="pad"), CPU).resize == "pad"
 
 
 def test_a_network_of_our_own_is_left_as_it_is():
@@ -57,40 +57,40 @@ def test_a_network_of_our_own_is_left_as_it_is():
     assert find_pretrained(plain) is None
 
 
-def test_the_published_weights_are_in_place_under_a_head_that_follows_from_the_seed(recipe_for, colour, backbone):
-    classifier, _, recipe = prepared(colour, recipe_for(img_size=32))
+def test_the_published_weights_are_in_place_under_a_head_that_follows_from_the_seed(recipe_for, color, backbone):
+    classifier, _, recipe = prepared(color, recipe_for(img_size=32))
     published = load_file(backbone.file)
     assert all(torch.equal(published[name], tensor) for name, tensor in classifier.network.body.state_dict().items())
-    again, *_ = prepared(colour, recipe)
-    other, *_ = prepared(colour, recipe_for(img_size=32, seed=1))
+    again, *_ = prepared(color, recipe)
+    other, *_ = prepared(color, recipe_for(img_size=32, seed=1))
     assert torch.equal(again.network.head.weight, classifier.network.head.weight)
     assert not torch.equal(other.network.head.weight, classifier.network.head.weight)
 
 
-def test_colours_are_normalised_as_the_weights_expect_and_not_as_these_pictures_are(colour, some_digits, tmp_path):
+def test_colors_are_normalized_as_the_weights_expect_and_not_as_these_images_are(color, some_digits, tmp_path):
     from torchvision.models import squeezenet1_1
 
     save_file(squeezenet1_1(num_classes=120).state_dict(), tmp_path / "squeezed.safetensors")
     recipe = Recipe(backbone="torchvision:squeezenet1_1", weights=str(tmp_path / "squeezed.safetensors"), img_size=32)
-    classifier, *_ = prepared(colour, recipe)
+    classifier, *_ = prepared(color, recipe)
     assert classifier.mean.tolist() == pytest.approx([0.485, 0.456, 0.406])
     assert classifier.std.tolist() == pytest.approx([0.229, 0.224, 0.225])
-    grey, *_ = prepared(load_data(some_digits), recipe)
-    assert grey.mean.tolist() == pytest.approx([(0.485 + 0.456 + 0.406) / 3])
+    gray, *_ = prepared(load_data(some_digits), recipe)
+    assert gray.mean.tolist() == pytest.approx([(0.485 + 0.456 + 0.406) / 3])
 
 
 @pytest.mark.parametrize(
     ("choices", "size", "side"),
     [({}, 8, 160), ({"img_size": 48}, 48, None), ({"img_size": 200}, 200, None)],
 )
-def test_only_pictures_that_kept_a_small_size_of_their_own_are_enlarged(choices, size, side, recipe_for, colour):
-    classifier, data, _ = prepared(colour, recipe_for(**choices))
+def test_only_images_that_kept_a_small_size_of_their_own_are_enlarged(choices, size, side, recipe_for, color):
+    classifier, data, _ = prepared(color, recipe_for(**choices))
     assert data.store.input_size == classifier.input_size == (3, size, size)
     assert classifier.architecture.get("side") == side
     assert [type(step).__name__ for step in classifier.network.entrance.children()] == (["Enlarge"] if side else [])
 
 
-def test_large_pictures_get_the_size_that_the_backbone_was_made_for(recipe_for, digits):
+def test_large_images_get_the_size_that_the_backbone_was_made_for(recipe_for, digits):
     images, labels = digits
     large = np.kron(images[:40], np.ones((1, 9, 10), np.uint8))  # 72 x 80
     classifier, *_ = prepared(load_data((large, labels[:40] % 2)), recipe_for())
@@ -98,8 +98,8 @@ def test_large_pictures_get_the_size_that_the_backbone_was_made_for(recipe_for, 
     assert "side" not in classifier.architecture
 
 
-def test_what_was_prepared_is_saved_and_built_again_from_its_file(recipe_for, colour, tmp_path):
-    classifier, *_ = prepared(colour, recipe_for())
+def test_what_was_prepared_is_saved_and_built_again_from_its_file(recipe_for, color, tmp_path):
+    classifier, *_ = prepared(color, recipe_for())
     save_model(tmp_path / "model.safetensors", classifier)
     again = load_model(tmp_path / "model.safetensors")
     assert again.architecture == classifier.architecture
@@ -108,10 +108,10 @@ def test_what_was_prepared_is_saved_and_built_again_from_its_file(recipe_for, co
         assert torch.equal(again.eval()(images), classifier.eval()(images))
 
 
-def test_the_recipe_is_complete_and_the_defaults_suit_the_pictures(recipe_for, colour, some_digits):
-    for samples in (colour, load_data(some_digits)):
+def test_the_recipe_is_complete_and_the_defaults_suit_the_images(recipe_for, color, some_digits):
+    for samples in (color, load_data(some_digits)):
         _, data, recipe = prepared(samples, recipe_for())
         assert recipe.flip is (data.store.input_size[0] == 3)
         assert recipe.shift < 8, "a picture is never shifted out of itself by a default"
         assert recipe.epochs
-        assert recipe.fit == "crop:0.95"
+        assert recipe.resize == "crop:0.95"

@@ -51,7 +51,7 @@ def values_for(name):
         return st.sampled_from(["mlp", "cnn", "timm:resnet18", "torchvision:resnet18"])
     elif name == "backbone":
         some = st.sampled_from(["timm:resnet18", "torchvision:vit_b_16.IMAGENET1K_V1", "auto", "fast", "best"])
-    elif name == "fit":
+    elif name == "resize":
         some = st.sampled_from(["crop", "crop:0.875", "crop:0.9543", "pad", "squash"])
     elif bool in kinds:
         some = st.booleans()
@@ -115,7 +115,7 @@ def test_a_file_with_one_line_is_a_recipe_and_whole_numbers_are_numbers(path):
         ("hidden = 64", "hidden = 64 is not of type tuple[int, ...]"),
         ("hidden = [64, 'x']", "hidden = [64, 'x'] is not of type tuple[int, ...]"),
         ("hidden = [64, true]", "hidden = [64, True] is not of type tuple[int, ...]"),
-        ("fit = 3", "fit = 3 is not of type str | None"),
+        ("resize = 3", "resize = 3 is not of type str | None"),
         ("source = 3", "source = 3 is not of type str"),
         ("[train]\nlr = 1", "there is no choice train"),
         ("lr = nan", "--lr nan: give a number from 1e-09 to 100"),
@@ -155,7 +155,9 @@ def test_every_number_has_a_range():
     assert numbers == set(RANGES)
 
 
-@pytest.mark.parametrize("choice", [{"fit": "stretch"}, {"optimizer": "adam"}, {"schedule": "one_cycle"}, {"init": ""}])
+@pytest.mark.parametrize(
+    "choice", [{"resize": "stretch"}, {"optimizer": "adam"}, {"schedule": "one_cycle"}, {"init": ""}]
+)
 def test_words_that_are_no_choice_are_refused_with_the_choices(choice):
     with pytest.raises(RecipeError, match="choose .*, "):
         Recipe(**choice)
@@ -173,16 +175,16 @@ MAY_STAY_OPEN = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("colour", [False, True])
-@pytest.mark.parametrize("pictures", [1, 2, 100, 1257, 60_000])
+@pytest.mark.parametrize("color", [False, True])
+@pytest.mark.parametrize("images", [1, 2, 100, 1257, 60_000])
 @pytest.mark.parametrize("model", ["mlp", "cnn", "timm:resnet18"])
-def test_complete_fills_every_choice_that_training_needs(model, pictures, colour):
-    recipe = Recipe(model=model).complete(colour=colour, pictures=pictures)
+def test_complete_fills_every_choice_that_training_needs(model, images, color):
+    recipe = Recipe(model=model).complete(color=color, images=images)
     assert {name for name in HINTS if getattr(recipe, name) is None} == MAY_STAY_OPEN
-    assert recipe.complete(colour=not colour, pictures=17) == recipe, "a record of a run reproduces it"
-    steps = recipe.epochs * max(1, pictures // recipe.batch_size)
+    assert recipe.complete(color=not color, images=17) == recipe, "a record of a run reproduces it"
+    steps = recipe.epochs * max(1, images // recipe.batch_size)
     assert steps >= FEWEST_STEPS
-    assert recipe.flip is (colour and model != "mlp")
+    assert recipe.flip is (color and model != "mlp")
 
 
 @pytest.mark.parametrize(
@@ -195,47 +197,47 @@ def test_complete_fills_every_choice_that_training_needs(model, pictures, colour
         ("cnn", "sgd", 0.05),
     ],
 )
-def test_the_rate_suits_the_optimiser(model, optimizer, lr):
-    assert Recipe(model=model, optimizer=optimizer).complete(colour=True, pictures=50_000).lr == lr
+def test_the_rate_suits_the_optimizer(model, optimizer, lr):
+    assert Recipe(model=model, optimizer=optimizer).complete(color=True, images=50_000).lr == lr
 
 
 def test_small_sets_do_not_pay_for_muon():
-    assert Recipe(model="cnn").complete(colour=True, pictures=1000).optimizer == "adamw"
-    assert Recipe(model="cnn").complete(colour=True, pictures=50_000).optimizer == "muon"
-    assert Recipe(model="cnn", optimizer="muon").complete(colour=True, pictures=1000).optimizer == "muon"
+    assert Recipe(model="cnn").complete(color=True, images=1000).optimizer == "adamw"
+    assert Recipe(model="cnn").complete(color=True, images=50_000).optimizer == "muon"
+    assert Recipe(model="cnn", optimizer="muon").complete(color=True, images=1000).optimizer == "muon"
 
 
 def test_complete_leaves_what_the_user_chose():
     chosen = {"epochs": 2, "batch_size": 8, "optimizer": "sgd", "lr": 0.5, "warmup": 0.0, "weight_decay": 0.0,
-              "label_smoothing": 0.0, "flip": True, "shift": 0, "fit": "pad", "ema": 0.5,
+              "label_smoothing": 0.0, "flip": True, "shift": 0, "resize": "pad", "ema": 0.5,
               "crop_scale": 0.3}  # fmt: skip
-    assert Recipe(**chosen).complete(colour=False, pictures=5000) == Recipe(**chosen)
+    assert Recipe(**chosen).complete(color=False, images=5000) == Recipe(**chosen)
 
 
 def test_every_model_has_a_default_for_the_same_choices():
-    general = {"flip", "fit", "ema", "crop_scale"}  # what most models take alike
+    general = {"flip", "resize", "ema", "crop_scale"}  # what most models take alike
     assert {frozenset({*row} - general) for row in DEFAULTS.values()} == {frozenset({*DEFAULTS["cnn"]} - general)}
     for row in DEFAULTS.values():
         Recipe(**row)
 
 
-@pytest.mark.parametrize("colour", [False, True])
-@pytest.mark.parametrize("pictures", [1, 100, 60_000])
-def test_a_backbone_gets_the_defaults_of_fine_tuning_and_no_more_epochs_for_few_pictures(pictures, colour):
+@pytest.mark.parametrize("color", [False, True])
+@pytest.mark.parametrize("images", [1, 100, 60_000])
+def test_a_backbone_gets_the_defaults_of_fine_tuning_and_no_more_epochs_for_few_images(images, color):
     """What it looks for it knows already; a network of timm's that starts from nothing must see enough of them."""
-    recipe = Recipe(backbone="timm:resnet18", model="timm:resnet18").complete(colour=colour, pictures=pictures)
+    recipe = Recipe(backbone="timm:resnet18", model="timm:resnet18").complete(color=color, images=images)
     assert {name for name in HINTS if getattr(recipe, name) is None} == MAY_STAY_OPEN - {"backbone"}
-    assert recipe.complete(colour=not colour, pictures=17) == recipe, "a record of a run reproduces it"
+    assert recipe.complete(color=not color, images=17) == recipe, "a record of a run reproduces it"
     assert recipe.epochs == DEFAULTS["backbone"]["epochs"]
     assert recipe.lr == DEFAULTS["backbone"]["lr"]
-    assert recipe.flip is colour
-    from_nothing = Recipe(model="timm:resnet18").complete(colour=colour, pictures=100)
+    assert recipe.flip is color
+    from_nothing = Recipe(model="timm:resnet18").complete(color=color, images=100)
     assert from_nothing.epochs > recipe.epochs
 
 
 @pytest.mark.parametrize("name", ONLY_BACKBONES)
 def test_what_is_about_a_backbone_is_refused_without_one(name):
-    other = {"finetune": "all", "ladder": True, "learning_curve": True, "views": 2, "weights_licence": "permissive"}
+    other = {"finetune": "all", "ladder": True, "learning_curve": True, "views": 2, "weights_license": "permissive"}
     other |= {"layer_decay": 0.5, "unfreeze": "gradual", "norms": "live"}
     flag = f"--{name.replace('_', '-')}"
     with pytest.raises(RecipeError, match=f"^{flag} is about a pretrained network; name one with --backbone$"):
@@ -260,10 +262,12 @@ def test_a_word_that_names_no_backbone_is_refused_with_the_words(word):
     assert all(choice in str(caught.value) for choice in BACKBONE_WORDS)
 
 
-@pytest.mark.parametrize("fit", ["crop:0", "crop:1.1", "crop:", "crop:x", "pad:0.9", "stretch", ""])
-def test_a_fit_that_cannot_be_is_refused(fit):
-    with pytest.raises(RecipeError, match=f"--fit {fit}: there is no such way to fit a picture; choose crop, pad"):
-        Recipe(fit=fit)
+@pytest.mark.parametrize("resize", ["crop:0", "crop:1.1", "crop:", "crop:x", "pad:0.9", "stretch", ""])
+def test_a_fit_that_cannot_be_is_refused(resize):
+    with pytest.raises(
+        RecipeError, match=f"--resize {resize}: there is no such way to fit a picture; choose crop, pad"
+    ):
+        Recipe(resize=resize)
 
 
 def test_the_architecture_is_what_the_network_needs():

@@ -1,1 +1,1 @@
-"""Data: from pictures on disk to batches on the device; knows no model."""
+"""Data: from images on disk to batches on the device; knows no model."""

@@ -1,8 +1,8 @@
-"""Pictures made a little different every epoch: batched, on the device, each sample by its own dice.
+"""Images made a little different every epoch: batched, on the device, each sample by its own dice.
 
 What happens to a sample depends on (seed, epoch, sample) alone: neither its batch, nor the device, nor the order
-matters. Mixup and cutmix alone need a partner, which is the next picture of the batch (the first for the last); batches
-themselves follow from (seed, epoch), so a resumed run still sees the same pictures.
+matters. Mixup and cutmix alone need a partner, which is the next image of the batch (the first for the last); batches
+themselves follow from (seed, epoch), so a resumed run still sees the same images.
 """
 
 import math
@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from firstlight.data.randomness import Dice
+from firstlight.data.randomness import SampleRandom
 from firstlight.data.transforms import adjust_colors, blend, erase, flip_and_shift, paste, resample
 from firstlight.errors import RecipeError
 
@@ -24,9 +24,9 @@ _STEPS = 4096  # equally likely values of an angle, an aspect or a share
 
 @dataclass(frozen=True, kw_only=True)
 class Augment:
-    """What may happen to the pictures of an epoch; the default is nothing.
+    """What may happen to the images of an epoch; the default is nothing.
 
-    The order is rotate, crop, flip, shift, colours, erase, mix.
+    The order is rotate, crop, flip, shift, colors, erase, mix.
 
     Raises:
         RecipeError: if a field is out of its range.
@@ -35,19 +35,19 @@ class Augment:
     flip: bool = False
     """Mirror left to right, every second time."""
     shift: int = 0
-    """Move by up to this many pixels in each direction; what comes in is the reflected picture."""
+    """Move by up to this many pixels in each direction; what comes in is the reflected image."""
     crop_scale: float = 1.0
-    """Below 1: enlarge a random box of at least this share of the area, its aspect 3/4 to 4/3 of the picture's."""
+    """Below 1: enlarge a random box of at least this share of the area, its aspect 3/4 to 4/3 of the image's."""
     rotate: float = 0.0
     """Turn by up to this many degrees either way, 0 to 180."""
     color_jitter: float = 0.0
     """Change brightness, contrast and saturation, each by a factor within 1 +- this."""
     erase: float = 0.0
-    """The probability that a box of 1/50 to 1/3 of the picture is painted in its mean colour (Zhong et al., 2017)."""
+    """The probability that a box of 1/50 to 1/3 of the image is painted in its mean color (Zhong et al., 2017)."""
     mixup: float = 0.0
-    """Blend with a second picture, the shares from Beta(mixup, mixup) (Zhang et al., 2018)."""
+    """Blend with a second image, the shares from Beta(mixup, mixup) (Zhang et al., 2018)."""
     cutmix: float = 0.0
-    """Paste a box of a second picture, its area from Beta(cutmix, cutmix) (Yun et al., 2019).
+    """Paste a box of a second image, its area from Beta(cutmix, cutmix) (Yun et al., 2019).
 
     With `mixup` too, each sample takes one of the two, by a fair coin.
     """
@@ -89,77 +89,77 @@ class Augment:
             float32 [B, K], each row summing to 1.
 
         Raises:
-            RecipeError: if `shift` is not smaller than the pictures.
+            RecipeError: if `shift` is not smaller than the images.
         """
         if self == Augment():
             return images, labels
-        dice = Dice(rows, seed, epoch)
+        rng = SampleRandom(rows, seed, epoch)
         pixels, targets = images.permute(0, 2, 3, 1), labels
         if self.flip or self.shift or self.crop_scale < 1 or self.rotate:
-            pixels = self._move(pixels, dice)
+            pixels = self._move(pixels, rng)
         if self.color_jitter:
             pixels = adjust_colors(
                 pixels,
-                brightness=self._factor("brightness", dice),
-                contrast=self._factor("contrast", dice),
-                saturation=self._factor("saturation", dice),
+                brightness=self._factor("brightness", rng),
+                contrast=self._factor("contrast", rng),
+                saturation=self._factor("saturation", rng),
             )
         if self.erase:
-            pixels = self._erase(pixels, dice)
+            pixels = self._erase(pixels, rng)
         if self.mixup or self.cutmix:
-            pixels, share = self._mix(pixels, dice)
-            targets = _soft_targets(labels, share, num_classes)
+            pixels, fraction = self._mix(pixels, rng)
+            targets = _soft_targets(labels, fraction, num_classes)
         return pixels.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last), targets
 
-    def _move(self, pixels: Tensor, dice: Dice) -> Tensor:
+    def _move(self, pixels: Tensor, rng: SampleRandom) -> Tensor:
         _, height, width, _ = pixels.shape
         if self.shift >= min(height, width):
             raise RecipeError(f"shift = {self.shift}: it must be smaller than the pictures, {width} x {height}")
-        flips = dice.chance("flip", 0.5 if self.flip else 0.0)
-        across = dice.whole("shift across", 2 * self.shift + 1) - self.shift
-        down = dice.whole("shift down", 2 * self.shift + 1) - self.shift
+        flips = rng.chance("flip", 0.5 if self.flip else 0.0)
+        across = rng.whole("shift across", 2 * self.shift + 1) - self.shift
+        down = rng.whole("shift down", 2 * self.shift + 1) - self.shift
         if self.crop_scale == 1 and not self.rotate:
             return flip_and_shift(pixels, flips, across, down)
-        boxes = self._crop_boxes(dice, height=height, width=width)
-        turns = dice.pick("rotate", _turns(self.rotate, pixels.device))
+        boxes = self._crop_boxes(rng, height=height, width=width)
+        turns = rng.pick("rotate", _turns(self.rotate, pixels.device))
         return resample(pixels, flips=flips, across=across, down=down, boxes=boxes, turns=turns)
 
-    def _crop_boxes(self, dice: Dice, *, height: int, width: int) -> Tensor:
-        area = self.crop_scale + (1 - self.crop_scale) * dice.uniform("crop area")
-        aspect = dice.pick("crop aspect", _log_uniform(4 / 3, dice.rows.device))
-        # The more of the picture a box must cover, the closer to the picture's its aspect has to be.
+    def _crop_boxes(self, rng: SampleRandom, *, height: int, width: int) -> Tensor:
+        area = self.crop_scale + (1 - self.crop_scale) * rng.uniform("crop area")
+        aspect = rng.pick("crop aspect", _log_uniform(4 / 3, rng.rows.device))
+        # The more of the image a box must cover, the closer to the image's its aspect has to be.
         aspect = torch.minimum(torch.maximum(aspect, area), 1 / area)
-        return _boxes(dice, "crop", area, aspect, height=height, width=width, rounding=torch.ceil)
+        return _boxes(rng, "crop", area, aspect, height=height, width=width, rounding=torch.ceil)
 
-    def _factor(self, purpose: str, dice: Dice) -> Tensor:
-        return 1 + self.color_jitter * (2 * dice.uniform(purpose) - 1)
+    def _factor(self, purpose: str, rng: SampleRandom) -> Tensor:
+        return 1 + self.color_jitter * (2 * rng.uniform(purpose) - 1)
 
-    def _erase(self, pixels: Tensor, dice: Dice) -> Tensor:
+    def _erase(self, pixels: Tensor, rng: SampleRandom) -> Tensor:
         _, height, width, _ = pixels.shape
-        area = 1 / 50 + (1 / 3 - 1 / 50) * dice.uniform("erase area")
-        area = torch.where(dice.chance("erase", self.erase), area, 0)
-        aspect = dice.pick("erase aspect", _log_uniform(2, pixels.device))
-        return erase(pixels, _boxes(dice, "erase", area, aspect, height=height, width=width))
+        area = 1 / 50 + (1 / 3 - 1 / 50) * rng.uniform("erase area")
+        area = torch.where(rng.chance("erase", self.erase), area, 0)
+        aspect = rng.pick("erase aspect", _log_uniform(2, pixels.device))
+        return erase(pixels, _boxes(rng, "erase", area, aspect, height=height, width=width))
 
-    def _mix(self, pixels: Tensor, dice: Dice) -> tuple[Tensor, Tensor]:
-        """Mix each picture with the next one: give the pictures and each one's own share, float32 [B]."""
+    def _mix(self, pixels: Tensor, rng: SampleRandom) -> tuple[Tensor, Tensor]:
+        """Mix each image with the next one: give the images and each one's own share, float32 [B]."""
         _, height, width, _ = pixels.shape
         others, mixed = pixels.roll(-1, 0), pixels
-        share = torch.ones(len(pixels), device=pixels.device)
-        cuts = dice.chance("mixup or cutmix", 0.5 if self.mixup and self.cutmix else float(self.cutmix > 0))
+        fraction = torch.ones(len(pixels), device=pixels.device)
+        cuts = rng.chance("mixup or cutmix", 0.5 if self.mixup and self.cutmix else float(self.cutmix > 0))
         if self.mixup:
-            share = torch.where(cuts, 1, dice.pick("mixup share", _beta(self.mixup, pixels.device)))
-            mixed = blend(mixed, others, share)
+            fraction = torch.where(cuts, 1, rng.pick("mixup share", _beta(self.mixup, pixels.device)))
+            mixed = blend(mixed, others, fraction)
         if self.cutmix:
-            area = torch.where(cuts, dice.pick("cutmix area", _beta(self.cutmix, pixels.device)), 0)
-            boxes = _boxes(dice, "cutmix", area, torch.ones_like(area), height=height, width=width)
+            area = torch.where(cuts, rng.pick("cutmix area", _beta(self.cutmix, pixels.device)), 0)
+            boxes = _boxes(rng, "cutmix", area, torch.ones_like(area), height=height, width=width)
             mixed = paste(mixed, others, boxes)
-            share = share * (1 - boxes[:, 2] * boxes[:, 3] / (height * width))
-        return mixed, share
+            fraction = fraction * (1 - boxes[:, 2] * boxes[:, 3] / (height * width))
+        return mixed, fraction
 
 
 def _boxes(
-    dice: Dice,
+    rng: SampleRandom,
     purpose: str,
     area: Tensor,
     aspect: Tensor,
@@ -168,21 +168,21 @@ def _boxes(
     width: int,
     rounding: Callable[[Tensor], Tensor] = torch.round,
 ) -> Tensor:
-    """Place a box of this share of the area and this aspect (both float32 [B]) somewhere in each picture.
+    """Place a box of this share of the area and this aspect (both float32 [B]) somewhere in each image.
 
-    The aspect is relative to the picture's own. Returns int64 [B, 4]: left, top, width, height.
+    The aspect is relative to the image's own. Returns int64 [B, 4]: left, top, width, height.
     """
     box_width = rounding(width * (area * aspect).sqrt()).clamp(0, width).long()
     box_height = rounding(height * (area / aspect).sqrt()).clamp(0, height).long()
-    left = dice.whole(f"{purpose} left", width - box_width + 1)
-    top = dice.whole(f"{purpose} top", height - box_height + 1)
+    left = rng.whole(f"{purpose} left", width - box_width + 1)
+    top = rng.whole(f"{purpose} top", height - box_height + 1)
     return torch.stack([left, top, box_width, box_height], dim=1)
 
 
-def _soft_targets(labels: Tensor, share: Tensor, num_classes: int) -> Tensor:
+def _soft_targets(labels: Tensor, fraction: Tensor, num_classes: int) -> Tensor:
     """Give float32 [B, K]: `share` for the sample's own label, the rest for the next sample's."""
     own = labels[:, None] == torch.arange(num_classes, device=labels.device)
-    return share[:, None] * own + (1 - share[:, None]) * own.roll(-1, 0)
+    return fraction[:, None] * own + (1 - fraction[:, None]) * own.roll(-1, 0)
 
 
 # The tables of `Dice.pick`: equally likely values, made once a device in float64.

@@ -12,14 +12,14 @@ from firstlight.data.images import MAX_PIXELS
 from firstlight.data.samples import Samples
 from firstlight.data.split import (
     FEWEST_GROUPS,
-    PARTS,
+    SPLIT_NAMES,
     Split,
     assign,
     complete_official,
     find_leaks,
     follow,
     name_groups,
-    parse_shares,
+    parse_fractions,
     read_split,
     training_copies,
 )
@@ -32,17 +32,17 @@ if TYPE_CHECKING:
 
     from firstlight.data.loader import Loader
 
-DEFAULT_SHARES = "70/15/15"
-QUARANTINE_LIMIT = 0.01  # a larger share of unusable pictures stops a run unless it was allowed
+DEFAULT_FRACTIONS = "70/15/15"
+QUARANTINE_LIMIT = 0.01  # a larger share of unusable images stops a run unless it was allowed
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Samples, their packed pictures, and the part each of them plays.
+    """Samples, their packed images, and the part each of them plays.
 
     Attributes:
         samples: names, labels and classes.
-        store: the packed pictures.
+        store: the packed images.
         split: the rows of train, valid and test.
         leaks: groups (copies, or what belongs together) that stand in more than one part of an official split, as rows.
         dropped: rows taken out of the split because of that.
@@ -68,26 +68,26 @@ def open_samples(
     *,
     size: Size = None,
     usual: int = USUAL_SIDE,
-    fit: str = "crop",
+    resize: str = "crop",
     workers: int | None = None,
     allow_quarantine: bool = False,
     max_pixels: int = MAX_PIXELS,
 ) -> Store:
-    """Pack a set; stop if too many of its pictures cannot be used.
+    """Pack a set; stop if too many of its images cannot be used.
 
     Args:
         samples: from `load_data`.
-        size: what to bring pictures to; see `store.pack`, as for `usual`, `fit` and `workers`.
+        size: what to bring images to; see `store.pack`, as for `usual`, `fit` and `workers`.
         usual: the side where none is asked for.
         fit: `crop`, `crop:SHARE`, `pad` or `squash`.
         workers: decoding threads.
-        allow_quarantine: go on even if more than 1 % of the pictures are unusable.
-        max_pixels: a picture of more is not decoded but set aside.
+        allow_quarantine: go on even if more than 1 % of the images are unusable.
+        max_pixels: an image of more is not decoded but set aside.
 
     Raises:
-        DataError: if more than 1 % of the pictures are unusable, or all pictures of a class.
+        DataError: if more than 1 % of the images are unusable, or all images of a class.
     """
-    store = pack(samples, size, usual=usual, fit=fit, workers=workers, max_pixels=max_pixels)
+    store = pack(samples, size, usual=usual, resize=resize, workers=workers, max_pixels=max_pixels)
     bad = store.quarantined
     if len(bad) > QUARANTINE_LIMIT * len(samples) and not allow_quarantine:
         row, reason = min(bad.items())
@@ -105,19 +105,19 @@ def split_samples(
     samples: Samples,
     store: Store,
     *,
-    shares: str = DEFAULT_SHARES,
+    fractions: str = DEFAULT_FRACTIONS,
     group_by: str | None = None,
     drop_leaks: bool = False,
     seed: int = 0,
 ) -> Dataset:
-    """Split a packed set by groups: copies of a picture, and what the user says belongs together.
+    """Split a packed set by groups: copies of an image, and what the user says belongs together.
 
     Args:
         samples: the set.
-        store: its packed pictures.
+        store: its packed images.
         shares: `70/15/15`, or the path of an earlier run's `split.csv` to follow.
         group_by: `folder` or a regular expression; see `split.name_groups`.
-        drop_leaks: take the training copies of leaked pictures out.
+        drop_leaks: take the training copies of leaked images out.
         seed: another seed gives another split.
 
     Raises:
@@ -125,8 +125,8 @@ def split_samples(
         RecipeError: if `shares` or `group_by` cannot be read.
     """
     groups = named_groups(samples, store.duplicates, group_by)
-    manifest = read_split(Path(shares)) if Path(shares).suffix == ".csv" else None
-    wanted = parse_shares(DEFAULT_SHARES if manifest is not None else shares)
+    manifest = read_split(Path(fractions)) if Path(fractions).suffix == ".csv" else None
+    wanted = parse_fractions(DEFAULT_FRACTIONS if manifest is not None else fractions)
     if samples.splits is not None:
         parts = complete_official(samples.splits, samples.labels, groups, samples.names, seed)
     else:
@@ -136,12 +136,12 @@ def split_samples(
         new = sum(name not in manifest for name in samples.names)
         if new == len(samples):
             raise DataError(
-                f"--split {shares}: it names no picture of {samples.source}; give the split.csv of this set"
+                f"--split {fractions}: it names no picture of {samples.source}; give the split.csv of this set"
             )
         parts = follow(manifest, groups, samples.names, otherwise=parts)
-        notes.append(f"the split of {shares} is followed; pictures that it does not name: {new:,}")
-    elif samples.splits is not None and shares != DEFAULT_SHARES:
-        notes.append(f"{samples.source} is split already, so --split {shares} was not needed")
+        notes.append(f"the split of {fractions} is followed; pictures that it does not name: {new:,}")
+    elif samples.splits is not None and fractions != DEFAULT_FRACTIONS:
+        notes.append(f"{samples.source} is split already, so --split {fractions} was not needed")
     usable = store.usable
     leaks = find_leaks(groups, parts, usable)
     dropped = training_copies(leaks, parts) if drop_leaks else []
@@ -151,7 +151,7 @@ def split_samples(
         if dropped
         else f"a class needs {FEWEST_GROUPS} pictures, or groups of them, to be split"
     )
-    for part in PARTS:
+    for part in SPLIT_NAMES:
         if not len(split.part(part)):
             raise DataError(
                 f"{samples.source}: no picture is left for the {part} part ({why}); add some, or regroup them"
@@ -169,7 +169,7 @@ def _classes_without(rows: NDArray[np.int64], samples: Samples) -> list[str]:
 
 
 def named_groups(samples: Samples, duplicates: Duplicates, group_by: str | None = None) -> NDArray[np.int64]:
-    """Give each picture the group of its copies, of its own `group`, and of what `group_by` makes of its name."""
+    """Give each image the group of its copies, of its own `group`, and of what `group_by` makes of its name."""
     named = [list(samples.groups)] if samples.groups else []
     if group_by:
         named.append(name_groups(samples.names, group_by))
@@ -185,6 +185,6 @@ def named_groups(samples: Samples, duplicates: Duplicates, group_by: str | None 
 
 
 def write_quarantine(path: Path, samples: Samples, store: Store) -> None:
-    """Write `image,reason`, one row a picture that could not be used; only the heading if there is none."""
+    """Write `image,reason`, one row an image that could not be used; only the heading if there is none."""
     rows = ((samples.names[row], reason) for row, reason in sorted(store.quarantined.items()))
     write_csv(path, [("image", "reason"), *rows])

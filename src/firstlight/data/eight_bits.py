@@ -1,7 +1,7 @@
-"""Pixels of any kind become uint8: grey or RGB, over white where the picture is transparent.
+"""Pixels of any kind become uint8: gray or RGB, over white where the image is transparent.
 
 Integers of more than 8 bits, and floats, are scaled to 0..255 by the range of their type. White is 2^bits - 1 of 9 to
-16 bits (32,767 if signed), 65,535 of 32-bit integers, which hold 16-bit pictures in practice. Floats are taken as 0..1;
+16 bits (32,767 if signed), 65,535 of 32-bit integers, which hold 16-bit images in practice. Floats are taken as 0..1;
 if some exceed 1, as 0..255; if some exceed 255, as 0..65535. What does not fit (negative, larger, not a number) has no
 known white and is refused, never clipped.
 """
@@ -11,24 +11,24 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
-from firstlight.errors import PictureError
+from firstlight.errors import ImageError
 
 
-def grey_or_rgb(image: Image.Image, notes: list[str]) -> NDArray[np.uint8]:
-    """Give the pixels of a loaded picture of any mode, uint8 `[H, W, C]`, C = 1 (grey) or 3 (RGB).
+def gray_or_rgb(image: Image.Image, notes: list[str]) -> NDArray[np.uint8]:
+    """Give the pixels of a loaded image of any mode, uint8 `[H, W, C]`, C = 1 (gray) or 3 (RGB).
 
     Args:
         image: as Pillow has loaded it.
         notes: what had to be decided is added to them.
 
     Raises:
-        PictureError: if it is unknown which number is white.
+        ImageError: if it is unknown which number is white.
     """
     return _narrow(image, notes) if image.mode[0] in "IF" else _flatten(image, notes)
 
 
 def _flatten(image: Image.Image, notes: list[str]) -> NDArray[np.uint8]:
-    """Convert an 8-bit picture of any mode to grey or RGB, over white where it is transparent."""
+    """Convert an 8-bit image of any mode to gray or RGB, over white where it is transparent."""
     mode = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
     if image.has_transparency_data:
         layered = image.convert(mode + "A" if mode == "L" else "RGBA")
@@ -36,8 +36,8 @@ def _flatten(image: Image.Image, notes: list[str]) -> NDArray[np.uint8]:
         image = layered.convert(mode)
         if alpha.getextrema() != (255, 255):
             notes.append("transparent, drawn on white")
-            colours, image = image, Image.new(mode, image.size, "white")
-            image.paste(colours, mask=alpha)
+            colors, image = image, Image.new(mode, image.size, "white")
+            image.paste(colors, mask=alpha)
     elif image.mode != mode:
         image = image.convert(mode)
     pixels = np.array(image)
@@ -48,19 +48,19 @@ def _narrow(image: Image.Image, notes: list[str]) -> NDArray[np.uint8]:
     """Scale integers of more than 8 bits, and floats, to 0..255 by the range of their type."""
     values = np.asarray(image)
     if not np.isfinite(values).all():
-        raise PictureError("holds values that are not numbers (NaN or infinite); which grey they mean is unknown")
+        raise ImageError("holds values that are not numbers (NaN or infinite); which gray they mean is unknown")
     low, high = float(values.min()), float(values.max())
-    half_a_grey = 0.0
+    half_a_gray = 0.0
     if image.mode == "F":
-        half_a_grey = 0.5 / 255  # a resized 0..1 picture overshoots by less than can be seen
-        white = 1.0 if high <= 1 + half_a_grey else 255.0 if high <= 255 else 65535.0
+        half_a_gray = 0.5 / 255  # a resized 0..1 image overshoots by less than can be seen
+        white = 1.0 if high <= 1 + half_a_gray else 255.0 if high <= 255 else 65535.0
         notes.append(f"floats taken as 0..{white:.0f}")
     else:
         white = _integer_white(image)
         if image.mode == "I":
             notes.append(f"integers taken as 0..{white:.0f}")
-    if low < -half_a_grey or high > max(white, 1 + half_a_grey):
-        raise PictureError(f"values from {low:g} to {high:g}: where white lies is unknown; save it with 8 or 16 bits")
+    if low < -half_a_gray or high > max(white, 1 + half_a_gray):
+        raise ImageError(f"values from {low:g} to {high:g}: where white lies is unknown; save it with 8 or 16 bits")
     scaled = values.astype(np.float32) * (255 / white) + 0.5
     pixels: NDArray[np.uint8] = np.clip(scaled, 0, 255).astype(np.uint8)
     if isinstance(image, TiffImageFile) and image.tag_v2.get(262) == 0:  # PhotometricInterpretation: white is zero

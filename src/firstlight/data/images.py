@@ -1,7 +1,7 @@
-"""One picture: from the bytes of a file to upright uint8 pixels, and the one geometry that fits it to a network.
+"""One image: from the bytes of a file to upright uint8 pixels, and the one geometry that fits it to a network.
 
 The format is found by content, never by the file's name. Whatever decoding has to decide (a first frame, a turned
-picture, transparency) becomes a note, and whatever cannot be decoded a `PictureError` with the reason.
+image, transparency) becomes a note, and whatever cannot be decoded a `ImageError` with the reason.
 """
 
 import io
@@ -25,17 +25,17 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from firstlight.data.eight_bits import grey_or_rgb
+from firstlight.data.eight_bits import gray_or_rgb
 from firstlight.data.jpeg import decode_jpeg, decode_smaller, enough_pixels
-from firstlight.errors import PictureError
-from firstlight.fitting import parse_fit
+from firstlight.errors import ImageError
+from firstlight.resize import parse_resize
 
 MAX_PIXELS = 50_000_000
-# Padding is the mean grey of photographs (0.449 of white): about zero once a network has normalised it.
-PAD_GREY = 114
+# Padding is the mean gray of photographs (0.449 of white): about zero once a network has normalized it.
+PAD_GRAY = 114
 
 _READERS: dict[str, type[ImageFile.ImageFile]] = {
-    "JPEG": JpegImageFile,  # read directly, a multi-picture JPEG is its first picture
+    "JPEG": JpegImageFile,  # read directly, a multi-image JPEG is its first image
     "PNG": PngImageFile,
     "WebP": WebPImageFile,
     "GIF": GifImageFile,
@@ -51,7 +51,7 @@ _MAGIC = {
     "TIFF": re.compile(rb"II[*+]\0|MM\0[*+]"),
 }
 # What people most often have instead: named, so that they know what to convert.
-_NOT_A_PICTURE = {
+_NOT_A_IMAGE = {
     "HEIC or AVIF, which is not read; convert it to JPEG or PNG": re.compile(rb"....ftyp", re.DOTALL),
     "JPEG 2000, which is not read; convert it to PNG": re.compile(rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51"),
     "a Photoshop document; export it as PNG": re.compile(rb"8BPS"),
@@ -92,14 +92,14 @@ _one_recorder = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """A decoded picture.
+class DecodedImage:
+    """A decoded image.
 
     Attributes:
-        pixels: uint8 `[H, W, C]`, C = 1 (grey) or 3 (RGB), upright, drawn on white.
+        pixels: uint8 `[H, W, C]`, C = 1 (gray) or 3 (RGB), upright, drawn on white.
         mode: the file's own mode in Pillow's words, such as `L`, `RGB`, `P`, `CMYK`, `I;16`, `F`.
         notes: what decoding had to decide, such as `first of 12 frames`.
-        size: height and width of the whole picture, upright; more than those of `pixels` if it was decoded smaller.
+        size: height and width of the whole image, upright; more than those of `pixels` if it was decoded smaller.
     """
 
     pixels: NDArray[np.uint8]
@@ -119,27 +119,27 @@ def decode(
     name: str = "",
     max_pixels: int = MAX_PIXELS,
     input_size: tuple[int, int, int] | None = None,
-    fit: str = "crop",
-) -> Picture:
+    resize: str = "crop",
+) -> DecodedImage:
     """Decode a JPEG, PNG, WebP, GIF, BMP or TIFF file.
 
-    Grey (also 1-bit, and grey with alpha) stays one channel; palette, CMYK, YCbCr and LAB become RGB by colour;
+    Gray (also 1-bit, and gray with alpha) stays one channel; palette, CMYK, YCbCr and LAB become RGB by color;
     alpha is drawn over white; EXIF orientation is applied; of an animation the first frame is taken. Integers of
     more than 8 bits and floats are scaled as `eight_bits` tells. Many threads may decode at once.
 
     Args:
         data: the file's bytes.
         name: the file's name, used only to note an extension that does not fit the content.
-        max_pixels: a larger picture is refused before its pixels are decoded.
-        input_size: the network's (C, H, W), if the picture is decoded to be fitted to it: a JPEG is then decoded at
+        max_pixels: a larger image is refused before its pixels are decoded.
+        input_size: the network's (C, H, W), if the image is decoded to be fitted to it: a JPEG is then decoded at
             1/2, 1/4 or 1/8 where that leaves twice the network's sides, and 128 pixels, which is much faster.
         fit: how it will be fitted, see `fit_picture`: to cut a smaller part out, it is decoded finer.
 
     Raises:
-        PictureError: with the reason, if the bytes are no such picture, are damaged or too large.
+        ImageError: with the reason, if the bytes are no such image, are damaged or too large.
         RecipeError: if there is no such `fit`.
     """
-    enough = None if input_size is None else enough_pixels(input_size, fit)
+    enough = None if input_size is None else enough_pixels(input_size, resize)
     kind = _kind_of(data)
     notes: list[str] = []
     suffix = name[name.rfind(".") :].lower()
@@ -157,34 +157,34 @@ def decode(
         pixels = decode_jpeg(image, data) if isinstance(image, JpegImageFile) else None
         if pixels is None:
             image.load()
-            pixels = grey_or_rgb(image, notes)
+            pixels = gray_or_rgb(image, notes)
         orientation = _orientation(image, notes)
-        if kind == "PNG" and data[25] == 4:  # grey with alpha, which Pillow reads as colour where it has 16 bits
+        if kind == "PNG" and data[25] == 4:  # gray with alpha, which Pillow reads as color where it has 16 bits
             pixels = pixels[:, :, :1]
         pixels = np.ascontiguousarray(_UPRIGHT.get(orientation, np.ascontiguousarray)(pixels))
         height, width = (stored if orientation in _LAID else stored[::-1]) if stored else pixels.shape[:2]
         if {orientation, turned_by_reader} & _UPRIGHT.keys():
             notes.append(f"EXIF orientation {max(orientation, turned_by_reader)} applied")
         _note_frames(image, notes)
-    except (PictureError, MemoryError):  # what this machine cannot hold says nothing about the picture
+    except (ImageError, MemoryError):  # what this machine cannot hold says nothing about the image
         raise
-    # Pillow's readers raise nearly anything on hostile bytes; whatever it is, this picture cannot be used.
+    # Pillow's readers raise nearly anything on hostile bytes; whatever it is, this image cannot be used.
     except Exception as error:
-        raise PictureError(_reason(kind, data, error)) from error
-    return Picture(pixels, mode, tuple(dict.fromkeys(notes)), (height, width))
+        raise ImageError(_reason(kind, data, error)) from error
+    return DecodedImage(pixels, mode, tuple(dict.fromkeys(notes)), (height, width))
 
 
-def fit_picture(pixels: NDArray[np.uint8], input_size: tuple[int, int, int], fit: str) -> NDArray[np.uint8]:
-    """Bring a picture to a network's size; packing, predicting and serving all do it here.
+def resize_image(pixels: NDArray[np.uint8], input_size: tuple[int, int, int], resize: str) -> NDArray[np.uint8]:
+    """Bring an image to a network's size; packing, predicting and serving all do it here.
 
     `crop` scales until the short side fits and cuts the middle out of the long one; `crop:0.875` cuts the middle out of
-    both, that share of what `crop` keeps of either; `pad` scales until the long side fits and puts grey bars
-    (`PAD_GREY`) beside the short one; `squash` scales each side by itself. Cuts are at whole pixels. Scaling is
-    bilinear with antialiasing. A picture of the right size of which all is kept comes back untouched.
+    both, that share of what `crop` keeps of either; `pad` scales until the long side fits and puts gray bars
+    (`PAD_GRAY`) beside the short one; `squash` scales each side by itself. Cuts are at whole pixels. Scaling is
+    bilinear with antialiasing. An image of the right size of which all is kept comes back untouched.
 
     Args:
         pixels: uint8 `[H, W, C]`, C = 1 or 3.
-        input_size: the network's (C, H, W); grey is repeated to 3 channels, colour becomes ITU-R 601 luma for 1.
+        input_size: the network's (C, H, W); gray is repeated to 3 channels, color becomes ITU-R 601 luma for 1.
         fit: `crop`, `crop:SHARE`, `pad` or `squash`; see `fitting.parse_fit`.
 
     Returns:
@@ -193,27 +193,27 @@ def fit_picture(pixels: NDArray[np.uint8], input_size: tuple[int, int, int], fit
     Raises:
         RecipeError: if there is no such `fit`.
     """
-    way, share = parse_fit(fit)
+    way, fraction = parse_resize(resize)
     channels, height, width = input_size
     assert channels in (1, 3), input_size
     if channels == 1 and pixels.shape[2] == 3:
         pixels = np.array(Image.fromarray(pixels).convert("L"))[:, :, None]
-    if pixels.shape[:2] != (height, width) or share < 1:
-        pixels = _scale(pixels, height, width, way, share)
+    if pixels.shape[:2] != (height, width) or fraction < 1:
+        pixels = _scale(pixels, height, width, way, fraction)
     if channels == 3 and pixels.shape[2] == 1:
         pixels = np.repeat(pixels, 3, axis=2)
     return pixels
 
 
-def _scale(pixels: NDArray[np.uint8], height: int, width: int, way: str, share: float) -> NDArray[np.uint8]:
-    # torch scales photographs twice as fast as Pillow, to the same grey level give or take one
+def _scale(pixels: NDArray[np.uint8], height: int, width: int, way: str, fraction: float) -> NDArray[np.uint8]:
+    # torch scales photographs twice as fast as Pillow, to the same gray level give or take one
     from torch import from_numpy
     from torch.nn.functional import interpolate
 
     rows, columns, channels = pixels.shape
     inner_height, inner_width = height, width
     if way == "crop":
-        step = min(columns / width, rows / height) * share
+        step = min(columns / width, rows / height) * fraction
         kept_rows, kept_columns = max(1, round(height * step)), max(1, round(width * step))
         top, left = (rows - kept_rows) // 2, (columns - kept_columns) // 2
         pixels = pixels[top : top + kept_rows, left : left + kept_columns]
@@ -226,7 +226,7 @@ def _scale(pixels: NDArray[np.uint8], height: int, width: int, way: str, share: 
     inner: NDArray[np.uint8] = np.ascontiguousarray(scaled[0].permute(1, 2, 0).numpy())
     if inner.shape[:2] == (height, width):
         return inner
-    padded = np.full((height, width, channels), PAD_GREY, np.uint8)
+    padded = np.full((height, width, channels), PAD_GRAY, np.uint8)
     top, left = (height - inner_height) // 2, (width - inner_width) // 2
     padded[top : top + inner_height, left : left + inner_width] = inner
     return padded
@@ -234,23 +234,23 @@ def _scale(pixels: NDArray[np.uint8], height: int, width: int, way: str, share: 
 
 def _kind_of(data: bytes) -> str:
     if not data:
-        raise PictureError("the file is empty (0 bytes)")
+        raise ImageError("the file is empty (0 bytes)")
     for kind, magic in _MAGIC.items():
         if magic.match(data):
             return kind
-    for what, magic in _NOT_A_PICTURE.items():
+    for what, magic in _NOT_A_IMAGE.items():
         if magic.match(data[:4096]):
-            raise PictureError(f"holds {what}")
-    raise PictureError("not a JPEG, PNG, WebP, GIF, BMP or TIFF picture, whatever its name")
+            raise ImageError(f"holds {what}")
+    raise ImageError("not a JPEG, PNG, WebP, GIF, BMP or TIFF picture, whatever its name")
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
-        raise PictureError(
+        raise ImageError(
             f"{width} x {height} are {width * height:,} pixels, more than the limit of {max_pixels:,}; make it smaller"
         )
     if width < 1 or height < 1:
-        raise PictureError(f"{width} x {height}: there are no pixels in it")
+        raise ImageError(f"{width} x {height}: there are no pixels in it")
 
 
 def _check_png_data(data: bytes) -> None:
@@ -260,14 +260,14 @@ def _check_png_data(data: bytes) -> None:
         end = position + 8 + int.from_bytes(view[position : position + 4], "big")
         is_pixels = data[position + 4 : position + 8] == b"IDAT" and end + 4 <= len(data)
         if is_pixels and zlib.crc32(view[position + 4 : end]) != int.from_bytes(view[end : end + 4], "big"):
-            raise PictureError("damaged PNG: its pixel data does not match its checksum")
+            raise ImageError("damaged PNG: its pixel data does not match its checksum")
         position = end + 4
 
 
 def _orientation(image: Image.Image, notes: list[str]) -> int:
     """Read the EXIF orientation; the pixels are good even where the EXIF block is not."""
     if isinstance(image, TiffImageFile) or not _ORIENTED_BY & image.info.keys():
-        return 1  # Pillow's TIFF reader has turned the picture itself
+        return 1  # Pillow's TIFF reader has turned the image itself
     try:
         with _warnings_as(notes):
             value = image.getexif().get(0x0112, 1)

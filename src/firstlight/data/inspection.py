@@ -14,7 +14,7 @@ from firstlight.data.store import Store, pack
 
 @dataclass(frozen=True)
 class Inspection:
-    """A set and what decoding every picture of it told."""
+    """A set and what decoding every image of it told."""
 
     samples: Samples
     store: Store
@@ -51,5 +51,5 @@ class Inspection:
 
 
 def inspect(samples: Samples, workers: int | None = None, max_pixels: int = MAX_PIXELS) -> Inspection:
-    """Decode every picture of a set once, as `train` does for our own networks, or find that it has been done."""
+    """Decode every image of a set once, as `train` does for our own networks, or find that it has been done."""
     return Inspection(samples, pack(samples, workers=workers, max_pixels=max_pixels))

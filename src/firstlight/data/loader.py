@@ -9,17 +9,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from firstlight.data.parallel import in_order
-from firstlight.runtime import generator, memory_left
+from firstlight.runtime.memory import memory_left
+from firstlight.runtime.seeds import generator
 
-SCORED_AT_ONCE, SCORED_PIXELS = 500, 2**22  # pictures, and pixels of theirs, where nothing is learned
+SCORED_AT_ONCE, SCORED_PIXELS = 500, 2**22  # images, and pixels of theirs, where nothing is learned
 
-RESIDENT_SHARE = 0.25  # of a GPU's free memory, or of what this process may still take; a smaller set is kept there
+RESIDENT_FRACTION = 0.25  # of a GPU's free memory, or of what this process may still take; a smaller set is kept there
 HOST_RESIDENT_BYTES = 2 << 30
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Pictures on the device: images uint8 `[B, C, H, W]` channels-last, labels and rows int64 `[B]`."""
+    """Images on the device: images uint8 `[B, C, H, W]` channels-last, labels and rows int64 `[B]`."""
 
     images: Tensor
     labels: Tensor
@@ -27,7 +28,7 @@ class Batch:
 
 
 def scored_at_once(height: int, width: int) -> int:
-    """Say how many pictures of this size are scored at once."""
+    """Say how many images of this size are scored at once."""
     return max(1, min(SCORED_AT_ONCE, SCORED_PIXELS // (height * width)))
 
 
@@ -39,7 +40,7 @@ class Loader:
         labels: int64 `[N]`.
         rows: which rows to give, int64 `[n]`.
         batch_size: the last batch of an epoch may be smaller unless `drop_last`; by default what suits scoring, fewer
-            of large pictures, whose layers take memory.
+            of large images, whose layers take memory.
         device: where batches go; a set that fits there is kept there.
         seed: shuffles, together with the epoch; None gives the rows in their order.
         balanced: draw rows, with replacement, so that every class is as frequent as the others.
@@ -90,17 +91,17 @@ class Loader:
         count = len(self.rows)
         if self.seed is None:
             return torch.arange(count)
-        dice = generator(self.seed, "order", epoch)
+        rng = generator(self.seed, "order", epoch)
         if not self.balanced:
-            return torch.randperm(count, generator=dice)
+            return torch.randperm(count, generator=rng)
         weights = (1.0 / torch.bincount(self.labels).double())[self.labels]
-        return torch.multinomial(weights, count, replacement=True, generator=dice)
+        return torch.multinomial(weights, count, replacement=True, generator=rng)
 
     def _fits(self) -> bool:
         needed = len(self.rows) * int(np.prod(self.pixels.shape[1:]))
         if self.device.type == "cuda":
-            return needed < RESIDENT_SHARE * torch.cuda.mem_get_info(self.device)[0]
-        return needed < min(HOST_RESIDENT_BYTES, RESIDENT_SHARE * memory_left())
+            return needed < RESIDENT_FRACTION * torch.cuda.mem_get_info(self.device)[0]
+        return needed < min(HOST_RESIDENT_BYTES, RESIDENT_FRACTION * memory_left())
 
     def _keep_on_device(self) -> tuple[Tensor, Tensor, Tensor]:
         pixels = torch.from_numpy(self.pixels[self.rows.numpy()])

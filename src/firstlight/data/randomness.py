@@ -4,7 +4,7 @@ A generator with a state gives each sample whatever happens to come next, so its
 the batch size, the number of workers and every pause. Here a number is a hash of (seed, epoch, sample, purpose): any
 sample's numbers can be had at any time, in any company, on any device, and are the same bits.
 
-The mixing function is the finaliser of SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number
+The mixing function is the finalizer of SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number
 generators", 2014).
 """
 
@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from firstlight.runtime import derive_seed
+from firstlight.runtime.seeds import derive_seed
 
 
 @dataclass(frozen=True)
-class Dice:
+class SampleRandom:
     """The dice of the samples `rows` (int64 [B]) in one epoch; every purpose has throws of its own.
 
     All arithmetic is on 64-bit integers until the last step, hence the same bits on every device.

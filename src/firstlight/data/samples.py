@@ -1,4 +1,4 @@
-"""What every source gives: `Samples`, and the `Pictures` behind them (files, archives, arrays)."""
+"""What every source gives: `Samples`, and the `Images` behind them (files, archives, arrays)."""
 
 import hashlib
 import os
@@ -14,10 +14,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from firstlight.errors import DataError, PictureError, harmless
+from firstlight.errors import DataError, ImageError
+from firstlight.escaping import escape
 from firstlight.files import cache_folder, write_text
 from firstlight.progress import progress
-from firstlight.runtime import default_workers
+from firstlight.runtime.processors import default_workers
 
 SPLIT_WORDS = {"train": 0, "val": 1, "valid": 1, "validation": 1, "test": 2}
 
@@ -26,43 +27,43 @@ _SETTLED_SECONDS = 2.0
 _HANDFUL = 256
 
 
-class Pictures(Protocol):
-    """Pictures by number; every method may be called from many threads."""
+class ImageSource(Protocol):
+    """Images by number; every method may be called from many threads."""
 
     def __len__(self) -> int:
-        """How many pictures there are."""
+        """How many images there are."""
 
     def read(self, index: int) -> bytes | NDArray[np.uint8]:
-        """Give one picture: a file's bytes, or pixels uint8 `[H, W, C]` where they are decoded already.
+        """Give one image: a file's bytes, or pixels uint8 `[H, W, C]` where they are decoded already.
 
         Raises:
-            PictureError: with the reason, if this one cannot be read.
+            ImageError: with the reason, if this one cannot be read.
         """
 
     def content_key(self) -> str:
-        """Give hex digits that stay the same as long as the pictures, their names and their order do."""
+        """Give hex digits that stay the same as long as the images, their names and their order do."""
 
 
 @dataclass(frozen=True)
 class Samples:
-    """A labelled set of pictures, wherever they come from; row i of everything is about picture i.
+    """A labeled set of images, wherever they come from; row i of everything is about image i.
 
     Attributes:
         name: a short name, fit for a run folder.
         source: the source as the user gave it.
-        pictures: the pictures, read one at a time.
-        names: each picture's own name: its path with forward slashes (relative to the root of a folder or archive,
+        images: the images, read one at a time.
+        names: each image's own name: its path with forward slashes (relative to the root of a folder or archive,
             as written in a list), or a number such as `train/00017` where there are no files.
         labels: int64 `[N]`, positions in `classes`.
         classes: names, in lexicographic order; a named set keeps its official order, whole numbers theirs.
         splits: int8 `[N]`: 0 train, 1 valid, 2 test; None if the source is not split.
-        groups: pictures of one group stay in one split; None if the source tells no groups.
+        groups: images of one group stay in one split; None if the source tells no groups.
         notes: what a person should know about how the source was read.
     """
 
     name: str
     source: str
-    pictures: Pictures
+    images: ImageSource
     names: tuple[str, ...]
     labels: NDArray[np.int64]
     classes: tuple[str, ...]
@@ -71,7 +72,7 @@ class Samples:
     notes: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        rows = {len(self.pictures), len(self.names), len(self.labels)}
+        rows = {len(self.images), len(self.names), len(self.labels)}
         rows |= {len(column) for column in (self.splits, self.groups) if column is not None}
         assert len(rows) == 1, f"{self.source}: columns of different lengths {rows}"
 
@@ -79,8 +80,8 @@ class Samples:
         return len(self.names)
 
 
-class ArrayPictures:
-    """Pictures that are decoded already: uint8 `[N, H, W, C]` in memory."""
+class ArrayImages:
+    """Images that are decoded already: uint8 `[N, H, W, C]` in memory."""
 
     def __init__(self, images: NDArray[np.uint8]) -> None:
         assert images.dtype == np.uint8 and images.ndim == 4, (images.dtype, images.shape)
@@ -99,8 +100,8 @@ class ArrayPictures:
         return _digest([repr(self.images.shape).encode(), self.images.data])
 
 
-class FilePictures:
-    """Pictures that are files, below `root` or (from a list) anywhere."""
+class FileImages:
+    """Images that are files, below `root` or (from a list) anywhere."""
 
     def __init__(self, root: Path, names: tuple[str, ...]) -> None:
         self._root = root
@@ -114,7 +115,7 @@ class FilePictures:
         try:
             return Path(self._root, self._names[index]).read_bytes()
         except OSError as error:
-            raise PictureError(f"the file cannot be read: {error.strerror}") from error
+            raise ImageError(f"the file cannot be read: {error.strerror}") from error
 
     def content_key(self) -> str:
         """Hash every name and every file; from the second time on this costs a look at each file's times only."""
@@ -140,7 +141,7 @@ class FilePictures:
         for index in range(start, min(start + _HANDFUL, len(self))):
             try:
                 digests.append(hashlib.blake2b(self.read(index), digest_size=16).digest())
-            except PictureError:
+            except ImageError:
                 digests.append(b"unreadable")
         return digests
 
@@ -164,7 +165,7 @@ def remembered_key(names: Sequence[str], paths: Sequence[Path], compute: Callabl
 
 
 def label_classes(words: Sequence[str], where: str) -> tuple[tuple[str, ...], NDArray[np.int64], tuple[str, ...]]:
-    """Turn each picture's class name into a number; classes are in the order of their characters.
+    """Turn each image's class name into a number; classes are in the order of their characters.
 
     Returns:
         The classes (in Unicode form NFC), int64 labels `[N]`, and notes.
@@ -196,7 +197,7 @@ def label_classes(words: Sequence[str], where: str) -> tuple[tuple[str, ...], ND
 
 def shown(name: str, limit: int = 120) -> str:
     """Write a name from outside so that it prints anywhere, on one line: what is not printable is escaped."""
-    text = harmless(name)
+    text = escape(name)
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
@@ -204,12 +205,12 @@ def _signature(names: Sequence[str], paths: Sequence[Path]) -> tuple[str, float]
     """Say what the files look like from outside, as git's index does, and when the youngest one changed."""
     lines, newest = [], 0
     for name, path in zip(names, paths, strict=True):
-        looks: tuple[int, ...] = ()
+        status: tuple[int, ...] = ()
         with suppress(OSError):
             seen = path.stat()
-            looks = (seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns, seen.st_ino, seen.st_dev)
+            status = (seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns, seen.st_ino, seen.st_dev)
             newest = max(newest, seen.st_mtime_ns, seen.st_ctime_ns)
-        lines.append(os.fsencode(f"{name}\0{looks}\n"))
+        lines.append(os.fsencode(f"{name}\0{status}\n"))
     return _digest(lines), newest / 1e9
 
 

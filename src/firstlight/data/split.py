@@ -1,7 +1,7 @@
-"""The split: train, valid and test, by groups, so that no picture and none of its copies stands on two sides.
+"""The split: train, valid and test, by groups, so that no image and none of its copies stands on two sides.
 
 Which side a group falls on depends on the seed and on its name alone, within its class: groups are put in the order of
-a hash and cut at the wanted shares, test first, then valid, then train. Adding pictures therefore moves only the few
+a hash and cut at the wanted shares, test first, then valid, then train. Adding images therefore moves only the few
 at the two cuts, and never one between train and test; with `--split FILE`, a former run's `split.csv`, none moves.
 """
 
@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from firstlight.data.samples import Samples
 from firstlight.errors import DataError, RecipeError
 from firstlight.files import write_csv
-from firstlight.runtime import derive_seed
+from firstlight.runtime.seeds import derive_seed
 
 TRAIN, VALID, TEST = range(3)
-PARTS = ("train", "valid", "test")
+SPLIT_NAMES = ("train", "valid", "test")
 DROPPED = 3
-WORDS = (*PARTS, "dropped")  # of the table
-HELD_OUT_SHARE = 0.1  # taken from an official training set that lacks a validation (or test) split
+WORDS = (*SPLIT_NAMES, "dropped")  # of the table
+HELD_OUT_FRACTION = 0.1  # taken from an official training set that lacks a validation (or test) split
 MIXED = -1
 FEWEST_GROUPS = 3  # with fewer, a class cannot stand in all three parts
 
@@ -50,7 +50,7 @@ class Split:
         return rows
 
 
-def parse_shares(text: str) -> tuple[float, float, float]:
+def parse_fractions(text: str) -> tuple[float, float, float]:
     """Read `70/15/15`, in any unit, as shares that sum to one.
 
     Raises:
@@ -60,7 +60,7 @@ def parse_shares(text: str) -> tuple[float, float, float]:
         numbers = [float(number) for number in text.split("/")]
     except ValueError:
         numbers = []
-    if len(numbers) != len(PARTS) or min(numbers) <= 0 or not np.isfinite(numbers).all():
+    if len(numbers) != len(SPLIT_NAMES) or min(numbers) <= 0 or not np.isfinite(numbers).all():
         raise RecipeError(
             f"--split {text}: give three numbers above zero for train/valid/test, such as 70/15/15, "
             f"or the split.csv of an earlier run"
@@ -70,15 +70,15 @@ def parse_shares(text: str) -> tuple[float, float, float]:
 
 
 def name_groups(names: Sequence[str], group_by: str) -> list[str]:
-    """Give each picture the group that its name tells.
+    """Give each image the group that its name tells.
 
     Args:
-        names: the pictures' names.
-        group_by: `folder` (the folder a picture lies in), or a regular expression whose first group, or whole match,
-            is the group's name; a picture that it does not match is a group of its own.
+        names: the images' names.
+        group_by: `folder` (the folder an image lies in), or a regular expression whose first group, or whole match,
+            is the group's name; an image that it does not match is a group of its own.
 
     Raises:
-        RecipeError: if the expression cannot be read or matches no picture.
+        RecipeError: if the expression cannot be read or matches no image.
     """
     if group_by == "folder":
         return [str(PurePosixPath(name).parent) for name in names]
@@ -96,7 +96,7 @@ def assign(
     labels: NDArray[np.int64],
     groups: NDArray[np.int64],
     names: Sequence[str],
-    shares: tuple[float, float, float],
+    fractions: tuple[float, float, float],
     seed: int,
 ) -> NDArray[np.int8]:
     """Assign every row to a part: stratified by class, whole groups only.
@@ -128,7 +128,7 @@ def assign(
         # note: groups of more than a third of a class come last, so that train keeps at least about a third of it
         waiting = sorted(drawn, key=lambda group: (3 * len(group[1]) > total, group))[::-1]
         for part in (TEST, VALID):
-            quota = max(1, round(total * shares[part])) if shares[part] else 0
+            quota = max(1, round(total * fractions[part])) if fractions[part] else 0
             chosen: list[int] = []
             while len(chosen) < quota and len(waiting) > part:  # a part's number: how many parts still wait for a group
                 rows = waiting[-1][1]
@@ -154,9 +154,9 @@ def complete_official(
         if (official == part).any():
             continue
         train = np.flatnonzero(parts == TRAIN)
-        shares = (1 - HELD_OUT_SHARE, 0.0, HELD_OUT_SHARE)
+        fractions = (1 - HELD_OUT_FRACTION, 0.0, HELD_OUT_FRACTION)
         drawn = assign(
-            labels[train], groups[train], [names[row] for row in train.tolist()], shares, derive_seed(seed, part)
+            labels[train], groups[train], [names[row] for row in train.tolist()], fractions, derive_seed(seed, part)
         )
         parts[train[drawn == TEST]] = part
     return parts
@@ -165,7 +165,7 @@ def complete_official(
 def follow(
     manifest: dict[str, int], groups: NDArray[np.int64], names: Sequence[str], otherwise: NDArray[np.int8]
 ) -> NDArray[np.int8]:
-    """Keep every picture where a former run had it; a new one goes with its copies, else where `otherwise` says."""
+    """Keep every image where a former run had it; a new one goes with its copies, else where `otherwise` says."""
     parts = otherwise.copy()
     known = np.array([manifest.get(name, -1) for name in names], np.int8)
     of_group: dict[int, int] = {}
@@ -190,7 +190,7 @@ def training_copies(leaks: list[list[int]], parts: NDArray[np.int8]) -> list[int
 
 
 def write_split(path: Path, samples: Samples, split: Split, dropped: Sequence[int] = ()) -> None:
-    """Write `image,label,split`, one row a picture, in the order of the set; atomically.
+    """Write `image,label,split`, one row an image, in the order of the set; atomically.
 
     Args:
         path: the table, usually `split.csv`.
@@ -199,13 +199,13 @@ def write_split(path: Path, samples: Samples, split: Split, dropped: Sequence[in
         dropped: rows that were taken out as leaks; the table says so, so that whoever follows it leaves them out too.
     """
     names, labels, classes = samples.names, samples.labels, samples.classes
-    part_of = {int(row): part for part in PARTS for row in split.part(part)} | dict.fromkeys(dropped, "dropped")
+    part_of = {int(row): part for part in SPLIT_NAMES for row in split.part(part)} | dict.fromkeys(dropped, "dropped")
     rows = ((names[row], classes[labels[row]], part_of[row]) for row in sorted(part_of))
     write_csv(path, [("image", "label", "split"), *rows])
 
 
 def read_split(path: Path) -> dict[str, int]:
-    """Read `split.csv` back: each picture's name and its part, 0, 1 or 2, or 3 if it was dropped.
+    """Read `split.csv` back: each image's name and its part, 0, 1 or 2, or 3 if it was dropped.
 
     Raises:
         DataError: if the file cannot be read or is not such a table.

@@ -1,6 +1,6 @@
-"""The store: every picture decoded once, brought to one size, kept as uint8 in a memory-mapped file.
+"""The store: every image decoded once, brought to one size, kept as uint8 in a memory-mapped file.
 
-The file lives in a cache folder named by what it holds: the pictures' content, the size and the fit. Packing into a
+The file lives in a cache folder named by what it holds: the images' content, the size and the fit. Packing into a
 temporary folder that is renamed at the end leaves nothing half-made, however it is interrupted.
 """
 
@@ -21,41 +21,41 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from firstlight.data.duplicates import FINGERPRINT, Duplicates, find_duplicates, fingerprints, told_apart
-from firstlight.data.images import MAX_PIXELS, Picture, fit_picture
-from firstlight.data.looks import Look, fingerprint_into, look_at, look_closer, whole_fingerprint
+from firstlight.data.images import MAX_PIXELS, DecodedImage, resize_image
 from firstlight.data.parallel import in_order
-from firstlight.data.samples import ArrayPictures, Samples
+from firstlight.data.reading import Reading, fingerprint_into, read_sample, refine_faint, whole_fingerprint
+from firstlight.data.samples import ArrayImages, Samples
 from firstlight.errors import DataError
 from firstlight.files import atomic_folder, cache_folder
-from firstlight.fitting import parse_fit
 from firstlight.progress import progress
-from firstlight.runtime import default_workers
+from firstlight.resize import parse_resize
+from firstlight.runtime.processors import default_workers
 
 Pixels = NDArray[np.uint8]
 Size = tuple[int, int, int] | int | None
 
 CACHE_VERSION = 3  # counts up when decoding, fitting or finding copies gives another answer
-CHUNK = 128  # pictures that a worker takes at a time, or fewer, so that all workers' packed pictures take about
+CHUNK = 128  # images that a worker takes at a time, or fewer, so that all workers' packed images take about
 CHUNK_BYTES = 2**25  # so much memory, and as much again while they wait to be written
-PROBED = 64  # pictures looked at to choose a size
-PROBE_SIZE = (1, 1, 1)  # they are decoded as small as may be
-BATCHED_BYTES = 2**16  # pictures of no more, and all alike, are fingerprinted together
-USUAL_SIDE = 64  # of pictures that are large or not all alike, where the model has no wish of its own
-SMALL_SIDE = 64  # pictures no larger than this, and all alike, keep their own size
+SIZE_SAMPLE_IMAGES = 64  # images looked at to choose a size
+SMALLEST_DECODE_SIZE = (1, 1, 1)  # they are decoded as small as may be
+BATCHED_BYTES = 2**16  # images of no more, and all alike, are fingerprinted together
+USUAL_SIDE = 64  # of images that are large or not all alike, where the model has no wish of its own
+SMALL_SIDE = 64  # images no larger than this, and all alike, keep their own size
 FREE_DISK_FACTOR = 1.1
 
 
 @dataclass(frozen=True)
 class Store:
-    """Packed pictures and what decoding them told; rows are aligned with `Samples`.
+    """Packed images and what decoding them told; rows are aligned with `Samples`.
 
     Attributes:
-        content_key: hex digits that stay the same as long as the pictures, their names and their order do.
-        pixels: uint8 `[N, H, W, C]`, memory-mapped; rows of quarantined pictures are black and never used.
-        quarantined: why each unusable picture cannot be used, by row.
-        duplicates: rows whose pictures are the same, exactly or nearly.
-        sizes: how many pictures have which `height x width`.
-        modes: how many pictures have which file mode (`RGB`, `L`, `I;16` ...).
+        content_key: hex digits that stay the same as long as the images, their names and their order do.
+        pixels: uint8 `[N, H, W, C]`, memory-mapped; rows of quarantined images are black and never used.
+        quarantined: why each unusable image cannot be used, by row.
+        duplicates: rows whose images are the same, exactly or nearly.
+        sizes: how many images have which `height x width`.
+        modes: how many images have which file mode (`RGB`, `L`, `I;16` ...).
         notes: what decoding had to decide, by note: the rows it concerns.
     """
 
@@ -69,7 +69,7 @@ class Store:
 
     @property
     def input_size(self) -> tuple[int, int, int]:
-        """Channels, height and width of every packed picture."""
+        """Channels, height and width of every packed image."""
         _, height, width, channels = self.pixels.shape
         return channels, height, width
 
@@ -81,16 +81,16 @@ class Store:
 
 @dataclass(frozen=True)
 class _Wish:
-    """What is wanted of packed pictures; see `pack`."""
+    """What is wanted of packed images; see `pack`."""
 
     size: Size
     usual: int
-    fit: str
+    resize: str
     max_pixels: int
 
 
 class _WrongGuessError(Exception):
-    """A picture is not like those that the size was guessed from; `better` is the guess that takes it in."""
+    """An image is not like those that the size was guessed from; `better` is the guess that takes it in."""
 
     def __init__(self, better: tuple[int, int, int]) -> None:
         super().__init__(better)
@@ -102,30 +102,32 @@ def pack(
     size: Size = None,
     *,
     usual: int = USUAL_SIDE,
-    fit: str = "crop",
+    resize: str = "crop",
     workers: int | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> Store:
-    """Decode every picture once, or find that it has been done before.
+    """Decode every image once, or find that it has been done before.
 
     Args:
-        samples: where the pictures are.
-        size: what to bring them to: channels, height and width; or the side of a square, grey if all pictures are;
-            or None: pictures that are all alike and no larger than 64 pixels keep their own size, others take `usual`.
+        samples: where the images are.
+        size: what to bring them to: channels, height and width; or the side of a square, gray if all images are;
+            or None: images that are all alike and no larger than 64 pixels keep their own size, others take `usual`.
         usual: the side of the square where none is asked for.
         fit: `crop`, `crop:SHARE`, `pad` or `squash`; see `images.fit_picture`.
         workers: decoding threads; the bytes that come out do not depend on it.
-        max_pixels: a picture of more is not decoded but quarantined.
+        max_pixels: an image of more is not decoded but quarantined.
 
     Raises:
-        DataError: if the disk has no room for the packed pictures.
+        DataError: if the disk has no room for the packed images.
         RecipeError: if there is no such `fit`.
     """
-    _, share = parse_fit(fit)
-    wish = _Wish(size, usual, fit, max_pixels)
+    _, fraction = parse_resize(resize)
+    wish = _Wish(size, usual, resize, max_pixels)
     images = _stacked(samples)
-    own_size = images is not None and share == 1 and _guess_size(samples, wish) == (images.shape[3], *images.shape[1:3])
-    key = samples.pictures.content_key()
+    own_size = (
+        images is not None and fraction == 1 and _guess_size(samples, wish) == (images.shape[3], *images.shape[1:3])
+    )
+    key = samples.images.content_key()
     wanted = (CACHE_VERSION, PIL.__version__, simplejpeg.__version__, key, own_size or wish)
     folder = cache_folder() / "packed" / hashlib.blake2b(repr(wanted).encode(), digest_size=16).hexdigest()
     if (kept := _open(folder, key, images if own_size else None)) is not None:
@@ -160,7 +162,7 @@ def _open(folder: Path, key: str, images: NDArray[np.uint8] | None) -> Store | N
 
 
 def _pack_guessing(folder: Path, samples: Samples, wish: _Wish, workers: int) -> None:
-    """Pack at the size guessed from some pictures; begin anew if another one shows that the guess was wrong."""
+    """Pack at the size guessed from some images; begin anew if another one shows that the guess was wrong."""
     guess = _guess_size(samples, wish)
     while True:
         try:
@@ -170,16 +172,16 @@ def _pack_guessing(folder: Path, samples: Samples, wish: _Wish, workers: int) ->
 
 
 def _guess_size(samples: Samples, wish: _Wish) -> tuple[int, int, int]:
-    """Guess channels, height and width for a set from some of its pictures."""
+    """Guess channels, height and width for a set from some of its images."""
     if isinstance(wish.size, tuple):
         return wish.size
     images = _stacked(samples)
     if images is not None:
         shapes = {images.shape[1:]}
     else:
-        rows = np.unique(np.linspace(0, len(samples) - 1, PROBED).astype(int)).tolist()
-        seen = [look_at(samples, row, wish.max_pixels, PROBE_SIZE).picture for row in rows]
-        shapes = {(*picture.size, picture.pixels.shape[2]) for picture in seen if picture}
+        rows = np.unique(np.linspace(0, len(samples) - 1, SIZE_SAMPLE_IMAGES).astype(int)).tolist()
+        seen = [read_sample(samples, row, wish.max_pixels, SMALLEST_DECODE_SIZE).image for row in rows]
+        shapes = {(*image.size, image.pixels.shape[2]) for image in seen if image}
     channels = max((shape[2] for shape in shapes), default=3)
     sizes = {shape[:2] for shape in shapes}
     if wish.size is None and len(sizes) == 1 and max(alike := sizes.pop()) <= SMALL_SIDE:
@@ -187,19 +189,19 @@ def _guess_size(samples: Samples, wish: _Wish) -> tuple[int, int, int]:
     return channels, wish.size or wish.usual, wish.size or wish.usual
 
 
-def _take_in(picture: Picture, guess: tuple[int, int, int], wish: _Wish) -> tuple[int, int, int]:
-    """Give the guess that also fits this picture: colour is never thrown away, and sizes differ or are all alike."""
+def _take_in(image: DecodedImage, guess: tuple[int, int, int], wish: _Wish) -> tuple[int, int, int]:
+    """Give the guess that also fits this image: color is never thrown away, and sizes differ or are all alike."""
     if isinstance(wish.size, tuple):
         return wish.size
-    channels, height, width = max(guess[0], picture.pixels.shape[2]), *guess[1:]
-    if wish.size is None and max(height, width) <= SMALL_SIDE and picture.size != (height, width):
+    channels, height, width = max(guess[0], image.pixels.shape[2]), *guess[1:]
+    if wish.size is None and max(height, width) <= SMALL_SIDE and image.size != (height, width):
         height, width = wish.usual, wish.usual
     return channels, height, width
 
 
 def _stacked(samples: Samples) -> NDArray[np.uint8] | None:
-    """The pictures as one array, uint8 `[N, H, W, C]`, where they are one already."""
-    return samples.pictures.images if isinstance(samples.pictures, ArrayPictures) else None
+    """The images as one array, uint8 `[N, H, W, C]`, where they are one already."""
+    return samples.images.images if isinstance(samples.images, ArrayImages) else None
 
 
 def _examine(images: NDArray[np.uint8], folder: Path) -> None:
@@ -214,10 +216,10 @@ def _examine(images: NDArray[np.uint8], folder: Path) -> None:
 
 
 def _pack_into(folder: Path, samples: Samples, wish: _Wish, input_size: tuple[int, int, int], workers: int) -> None:
-    """Decode every picture, bring it to `input_size`, and keep it with what it told.
+    """Decode every image, bring it to `input_size`, and keep it with what it told.
 
     Raises:
-        _WrongGuessError: if a picture shows that `input_size` is not what was wished for.
+        _WrongGuessError: if an image shows that `input_size` is not what was wished for.
     """
     count, (channels, height, width) = len(samples.labels), input_size
     needed = count * channels * height * width
@@ -225,21 +227,21 @@ def _pack_into(folder: Path, samples: Samples, wish: _Wish, input_size: tuple[in
         raise _no_room(samples, needed)
     facts = _Facts(prints=np.zeros(count, FINGERPRINT))
 
-    def work(rows: range) -> tuple[Pixels, list[Look]]:
+    def work(rows: range) -> tuple[Pixels, list[Reading]]:
         block = np.zeros((len(rows), height, width, channels), np.uint8)
-        looks, small = [], {}
+        readings, small = [], {}
         for row, place in zip(rows, block, strict=True):
-            look = look_at(samples, row, wish.max_pixels, input_size, wish.fit)
-            if look.picture is not None:
-                place[:] = _fitted(look.picture, input_size, wish)
-                if look.picture.pixels.size <= BATCHED_BYTES:
-                    small[row] = look
+            reading = read_sample(samples, row, wish.max_pixels, input_size, wish.resize)
+            if reading.image is not None:
+                place[:] = _resized(reading.image, input_size, wish)
+                if reading.image.pixels.size <= BATCHED_BYTES:
+                    small[row] = reading
                 else:
-                    fingerprint_into(facts.prints, {row: look})
-            looks.append(look.without_pixels())
+                    fingerprint_into(facts.prints, {row: reading})
+            readings.append(reading.without_pixels())
         fingerprint_into(facts.prints, small)
-        look_closer(samples, rows, facts.prints, wish.max_pixels)
-        return block, looks
+        refine_faint(samples, rows, facts.prints, wish.max_pixels)
+        return block, readings
 
     step = max(1, min(CHUNK, CHUNK_BYTES // (workers * height * width * channels)))
     chunks = [range(start, min(start + step, count)) for start in range(0, count, step)]
@@ -250,10 +252,10 @@ def _pack_into(folder: Path, samples: Samples, wish: _Wish, input_size: tuple[in
     ):
         header = {"descr": "|u1", "fortran_order": False, "shape": (count, height, width, channels)}
         np.lib.format.write_array_header_1_0(file, header)
-        for rows, (block, looks) in zip(chunks, in_order(work, chunks, workers), strict=True):
+        for rows, (block, readings) in zip(chunks, in_order(work, chunks, workers), strict=True):
             file.write(block.data)  # note: a memory map would be slower, and a full disk would kill the process
-            for row, look in zip(rows, looks, strict=True):
-                facts.note(row, look)
+            for row, reading in zip(rows, readings, strict=True):
+                facts.note(row, reading)
             advance(len(rows))
     facts.write(folder, _told_apart(samples, facts, wish.max_pixels, workers))
 
@@ -277,10 +279,10 @@ def _no_room(samples: Samples, needed: int) -> DataError:
     )
 
 
-def _fitted(picture: Picture, input_size: tuple[int, int, int], wish: _Wish) -> Pixels:
-    if (better := _take_in(picture, input_size, wish)) != input_size:
+def _resized(image: DecodedImage, input_size: tuple[int, int, int], wish: _Wish) -> Pixels:
+    if (better := _take_in(image, input_size, wish)) != input_size:
         raise _WrongGuessError(better)
-    return fit_picture(picture.pixels, input_size, wish.fit)
+    return resize_image(image.pixels, input_size, wish.resize)
 
 
 def _told_apart(samples: Samples, facts: "_Facts", max_pixels: int, workers: int) -> Duplicates:
@@ -295,7 +297,7 @@ def _told_apart(samples: Samples, facts: "_Facts", max_pixels: int, workers: int
 
 @dataclass
 class _Facts:
-    """What is learned while pictures are decoded."""
+    """What is learned while images are decoded."""
 
     prints: NDArray[np.void]
     quarantined: dict[int, str] = field(default_factory=dict)
@@ -303,18 +305,18 @@ class _Facts:
     modes: Counter[str] = field(default_factory=Counter)
     notes: dict[str, list[int]] = field(default_factory=dict)
 
-    def note(self, row: int, look: Look) -> None:
-        if (picture := look.picture) is None:
-            self.quarantined[row] = look.reason
+    def note(self, row: int, reading: Reading) -> None:
+        if (image := reading.image) is None:
+            self.quarantined[row] = reading.reason
             return
-        height, width = picture.size
+        height, width = image.size
         self.sizes[f"{height}x{width}"] += 1
-        self.modes[picture.mode] += 1
-        for text in picture.notes:
+        self.modes[image.mode] += 1
+        for text in image.notes:
             self.notes.setdefault(text, []).append(row)
 
     def duplicates(self) -> Duplicates:
-        """Find the copies among the pictures that are not quarantined."""
+        """Find the copies among the images that are not quarantined."""
         usable = np.setdiff1d(np.arange(len(self.prints)), list(self.quarantined)).astype(np.int64)
         found = find_duplicates(self.prints[usable])
         return Duplicates(*([usable[group].tolist() for group in groups] for groups in (found.exact, found.near)))

@@ -1,6 +1,6 @@
-"""What can be done to a batch of pictures, with the parameters of each sample given.
+"""What can be done to a batch of images, with the parameters of each sample given.
 
-Pictures are uint8 [B, H, W, C], every parameter is a tensor with one entry a sample, and nothing here is random:
+Images are uint8 [B, H, W, C], every parameter is a tensor with one entry a sample, and nothing here is random:
 `augment.py` throws the dice. Wherever a sample's answer could depend on the rest of its batch (the order of a floating
 sum), the sum is over integers.
 """
@@ -11,7 +11,7 @@ from torch.nn import functional
 
 
 def flip_and_shift(pixels: Tensor, flips: Tensor, across: Tensor, down: Tensor) -> Tensor:
-    """Mirror some pictures left to right, then move the window over them; beyond the border they are reflected.
+    """Mirror some images left to right, then move the window over them; beyond the border they are reflected.
 
     Args:
         pixels: uint8 [B, H, W, C].
@@ -34,9 +34,9 @@ def _reflect(places: Tensor, size: int) -> Tensor:
 
 
 def resample(pixels: Tensor, *, flips: Tensor, across: Tensor, down: Tensor, boxes: Tensor, turns: Tensor) -> Tensor:
-    """Turn pictures, crop a box that fills the frame, mirror and shift: one bilinear look-up for all of it.
+    """Turn images, crop a box that fills the frame, mirror and shift: one bilinear look-up for all of it.
 
-    The order is turn, crop, flip, shift; beyond the border the picture is reflected as in `flip_and_shift`.
+    The order is turn, crop, flip, shift; beyond the border the image is reflected as in `flip_and_shift`.
 
     Args:
         pixels: uint8 [B, H, W, C].
@@ -57,7 +57,7 @@ def resample(pixels: Tensor, *, flips: Tensor, across: Tensor, down: Tensor, box
     y = torch.arange(height, device=pixels.device) + down[:, None]
     y = (y + 0.5) * (box_height / height) + top - 0.5 - middle_y
     x, y = x[:, None, :], y[:, :, None]
-    # The grid runs from -1 to 1 between the middles of the outermost pixels; a picture one pixel wide has no such span.
+    # The grid runs from -1 to 1 between the middles of the outermost pixels; an image one pixel wide has no such span.
     grid_x = (cosine * x - sine * y) / max(middle_x, 0.5)
     grid_y = (sine * x + cosine * y) / max(middle_y, 0.5)
 
@@ -68,9 +68,9 @@ def resample(pixels: Tensor, *, flips: Tensor, across: Tensor, down: Tensor, box
 
 
 def adjust_colors(pixels: Tensor, brightness: Tensor, contrast: Tensor, saturation: Tensor) -> Tensor:
-    """Scale contrast about the picture's mean brightness, then brightness, then saturation about grey.
+    """Scale contrast about the image's mean brightness, then brightness, then saturation about gray.
 
-    Each step is clamped to 0 .. 255, the answer rounded once. Grey pictures have no saturation.
+    Each step is clamped to 0 .. 255, the answer rounded once. Gray images have no saturation.
 
     Args:
         pixels: uint8 [B, H, W, C], C = 1 or 3.
@@ -85,13 +85,13 @@ def adjust_colors(pixels: Tensor, brightness: Tensor, contrast: Tensor, saturati
     values = pixels.float().sub_(mean).mul_(contrast).add_(mean).clamp_(0, 255)
     values.mul_(brightness).clamp_(0, 255)
     if pixels.shape[-1] == 3:
-        grey = (_luma(values) / 1000)[..., None]
-        values.sub_(grey).mul_(saturation).add_(grey).clamp_(0, 255)
+        gray = (_luma(values) / 1000)[..., None]
+        values.sub_(gray).mul_(saturation).add_(gray).clamp_(0, 255)
     return values.round_().to(torch.uint8)
 
 
 def _luma(colors: Tensor) -> Tensor:
-    """Give thousandths of the brightness (ITU-R BT.601) of colours or grey levels [..., C]."""
+    """Give thousandths of the brightness (ITU-R BT.601) of colors or gray levels [..., C]."""
     if colors.shape[-1] == 1:
         return 1000 * colors[..., 0]
     red, green, blue = colors.unbind(-1)
@@ -99,25 +99,25 @@ def _luma(colors: Tensor) -> Tensor:
 
 
 def erase(pixels: Tensor, boxes: Tensor) -> Tensor:
-    """Paint a box (int64 [B, 4]: left, top, width, height; none if empty) in the picture's mean colour."""
+    """Paint a box (int64 [B, 4]: left, top, width, height; none if empty) in the image's mean color."""
     count = pixels.shape[1] * pixels.shape[2]
     mean = (pixels.sum((1, 2), dtype=torch.int64) + count // 2) // count
     return torch.where(_inside(boxes, pixels), mean.to(torch.uint8)[:, None, None, :], pixels)
 
 
-def blend(pixels: Tensor, others: Tensor, share: Tensor) -> Tensor:
-    """Mix `share` (float32 [B], 0 .. 1) of each picture with the rest of the other, and round."""
-    share = share[:, None, None, None]
-    return (pixels * share).add_(others * (1 - share)).round_().to(torch.uint8)
+def blend(pixels: Tensor, others: Tensor, fraction: Tensor) -> Tensor:
+    """Mix `share` (float32 [B], 0 .. 1) of each image with the rest of the other, and round."""
+    fraction = fraction[:, None, None, None]
+    return (pixels * fraction).add_(others * (1 - fraction)).round_().to(torch.uint8)
 
 
 def paste(pixels: Tensor, others: Tensor, boxes: Tensor) -> Tensor:
-    """Replace a box (int64 [B, 4]: left, top, width, height) by the same box of the other picture."""
+    """Replace a box (int64 [B, 4]: left, top, width, height) by the same box of the other image."""
     return torch.where(_inside(boxes, pixels), others, pixels)
 
 
 def _inside(boxes: Tensor, pixels: Tensor) -> Tensor:
-    """Tell for each pixel whether it is in its picture's box: bool [B, H, W, 1]."""
+    """Tell for each pixel whether it is in its image's box: bool [B, H, W, 1]."""
     _, height, width, _ = pixels.shape
     left, top, box_width, box_height = boxes[:, :, None].unbind(1)
     columns = torch.arange(width, device=pixels.device)

@@ -1,4 +1,4 @@
-"""What all figures have in common: colours, a figure to draw on, and axes that do not shout."""
+"""What all figures have in common: colors, a figure to draw on, and axes that do not shout."""
 
 import builtins
 import sys
@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-ACCENT = "#0072B2"  # blue of the Okabe-Ito palette: told from grey by every kind of eye
+ACCENT = "#0072B2"  # blue of the Okabe-Ito palette: told from gray by every kind of eye
 QUIET = "#9AA5AE"
 PALE = "#CFD6DB"
 INK = "#30363B"

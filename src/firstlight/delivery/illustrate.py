@@ -1,4 +1,4 @@
-"""The pictures of a run: curves, confusion matrix, worst mistakes and one classified picture, as PNG."""
+"""The images of a run: curves, confusion matrix, worst mistakes and one classified image, as PNG."""
 
 import csv
 from collections.abc import Sequence
@@ -36,21 +36,21 @@ def illustrate(
         model: what was scored.
         evaluation: its scores.
         mistakes: its worst mistakes.
-        pixels: the packed pictures that rows point into, uint8 `[N, H, W, C]`.
-        example: row and label of a held-out picture to classify.
-        held_out: that picture, uint8 `[H, W, C]`, such that it is cut to what was packed; if None, what was packed.
+        pixels: the packed images that rows point into, uint8 `[N, H, W, C]`.
+        example: row and label of a held-out image to classify.
+        held_out: that image, uint8 `[H, W, C]`, such that it is cut to what was packed; if None, what was packed.
         rungs: of the ladder, as `ladder_plots.ladder` takes them, where one was climbed.
         curve: points and forecast, as `ladder_plots.learning_curve` takes them, where one was drawn.
 
     Returns:
-        `confusion.png`, `mistakes.png`, `view_classify.png`, and `held_out.png`, which is the picture that was
+        `confusion.png`, `mistakes.png`, `view_classify.png`, and `held_out.png`, which is the image that was
         classified, to try `firstlight predict` on; and where there is something to draw `curves.png`, `ladder.png`
         and `learning_curve.png`.
     """
     row, label = example
-    picture = torch.from_numpy(np.array(pixels[row])).permute(2, 0, 1)
+    image = torch.from_numpy(np.array(pixels[row])).permute(2, 0, 1)
     with torch.inference_mode():
-        probabilities = model.eval().predict_proba(picture[None].to(model.mean.device))[0]
+        probabilities = model.eval().predict_proba(image[None].to(model.mean.device))[0]
     drawn = [
         plots.save(plots.confusion_matrix(evaluation.confusion, evaluation.classes), folder / "confusion.png"),
         plots.save(
@@ -66,7 +66,7 @@ def illustrate(
         plots.save(
             plots.view_classify(pixels[row], probabilities, model.classes, label=label), folder / "view_classify.png"
         ),
-        save_picture(pixels[row] if held_out is None else held_out, folder / "held_out.png"),
+        save_image(pixels[row] if held_out is None else held_out, folder / "held_out.png"),
     ]
     if _epochs(folder / "metrics.csv"):
         drawn.append(plots.save(plots.training_curves(folder / "metrics.csv"), folder / "curves.png"))
@@ -83,8 +83,8 @@ def _epochs(metrics: Path) -> int:
         return sum(row["epoch"] != "0" for row in csv.DictReader(file))
 
 
-def save_picture(pixels: NDArray[np.uint8], path: Path) -> Path:
-    """Write a picture, uint8 `[H, W, C]`, as a lossless PNG, atomically."""
+def save_image(pixels: NDArray[np.uint8], path: Path) -> Path:
+    """Write an image, uint8 `[H, W, C]`, as a lossless PNG, atomically."""
     with atomic_path(path) as temporary:
         Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(temporary, format="png")
     return path

@@ -1,4 +1,4 @@
-"""Figures of transfer learning: what each rung of the ladder is worth, and what more pictures would give.
+"""Figures of transfer learning: what each rung of the ladder is worth, and what more images would give.
 
 As in `plots`, every function draws on the Axes it is given, or on a new figure, and returns the Axes.
 """
@@ -25,9 +25,9 @@ def ladder(rungs: Sequence[Rung], ax: "Axes | None" = None, *, n: int | None = N
 
     Args:
         rungs: from the top row down: name, accuracy 0 to 1, low and high end of its 95 % interval, seconds, and
-            whether it was chosen, which shows in colour.
+            whether it was chosen, which shows in color.
         ax: where to draw; a new figure if None.
-        n: how many pictures the accuracies rest on.
+        n: how many images the accuracies rest on.
 
     Raises:
         UserError: if there is no rung to draw.
@@ -39,9 +39,9 @@ def ladder(rungs: Sequence[Rung], ax: "Axes | None" = None, *, n: int | None = N
     if ax is None:
         ax = new_figure(7.0, 0.42 * len(rungs) + 0.9).add_subplot()
     places = range(len(rungs))
-    colours = [ACCENT if one else QUIET for one in chosen]
-    ax.hlines(places, [100 * low for low in lows], [100 * high for high in highs], colors=colours, linewidth=2.4)
-    ax.scatter([100 * value for value in values], places, s=46, c=colours, zorder=3)
+    colors = [ACCENT if one else QUIET for one in chosen]
+    ax.hlines(places, [100 * low for low in lows], [100 * high for high in highs], colors=colors, linewidth=2.4)
+    ax.scatter([100 * value for value in values], places, s=46, c=colors, zorder=3)
     for place, value in enumerate(values):
         ax.annotate(
             f"{100 * value:.1f}", (100 * value, place), (0, 6), textcoords="offset points", ha="center",
@@ -64,19 +64,19 @@ def ladder(rungs: Sequence[Rung], ax: "Axes | None" = None, *, n: int | None = N
 def learning_curve(
     points: Sequence[Point], forecast: Sequence[tuple[int, float]] = (), ax: "Axes | None" = None
 ) -> "Axes":
-    """Draw accuracy over the number of training pictures, on a logarithmic scale, and dashed what may come next.
+    """Draw accuracy over the number of training images, on a logarithmic scale, and dashed what may come next.
 
     Args:
-        points: pictures, accuracy 0 to 1, low and high end of its 95 % interval.
-        forecast: numbers of pictures that there are not yet, and the accuracy to expect.
+        points: images, accuracy 0 to 1, low and high end of its 95 % interval.
+        forecast: numbers of images that there are not yet, and the accuracy to expect.
         ax: where to draw; a new figure if None.
 
     Raises:
-        UserError: if there is no point to draw, or one of less than one picture.
+        UserError: if there is no point to draw, or one of less than one image.
     """
-    if not points or min(pictures for pictures, *_ in (*points, *forecast)) < 1:
+    if not points or min(images for images, *_ in (*points, *forecast)) < 1:
         raise UserError("a learning curve needs a point, and each of its points at least one picture")
-    pictures, values, lows, highs = zip(*sorted(points), strict=True)
+    images, values, lows, highs = zip(*sorted(points), strict=True)
     measured = [100 * value for value in values]
     if ax is None:
         ax = new_figure(6.0, 3.4).add_subplot()
@@ -85,14 +85,14 @@ def learning_curve(
     if forecast:
         ahead, expected = zip(*sorted(forecast), strict=True)
         ax.plot(
-            [pictures[-1], *ahead],
+            [images[-1], *ahead],
             [measured[-1], *(100 * value for value in expected)],
             color=QUIET, linestyle=(0, (4, 3)), marker="o", markerfacecolor="white", markevery=slice(1, None),
             label="forecast",
         )  # fmt: skip
-    ax.vlines(pictures, [100 * low for low in lows], [100 * high for high in highs], colors=ACCENT, linewidth=2.4)
-    ax.plot(pictures, measured, color=ACCENT, marker="o", label="measured, 95 % interval")
-    _number_pictures(ax, [*pictures, *(count for count, _ in forecast)])
+    ax.vlines(images, [100 * low for low in lows], [100 * high for high in highs], colors=ACCENT, linewidth=2.4)
+    ax.plot(images, measured, color=ACCENT, marker="o", label="measured, 95 % interval")
+    _number_images(ax, [*images, *(count for count, _ in forecast)])
     ax.set_xlabel("training pictures", fontsize=9, color=INK)
     ax.set_ylabel("accuracy in %", fontsize=9, color=INK)
     handles, labels = ax.get_legend_handles_labels()
@@ -115,8 +115,8 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 99.5 * 60 else f"{seconds / 3600:.0f} h"
 
 
-def _number_pictures(ax: "Axes", counts: Sequence[int]) -> None:
-    """Write the numbers of pictures that there are points for, but for those without room beside a larger one."""
+def _number_images(ax: "Axes", counts: Sequence[int]) -> None:
+    """Write the numbers of images that there are points for, but for those without room beside a larger one."""
     from matplotlib.ticker import NullFormatter, NullLocator
 
     low, high = min(counts), max(counts)

@@ -1,4 +1,4 @@
-"""Any picture a person may hold, array or tensor, as the pixels that a figure shows."""
+"""Any image a person may hold, array or tensor, as the pixels that a figure shows."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +10,9 @@ from firstlight.errors import UserError
 if TYPE_CHECKING:
     import torch
 
-    Picture = NDArray[Any] | torch.Tensor
+    ImageLike = NDArray[Any] | torch.Tensor
 
-PICTURE_CHANNELS = (1, 3, 4)  # grey, RGB, RGB with alpha
+IMAGE_CHANNELS = (1, 3, 4)  # gray, RGB, RGB with alpha
 
 
 def as_array(values: Any) -> NDArray[Any]:
@@ -20,23 +20,23 @@ def as_array(values: Any) -> NDArray[Any]:
     return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
 
 
-def as_pixels(picture: "Picture") -> NDArray[Any]:
+def as_pixels(image: "ImageLike") -> NDArray[Any]:
     """Give [H, W] or [H, W, 3 or 4], uint8 or float in 0..1.
 
     A wider unsigned type is scaled by its own range; floats and signed integers that leave 0..1 are stretched
-    from their lowest to their highest value. Numbers of channels that no picture has become their mean.
+    from their lowest to their highest value. Numbers of channels that no image has become their mean.
 
     Raises:
         UserError: if it has neither two nor three dimensions, or no pixels.
     """
-    pixels = as_array(picture)
+    pixels = as_array(image)
     if pixels.ndim not in (2, 3) or pixels.size == 0:
         raise UserError(f"a picture is [H, W], [H, W, C] or [C, H, W], not {list(pixels.shape)}")
     if pixels.ndim == 3:
-        pixels = _channels_last(pixels, tensor=hasattr(picture, "detach"))
+        pixels = _channels_last(pixels, tensor=hasattr(image, "detach"))
         if pixels.shape[2] == 1:
             pixels = pixels[:, :, 0]
-        elif pixels.shape[2] not in PICTURE_CHANNELS:
+        elif pixels.shape[2] not in IMAGE_CHANNELS:
             pixels = pixels.mean(axis=2).astype(pixels.dtype)
     if pixels.dtype == np.uint8:
         return pixels
@@ -48,10 +48,10 @@ def as_pixels(picture: "Picture") -> NDArray[Any]:
 def _channels_last(pixels: NDArray[Any], *, tensor: bool) -> NDArray[Any]:
     """Tensors hold channels first and arrays last, unless the shape says that it cannot be so."""
     first, _, last = pixels.shape
-    if first in PICTURE_CHANNELS and last in PICTURE_CHANNELS:
+    if first in IMAGE_CHANNELS and last in IMAGE_CHANNELS:
         channels_first = tensor
-    elif first in PICTURE_CHANNELS or last in PICTURE_CHANNELS:
-        channels_first = first in PICTURE_CHANNELS
+    elif first in IMAGE_CHANNELS or last in IMAGE_CHANNELS:
+        channels_first = first in IMAGE_CHANNELS
     else:
         channels_first = first < last
     return np.moveaxis(pixels, 0, 2) if channels_first else pixels

@@ -1,4 +1,4 @@
-"""Figures: a picture, its class probabilities, training curves, the confusion matrix, the worst mistakes.
+"""Figures: an image, its class probabilities, training curves, the confusion matrix, the worst mistakes.
 
 Every function draws on the Axes it is given, or on a new figure, and returns the Axes. Matplotlib is imported
 when a figure is made; its settings are never changed. Class names are drawn letter for letter.
@@ -24,22 +24,22 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
 
-    from firstlight.delivery.pixels import Picture
+    from firstlight.delivery.pixels import ImageLike
 
 SMALL = 128  # pixels a side; up to here each pixel is shown as a square
 
 
-def imshow(picture: "Picture", ax: "Axes | None" = None, title: str | None = None) -> "Axes":
-    """Show one picture, grey in grey, small ones with sharp pixels.
+def imshow(image: "ImageLike", ax: "Axes | None" = None, title: str | None = None) -> "Axes":
+    """Show one image, gray in gray, small ones with sharp pixels.
 
     Args:
-        picture: [H, W], [H, W, C] or [C, H, W], array or tensor; uint8, or float in 0..1. Floats that leave
-            that range (normalised pictures, filters) are stretched from their own lowest to highest value.
-            1, 3 or 4 channels; any other number is shown as the grey mean of the channels.
+        image: [H, W], [H, W, C] or [C, H, W], array or tensor; uint8, or float in 0..1. Floats that leave
+            that range (normalized images, filters) are stretched from their own lowest to highest value.
+            1, 3 or 4 channels; any other number is shown as the gray mean of the channels.
         ax: where to draw; a new figure if None.
         title: one line above it.
     """
-    pixels = as_pixels(picture)
+    pixels = as_pixels(image)
     height, width = pixels.shape[:2]
     if ax is None:
         ax = new_figure(4.0 * min(1.0, width / height) + 0.2, 4.0 * min(1.0, height / width) + 0.4).add_subplot()
@@ -54,7 +54,7 @@ def imshow(picture: "Picture", ax: "Axes | None" = None, title: str | None = Non
 
 
 def view_classify(
-    picture: "Picture",
+    image: "ImageLike",
     probabilities: ArrayLike,
     classes: Sequence[str],
     top: int = 10,
@@ -62,39 +62,39 @@ def view_classify(
     *,
     axes: "tuple[Axes, Axes] | None" = None,
 ) -> "tuple[Axes, Axes]":
-    """Show a picture beside the bars of its class probabilities, the highest on top.
+    """Show an image beside the bars of its class probabilities, the highest on top.
 
     Args:
-        picture: as for `imshow`.
+        image: as for `imshow`.
         probabilities: [K], in the order of `classes`.
         classes: the K names.
         top: how many classes get a bar of their own; the rest share one bar, "others".
         label: the true class, index or name; its bar is outlined, and shown however small it is.
-        axes: where to draw the picture and the bars; a new figure if None.
+        axes: where to draw the image and the bars; a new figure if None.
 
     Raises:
         UserError: if there is not one probability for each class, or `label` is none of them.
     """
-    shares = np.asarray(as_array(probabilities), dtype=np.float64)
-    if shares.shape != (len(classes),):
-        raise UserError(f"there are {shares.size} probabilities for {len(classes)} classes; give one for each")
+    fractions = np.asarray(as_array(probabilities), dtype=np.float64)
+    if fractions.shape != (len(classes),):
+        raise UserError(f"there are {fractions.size} probabilities for {len(classes)} classes; give one for each")
     true = _class_index(label, classes)
-    shown = _bars(shares, top, true)
+    shown = _bars(fractions, top, true)
     hidden = len(classes) - len(shown)
     names, options = lettering([classes[index] for index in shown])
     names = [shorten(name, 28) for name in names]
-    widths = shares[shown].tolist()
+    widths = fractions[shown].tolist()
     if hidden:
         names.append(f"{hidden} others")
-        widths.append(float(shares.sum() - shares[shown].sum()))
+        widths.append(float(fractions.sum() - fractions[shown].sum()))
     if axes is None:
         height = max(2.4, 0.3 * len(names) + 0.9)
         left, right = new_figure(3.0 + 4.6, height).subplots(1, 2, width_ratios=(3.0, 4.6))
     else:
         left, right = axes
-    imshow(picture, left)
-    colours = [ACCENT, *[QUIET] * (len(shown) - 1), *[PALE] * bool(hidden)]
-    bars = right.barh(range(len(names)), widths, color=colours, height=0.72)
+    imshow(image, left)
+    colors = [ACCENT, *[QUIET] * (len(shown) - 1), *[PALE] * bool(hidden)]
+    bars = right.barh(range(len(names)), widths, color=colors, height=0.72)
     for place, (index, width) in enumerate(zip([*shown, None][: len(names)], widths, strict=True)):
         is_true = true is not None and index == true
         if is_true:
@@ -165,9 +165,9 @@ def training_curves(
 
 
 def confusion_matrix(confusion: ArrayLike, classes: Sequence[str], ax: "Axes | None" = None) -> "Axes":
-    """Draw the confusion matrix: a row for each true class, coloured by its share of that row.
+    """Draw the confusion matrix: a row for each true class, colored by its share of that row.
 
-    Counts are written for up to 20 classes (a cell that is 0 stays empty). The colour scale is that of
+    Counts are written for up to 20 classes (a cell that is 0 stays empty). The color scale is that of
     square roots, so that a cell with 1 % of its row can be seen. Of very many names, every n-th is written.
 
     Args:
@@ -183,16 +183,16 @@ def confusion_matrix(confusion: ArrayLike, classes: Sequence[str], ax: "Axes | N
     counts, size = np.asarray(as_array(confusion)), len(classes)
     if counts.shape != (size, size):
         raise UserError(f"a confusion matrix of {size} classes is {size} x {size}, not {counts.shape}")
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     if ax is None:
         side = max(3.4, 1.6 + 0.5 * size) if size <= 20 else min(14.0, 8.0 + 0.06 * size)
         ax = new_figure(side + 0.7, side, compress=True).add_subplot()
-    image = ax.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 1), interpolation="nearest")
+    image = ax.imshow(fractions, cmap="Blues", norm=PowerNorm(0.5, 0, 1), interpolation="nearest")
     if size <= 20:
         for row, column in np.argwhere(counts).tolist():
-            colour = "white" if shares[row, column] > 0.3 else INK
+            color = "white" if fractions[row, column] > 0.3 else INK
             words = f"{counts[row, column]:,}"
-            ax.text(column, row, words, ha="center", va="center", fontsize=8, color=colour)
+            ax.text(column, row, words, ha="center", va="center", fontsize=8, color=color)
     _name_both_axes(ax, classes)
     bar = ax.figure.colorbar(image, ax=ax, fraction=0.04, pad=0.02, ticks=[0, 0.01, 0.1, 0.25, 0.5, 1])
     bar.ax.set_yticklabels(["0", "1", "10", "25", "50", "100 %"], fontsize=8, color=INK)
@@ -202,34 +202,34 @@ def confusion_matrix(confusion: ArrayLike, classes: Sequence[str], ax: "Axes | N
     return ax
 
 
-def picture_grid(
-    pictures: "Sequence[Picture] | Picture",
+def image_grid(
+    images: "Sequence[ImageLike] | ImageLike",
     titles: Sequence[str] | None = None,
     columns: int | None = None,
     *,
     figure: "Figure | SubFigure | None" = None,
 ) -> "NDArray[Any]":
-    """Show pictures in rows, each as `imshow` does; gives the Axes of the pictures, object [m].
+    """Show images in rows, each as `imshow` does; gives the Axes of the images, object [m].
 
     Args:
-        pictures: [m, H, W, C], [m, C, H, W], or a list of pictures of any sizes.
+        images: [m, H, W, C], [m, C, H, W], or a list of images of any sizes.
         titles: a line or two for each.
         columns: how many in a row; at least 4, about 5 : 4 when many, if None.
         figure: where to draw; a new one if None.
     """
-    count = len(pictures)
+    count = len(images)
     columns = columns or max(4, math.ceil(math.sqrt(count * 1.25)))
     columns = max(1, min(columns, count))
     rows = max(1, math.ceil(count / columns))
     lines = max((title.count("\n") + 1 for title in titles or ()), default=0)
-    shapes = [as_pixels(picture).shape for picture in pictures]
+    shapes = [as_pixels(image).shape for image in images]
     tallness = min(1.0, max((shape[0] / shape[1] for shape in shapes), default=1.0))  # none is given more than a square
     figure = figure or new_figure(1.75 * columns, (1.55 * tallness + 0.2 * lines) * rows)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for spare in axes[count:]:
         spare.remove()
     for place in range(count):
-        imshow(pictures[place], axes[place])
+        imshow(images[place], axes[place])
         if titles is not None:
             texts, options = lettering(titles[place].split("\n"))
             axes[place].set_title("\n".join(texts), fontsize=8, color=INK, **options)
@@ -237,7 +237,7 @@ def picture_grid(
 
 
 def mistakes_grid(
-    images: "Sequence[Picture] | Picture",
+    images: "Sequence[ImageLike] | ImageLike",
     labels: Sequence[int],
     predicted: Sequence[int],
     probabilities: Sequence[float],
@@ -245,12 +245,12 @@ def mistakes_grid(
     *,
     figure: "Figure | SubFigure | None" = None,
 ) -> "NDArray[Any]":
-    """Show wrong answers: what the model said and how surely, and below it what the picture is.
+    """Show wrong answers: what the model said and how surely, and below it what the image is.
 
     Without a single one, one empty Axes says so.
 
     Args:
-        images: m pictures, as for `picture_grid`.
+        images: m images, as for `image_grid`.
         labels: the true class of each, index [m].
         predicted: the class given, index [m].
         probabilities: how probable the model found it, [m].
@@ -264,10 +264,10 @@ def mistakes_grid(
         return np.array([ax], dtype=object)
     names, _ = lettering(classes)
     titles = [
-        f"said {shorten(names[guess], 13)} {100 * share:.0f} %\nis {shorten(names[label], 20)}"
-        for label, guess, share in zip(labels, predicted, probabilities, strict=True)
+        f"said {shorten(names[guess], 13)} {100 * fraction:.0f} %\nis {shorten(names[label], 20)}"
+        for label, guess, fraction in zip(labels, predicted, probabilities, strict=True)
     ]
-    return picture_grid(images, titles, figure=figure)
+    return image_grid(images, titles, figure=figure)
 
 
 def save(axes: "Axes | Sequence[Axes] | NDArray[Any]", path: Path | str, dpi: int = 150) -> Path:
@@ -299,9 +299,9 @@ def _name_both_axes(ax: "Axes", classes: Sequence[str]) -> None:
     ax.spines[:].set_color(PALE)
 
 
-def _bars(shares: NDArray[np.float64], top: int, true: int | None) -> list[int]:
+def _bars(fractions: NDArray[np.float64], top: int, true: int | None) -> list[int]:
     """Choose the classes that get a bar, most probable first; the true one takes the last place if need be."""
-    order: list[int] = np.argsort(-shares, kind="stable").tolist()
+    order: list[int] = np.argsort(-fractions, kind="stable").tolist()
     if len(order) <= top + 1:  # a bar for "1 others" would hide a name and save nothing
         return order
     shown = order[: max(top, 1)]

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from firstlight.data.images import SUFFIXES, decode, fit_picture
+from firstlight.data.images import SUFFIXES, decode, resize_image
 from firstlight.data.parallel import chunks_of, in_order
 from firstlight.data.sources.class_folders import is_litter
-from firstlight.errors import PictureError, RecipeError
+from firstlight.errors import ImageError, RecipeError
 from firstlight.models.classifier import Classifier
 from firstlight.models.inference import ready
-from firstlight.runtime import default_workers
+from firstlight.runtime.processors import default_workers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,7 +36,7 @@ class Guess:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a model says about one picture; or, with `error` set, why it can say nothing."""
+    """What a model says about one image; or, with `error` set, why it can say nothing."""
 
     image: str
     label: str | None = None
@@ -54,7 +54,7 @@ class Prediction:
 def predict(
     model: Classifier, images: str | Path | Iterable[str | Path], *, top: int = TOP
 ) -> Prediction | list[Prediction]:
-    """Predict one picture, or several, or every picture below a folder.
+    """Predict one image, or several, or every image below a folder.
 
     Args:
         model: from `load`; it is put in evaluation mode.
@@ -70,19 +70,22 @@ def predict(
 def view_classify(
     image: str | Path, model: Classifier, *, label: int | str | None = None, top: int = 10
 ) -> "tuple[Axes, Axes]":
-    """Show a picture file beside the probabilities that a model gives its classes; see `plots.view_classify`.
+    """Show an image file beside the probabilities that a model gives its classes; see `plots.view_classify`.
 
     Raises:
-        PictureError: if the file cannot be used.
+        ImageError: if the file cannot be used.
     """
     from firstlight.delivery import plots
 
     try:
         data = Path(image).read_bytes()
-        original, fitted = decode(data, name=str(image)).pixels, _fitted(data, str(image), model.input_size, model.fit)
-    except (PictureError, OSError) as error:
-        raise PictureError(f"{image}: {error}") from None
-    guesses = _guess(model.eval(), [fitted], len(model.classes))[0]
+        original, resized = (
+            decode(data, name=str(image)).pixels,
+            _resized(data, str(image), model.input_size, model.resize),
+        )
+    except (ImageError, OSError) as error:
+        raise ImageError(f"{image}: {error}") from None
+    guesses = _guess(model.eval(), [resized], len(model.classes))[0]
     probability = {guess.label: guess.probability for guess in guesses}
     return plots.view_classify(
         original, [probability[name] for name in model.classes], model.classes, top=top, label=label
@@ -109,21 +112,21 @@ def predict_files(
     model.eval()
 
     def read(chunk: Sequence[str]) -> list[tuple[str, NDArray[np.uint8] | str]]:
-        return [(file, _read_picture(file, model.input_size, model.fit)) for file in chunk]
+        return [(file, _read_image(file, model.input_size, model.resize)) for file in chunk]
 
     for chunk in in_order(read, chunks_of(BATCH, files), workers or default_workers()):
-        pictures = [picture for _, picture in chunk if not isinstance(picture, str)]
-        guesses = iter(_guess(model, pictures, top) if pictures else [])
-        for file, picture in chunk:
-            if isinstance(picture, str):
-                yield Prediction(file, error=picture)
+        images = [image for _, image in chunk if not isinstance(image, str)]
+        guesses = iter(_guess(model, images, top) if images else [])
+        for file, image in chunk:
+            if isinstance(image, str):
+                yield Prediction(file, error=image)
             else:
                 best = next(guesses)
                 yield Prediction(file, best[0].label, best[0].probability, best)
 
 
 def find_files(paths: Iterable[str]) -> Iterator[str]:
-    """Give files as they are, and for each folder the pictures below it, in the order of their names.
+    """Give files as they are, and for each folder the images below it, in the order of their names.
 
     Links inside a folder are not followed. A path that does not exist, or a folder that cannot be read, is given like
     a file: it will get a row with the reason.
@@ -151,24 +154,24 @@ def _below(folder: str) -> Iterator[str]:
             yield entry.path
 
 
-def _read_picture(file: str, input_size: tuple[int, int, int], fit: str) -> NDArray[np.uint8] | str:
-    """Give the picture at the model's size, or the reason why not."""
+def _read_image(file: str, input_size: tuple[int, int, int], resize: str) -> NDArray[np.uint8] | str:
+    """Give the image at the model's size, or the reason why not."""
     try:
         if not stat.S_ISREG(os.stat(file).st_mode):  # noqa: PTH116 - names that are no valid Unicode pass as they are
             return "is not a regular file"  # reading a pipe or a device might never end
-        return _fitted(Path(file).read_bytes(), file, input_size, fit)
-    except PictureError as reason:
+        return _resized(Path(file).read_bytes(), file, input_size, resize)
+    except ImageError as reason:
         return str(reason)
     except OSError as error:
         return f"cannot be read: {error.strerror}"
 
 
-def _fitted(data: bytes, name: str, input_size: tuple[int, int, int], fit: str) -> NDArray[np.uint8]:
-    return fit_picture(decode(data, name=name, input_size=input_size, fit=fit).pixels, input_size, fit)
+def _resized(data: bytes, name: str, input_size: tuple[int, int, int], resize: str) -> NDArray[np.uint8]:
+    return resize_image(decode(data, name=name, input_size=input_size, resize=resize).pixels, input_size, resize)
 
 
-def _guess(model: Classifier, pictures: list[NDArray[np.uint8]], top: int) -> list[tuple[Guess, ...]]:
-    images = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).to(model.mean.device)
+def _guess(model: Classifier, pixels: list[NDArray[np.uint8]], top: int) -> list[tuple[Guess, ...]]:
+    images = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).to(model.mean.device)
     with torch.inference_mode():
         ranked = ready(model).predict_proba(images).topk(min(top, len(model.classes)), dim=1)
     return [

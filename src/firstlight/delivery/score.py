@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from firstlight.data.dataset import open_samples
 from firstlight.data.loader import Loader
 from firstlight.data.samples import Samples
-from firstlight.data.split import PARTS, read_split
+from firstlight.data.split import SPLIT_NAMES, read_split
 from firstlight.errors import DataError, RunError
 from firstlight.evaluation.evaluate import Evaluation, collect, evaluate
 from firstlight.files import write_json
@@ -41,7 +41,7 @@ def score(
         samples: from `load_data`; its classes must be among the model's, by name.
         split: `train`, `valid`, `test`, or `all`.
         device: where to run.
-        allow_quarantine: go on even if more than 1 % of the pictures cannot be used.
+        allow_quarantine: go on even if more than 1 % of the images cannot be used.
 
     Raises:
         DataError: if the classes do not match, or the set has no such part.
@@ -49,18 +49,20 @@ def score(
     """
     model = load_model(model_file, device)
     labels = match_classes(samples, model.classes)
-    store = open_samples(samples, size=model.input_size, fit=model.fit, allow_quarantine=allow_quarantine)
+    store = open_samples(samples, size=model.input_size, resize=model.resize, allow_quarantine=allow_quarantine)
     own = _own_split(model_file.parent, samples, store.content_key)
     rows = _rows_of(split, samples, own)
     rows = np.intersect1d(rows, store.usable)
     if not len(rows):
         raise DataError(f"{samples.source}: its {split} part holds no usable picture; choose another with --split")
-    is_run_test = any(own.get(samples.names[row]) == PARTS.index("test") for row in rows)
-    looks = _count_look(model_file.parent) if is_run_test else None  # a look is counted before it is taken
+    is_run_test = any(own.get(samples.names[row]) == SPLIT_NAMES.index("test") for row in rows)
+    test_evaluations = (
+        _count_test_evaluation(model_file.parent) if is_run_test else None
+    )  # a look is counted before it is taken
     loader = Loader(store.pixels, labels, rows, device=device)
     seen = collect(ready(model), loader.epoch())
     evaluation = evaluate(seen.logits, seen.labels, model.classes, temperature=model.temperature.item())
-    return Score(evaluation, looks)
+    return Score(evaluation, test_evaluations)
 
 
 def match_classes(samples: Samples, classes: tuple[str, ...]) -> NDArray[np.int64]:
@@ -80,9 +82,9 @@ def match_classes(samples: Samples, classes: tuple[str, ...]) -> NDArray[np.int6
 
 
 def _own_split(run: Path, samples: Samples, content_key: str) -> dict[str, int]:
-    """Give the run's own split of this set, by the pictures' names; nothing if this is another set.
+    """Give the run's own split of this set, by the images' names; nothing if this is another set.
 
-    It is the run's set if its content is the same, or if it holds every picture that the run knew and new ones.
+    It is the run's set if its content is the same, or if it holds every image that the run knew and new ones.
     """
     if not (run / "split.csv").is_file():
         return {}
@@ -94,7 +96,7 @@ def _own_split(run: Path, samples: Samples, content_key: str) -> dict[str, int]:
 def _rows_of(split: str, samples: Samples, own: dict[str, int]) -> NDArray[np.int64]:
     if split == "all":
         return np.arange(len(samples))
-    wanted = PARTS.index(split)
+    wanted = SPLIT_NAMES.index(split)
     if own:
         return np.flatnonzero(np.array([own.get(name, -1) for name in samples.names], np.int8) == wanted)
     if samples.splits is None:
@@ -123,7 +125,7 @@ def _record(run: Path) -> dict[str, Any]:
     return record
 
 
-def _count_look(run: Path) -> int | None:
+def _count_test_evaluation(run: Path) -> int | None:
     """Count one more look at the test split of a run in its `evaluation.json`."""
     record = _record(run)
     if not record:

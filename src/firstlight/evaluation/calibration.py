@@ -8,7 +8,7 @@ STEPS = 60
 
 
 def fit_temperature(logits: Tensor, labels: Tensor) -> float:
-    """Find the temperature T that minimises the log loss of softmax(logits / T); 0.05 <= T <= 20.
+    """Find the temperature T that minimizes the log loss of softmax(logits / T); 0.05 <= T <= 20.
 
     The loss is convex in b = 1/T, so its slope has one root: Newton steps, each kept inside a bracket that
     shrinks, in float64. The result is never worse than T = 1 on these samples.

@@ -106,7 +106,7 @@ def collect(classifier: Callable[[Tensor], Tensor], batches: "Iterable[Batch]") 
     """Run `classifier` over every batch without gradients, in eval mode, and keep what it says on the CPU.
 
     Args:
-        classifier: gives logits [B, K] for pictures uint8 [B, C, H, W]; a module gets its modes back after.
+        classifier: gives logits [B, K] for images uint8 [B, C, H, W]; a module gets its modes back after.
         batches: read once, one at a time.
 
     Raises:

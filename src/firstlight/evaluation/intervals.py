@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from firstlight.runtime import generator
+from firstlight.runtime.seeds import generator
 
 Z = 1.959963984540054  # the normal law leaves 2.5 % above it
 DRAWS = 500  # each drawn with both signs
@@ -32,7 +32,7 @@ class Estimate:
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}], n = {self.n:,}"
 
 
-def share(hits: int, n: int) -> Estimate:
+def proportion(hits: int, n: int) -> Estimate:
     """Estimate a proportion from `hits` out of `n`, with Wilson's score interval.
 
     Source: E. B. Wilson, Probable inference, the law of succession, and statistical inference, JASA 1927.
@@ -92,9 +92,9 @@ def absolute_sum(deviations: Tensor, errors: Tensor, n: int) -> Estimate:
 
 
 def _wilson(value: float, n: float) -> tuple[float, float]:
-    centre = (value + Z**2 / (2 * n)) / (1 + Z**2 / n)
+    center = (value + Z**2 / (2 * n)) / (1 + Z**2 / n)
     reach = Z * math.sqrt(value * (1 - value) / n + (Z / (2 * n)) ** 2) / (1 + Z**2 / n)
     # At 0 and 1 the formula meets the border only up to rounding.
-    low = 0.0 if value == 0 else max(0.0, centre - reach)
-    high = 1.0 if value == 1 else min(1.0, centre + reach)
+    low = 0.0 if value == 0 else max(0.0, center - reach)
+    high = 1.0 if value == 1 else min(1.0, center + reach)
     return low, high

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from firstlight.evaluation.intervals import Estimate, absolute_sum, bounded, mean, share
+from firstlight.evaluation.intervals import Estimate, absolute_sum, bounded, mean, proportion
 
 ECE_BINS = 15
 
@@ -39,7 +39,7 @@ def top_k(logits: Tensor, labels: Tensor, k: int = 5) -> Estimate:
     own = logits.gather(1, labels[:, None])
     earlier = torch.arange(logits.shape[1], device=logits.device) < labels[:, None]
     ahead = ((logits > own) | ((logits == own) & earlier)).sum(dim=1)
-    return share(int((ahead < k).sum()), len(labels))
+    return proportion(int((ahead < k).sum()), len(labels))
 
 
 def log_loss(logits: Tensor, labels: Tensor) -> Estimate:
@@ -155,7 +155,7 @@ def _f1(jaccard: float) -> float:
 
 
 def _shares(hits: Tensor, totals: Tensor) -> tuple[Estimate, ...]:
-    return tuple(share(*pair) for pair in zip(hits.tolist(), totals.tolist(), strict=True))
+    return tuple(proportion(*pair) for pair in zip(hits.tolist(), totals.tolist(), strict=True))
 
 
 def _placements(scores: Tensor, own: Tensor) -> Tensor:

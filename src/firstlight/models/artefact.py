@@ -5,10 +5,10 @@ It is an ordinary safetensors file of the Classifier's `state_dict`. The header'
 
     format         1
     architecture   the network by name, with its choices; with `tta` (mirror, move or mirror+move) an answer is the mean
-                   of the logits of these views of a picture, see `views.py`
+                   of the logits of these views of an image, see `views.py`
     classes        their names, in the order of the logits
     input_size     [channels, height, width]
-    fit            how a picture is brought to that size: crop, pad or squash; or crop:0.875, which keeps that share of
+    resize         how an image is brought to that size: crop, pad or squash; or crop:0.875, which keeps that share of
                    either side of the crop (a decimal above 0, at most 1, of up to six digits after the point)
     mean, std      per channel, of pixels in 0..1 (the tensors `mean` and `std`, told again)
     temperature    what logits are divided by before the softmax (the tensor `temperature`, told again)
@@ -36,8 +36,8 @@ from typing import TYPE_CHECKING, Any
 
 from firstlight.errors import ModelFileError
 from firstlight.files import atomic_path
-from firstlight.fitting import FIT
 from firstlight.models import weights
+from firstlight.resize import RESIZE_PATTERN
 
 if TYPE_CHECKING:
     import torch
@@ -57,7 +57,7 @@ class ModelCard:
     architecture: dict[str, Any]
     classes: tuple[str, ...]
     input_size: tuple[int, int, int]
-    fit: str
+    resize: str
     mean: tuple[float, ...]
     std: tuple[float, ...]
     temperature: float
@@ -102,7 +102,7 @@ def save_model(
         "architecture": classifier.architecture,
         "classes": classifier.classes,
         "input_size": classifier.input_size,
-        "fit": classifier.fit,
+        "resize": classifier.resize,
         "mean": classifier.mean.tolist(),
         "std": classifier.std.tolist(),
         "temperature": classifier.temperature.item(),
@@ -176,7 +176,7 @@ def _build(path: Path | str, card: ModelCard, tensors: "dict[str, Tensor]") -> "
 
     def build() -> Classifier:
         return Classifier(
-            architecture=card.architecture, classes=card.classes, input_size=card.input_size, fit=card.fit
+            architecture=card.architecture, classes=card.classes, input_size=card.input_size, resize=card.resize
         )
 
     try:
@@ -231,7 +231,7 @@ def _checked_card(fields: Any, most_layers: int) -> ModelCard:
     _require(_is_list(classes, str) and 0 < len(set(classes)) == len(classes), "classes")
     _require(_is_list(input_size, int) and len(input_size) == 3 and input_size[0] in (1, 3), "input_size")
     _require(all(1 <= side <= MAX_SIDE for side in input_size[1:]), "input_size")
-    _require(isinstance(fields.get("fit"), str) and FIT.fullmatch(fields["fit"]) is not None, "fit")
+    _require(isinstance(fields.get("resize"), str) and RESIZE_PATTERN.fullmatch(fields["resize"]) is not None, "resize")
     for key in ("mean", "std"):
         _require(_is_list(fields.get(key), int | float) and len(fields[key]) == input_size[0], key)
     _require(isinstance(fields.get("temperature"), int | float), "temperature")
@@ -243,7 +243,7 @@ def _checked_card(fields: Any, most_layers: int) -> ModelCard:
         architecture=architecture,
         classes=tuple(classes),
         input_size=(input_size[0], input_size[1], input_size[2]),
-        fit=fields["fit"],
+        resize=fields["resize"],
         mean=tuple(fields["mean"]),
         std=tuple(fields["std"]),
         temperature=fields["temperature"],

@@ -1,4 +1,4 @@
-"""Networks of timm and torchvision by name, made to fit our pictures: size, channels, number of classes."""
+"""Networks of timm and torchvision by name, made to fit our images: size, channels, number of classes."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,11 +18,11 @@ def build_backbone(name: str, input_size: Size, num_classes: int) -> nn.Module:
 
     Args:
         name: `timm:NAME` or `torchvision:NAME`.
-        input_size: channels (1 or 3), height and width of a picture.
+        input_size: channels (1 or 3), height and width of an image.
         num_classes: how many logits come out.
 
     Raises:
-        RecipeError: if there is no such network, or if it cannot take pictures of this size.
+        RecipeError: if there is no such network, or if it cannot take images of this size.
     """
     library, model = find_network(name)
     with trying_out(name, input_size):
@@ -36,7 +36,7 @@ def build_backbone(name: str, input_size: Size, num_classes: int) -> nn.Module:
 
 @contextmanager
 def trying_out(name: str, input_size: Size) -> Iterator[None]:
-    """Build on the `meta` device inside; whatever fails there is told as pictures that do not fit."""
+    """Build on the `meta` device inside; whatever fails there is told as images that do not fit."""
     try:
         with torch.device("meta"):
             yield
@@ -53,7 +53,7 @@ def trying_out(name: str, input_size: Size) -> Iterator[None]:
 
 
 def shape_of_answer(network: nn.Module, input_size: Size) -> tuple[int, ...]:
-    """Tell the shape of what a network on the `meta` device gives for one picture; it is left in training mode."""
+    """Tell the shape of what a network on the `meta` device gives for one image; it is left in training mode."""
     with torch.no_grad():
         answer = network.eval()(torch.zeros(1, *input_size))
     network.train()

@@ -1,4 +1,4 @@
-"""The Classifier: a network together with everything needed to use it on a picture of the right size."""
+"""The Classifier: a network together with everything needed to use it on an image of the right size."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,14 +15,14 @@ WHITENING_PIXELS = 6_000_000  # a patch's covariance is settled long before; mor
 
 
 class Classifier(nn.Module):
-    """Normalise, run the network, give logits; an ordinary `nn.Module`.
+    """Normalize, run the network, give logits; an ordinary `nn.Module`.
 
     Args:
         architecture: the network by name, with its choices; see `networks.build_network`. With `"tta"`, one of
-            `views.VIEWS`, the answer in evaluation mode is the mean over these views of a picture.
+            `views.VIEWS`, the answer in evaluation mode is the mean over these views of an image.
         classes: the classes' names, in the order of the logits.
-        input_size: channels, height and width of a picture.
-        fit: how a picture of another size is brought to this one: `crop`, `crop:SHARE`, `pad` or `squash`.
+        input_size: channels, height and width of an image.
+        fit: how an image of another size is brought to this one: `crop`, `crop:SHARE`, `pad` or `squash`.
         mean: per channel, in units of 0..1; subtracted inside `forward`.
         std: per channel, in units of 0..1; divided by inside `forward`.
 
@@ -40,7 +40,7 @@ class Classifier(nn.Module):
         architecture: dict[str, Any],
         classes: tuple[str, ...],
         input_size: tuple[int, int, int],
-        fit: str = "crop",
+        resize: str = "crop",
         mean: tuple[float, ...] | None = None,
         std: tuple[float, ...] | None = None,
     ) -> None:
@@ -48,7 +48,7 @@ class Classifier(nn.Module):
         self.architecture = architecture
         self.classes = tuple(classes)
         self.input_size = input_size
-        self.fit = fit
+        self.resize = resize
         self.register_buffer("mean", torch.tensor(mean or (0.5,) * input_size[0]))
         self.register_buffer("std", torch.tensor(std or (0.5,) * input_size[0]))
         self.register_buffer("temperature", torch.tensor(1.0))
@@ -60,47 +60,47 @@ class Classifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map uint8 `[B, C, H, W]` to logits, float32 `[B, K]`."""
-        pictures = self.normalise(images)
+        images = self.normalize(images)
         if self.training or self.tta is None:
-            logits: Tensor = self.network(pictures)
+            logits: Tensor = self.network(images)
             return logits.float()
-        return torch.stack([self.network(view).float() for view in views_of(pictures, self.tta)]).mean(dim=0)
+        return torch.stack([self.network(view).float() for view in views_of(images, self.tta)]).mean(dim=0)
 
     def predict_proba(self, images: Tensor) -> Tensor:
         """Map uint8 `[B, C, H, W]` to calibrated probabilities, float32 `[B, K]`, each row summing to 1."""
         return torch.softmax(self(images) / self.temperature, dim=1)
 
-    def normalise(self, images: Tensor) -> Tensor:
+    def normalize(self, images: Tensor) -> Tensor:
         """Map uint8 0..255 to float with about zero mean and unit variance, the same shape and layout."""
         scale = 1 / (255 * self.std)
         shift = -self.mean / self.std
         return torch.addcmul(shift[:, None, None], images.float(), scale[:, None, None])
 
     def adapt_to(self, images: Tensor) -> None:
-        """Take mean and standard deviation, and the whitening filters where the network has any, from pictures.
+        """Take mean and standard deviation, and the whitening filters where the network has any, from images.
 
         Args:
-            images: uint8 `[B, C, H, W]`, training pictures only.
+            images: uint8 `[B, C, H, W]`, training images only.
         """
-        # note: counts of the 256 levels are exact, and take no more memory than the pictures
+        # note: counts of the 256 levels are exact, and take no more memory than the images
         counts = torch.stack([channel.flatten().bincount(minlength=256) for channel in images.unbind(1)])
-        shares = counts.double() / counts.sum(dim=1, keepdim=True)
+        fractions = counts.double() / counts.sum(dim=1, keepdim=True)
         levels = torch.arange(256, device=images.device).double() / 255
-        mean = shares @ levels
-        variance = (shares * (levels - mean[:, None]).square()).sum(dim=1)
+        mean = fractions @ levels
+        variance = (fractions * (levels - mean[:, None]).square()).sum(dim=1)
         self.mean.copy_(mean)
         self.std.copy_(variance.sqrt().clamp_min(1 / 255))
         if isinstance(layer := getattr(self.network, "whitening", None), nn.Conv2d):
             some = images[:: max(1, images[:, 0].numel() // WHITENING_PIXELS)]
-            whiten(layer, self.normalise(some))
+            whiten(layer, self.normalize(some))
 
-    def normalise_as(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    def normalize_as(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         """Take mean and standard deviation per channel, in units of 0..1, as published weights expect them."""
         self.mean.copy_(torch.tensor(mean))
         self.std.copy_(torch.tensor(std))
 
     def summary(self) -> str:
-        """Give a table of the layers: name, kind, output shape for one picture, parameters."""
+        """Give a table of the layers: name, kind, output shape for one image, parameters."""
         rows: list[tuple[str, str, str, str]] = []
         hooks = [
             layer.register_forward_hook(_row_writer(name, rows))
@@ -110,7 +110,7 @@ class Classifier(nn.Module):
         try:
             with evaluating(self), torch.inference_mode():
                 black = torch.zeros(1, *self.input_size, dtype=torch.uint8, device=self.mean.device)
-                self.network(self.normalise(black))
+                self.network(self.normalize(black))
         finally:
             for hook in hooks:
                 hook.remove()

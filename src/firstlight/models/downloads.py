@@ -1,4 +1,4 @@
-"""Published weights on this machine: found in the libraries' own caches, fetched if absent, verified, licence known.
+"""Published weights on this machine: found in the libraries' own caches, fetched if absent, verified, license known.
 
 The caches are shared with torchvision, timm and whatever else uses them: `torch.hub`'s folder and Hugging Face's.
 """
@@ -15,7 +15,7 @@ from firstlight.models.libraries import UNKNOWN_LICENCE, Published, published
 from firstlight.models.weights import TensorFile, open_weights
 from firstlight.progress import progress
 
-Licences = Literal["any", "permissive"]
+Licenses = Literal["any", "permissive"]
 
 PERMISSIVE = ("apache-2.0", "bsd-2-clause", "bsd-3-clause", "cc-by-4.0", "cc0-1.0", "isc", "mit", "unlicense")
 TIMEOUT = 10.0  # seconds without a byte
@@ -31,17 +31,17 @@ class Weights:
     Attributes:
         path: where it lies on this machine.
         source: where it comes from, the same on every machine: a URL, a hub's repository, or a file's bare name.
-        licence: SPDX's word for it in small letters, or `unknown`.
+        license: SPDX's word for it in small letters, or `unknown`.
         sha256: of the whole file, 64 hexadecimal digits.
     """
 
     path: Path
     source: str
-    licence: str
+    license: str
     sha256: str
 
 
-def find_weights(name: str, file: Path | None = None, *, licence: Licences = "any") -> Weights:
+def find_weights(name: str, file: Path | None = None, *, license: Licenses = "any") -> Weights:
     """Find the weights of a network: the user's file, or else the published one, which is fetched if it is not here.
 
     A file that is fetched or lies in a cache is verified by the hash it was published with, where it has one.
@@ -49,41 +49,41 @@ def find_weights(name: str, file: Path | None = None, *, licence: Licences = "an
     Args:
         name: `timm:NAME` or `torchvision:NAME`; `.TAG` may follow, where there are several weights.
         file: `.safetensors` or `.pth`, taken as it is; what its header says of a `license` is believed.
-        licence: `permissive` refuses what may not be used, changed and sold by everyone, and what says nothing.
+        license: `permissive` refuses what may not be used, changed and sold by everyone, and what says nothing.
 
     Raises:
-        RecipeError: if there is no such network, no weights of it, or their licence is refused.
+        RecipeError: if there is no such network, no weights of it, or their license is refused.
         ModelFileError: if the file cannot be read or fetched, or is not the one that was published.
     """
     record = published(name)
     if file is not None:
-        found = Weights(path=file, source=file.name, licence=_licence_of(file), sha256=_sha256(file))
-        _refuse_licence(file.name, found.licence, licence)
+        found = Weights(path=file, source=file.name, license=_license_of(file), sha256=_sha256(file))
+        _refuse_license(file.name, found.license, license)
         return found
     if not record.url:
         raise RecipeError(f"--backbone {name}: no weights are published for it; give --weights FILE, or take another")
-    _refuse_licence(name, record.licence, licence)
+    _refuse_license(name, record.license, license)
     find = _find_on_hub if record.hub else _find_by_url
     path, sha256 = find(name, record)
-    return Weights(path=path, source=record.hub or record.url, licence=record.licence, sha256=sha256)
+    return Weights(path=path, source=record.hub or record.url, license=record.license, sha256=sha256)
 
 
-def _refuse_licence(what: str, found: str, allowed: Licences) -> None:
+def _refuse_license(what: str, found: str, allowed: Licenses) -> None:
     if allowed == "permissive" and found not in PERMISSIVE:
-        fault = "does not say its licence" if found == UNKNOWN_LICENCE else f"is licensed as {found}"
+        fault = "does not say its license" if found == UNKNOWN_LICENCE else f"is licensed as {found}"
         raise RecipeError(
             f"{what} {fault}, and only permissive weights are wanted ({', '.join(PERMISSIVE)}); "
-            "take others, or --weights-licence any"
+            "take others, or --weights-license any"
         )
 
 
-def _licence_of(file: Path) -> str:
+def _license_of(file: Path) -> str:
     with open_weights(file) as opened:
         is_safetensors = opened.read(9)[8:] == b"{"
     if not is_safetensors:
         return UNKNOWN_LICENCE
     with TensorFile(file) as tensors:
-        said = tensors.metadata.get("license") or tensors.metadata.get("licence")
+        said = tensors.metadata.get("license") or tensors.metadata.get("license")
     return (said or UNKNOWN_LICENCE).strip().lower()
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from firstlight.models.classifier import Classifier
 
-HANDFUL_PIXELS = 2**18  # of pictures that go through a large network together: what it makes of them stays in caches
+HANDFUL_PIXELS = 2**18  # of images that go through a large network together: what it makes of them stays in caches
 
 _READY: "WeakKeyDictionary[Classifier, tuple[tuple[int, ...], Classifier]]" = WeakKeyDictionary()
 
@@ -17,7 +17,7 @@ def ready(classifier: Classifier) -> Classifier:
     """Give a classifier in evaluation mode that answers as this one does.
 
     A network of timm or torchvision gets its batch norms folded into the convolutions before them, channels last, and
-    on a processor it sees few pictures at a time. Our own small networks stay as they are. All is float32: bfloat16
+    on a processor it sees few images at a time. Our own small networks stay as they are. All is float32: bfloat16
     would be half as fast again on some processors, but changes the answers about which a network is in doubt (LOG.md).
 
     What is made is kept as long as the classifier and its weights stay the same. The original is not changed, but put
@@ -37,7 +37,7 @@ def ready(classifier: Classifier) -> Classifier:
 def _made_ready(classifier: Classifier) -> Classifier:
     network = folded(classifier.network).to(memory_format=torch.channels_last)
     _, height, width = classifier.input_size
-    side = classifier.architecture.get("side")  # what the pictures are enlarged to, before they cost the most
+    side = classifier.architecture.get("side")  # what the images are enlarged to, before they cost the most
     pixels = side * side if side else height * width
     made = copy.copy(classifier)
     made._modules = {**classifier._modules, "network": Handfuls(network, max(1, HANDFUL_PIXELS // pixels))}
@@ -55,7 +55,7 @@ def folded(network: nn.Module) -> nn.Module:
 
 
 class Handfuls(nn.Module):
-    """A network that a processor takes through a batch `count` pictures at a time."""
+    """A network that a processor takes through a batch `count` images at a time."""
 
     def __init__(self, network: nn.Module, count: int) -> None:
         super().__init__()
@@ -63,6 +63,6 @@ class Handfuls(nn.Module):
         self.count = count
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map normalised float `[B, C, H, W]` to logits `[B, K]`."""
+        """Map normalized float `[B, C, H, W]` to logits `[B, K]`."""
         parts = torch.split(images, self.count) if images.device.type == "cpu" else [images]
         return torch.cat([self.network(part) for part in parts])

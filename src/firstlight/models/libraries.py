@@ -29,20 +29,20 @@ HUB_FILE = "model.safetensors"
 # Published densenets say `denselayer1.norm.1.weight`, from before PyTorch refused dots in the names of layers.
 _OLD_DENSENET_NAME = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
 
-# Licences that torchvision gives as a link to their text.
+# Licenses that torchvision gives as a link to their text.
 _LINKED_LICENCES = {"https://github.com/facebookresearch/SWAG/blob/main/LICENSE": "cc-by-nc-4.0"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """What the published weights of one network say: the pictures they were trained on, the licence, the place.
+    """What the published weights of one network say: the images they were trained on, the license, the place.
 
     Attributes:
-        input_size: channels, height and width of a picture.
+        input_size: channels, height and width of an image.
         mean: per channel, in units of 0..1.
         std: per channel, in units of 0..1.
-        crop: the share of the short side that is kept of a picture, 0..1; the rest is its rim.
-        licence: SPDX's word for it in small letters, or `unknown`.
+        crop: the share of the short side that is kept of an image, 0..1; the rest is its rim.
+        license: SPDX's word for it in small letters, or `unknown`.
         url: where the file is; empty if nothing was published.
         hub: the Hugging Face repository that holds it, or empty.
         file: its name; empty if nothing was published.
@@ -52,13 +52,13 @@ class Published:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     crop: float
-    licence: str = UNKNOWN_LICENCE
+    license: str = UNKNOWN_LICENCE
     url: str = ""
     hub: str = ""
     file: str = ""
 
-    def normalisation(self, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Give mean and standard deviation for pictures of 1 or 3 channels: of grey ones, the channels' average."""
+    def normalization(self, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Give mean and standard deviation for images of 1 or 3 channels: of gray ones, the channels' average."""
         if channels == len(self.mean):
             return self.mean, self.std
         return (sum(self.mean) / len(self.mean),) * channels, (sum(self.std) / len(self.std),) * channels
@@ -69,7 +69,7 @@ class Library:
     """One source of networks: their names, how one is built, what is known of its weights, and how they come in.
 
     Files have outlived the networks that wrote them: `convert` gives older names their present ones, and resamples
-    what depends on the pictures' size, as positions in a transformer do, to the size of the network it is given.
+    what depends on the images' size, as positions in a transformer do, to the size of the network it is given.
     """
 
     names: Callable[[], list[str]]
@@ -142,8 +142,8 @@ def _published_by_timm(model: str) -> Published:
         input_size=(channels, height, width),
         mean=tuple(config.mean),
         std=tuple(config.std),
-        crop=min(1.0, config.crop_pct),  # above 1 a picture would get a frame
-        licence=(config.license or UNKNOWN_LICENCE).lower(),
+        crop=min(1.0, config.crop_pct),  # above 1 an image would get a frame
+        license=(config.license or UNKNOWN_LICENCE).lower(),
         url=url,
         hub=hub,
         file=PurePosixPath(url).name,
@@ -175,8 +175,8 @@ def _build_torchvision(model: str, input_size: Size, num_classes: int) -> nn.Mod
     kind = model.partition(".")[0]
     options: dict[str, Any] = {}
     if kind in ("inception_v3", "googlenet"):
-        # Their auxiliary heads would make training give a tuple; the old initialisation is said so as not to be warned.
-        # Their weights want pictures normalised in another way than the record says, which the network sees to.
+        # Their auxiliary heads would make training give a tuple; the old initialization is said so as not to be warned.
+        # Their weights want images normalized in another way than the record says, which the network sees to.
         options = {"aux_logits": False, "init_weights": True, "transform_input": channels == 3}
     elif kind.startswith("vit_"):
         options = {"image_size": height}
@@ -187,12 +187,12 @@ def _build_torchvision(model: str, input_size: Size, num_classes: int) -> nn.Mod
     with torch.device("cpu" if kind.startswith("regnet_") else target):
         network: nn.Module = models.get_model(kind, weights=None, num_classes=num_classes, **options).to(target)
     if channels == 1:
-        _make_grey(network)
+        _make_gray(network)
     return network
 
 
-def _make_grey(network: nn.Module) -> None:
-    """Let a network take one channel, such that a grey picture gives what it gave as three equal channels."""
+def _make_gray(network: nn.Module) -> None:
+    """Let a network take one channel, such that a gray image gives what it gave as three equal channels."""
     first = next(layer for layer in network.modules() if isinstance(layer, nn.Conv2d))
     first.weight = nn.Parameter(first.weight.detach().sum(dim=1, keepdim=True))
     first.in_channels = 1
@@ -211,7 +211,7 @@ def _published_by_torchvision(model: str) -> Published:
         mean=tuple(transforms.mean),
         std=tuple(transforms.std),
         crop=side / transforms.resize_size[0],
-        licence=_LINKED_LICENCES.get(link, UNKNOWN_LICENCE) if link else TORCHVISION_LICENCE,
+        license=_LINKED_LICENCES.get(link, UNKNOWN_LICENCE) if link else TORCHVISION_LICENCE,
         url=weights.url,
         file=PurePosixPath(weights.url).name,
     )

@@ -1,4 +1,4 @@
-"""Our own small networks: plain `nn.Module`s that turn normalised float pictures into logits."""
+"""Our own small networks: plain `nn.Module`s that turn normalized float images into logits."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ from firstlight.errors import RecipeError
 
 INITS = ("default", "zero", "normal")
 WHITENED = 2  # pixels a side of the patches that the cnn whitens
-TINY = 16  # pixels; halving a smaller picture rounds up, so that something is left of it
+TINY = 16  # pixels; halving a smaller image rounds up, so that something is left of it
 
 
 def build_network(architecture: dict[str, Any], input_size: tuple[int, int, int], num_classes: int) -> nn.Module:
@@ -21,8 +21,8 @@ def build_network(architecture: dict[str, Any], input_size: tuple[int, int, int]
     Args:
         architecture: `{"name": "mlp", "hidden": [512, 256], "dropout": 0.2}`, `{"name": "cnn", "width": 64}`,
             `{"name": "timm:NAME"}` / `{"name": "torchvision:NAME"}` with its own head, or the same with
-            `"head": "linear"` for a `probe.LinearProbe`, where `"side": 224` enlarges the pictures.
-        input_size: channels, height and width of a picture.
+            `"head": "linear"` for a `probe.LinearProbe`, where `"side": 224` enlarges the images.
+        input_size: channels, height and width of an image.
         num_classes: how many logits come out.
 
     Raises:
@@ -33,10 +33,10 @@ def build_network(architecture: dict[str, Any], input_size: tuple[int, int, int]
     if name in NETWORKS:
         return NETWORKS[name](input_size, num_classes, **choices)
     if ":" in name and choices.get("head") == "linear":
-        from firstlight.models.probe import build_probe
+        from firstlight.models.library_network import build_library_network
 
         del choices["head"]
-        return build_probe(name, input_size, num_classes, **choices)
+        return build_library_network(name, input_size, num_classes, **choices)
     if ":" in name:
         from firstlight.models.backbones import build_backbone
 
@@ -85,7 +85,7 @@ class Dropout(nn.Dropout):
 
 
 class Block(nn.Module):
-    """Widen the picture, halve it, and refine it once around a shortcut."""
+    """Widen the image, halve it, and refine it once around a shortcut."""
 
     def __init__(self, wide_in: int, wide_out: int, *, round_up: bool) -> None:
         super().__init__()
@@ -102,13 +102,13 @@ class Block(nn.Module):
 
 
 class Cnn(nn.Sequential):
-    """A small convolutional network for pictures of 28 to 64 pixels, after airbench's CIFAR-10 network.
+    """A small convolutional network for images of 28 to 64 pixels, after airbench's CIFAR-10 network.
 
-    Its first layer is not learned: it whitens 2x2 patches, with filters computed from the training pictures
+    Its first layer is not learned: it whitens 2x2 patches, with filters computed from the training images
     (`whiten`), so that learning starts from decorrelated inputs. Source: K. Jordan, arXiv:2404.00498.
 
     Args:
-        input_size: channels, height and width of a picture.
+        input_size: channels, height and width of an image.
         num_classes: how many logits come out.
         width: of the first block; the second is three times, the third six times as wide.
     """
@@ -142,7 +142,7 @@ def whiten(layer: nn.Conv2d, images: Tensor, epsilon: float = 5e-4) -> None:
 
     Args:
         layer: a frozen convolution with `2 * C * k * k` filters of `k` by `k` pixels.
-        images: normalised float `[B, C, H, W]`.
+        images: normalized float `[B, C, H, W]`.
         epsilon: added to each variance, so that flat directions are not blown up to noise.
     """
     size = layer.kernel_size[0]
@@ -156,7 +156,7 @@ def whiten(layer: nn.Conv2d, images: Tensor, epsilon: float = 5e-4) -> None:
             layer.bias.zero_()
 
 
-def initialise(network: nn.Module, init: str, generator: torch.Generator) -> None:
+def initialize(network: nn.Module, init: str, generator: torch.Generator) -> None:
     """Set the weights and biases of every linear and convolutional layer anew, in place.
 
     Args:

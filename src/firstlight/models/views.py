@@ -1,18 +1,18 @@
-"""Test-time augmentation: the views of a picture over which a classifier's answer is averaged."""
+"""Test-time augmentation: the views of an image over which a classifier's answer is averaged."""
 
 from collections.abc import Iterator
 
 from torch import Tensor
 from torch.nn import functional
 
-VIEWS = ("mirror", "move", "mirror+move")  # of which kinds, besides the picture as it is
+VIEWS = ("mirror", "move", "mirror+move")  # of which kinds, besides the image as it is
 
 
 def views_of(images: Tensor, kinds: str) -> Iterator[Tensor]:
-    """Give the pictures, as they are and moved by a pixel up left and down right, and the mirror image of each.
+    """Give the images, as they are and moved by a pixel up left and down right, and the mirror image of each.
 
-    What comes in at a border is reflected, as where training shifts; a picture one pixel wide is continued. After the
-    views of K. Jordan, arXiv:2404.00498, which weigh the picture itself more.
+    What comes in at a border is reflected, as where training shifts; an image one pixel wide is continued. After the
+    views of K. Jordan, arXiv:2404.00498, which weigh the image itself more.
 
     Args:
         images: float `[B, C, H, W]`.

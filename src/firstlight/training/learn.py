@@ -16,7 +16,7 @@ from firstlight.evaluation.evaluate import Outputs, collect
 from firstlight.models.artefact import save_model
 from firstlight.models.classifier import Classifier
 from firstlight.models.inference import ready
-from firstlight.runtime import derive_seed
+from firstlight.runtime.seeds import derive_seed
 from firstlight.training.loop import Epoch, train
 from firstlight.training.recipe import Recipe
 from firstlight.training.run_folder import write_metrics

@@ -16,7 +16,8 @@ from firstlight.errors import TrainingError
 from firstlight.evaluation.evaluate import collect
 from firstlight.models.classifier import Classifier
 from firstlight.progress import progress
-from firstlight.runtime import autocast, derive_seed, pick_dtype
+from firstlight.runtime.device import autocast, pick_dtype
+from firstlight.runtime.seeds import derive_seed
 from firstlight.training.optim import SCHEDULES, MovingAverage, build_optimizers, set_lr
 from firstlight.training.recipe import Recipe
 
@@ -68,7 +69,7 @@ def train(  # noqa: C901 - one page that is read from top to bottom, on purpose
     run_network = torch.compile(classifier) if recipe.compile else classifier
     steps, started = len(train_loader) * recipe.epochs, time.perf_counter()
 
-    def share_done(step: int) -> float:
+    def fraction_done(step: int) -> float:
         """How much of the run is over, 0 to 1: by steps, or by the clock if that runs out first."""
         by_clock = (time.perf_counter() - started) / recipe.time_limit if recipe.time_limit else 0.0
         return min(1.0, max(step / steps, by_clock))
@@ -78,7 +79,7 @@ def train(  # noqa: C901 - one page that is read from top to bottom, on purpose
             losses: list[Tensor] = []
             classifier.train()
             for number, batch in enumerate(train_loader.epoch(epoch), start=1):
-                done = share_done((epoch - 1) * len(train_loader) + number - 1)
+                done = fraction_done((epoch - 1) * len(train_loader) + number - 1)
                 if done >= 1.0 and losses:
                     break
                 set_lr(optimizers, schedule(done, recipe.warmup), done)
@@ -121,7 +122,7 @@ def train(  # noqa: C901 - one page that is read from top to bottom, on purpose
                 raise TrainingError(f"epoch {epoch}: the validation loss is {row.valid_loss}; take a smaller --lr")
             advance(0, f"epoch {epoch}/{recipe.epochs}  loss {train_loss:.3f}  valid {row.valid_accuracy:.2%}")
             yield row, scored
-            if share_done(epoch * len(train_loader)) >= 1.0:
+            if fraction_done(epoch * len(train_loader)) >= 1.0:
                 return
 
 

@@ -1,4 +1,4 @@
-"""Optimisers by parameter group, and schedules as functions of progress."""
+"""Optimizers by parameter group, and schedules as functions of progress."""
 
 import copy
 import math
@@ -128,9 +128,9 @@ class MovingAverage(Generic[Model]):
 
 
 class Optimizer(ABC):
-    """What every optimiser shares: groups of parameters with their rates, and a state for each parameter.
+    """What every optimizer shares: groups of parameters with their rates, and a state for each parameter.
 
-    PyTorch's optimisers have the same `param_groups`, `state` and `step`, but import PyTorch's compiler when they are
+    PyTorch's optimizers have the same `param_groups`, `state` and `step`, but import PyTorch's compiler when they are
     made, which takes a second of every run.
 
     Args:
@@ -152,7 +152,7 @@ class Optimizer(ABC):
 
     @abstractmethod
     def update(self, params: list[nn.Parameter], gradients: list[Tensor], group: dict[str, Any]) -> None:
-        """Change `params` in place, as each kind of optimiser does."""
+        """Change `params` in place, as each kind of optimizer does."""
 
     def column(self, params: list[nn.Parameter], name: str, first: Callable[[Tensor], Tensor]) -> list[Tensor]:
         """Give one entry of each parameter's state, made by `first` when it is asked for the first time."""
@@ -209,18 +209,18 @@ class Muon(Optimizer):
     """
 
     def update(self, params: list[nn.Parameter], gradients: list[Tensor], group: dict[str, Any]) -> None:
-        """Step along the orthogonalised momentum."""
+        """Step along the orthogonalized momentum."""
         velocities = self.column(params, "velocity", torch.zeros_like)
         for weights, gradient, velocity in zip(params, gradients, velocities, strict=True):
             velocity.lerp_(gradient, 1 - group["momentum"])
             direction = gradient.lerp(velocity, group["momentum"])
-            matrix = orthogonalise(direction.reshape(len(direction), -1))
+            matrix = orthogonalize(direction.reshape(len(direction), -1))
             weights.mul_(1 - group["lr"] / MUON_LR_RATIO * group["weight_decay"])
             scale = max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5
             weights.add_(matrix.view(direction.shape), alpha=-group["lr"] * scale)
 
 
-def orthogonalise(matrix: Tensor, steps: int = 5) -> Tensor:
+def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:
     """Bring the singular values of a float matrix `[m, n]` close to 1 by Newton-Schulz iteration."""
     a, b, c = NEWTON_SCHULZ
     tall = matrix.shape[0] > matrix.shape[1]

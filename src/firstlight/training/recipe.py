@@ -10,7 +10,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from firstlight.errors import RecipeError
-from firstlight.fitting import parse_fit
+from firstlight.resize import parse_resize
 
 OWN_NETWORKS = ("mlp", "cnn")
 
@@ -23,8 +23,8 @@ class Recipe:
     """Where named sets are looked for, and downloaded to; else FIRSTLIGHT_DATA, else the user's cache folder."""
     img_size: int | None = None
     """Side of the square that pictures are brought to, in pixels; small pictures that are all alike keep theirs."""
-    fit: str | None = None
-    """How a picture becomes that square: crop cuts its centre out, crop:0.875 cuts the rim off as well, pad, squash; by
+    resize: str | None = None
+    """How a picture becomes that square: crop cuts its center out, crop:0.875 cuts the rim off as well, pad, squash; by
     default as the backbone's weights were made for, else crop."""
     max_pixels: int = 50_000_000
     """A picture of more pixels is set aside before it is decoded."""
@@ -53,8 +53,8 @@ class Recipe:
 
     backbone: str | None = None
     """Build on a network that has seen a million pictures: timm:NAME, torchvision:NAME, auto, fast, balanced, best."""
-    weights_licence: Literal["any", "permissive"] = "any"
-    """Refuse weights whose licence is not known to allow any use."""
+    weights_license: Literal["any", "permissive"] = "any"
+    """Refuse weights whose license is not known to allow any use."""
     views: int = 1
     """Features of so many views of each training picture: as it is, mirrored, then random cuts."""
     finetune: Literal["none", "head", "last", "all"] = "none"
@@ -106,7 +106,7 @@ class Recipe:
     """Stop after so many seconds of training; the schedule is fitted to the time."""
 
     flip: bool | None = None
-    """Mirror training pictures at random; by default colour pictures are."""
+    """Mirror training pictures at random; by default color pictures are."""
     shift: int | None = None
     """Shift training pictures by up to so many pixels."""
     crop_scale: float | None = None
@@ -152,8 +152,8 @@ class Recipe:
         if self.model not in OWN_NETWORKS and not self.model.startswith(("timm:", "torchvision:")):
             choices = ", ".join((*OWN_NETWORKS, "timm:NAME", "torchvision:NAME"))
             raise RecipeError(f"--model {self.model}: there is no such network; choose {choices}")
-        if self.fit is not None:
-            parse_fit(self.fit)
+        if self.resize is not None:
+            parse_resize(self.resize)
         self._check_backbone()
         self._check_views()
         if not self.hidden or min(self.hidden) < 1:
@@ -195,27 +195,27 @@ class Recipe:
         }
         return {"name": self.model} | own.get(self.model, {}) | ({"tta": shown} if self.tta and shown else {})
 
-    def complete(self, *, colour: bool, pictures: int) -> "Recipe":
+    def complete(self, *, color: bool, images: int) -> "Recipe":
         """Fill every choice that was left open with what suits the model and the set, as the record of the run.
 
         Args:
-            colour: whether the pictures have colour; only those are mirrored unasked, since signs and letters,
-                which must not be, are mostly grey.
+            color: whether the pictures have color; only those are mirrored unasked, since signs and letters,
+                which must not be, are mostly gray.
             pictures: how many there are to train on; few get smaller batches and more epochs, so that there are
                 always `FEWEST_STEPS` steps to learn in.
 
         Raises:
             RecipeError: if training shows no views for `tta`.
         """
-        defaults = {"flip": colour, "fit": "crop", "ema": 0.0, "crop_scale": 1.0, **DEFAULTS[self._kind]}
-        room = 1 << max(4, (pictures // 32).bit_length() - 1)
+        defaults = {"flip": color, "resize": "crop", "ema": 0.0, "crop_scale": 1.0, **DEFAULTS[self._kind]}
+        room = 1 << max(4, (images // 32).bit_length() - 1)
         batch_size = self.batch_size or min(defaults["batch_size"], room)
         optimizer = self.optimizer or ("adamw" if batch_size < MUON_PAYS else defaults["optimizer"])
         if optimizer != defaults["optimizer"]:
             defaults |= {"optimizer": optimizer, **OTHER_OPTIMIZERS.get(optimizer, {})}
         defaults["batch_size"] = batch_size
         if not self.backbone:  # which knows what to look for already
-            steps = max(1, pictures // batch_size)
+            steps = max(1, images // batch_size)
             defaults["epochs"] = max(defaults["epochs"], -(-FEWEST_STEPS // steps))
         left_open = {name: value for name, value in defaults.items() if getattr(self, name) is None}
         return dataclasses.replace(self, **left_open)
@@ -224,12 +224,12 @@ class Recipe:
 BACKBONE_WORDS = ("auto", "fast", "balanced", "best")
 # What means something for a backbone only, and what it is where there is none.
 ONLY_BACKBONES = {
-    "finetune": "none", "ladder": False, "learning_curve": False, "views": 1, "weights_licence": "any",
+    "finetune": "none", "ladder": False, "learning_curve": False, "views": 1, "weights_license": "any",
     "layer_decay": 0.3, "unfreeze": "at-once", "norms": "auto",
 }  # fmt: skip  # as below
 
 FEWEST_STEPS = 600
-MUON_PAYS = 128  # pictures a step; for fewer, orthogonalising the updates takes longer than finding them
+MUON_PAYS = 128  # images a step; for fewer, orthogonalizing the updates takes longer than finding them
 
 # What each model takes where the user leaves a choice open; tuned on validation data only, see LOG.md.
 DEFAULTS: dict[str, dict[str, Any]] = {
@@ -251,7 +251,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip  # one row a model reads best as a table
 
-# What goes with an optimiser that is not the model's own.
+# What goes with an optimizer that is not the model's own.
 OTHER_OPTIMIZERS: dict[str, dict[str, Any]] = {
     "adamw": {"lr": 4e-3},  # in place of Muon, whose matrices take larger steps
     "sgd": {"lr": 0.05, "weight_decay": 5e-4},  # its steps are not rescaled, and momentum multiplies its decay

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from firstlight.data.dataset import Dataset
-from firstlight.data.split import PARTS
+from firstlight.data.split import SPLIT_NAMES
 from firstlight.evaluation.evaluate import Evaluation, Mistake
 from firstlight.files import write_json
 from firstlight.models.classifier import Classifier
@@ -51,7 +51,7 @@ class Run:
             "model": str(self.folder / "model.safetensors"),
             "source": self.data.samples.source,
             "classes": list(self.model.classes),
-            "n": {part: len(self.data.split.part(part)) for part in PARTS},
+            "n": {part: len(self.data.split.part(part)) for part in SPLIT_NAMES},
             "quarantined": len(self.data.store.quarantined),
             "leaks": len(self.data.leaks),
             "dropped": len(self.data.dropped),
@@ -63,14 +63,14 @@ class Run:
             **(self.transfer.to_json() if self.transfer else {}),
         }
 
-    def write_record(self, looks: int) -> None:
+    def write_record(self, test_evaluations: int) -> None:
         """Write `evaluation.json`, with how often the test split has been looked at."""
         names = self.data.samples.names
         record = {
             **self.to_json(),
             "best_epoch": self.best_epoch,
             "source_key": self.data.store.content_key,
-            "test_evaluations": looks,
+            "test_evaluations": test_evaluations,
             "valid": self.valid.to_json(),
             "test": self.test.to_json() if self.test else None,
             "leaked": [[names[row] for row in leak] for leak in self.data.leaks],

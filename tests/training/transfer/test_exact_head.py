@@ -50,12 +50,12 @@ def probabilities(head, seen):
     return head.logits(seen).softmax(dim=1).numpy()
 
 
-@pytest.mark.parametrize("pictures", [500, 40], ids=["more pictures than features", "fewer"])
+@pytest.mark.parametrize("images", [500, 40], ids=["more pictures than features", "fewer"])
 @pytest.mark.parametrize("class_weights", [None, CLASS_WEIGHTS], ids=["plain", "weighted"])
 @pytest.mark.parametrize("strength", [1e-4, 1e-2, 1.0, 10.0])
-def test_the_head_is_scikit_learns(strength, class_weights, pictures, parts):
+def test_the_head_is_scikit_learns(strength, class_weights, images, parts):
     (seen, labels), (others, _) = parts
-    seen, labels = seen[:pictures], labels[:pictures]
+    seen, labels = seen[:images], labels[:images]
     weight_of = None if class_weights is None else dict(enumerate(class_weights.tolist()))
     scaler, model = scikit(seen, labels, strength, weight_of)
     head = Problem(seen, labels, 10, class_weights).solve(strength)
@@ -128,11 +128,11 @@ def test_a_warm_start_and_a_cold_one_end_at_the_same_head(parts):
 
 
 @pytest.mark.parametrize("noise", [0, 300], ids=["real labels", "noisy labels"])
-def test_the_strength_is_the_one_of_least_log_loss_on_the_other_pictures(noise, parts):
+def test_the_strength_is_the_one_of_least_log_loss_on_the_other_images(noise, parts):
     (seen, labels), (others, wanted) = parts
-    dice = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     labels = labels.copy()
-    labels[:noise] = dice.integers(0, 10, noise)
+    labels[:noise] = rng.integers(0, 10, noise)
     losses = []
     for strength in STRENGTHS:
         found = probabilities(Problem(seen, labels, 10).solve(strength), others)
@@ -171,13 +171,13 @@ def test_logits_are_the_features_times_the_weights_and_the_bias():
 @pytest.fixture(scope="module")
 def copies():
     """400 pictures of noise with random labels, and a copy of each: whoever saw the copy knows the label."""
-    dice = np.random.default_rng(0)
-    seen = dice.normal(size=(400, 400)).astype(np.float32)
-    labels = dice.integers(0, 4, 400)
+    rng = np.random.default_rng(0)
+    seen = rng.normal(size=(400, 400)).astype(np.float32)
+    labels = rng.integers(0, 4, 400)
     return np.tile(seen, (2, 1)), np.tile(labels, 2), np.tile(np.arange(400), 2)
 
 
-def test_out_of_fold_answers_never_saw_a_picture_of_the_group(copies):
+def test_out_of_fold_answers_never_saw_a_image_of_the_group(copies):
     seen, labels, groups = copies
     honest = out_of_fold(seen, labels, groups, 4, strength=0.1)
     leaky = out_of_fold(seen, labels, np.arange(800), 4, strength=0.1)
@@ -199,9 +199,9 @@ def test_every_fold_is_answered_by_a_head_of_the_others(parts):
 
 @pytest.mark.parametrize("group_size", [1, 2, 3])
 def test_folds_are_alike_in_every_class_and_keep_groups_together(group_size):
-    dice = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     label_of_group = np.repeat(np.arange(7), [50, 5, 33, 10, 8, 100, 21])
-    groups = dice.permutation(np.repeat(np.arange(len(label_of_group)), group_size))
+    groups = rng.permutation(np.repeat(np.arange(len(label_of_group)), group_size))
     labels = label_of_group[groups]
     fold_of = deal_into_folds(labels, groups, seed=1)
     for group in np.unique(groups):
@@ -227,7 +227,7 @@ def test_fewer_groups_than_folds_give_as_many_folds():
     assert sorted(deal_into_folds(np.array([0, 0, 1, 1, 0]), np.array([7, 7, 9, 9, 8]))) == [0, 0, 1, 1, 2]
 
 
-def test_the_same_pictures_give_the_same_bits(parts):
+def test_the_same_images_give_the_same_bits(parts):
     seen, labels = (part[:120] for part in parts[0])
     groups = np.arange(120)
     first, second = (fit_head_by_folds(seen, labels, groups, 10, seed=4, strengths=STRENGTHS[4:8]) for _ in range(2))
@@ -236,15 +236,15 @@ def test_the_same_pictures_give_the_same_bits(parts):
     assert (first.strength, first.log_loss) == (second.strength, second.log_loss)
 
 
-def test_forty_classes_with_eight_pictures_in_the_smallest_are_learned():
-    dice = np.random.default_rng(0)
+def test_forty_classes_with_eight_images_in_the_smallest_are_learned():
+    rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(40), np.linspace(8, 30, 40).astype(int))
-    centres = dice.normal(size=(40, 64))
-    seen = (centres[labels] + dice.normal(size=(len(labels), 64))).astype(np.float32)
+    centers = rng.normal(size=(40, 64))
+    seen = (centers[labels] + rng.normal(size=(len(labels), 64))).astype(np.float32)
     weights = torch.from_numpy(len(labels) / (40 * np.bincount(labels))).float()
     head = fit_head_by_folds(seen, labels, np.arange(len(labels)), 40, weights)
     fresh = np.repeat(np.arange(40), 25)
-    answers = head.logits((centres[fresh] + dice.normal(size=(1000, 64))).astype(np.float32)).argmax(dim=1).numpy()
+    answers = head.logits((centers[fresh] + rng.normal(size=(1000, 64))).astype(np.float32)).argmax(dim=1).numpy()
     assert (answers == fresh).mean() > 0.9
     assert (answers == fresh)[:25].mean() > 0.8, "of the smallest class"
 

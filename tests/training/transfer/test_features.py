@@ -12,7 +12,7 @@ from firstlight.data.dataset import open_samples, split_samples
 from firstlight.data.sources import load_data
 from firstlight.models.classifier import Classifier
 from firstlight.training.transfer import features
-from firstlight.training.transfer.features import headless, see
+from firstlight.training.transfer.features import extract_features, headless
 
 ROWS = np.array([5, 3, 200, 0, 77, 41, 12, 250, 6, 9])
 
@@ -22,7 +22,7 @@ def make_dataset(images, labels):
     return split_samples(samples, open_samples(samples, size=32))
 
 
-def make_classifier(backbone, *, seed=0, input_size=(1, 32, 32), fit="crop", classes=10):
+def make_classifier(backbone, *, seed=0, input_size=(1, 32, 32), resize="crop", classes=10):
     """A classifier in which random weights are in place, and statistics of batch norms that are not the first ones."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -30,7 +30,7 @@ def make_classifier(backbone, *, seed=0, input_size=(1, 32, 32), fit="crop", cla
             architecture={"name": backbone.name, "head": "linear"},
             classes=tuple(map(str, range(classes))),
             input_size=input_size,
-            fit=fit,
+            resize=resize,
         )
         for layer in made.network.body.modules():
             if isinstance(layer, torch.nn.BatchNorm2d):
@@ -85,11 +85,11 @@ def own_features(classifier, images):
     """What the network itself says, without folding, layouts or a cache."""
     network = classifier.eval().network
     with torch.inference_mode():
-        return network.features(classifier.normalise(images)).numpy()
+        return network.features(classifier.normalize(images)).numpy()
 
 
 def test_features_are_the_networks_own_in_the_order_of_the_rows(classifier, data):
-    found = see(classifier, data, ROWS, "weights")
+    found = extract_features(classifier, data, ROWS, "weights")
     assert found.dtype == np.float32
     wanted = own_features(classifier, pictures(data, ROWS))
     assert wanted.std(axis=0).max() > 0.01, "all pictures look the same to it: the test would see nothing"
@@ -98,53 +98,57 @@ def test_features_are_the_networks_own_in_the_order_of_the_rows(classifier, data
 
 def test_the_head_on_the_features_gives_the_logits_of_the_classifier(classifier, data):
     with torch.inference_mode():
-        logits = classifier.network.head(torch.from_numpy(np.array(see(classifier, data, ROWS, "weights"))))
+        logits = classifier.network.head(
+            torch.from_numpy(np.array(extract_features(classifier, data, ROWS, "weights")))
+        )
         wanted = classifier.eval()(pictures(data, ROWS))
     torch.testing.assert_close(logits, wanted, atol=1e-4, rtol=1e-3)
 
 
 def test_batches_of_any_size_give_the_same_features(classifier, data, monkeypatch, passes):
-    whole = np.array(see(classifier, data, ROWS, "weights"))
+    whole = np.array(extract_features(classifier, data, ROWS, "weights"))
     monkeypatch.setattr(features, "scored_at_once", lambda *_: 3)
-    assert np.asarray(see(classifier, data, ROWS, "another name")) == pytest.approx(whole, abs=1e-5, rel=1e-4)
+    assert np.asarray(extract_features(classifier, data, ROWS, "another name")) == pytest.approx(
+        whole, abs=1e-5, rel=1e-4
+    )
     assert passes == [10, 3, 3, 3, 1]
 
 
 def test_the_second_view_is_the_mirror_image(classifier, data):
-    found = see(classifier, data, ROWS, "weights", view=1)
+    found = extract_features(classifier, data, ROWS, "weights", view=1)
     mirrored = pictures(data, ROWS).flip(3)
     assert np.asarray(found) == pytest.approx(own_features(classifier, mirrored), abs=1e-4, rel=1e-3)
-    assert not np.allclose(found, see(classifier, data, ROWS, "weights"), atol=1e-3)
+    assert not np.allclose(found, extract_features(classifier, data, ROWS, "weights"), atol=1e-3)
 
 
 @pytest.mark.parametrize(("view", "mirror"), [(2, True), (3, True), (1, False), (2, False)])
-def test_further_views_are_random_cuts_of_every_picture_by_its_row(view, mirror, classifier, data):
+def test_further_views_are_random_cuts_of_every_image_by_its_row(view, mirror, classifier, data):
     cut = Augment(flip=mirror, crop_scale=features.SMALLEST_CUT)
     images, _ = cut(
         pictures(data, ROWS), torch.zeros(10, dtype=torch.int64), torch.from_numpy(ROWS),
         seed=7, epoch=view, num_classes=1,
     )  # fmt: skip
-    found = see(classifier, data, ROWS, "weights", view=view, mirror=mirror, seed=7)
+    found = extract_features(classifier, data, ROWS, "weights", view=view, mirror=mirror, seed=7)
     assert np.asarray(found) == pytest.approx(own_features(classifier, images), abs=1e-4, rel=1e-3)
-    backwards = see(classifier, data, ROWS[::-1].copy(), "weights", view=view, mirror=mirror, seed=7)
+    backwards = extract_features(classifier, data, ROWS[::-1].copy(), "weights", view=view, mirror=mirror, seed=7)
     assert np.asarray(backwards)[::-1] == pytest.approx(np.asarray(found), abs=1e-4, rel=1e-3)
 
 
 def test_without_mirroring_the_first_view_stays_as_it_is(classifier, data):
-    plain = see(classifier, data, ROWS, "weights")
-    assert np.array_equal(see(classifier, data, ROWS, "weights", mirror=False), plain)
+    plain = extract_features(classifier, data, ROWS, "weights")
+    assert np.array_equal(extract_features(classifier, data, ROWS, "weights", mirror=False), plain)
 
 
 def test_a_second_look_needs_no_pass(classifier, data, passes):
-    first = np.array(see(classifier, data, ROWS, "weights"))
+    first = np.array(extract_features(classifier, data, ROWS, "weights"))
     assert sum(passes) == len(ROWS)
-    assert np.array_equal(see(classifier, data, ROWS, "weights"), first)
+    assert np.array_equal(extract_features(classifier, data, ROWS, "weights"), first)
     assert sum(passes) == len(ROWS)
 
 
 def test_the_head_and_the_classes_make_no_other_features(backbone, data, passes):
-    see(make_classifier(backbone), data, ROWS, "weights")
-    see(make_classifier(backbone, classes=3), data, ROWS, "weights")
+    extract_features(make_classifier(backbone), data, ROWS, "weights")
+    extract_features(make_classifier(backbone, classes=3), data, ROWS, "weights")
     assert sum(passes) == len(ROWS)
 
 
@@ -183,7 +187,7 @@ CHANGES = {
     "cut": lambda _: {"view": 3},
     "seed": lambda _: {"seed": 1},
     "mirroring": lambda _: {"mirror": False},
-    "fit": lambda look: {"classifier": changed(look["classifier"], fit="crop:0.875")},
+    "resize": lambda look: {"classifier": changed(look["classifier"], resize="crop:0.875")},
     "architecture": lambda look: {"classifier": changed(look["classifier"], architecture={"name": "timm:another"})},
     "mean": lambda look: {"classifier": moved(look["classifier"], "mean")},
     "std": lambda look: {"classifier": moved(look["classifier"], "std")},
@@ -195,10 +199,10 @@ CHANGES = {
 @pytest.mark.parametrize("what", CHANGES)
 def test_whatever_features_depend_on_makes_another_pass(what, classifier, data, passes):
     look = {"classifier": classifier, "data": data, "rows": ROWS, "weights": "a", "view": 2, "seed": 0}
-    see(**look)
-    see(**look)
+    extract_features(**look)
+    extract_features(**look)
     assert sum(passes) == len(ROWS)
-    see(**{**look, **CHANGES[what](look)})
+    extract_features(**{**look, **CHANGES[what](look)})
     assert sum(passes) == 2 * len(ROWS)
 
 
@@ -207,16 +211,16 @@ HERE = "firstlight.training.transfer.features"
 
 @pytest.mark.parametrize("number", [f"{HERE}.VERSION", f"{HERE}.SMALLEST_CUT", "torch.__version__"])
 def test_another_way_of_looking_makes_another_pass(number, classifier, data, passes, monkeypatch):
-    see(classifier, data, ROWS, "weights", view=2)
+    extract_features(classifier, data, ROWS, "weights", view=2)
     monkeypatch.setattr(number, 0.75)
-    see(classifier, data, ROWS, "weights", view=2)
+    extract_features(classifier, data, ROWS, "weights", view=2)
     assert sum(passes) == 2 * len(ROWS)
 
 
 def test_the_seed_matters_to_cuts_only(classifier, data, passes):
     for view in (0, 1):
-        see(classifier, data, ROWS, "weights", view=view, seed=0)
-        see(classifier, data, ROWS, "weights", view=view, seed=1)
+        extract_features(classifier, data, ROWS, "weights", view=view, seed=0)
+        extract_features(classifier, data, ROWS, "weights", view=view, seed=1)
     assert sum(passes) == 2 * len(ROWS)
 
 
@@ -239,10 +243,10 @@ def test_an_interrupted_pass_leaves_nothing(stop, classifier, data, cache, monke
     with monkeypatch.context() as patch:
         patch.setattr(features, "ready", stops_in_the_middle)
         with pytest.raises(stop):
-            see(classifier, data, ROWS, "weights")
+            extract_features(classifier, data, ROWS, "weights")
     assert calls == [1, 1, 1], "it was under way, with a file of another name"
     assert not list(cache.iterdir())
-    found = see(classifier, data, ROWS, "weights")
+    found = extract_features(classifier, data, ROWS, "weights")
     assert np.asarray(found) == pytest.approx(own_features(classifier, pictures(data, ROWS)), abs=1e-4, rel=1e-3)
 
 
@@ -257,43 +261,45 @@ DAMAGES = {
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_file_is_replaced(damage, classifier, data, cache, passes):
-    first = np.array(see(classifier, data, ROWS, "weights"))
+    first = np.array(extract_features(classifier, data, ROWS, "weights"))
     (file,) = cache.iterdir()
     whole = file.read_bytes()
     file.unlink()  # a file that is mapped is not changed under its readers
     file.write_bytes(DAMAGES[damage](whole))
-    assert np.array_equal(see(classifier, data, ROWS, "weights"), first)
+    assert np.array_equal(extract_features(classifier, data, ROWS, "weights"), first)
     assert sum(passes) == 2 * len(ROWS)
     assert file.read_bytes() == whole
 
 
 def test_a_folder_in_the_way_is_an_error_and_no_wrong_answer(classifier, data, cache):
-    see(classifier, data, ROWS, "weights")
+    extract_features(classifier, data, ROWS, "weights")
     (file,) = cache.iterdir()
     file.unlink()
     (file / "something").mkdir(parents=True)
     with pytest.raises(OSError, match=file.name):
-        see(classifier, data, ROWS, "weights")
+        extract_features(classifier, data, ROWS, "weights")
 
 
 def test_looking_leaves_the_classifier_as_it_was(classifier, data):
     before = {name: tensor.clone() for name, tensor in classifier.state_dict().items()}
-    see(classifier, data, ROWS, "weights", view=2)
+    extract_features(classifier, data, ROWS, "weights", view=2)
     assert set(classifier.state_dict()) == set(before)
     assert all(torch.equal(before[name], tensor) for name, tensor in classifier.state_dict().items())
     assert classifier.network.head.out_features == 10
     assert headless(classifier).network is not classifier.network
 
 
-def test_many_pictures_that_do_not_fit_into_memory_are_read_from_disk(classifier, data, monkeypatch):
-    whole = np.array(see(classifier, data, ROWS, "weights"))
+def test_many_images_that_do_not_fit_into_memory_are_read_from_disk(classifier, data, monkeypatch):
+    whole = np.array(extract_features(classifier, data, ROWS, "weights"))
     monkeypatch.setattr("firstlight.data.loader.HOST_RESIDENT_BYTES", 0)
     monkeypatch.setattr(features, "scored_at_once", lambda *_: 4)
-    assert np.asarray(see(classifier, data, ROWS, "another name")) == pytest.approx(whole, abs=1e-5, rel=1e-4)
+    assert np.asarray(extract_features(classifier, data, ROWS, "another name")) == pytest.approx(
+        whole, abs=1e-5, rel=1e-4
+    )
 
 
 def test_a_dataset_is_told_by_what_it_holds(data, some_digits, classifier, passes):
-    see(classifier, data, ROWS, "weights")
+    extract_features(classifier, data, ROWS, "weights")
     again = make_dataset(*(part.copy() for part in some_digits))
-    see(classifier, dataclasses.replace(again), ROWS, "weights")
+    extract_features(classifier, dataclasses.replace(again), ROWS, "weights")
     assert sum(passes) == len(ROWS)

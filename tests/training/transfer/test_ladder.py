@@ -20,8 +20,8 @@ from firstlight.data.sources import load_data
 from firstlight.errors import ModelFileError, RecipeError, TrainingError
 from firstlight.models.artefact import load_model
 from firstlight.training import learn
-from firstlight.training.fit import fit
 from firstlight.training.recipe import Recipe, from_toml
+from firstlight.training.train import train
 from firstlight.training.transfer import features, ladder
 from firstlight.training.transfer.rungs import Rung
 
@@ -58,7 +58,7 @@ def four(digits):
 def head_run(recipe_for, digit_folder, tmp_path_factory):
     """A run that ends with the exact head, on files, with everything that can be drawn."""
     out = tmp_path_factory.mktemp("runs") / "head"
-    return fl.fit(str(digit_folder), recipe_for(learning_curve=True), out)
+    return fl.train(str(digit_folder), recipe_for(learning_curve=True), out)
 
 
 @pytest.fixture(scope="module")
@@ -75,13 +75,13 @@ def blunt_recipe(recipe_for, backbone):
 @pytest.fixture(scope="module")
 def tuned_run(blunt_recipe, four, tmp_path_factory):
     """A run in which fine-tuning pays."""
-    return fl.fit(four, blunt_recipe(finetune="all"), tmp_path_factory.mktemp("runs") / "tuned")
+    return fl.train(four, blunt_recipe(finetune="all"), tmp_path_factory.mktemp("runs") / "tuned")
 
 
 @pytest.fixture(scope="module")
 def four_head(recipe_for, four, tmp_path_factory):
     """The head that every run on `four` begins with."""
-    return fit(load_data(four), recipe_for(), tmp_path_factory.mktemp("runs") / "four")
+    return train(load_data(four), recipe_for(), tmp_path_factory.mktemp("runs") / "four")
 
 
 def rows_of(run):
@@ -130,10 +130,10 @@ def test_the_record_has_the_promised_keys(where, head_run, backbone):
     assert found["strategy"] == "linear head"
     assert found["weights"] == {
         "source": backbone.file.name,
-        "licence": "unknown",
+        "license": "unknown",
         "sha256": hashlib.sha256(backbone.file.read_bytes()).hexdigest(),
     }
-    assert [rung["rung"] for rung in found["ladder"]] == ["majority class", "nearest neighbours", "linear head"]
+    assert [rung["rung"] for rung in found["ladder"]] == ["majority class", "nearest neighbors", "linear head"]
     for rung in found["ladder"]:
         assert set(rung) == {"rung", "accuracy", "seconds"}
         assert set(rung["accuracy"]) == {"value", "low", "high", "n"}
@@ -201,15 +201,15 @@ def held_out_is_predicted_as_shown(run):
     assert found.probability == pytest.approx(shown.max().item(), abs=1e-5)
 
 
-def test_a_picture_is_predicted_as_the_run_showed_it(head_run):
+def test_a_image_is_predicted_as_the_run_showed_it(head_run):
     """The backbone's own cut leaves the rim away: `held_out.png` still has it, and is cut once."""
-    assert head_run.model.fit == "crop:0.95"
+    assert head_run.model.resize == "crop:0.95"
     held_out_is_predicted_as_shown(head_run)
 
 
 def test_its_recipe_file_repeats_the_run_to_the_bit(head_run, tmp_path):
     recipe, source = from_toml(head_run.folder / "recipe.toml")
-    again = fit(load_data(source), recipe, tmp_path / "again")
+    again = train(load_data(source), recipe, tmp_path / "again")
     assert same_bits(head_run.model, again.model)
     assert again.test == head_run.test
     assert again.transfer.case == head_run.transfer.case
@@ -217,18 +217,18 @@ def test_its_recipe_file_repeats_the_run_to_the_bit(head_run, tmp_path):
 
 
 def test_a_fine_tuned_run_repeats_to_the_bit_with_and_without_the_cache(tuned_run, four, tmp_path, monkeypatch):
-    with_cache = fit(load_data(four), tuned_run.recipe, tmp_path / "with")
+    with_cache = train(load_data(four), tuned_run.recipe, tmp_path / "with")
     monkeypatch.setenv("FIRSTLIGHT_CACHE", str(tmp_path / "another cache"))
-    without = fit(load_data(four), tuned_run.recipe, tmp_path / "without")
+    without = train(load_data(four), tuned_run.recipe, tmp_path / "without")
     for again in (with_cache, without):
         assert same_bits(tuned_run.model, again.model)
         assert again.test == tuned_run.test
 
 
 def test_the_second_run_makes_no_pass(recipe_for, four, head_run, tmp_path, monkeypatch):
-    first = fit(load_data(four), recipe_for(views=3, flip=True), tmp_path / "first")
-    monkeypatch.setattr(features, "_look", lambda *_, **__: pytest.fail("looked again"))
-    second = fit(load_data(four), recipe_for(views=3, flip=True), tmp_path / "second")
+    first = train(load_data(four), recipe_for(views=3, flip=True), tmp_path / "first")
+    monkeypatch.setattr(features, "_run_backbone", lambda *_, **__: pytest.fail("looked again"))
+    second = train(load_data(four), recipe_for(views=3, flip=True), tmp_path / "second")
     assert same_bits(first.model, second.model)
 
 
@@ -236,7 +236,7 @@ def test_the_global_dice_are_left_alone(recipe_for, four, tmp_path):
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    fit(load_data(four), recipe_for(finetune="last", epochs=1, views=3), tmp_path / "run")
+    train(load_data(four), recipe_for(finetune="last", epochs=1, views=3), tmp_path / "run")
     assert torch.equal(torch.rand(3), expected)
 
 
@@ -250,31 +250,31 @@ def test_further_views_are_learned_from(recipe_for, four, tmp_path, monkeypatch)
 
     monkeypatch.setattr(ladder, "Problem", noted)
     monkeypatch.setattr(ladder, "SMALL_VALIDATION", 1)
-    run = fit(load_data(four), recipe_for(views=3), tmp_path / "run")
+    run = train(load_data(four), recipe_for(views=3), tmp_path / "run")
     assert seen == [(3 * len(run.data.split.train),) * 2]
 
 
 @pytest.mark.parametrize("flip", [False, True])
 def test_what_must_not_be_mirrored_in_training_is_not_mirrored_in_views(flip, recipe_for, four, tmp_path, monkeypatch):
     asked = []
-    whole = ladder.see
+    whole = ladder.extract_features
 
     def noted(*arguments, **choices):
         asked.append((choices.get("view", 0), choices.get("mirror")))
         return whole(*arguments, **choices)
 
-    monkeypatch.setattr(ladder, "see", noted)
-    fit(load_data(four), recipe_for(views=2, flip=flip), tmp_path / "run")
+    monkeypatch.setattr(ladder, "extract_features", noted)
+    train(load_data(four), recipe_for(views=2, flip=flip), tmp_path / "run")
     assert (1, flip) in asked
     assert (1, not flip) not in asked
 
 
 def test_a_small_validation_part_does_not_choose_the_penalty(recipe_for, four, tmp_path, monkeypatch):
     monkeypatch.setattr(ladder, "fit_head", lambda *_: pytest.fail("chosen by a handful of pictures"))
-    fit(load_data(four), recipe_for(), tmp_path / "run")
+    train(load_data(four), recipe_for(), tmp_path / "run")
 
 
-def test_views_of_a_picture_and_its_copies_stay_in_one_fold(recipe_for, four, tmp_path, monkeypatch):
+def test_views_of_a_image_and_its_copies_stay_in_one_fold(recipe_for, four, tmp_path, monkeypatch):
     asked = {}
     whole = ladder.fit_head_by_folds
 
@@ -285,9 +285,9 @@ def test_views_of_a_picture_and_its_copies_stay_in_one_fold(recipe_for, four, tm
     monkeypatch.setattr(ladder, "fit_head_by_folds", noted)
     images, labels = four
     images, labels = np.concatenate([images, images[:40]]), np.concatenate([labels, labels[:40]])
-    run = fit(load_data((images, labels)), recipe_for(views=2), tmp_path / "run")
-    train = run.data.split.train
-    assert np.array_equal(asked["groups"], np.tile(asked["groups"][: len(train)], 2))
+    run = train(load_data((images, labels)), recipe_for(views=2), tmp_path / "run")
+    rows = run.data.split.train
+    assert np.array_equal(asked["groups"], np.tile(asked["groups"][: len(rows)], 2))
     assert np.array_equal(asked["labels"], np.tile(labels[train], 2))
     groups = dict(zip(train.tolist(), asked["groups"].tolist(), strict=False))
     copies = [(row, 160 + row) for row in range(40) if row in groups]
@@ -309,7 +309,7 @@ def test_rare_classes_get_scikit_learns_weights_in_the_head_and_in_its_learning_
         monkeypatch.setattr(ladder, name, noted)
     images, labels = four
     keep = np.r_[np.flatnonzero(labels != 0), np.flatnonzero(labels == 0)[:8]]
-    run = fit(load_data((images[keep], labels[keep])), recipe_for(balance="sampling"), tmp_path / "run")
+    run = train(load_data((images[keep], labels[keep])), recipe_for(balance="sampling"), tmp_path / "run")
     learned = labels[keep][run.data.split.train]
     wanted = compute_class_weight("balanced", classes=np.arange(4), y=learned)
     assert wanted.max() > 2
@@ -320,7 +320,7 @@ def test_rare_classes_get_scikit_learns_weights_in_the_head_and_in_its_learning_
 
 
 def test_fine_tuning_that_ruins_the_network_leaves_the_head(recipe_for, four_head, four, tmp_path):
-    ruined = fit(load_data(four), recipe_for(finetune="all", epochs=3, lr=1.0), tmp_path / "ruined")
+    ruined = train(load_data(four), recipe_for(finetune="all", epochs=3, lr=1.0), tmp_path / "ruined")
     assert [rung.name for rung in ruined.transfer.ladder][3:] == ["all fine-tuned"]
     assert ruined.transfer.ladder[3].accuracy.value < ruined.transfer.ladder[2].accuracy.value
     assert ruined.transfer.strategy == "linear head"
@@ -344,7 +344,7 @@ def test_a_network_that_only_looked_better_while_it_learned_is_not_kept(
 
     assert four_head.valid.accuracy.value < 1
     monkeypatch.setattr(learn, "train", boasting)
-    run = fit(load_data(four), recipe_for(finetune="all", epochs=2, lr=1.0), tmp_path / "run")
+    run = train(load_data(four), recipe_for(finetune="all", epochs=2, lr=1.0), tmp_path / "run")
     assert run.transfer.strategy == "linear head"
     assert same_bits(run.model, four_head.model)
     assert same_bits(fl.load(run.folder / "model.safetensors"), four_head.model)
@@ -358,7 +358,7 @@ def test_a_loss_that_is_no_number_leaves_the_head_in_the_folder(recipe_for, four
 
     monkeypatch.setattr(learn, "train", broken)
     with pytest.raises(TrainingError, match=r"the loss is nan; the model of epoch 0 is kept in .*model\.safetensors"):
-        fit(load_data(four), recipe_for(finetune="last", epochs=2), tmp_path / "run")
+        train(load_data(four), recipe_for(finetune="last", epochs=2), tmp_path / "run")
     assert fl.load(tmp_path / "run" / "model.safetensors").classes == ("0", "1", "2", "3")
 
 
@@ -377,7 +377,7 @@ def test_only_what_was_asked_for_is_fine_tuned(depth, recipe_for, four, tmp_path
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(learn, "train", spied)
-        fit(load_data(four), recipe, tmp_path / "run")
+        train(load_data(four), recipe, tmp_path / "run")
     published = load_file(backbone.file)
     moved = {name for name in seen if not torch.equal(seen[name], published[name])}
     assert bool(moved) is (depth != "head")
@@ -397,20 +397,20 @@ def test_the_next_rung_is_tried_if_the_last_was_worth_it(gains, climbed, blunt_r
         right[np.flatnonzero(~right)[: gains[len(tried)]]] = True
         tried.append(depth)
         before, climb.best = climb.best, Rung(depth, climb.best.accuracy, 1.0, right)
-        return ladder.chance_better(right, than=before.hits) >= ladder.WORTH
+        return ladder.chance_better(right, than=before.hits) >= ladder.WORTHWHILE_PROBABILITY
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ladder.Climb, "finetune", planted)
-        run = fit(load_data(four), blunt_recipe(ladder=True), tmp_path / "run")
+        run = train(load_data(four), blunt_recipe(ladder=True), tmp_path / "run")
     assert tried == climbed
     assert run.transfer.strategy == climbed[-1]
 
 
 def test_a_real_ladder_is_climbed_and_each_rung_starts_from_the_best_below_it(blunt_recipe, four, tmp_path):
-    run = fit(load_data(four), blunt_recipe(ladder=True), tmp_path / "run")
+    run = train(load_data(four), blunt_recipe(ladder=True), tmp_path / "run")
     names = [rung.name for rung in run.transfer.ladder]
     assert names == [
-        "majority class", "nearest neighbours", "linear head", "last quarter fine-tuned", "all fine-tuned",
+        "majority class", "nearest neighbors", "linear head", "last quarter fine-tuned", "all fine-tuned",
     ]  # fmt: skip
     head, last, whole = run.transfer.ladder[2:]
     assert head.accuracy.value + 0.2 < last.accuracy.value < whole.accuracy.value
@@ -421,19 +421,19 @@ def test_a_real_ladder_is_climbed_and_each_rung_starts_from_the_best_below_it(bl
 
 
 def test_a_ladder_ends_where_the_next_step_is_not_worth_it(recipe_for, four, tmp_path):
-    run = fit(load_data(four), recipe_for(ladder=True, epochs=1, lr=1e-6), tmp_path / "run")
+    run = train(load_data(four), recipe_for(ladder=True, epochs=1, lr=1e-6), tmp_path / "run")
     assert [rung.name for rung in run.transfer.ladder][3:] == ["last quarter fine-tuned"]
 
 
 def test_early_stopping_counts_from_the_first_epoch_of_a_rung(recipe_for, four, tmp_path):
     """The head of epoch 0 stays the best; the rung gets its patience all the same, and no more."""
-    run = fit(load_data(four), recipe_for(finetune="all", epochs=9, lr=1.0, patience=2), tmp_path / "run")
+    run = train(load_data(four), recipe_for(finetune="all", epochs=9, lr=1.0, patience=2), tmp_path / "run")
     assert run.best_epoch == 0
     assert run.to_json()["epochs"] == 2
 
 
 def test_a_tiny_time_limit_still_gives_the_head(recipe_for, four, tmp_path):
-    run = fit(load_data(four), recipe_for(ladder=True, time_limit=0.001), tmp_path / "run")
+    run = train(load_data(four), recipe_for(ladder=True, time_limit=0.001), tmp_path / "run")
     assert [rung.name for rung in run.transfer.ladder][-1] == run.transfer.strategy == "linear head"
     assert run.test is not None
     assert run.recipe.time_limit == 0.001
@@ -447,7 +447,7 @@ def test_what_is_left_of_the_time_is_what_a_rung_gets(recipe_for, four, tmp_path
         return True
 
     monkeypatch.setattr(ladder.Climb, "finetune", noted)
-    fit(load_data(four), recipe_for(ladder=True, time_limit=1000.0), tmp_path / "run")
+    train(load_data(four), recipe_for(ladder=True, time_limit=1000.0), tmp_path / "run")
     assert len(given) == 2
     assert 900 < given[1] <= given[0] < 1000
 
@@ -455,7 +455,7 @@ def test_what_is_left_of_the_time_is_what_a_rung_gets(recipe_for, four, tmp_path
 def test_less_than_the_shortest_time_left_is_no_fault(recipe_for, four, tmp_path, monkeypatch):
     now = chain([0.0], repeat(0.0095))
     monkeypatch.setattr(ladder, "time", SimpleNamespace(perf_counter=lambda: next(now)))
-    run = fit(load_data(four), recipe_for(ladder=True, epochs=1, time_limit=0.01), tmp_path / "run")
+    run = train(load_data(four), recipe_for(ladder=True, epochs=1, time_limit=0.01), tmp_path / "run")
     assert run.transfer.strategy == "linear head"
 
 
@@ -492,7 +492,7 @@ def test_ctrl_c_keeps_the_head_and_leaves_the_test_split_locked(place, recipe_fo
     PLACES[place](monkeypatch)
     if place.startswith("while a fine-tuned"):
         monkeypatch.setattr(learn, "is_better", lambda *_: True)
-    run = fit(four_head.data.samples, recipe_for(ladder=True, epochs=3, lr=1.0), tmp_path / "run")
+    run = train(four_head.data.samples, recipe_for(ladder=True, epochs=3, lr=1.0), tmp_path / "run")
     assert run.test is None
     assert run.transfer.strategy == "linear head"
     assert same_bits(run.model, four_head.model)
@@ -508,7 +508,7 @@ def test_ctrl_c_keeps_the_head_and_leaves_the_test_split_locked(place, recipe_fo
 def test_ctrl_c_after_a_better_epoch_keeps_that(blunt_recipe, four, tmp_path, monkeypatch):
     interrupt_in_the_second_epoch(monkeypatch)
     monkeypatch.setattr(ladder, "chance_better", lambda *_, **__: 1.0)  # of every step: only Ctrl-C ends the ladder
-    run = fit(load_data(four), blunt_recipe(ladder=True, lr=0.05), tmp_path / "run")
+    run = train(load_data(four), blunt_recipe(ladder=True, lr=0.05), tmp_path / "run")
     assert (run.best_epoch, run.test) == (1, None)
     assert run.transfer.strategy == "last quarter fine-tuned"
     assert len(run.transfer.ladder) == 4, "no rung after it is tried"
@@ -537,23 +537,25 @@ def test_ctrl_c_in_the_feature_pass_leaves_no_run_and_nothing_half_made(part, re
         patch.setattr(features, "ready", stopped)
         patch.setattr(features, "scored_at_once", lambda *_: 10)
         with pytest.raises(KeyboardInterrupt):
-            fit(load_data(four), recipe_for(), tmp_path / "run")
+            train(load_data(four), recipe_for(), tmp_path / "run")
     assert not (tmp_path / "run").exists()
     kept = list((tmp_path / "cache" / "features").iterdir())
     assert len(kept) == (0 if part == "train" else 1), "the whole of an earlier part stays"
-    assert fit(load_data(four), recipe_for(), tmp_path / "run").test is not None
+    assert train(load_data(four), recipe_for(), tmp_path / "run").test is not None
 
 
 # Sets of every kind.
 
 
-def test_mnist_through_a_backbone_that_was_made_for_colour(shared_data, backbone, tmp_path):
+def test_mnist_through_a_backbone_that_was_made_for_color(shared_data, backbone, tmp_path):
     if not (shared_data / "mnist").is_dir():
         pytest.skip("the real MNIST is not here: expected in ../shared/data/mnist or FIRSTLIGHT_TEST_DATA")
     samples = load_data("mnist", data_root=str(shared_data))
     rows = np.arange(0, 60_000, 300)
     images, labels = samples.pictures.images[rows, ..., 0], samples.labels[rows]
-    run = fit(load_data((images, labels)), Recipe(backbone=backbone.name, weights=str(backbone.file)), tmp_path / "run")
+    run = train(
+        load_data((images, labels)), Recipe(backbone=backbone.name, weights=str(backbone.file)), tmp_path / "run"
+    )
     assert run.model.input_size == (1, 28, 28)
     assert run.model.architecture["side"] == 160, "28 pixels are enlarged to what the network was made for"
     assert run.test.accuracy.low > 0.3, "weights are random, but it is not chance"
@@ -561,11 +563,11 @@ def test_mnist_through_a_backbone_that_was_made_for_colour(shared_data, backbone
         assert fl.load(run.folder / "model.safetensors")(torch.zeros(2, 1, 28, 28, dtype=torch.uint8)).shape == (2, 10)
 
 
-def test_tiny_pictures_can_be_fine_tuned_by_the_backbones_own_defaults(digits, backbone, tmp_path):
+def test_tiny_images_can_be_fine_tuned_by_the_backbones_own_defaults(digits, backbone, tmp_path):
     images, labels = digits
     rows = np.flatnonzero(labels < 2)[:40]
     recipe = Recipe(backbone=backbone.name, weights=str(backbone.file), finetune="last", epochs=1)
-    run = fit(load_data((images[rows], labels[rows])), recipe, tmp_path / "run")
+    run = train(load_data((images[rows], labels[rows])), recipe, tmp_path / "run")
     assert run.model.input_size == (1, 8, 8)
     assert len(run.transfer.ladder) == 4
 
@@ -573,12 +575,12 @@ def test_tiny_pictures_can_be_fine_tuned_by_the_backbones_own_defaults(digits, b
 def test_two_classes_are_enough(recipe_for, digits, tmp_path):
     images, labels = digits
     rows = np.flatnonzero(labels < 2)[:60]
-    run = fit(load_data((images[rows], labels[rows])), recipe_for(finetune="all", epochs=1), tmp_path / "run")
+    run = train(load_data((images[rows], labels[rows])), recipe_for(finetune="all", epochs=1), tmp_path / "run")
     assert run.model.network.head.out_features == 2
     assert run.test.accuracy.value > 0.8
 
 
-def test_forty_classes_with_eight_pictures_in_the_smallest(recipe_for, digits, tmp_path):
+def test_forty_classes_with_eight_images_in_the_smallest(recipe_for, digits, tmp_path):
     """Each digit's pictures, in four ways up: upside down, mirrored, and negative."""
     images, labels = digits
     ways = [lambda one: one, lambda one: one[::-1], lambda one: one.T, lambda one: 255 - one]
@@ -587,21 +589,21 @@ def test_forty_classes_with_eight_pictures_in_the_smallest(recipe_for, digits, t
         rows = np.flatnonzero(labels == label)[40 * (number // 10) :][: 8 + number // 10]
         pictures += [way(images[row]) for row in rows]
         names += [number] * len(rows)
-    run = fit(load_data((np.stack(pictures), np.array(names))), recipe_for(balance="weights"), tmp_path / "run")
+    run = train(load_data((np.stack(pictures), np.array(names))), recipe_for(balance="weights"), tmp_path / "run")
     assert len(run.model.classes) == 40
     assert min(np.bincount(np.array(names))) == 8
     assert run.test.accuracy.value > 10 / 40
 
 
-def test_pictures_that_all_belong_together_in_training_are_no_fault(recipe_for, four, tmp_path):
+def test_images_that_all_belong_together_in_training_are_no_fault(recipe_for, four, tmp_path):
     """Three groups, each with every class: one is left to learn from, which cannot be cut into folds."""
     images, labels = four
     samples = dataclasses.replace(load_data((images, labels)), groups=tuple("abc"[row % 3] for row in range(160)))
-    run = fit(samples, recipe_for(), tmp_path / "run")
+    run = train(samples, recipe_for(), tmp_path / "run")
     assert run.test.accuracy.value > 0.5
 
 
-def test_real_photographs_in_colour_with_real_weights(shared_data, tmp_path):
+def test_real_photographs_in_color_with_real_weights(shared_data, tmp_path):
     file = shared_data / "weights" / "squeezenet1_1-imagenet.safetensors"
     archive = shared_data / "clothing10.tar"
     if not (file.exists() and archive.exists()):
@@ -614,10 +616,10 @@ def test_real_photographs_in_colour_with_real_weights(shared_data, tmp_path):
         place.mkdir(parents=True, exist_ok=True)
         (place / f"{row}.jpg").write_bytes(samples.pictures.read(row))
     recipe = Recipe(backbone="torchvision:squeezenet1_1", weights=str(file), img_size=96)
-    run = fl.fit(str(folder), recipe, tmp_path / "run")
+    run = fl.train(str(folder), recipe, tmp_path / "run")
     assert run.valid.accuracy.value > 0.3
     assert run.transfer.case.confidence > 0
-    assert run.model.fit == "crop:0.875"
+    assert run.model.resize == "crop:0.875"
     held_out_is_predicted_as_shown(run)
 
 
@@ -625,31 +627,31 @@ def test_real_photographs_in_colour_with_real_weights(shared_data, tmp_path):
 
 
 def packed_nothing(monkeypatch):
-    monkeypatch.setattr("firstlight.training.fit.prepare_data", lambda *_: pytest.fail("packed first"))
+    monkeypatch.setattr("firstlight.training.train.prepare_data", lambda *_: pytest.fail("packed first"))
 
 
-def test_weights_of_unknown_licence_are_refused_before_anything_is_packed(recipe_for, four, tmp_path, monkeypatch):
+def test_weights_of_unknown_license_are_refused_before_anything_is_packed(recipe_for, four, tmp_path, monkeypatch):
     packed_nothing(monkeypatch)
-    with pytest.raises(RecipeError, match=r"tiny\.safetensors does not say its licence, .*--weights-licence any"):
-        fit(load_data(four), recipe_for(weights_licence="permissive"), tmp_path / "run")
+    with pytest.raises(RecipeError, match=r"tiny\.safetensors does not say its license, .*--weights-license any"):
+        train(load_data(four), recipe_for(weights_license="permissive"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_weights_that_are_not_there_are_told_before_anything_is_packed(recipe_for, four, tmp_path, monkeypatch):
     packed_nothing(monkeypatch)
     with pytest.raises(ModelFileError, match=r"none\.safetensors"):
-        fit(load_data(four), recipe_for(weights=str(tmp_path / "none.safetensors")), tmp_path / "run")
+        train(load_data(four), recipe_for(weights=str(tmp_path / "none.safetensors")), tmp_path / "run")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     with pytest.raises(ModelFileError, match="download https://") as caught:
-        fit(load_data(four), recipe_for(weights=None, backbone="torchvision:squeezenet1_1"), tmp_path / "run")
+        train(load_data(four), recipe_for(weights=None, backbone="torchvision:squeezenet1_1"), tmp_path / "run")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
 
 
 def test_weights_of_another_network_leave_no_run_behind(recipe_for, four, tmp_path):
     with pytest.raises(ModelFileError, match="it holds another network's weights than timm:test_vit's"):
-        fit(load_data(four), recipe_for(backbone="timm:test_vit"), tmp_path / "run")
+        train(load_data(four), recipe_for(backbone="timm:test_vit"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

@@ -7,13 +7,13 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score, log_loss
 
-from firstlight.evaluation.intervals import share
+from firstlight.evaluation.intervals import proportion
 from firstlight.training.transfer import learning_curve
 from firstlight.training.transfer.exact_head import Problem
 from firstlight.training.transfer.learning_curve import (
+    CURVE_FRACTIONS,
     DRAWS,
-    HALF,
-    SHARES,
+    HALF_ONLY,
     LearningCurve,
     Point,
     _part_of_each_class,
@@ -66,7 +66,7 @@ def test_a_forecast_begins_at_the_last_point_and_never_promises_more_than_all():
 def test_parts_are_nested_and_have_their_share_of_every_class(seed):
     labels = np.random.default_rng(0).permutation(np.repeat([0, 1, 2], [160, 30, 3]))
     smaller: set[int] = set()
-    for part in (*SHARES, 1.0):
+    for part in (*CURVE_FRACTIONS, 1.0):
         rows = _part_of_each_class(labels, part, seed)
         assert smaller <= set(rows.tolist())
         assert len(set(rows.tolist())) == len(rows)
@@ -90,7 +90,7 @@ def test_points_are_what_scikit_learn_says_of_heads_on_the_parts(parts, head, mo
         return drawn[-1]
 
     monkeypatch.setattr(learning_curve, "_part_of_each_class", noted)
-    curve = draw_curve(*parts, head, shares=(1 / 16, 1 / 4))
+    curve = draw_curve(*parts, head, fractions=(1 / 16, 1 / 4))
     assert len(drawn) == 2 * DRAWS
     assert len({tuple(rows) for rows in drawn}) == 2 * DRAWS, "each draw is another part"
     for point, rows in zip(curve.points, (drawn[:DRAWS], drawn[DRAWS:]), strict=False):
@@ -100,21 +100,21 @@ def test_points_are_what_scikit_learn_says_of_heads_on_the_parts(parts, head, mo
         losses = [log_loss(wanted, logits.softmax(dim=1).numpy(), labels=range(10)) for logits in found]
         assert point.log_loss == pytest.approx(np.mean(losses), rel=1e-6)
         assert point.accuracy.n == len(wanted)
-        assert point.pictures == len(rows[0])
+        assert point.images == len(rows[0])
 
 
 def test_the_last_point_is_the_head_of_the_whole(curve, parts, head):
     (_, labels), (others, wanted) = parts
     probabilities = head.logits(others).softmax(dim=1).numpy()
-    assert curve.points[-1].pictures == len(labels)
+    assert curve.points[-1].images == len(labels)
     assert curve.points[-1].accuracy.value == accuracy_score(wanted, probabilities.argmax(axis=1))
     assert curve.points[-1].log_loss == pytest.approx(log_loss(wanted, probabilities, labels=range(10)), rel=1e-6)
 
 
-def test_more_real_pictures_are_better(curve):
-    pictures = [point.pictures for point in curve.points]
-    assert pictures == sorted(pictures)
-    assert len(pictures) == len(SHARES) + 1
+def test_more_real_images_are_better(curve):
+    images = [point.images for point in curve.points]
+    assert images == sorted(images)
+    assert len(images) == len(CURVE_FRACTIONS) + 1
     losses = [point.log_loss for point in curve.points]
     assert losses == sorted(losses, reverse=True)
     accuracies = [point.accuracy.value for point in curve.points]
@@ -133,7 +133,7 @@ def test_heads_on_parts_get_the_views_and_the_weights_that_the_whole_one_got(par
         return Problem(*arguments)
 
     monkeypatch.setattr(learning_curve, "Problem", noted)
-    draw_curve(([seen, mirrored], labels), valid, head, weights, shares=HALF)
+    draw_curve(([seen, mirrored], labels), valid, head, weights, fractions=HALF_ONLY)
     ((features, wanted, count, used),) = given
     half = len(features) // 2
     assert np.array_equal(features[:half].reshape(-1, 8, 8)[:, :, ::-1], features[half:].reshape(-1, 8, 8))
@@ -144,15 +144,15 @@ def test_heads_on_parts_get_the_views_and_the_weights_that_the_whole_one_got(par
 
 
 def test_the_last_drop_is_the_share_of_the_log_loss_that_the_last_doubling_took():
-    score = share(9, 10)
+    score = proportion(9, 10)
     found = LearningCurve((Point(1, score, 5.0), Point(2, score, 0.4), Point(4, score, 0.3)), ())
     assert found.last_drop == pytest.approx(0.25)
 
 
-def test_half_the_pictures_alone_give_two_points(parts, head):
-    curve = draw_curve(*parts, head, shares=HALF)
+def test_half_the_images_alone_give_two_points(parts, head):
+    curve = draw_curve(*parts, head, fractions=HALF_ONLY)
     (_, labels), _ = parts
-    assert [point.pictures for point in curve.points] == [sum(round(n / 2) for n in np.bincount(labels)), 960]
+    assert [point.images for point in curve.points] == [sum(round(n / 2) for n in np.bincount(labels)), 960]
 
 
 def test_the_same_seed_gives_the_same_curve_and_leaves_the_global_dice_alone(curve, parts, head):

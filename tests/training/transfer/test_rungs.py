@@ -10,13 +10,13 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from firstlight.training.transfer import rungs
 from firstlight.training.transfer.rungs import (
-    NEIGHBOURS,
+    NEIGHBORS,
     SHARPNESS,
-    WORTH,
+    WORTHWHILE_PROBABILITY,
     Rung,
     chance_better,
     majority,
-    nearest_neighbours,
+    nearest_neighbors,
 )
 
 
@@ -27,10 +27,10 @@ def parts(digits):
     return (seen[:300], labels[:300]), (seen[300:500], labels[300:500])
 
 
-def votes_one_by_one(known, labels, picture, voters, *, without=None):
+def votes_one_by_one(known, labels, image, voters, *, without=None):
     """The weighted votes of the pictures in the most similar direction, in float64, in a loop."""
     directions = known.astype(np.float64) / np.linalg.norm(known.astype(np.float64), axis=1, keepdims=True)
-    likeness = directions @ (picture / np.linalg.norm(picture.astype(np.float64)))
+    likeness = directions @ (image / np.linalg.norm(image.astype(np.float64)))
     if without is not None:
         likeness[without] = -np.inf
     votes = np.zeros(10)
@@ -46,59 +46,59 @@ def best_number(seen, labels):
             votes_one_by_one(seen, labels, seen[row], voters, without=row).argmax() == labels[row]
             for row in range(len(seen))
         )
-        for voters in NEIGHBOURS
+        for voters in NEIGHBORS
     }
     return max(right, key=right.get)
 
 
-def noisy(labels, share):
-    dice = np.random.default_rng(0)
-    return np.where(dice.random(len(labels)) < share, dice.integers(0, 10, len(labels)), labels)
+def noisy(labels, fraction):
+    rng = np.random.default_rng(0)
+    return np.where(rng.random(len(labels)) < fraction, rng.integers(0, 10, len(labels)), labels)
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.5], ids=["real labels", "noisy labels"])
-def test_neighbours_answer_as_a_slow_loop_does_with_the_number_that_serves_best(noise, parts):
+def test_neighbors_answer_as_a_slow_loop_does_with_the_number_that_serves_best(noise, parts):
     (seen, labels), (others, _) = parts
     labels = noisy(labels, noise)
     number = best_number(seen, labels)
     assert (number > 3) is bool(noise), "noise wants more voters: otherwise one number would do for both"
-    wanted = [votes_one_by_one(seen, labels, picture, number).argmax() for picture in others]
-    assert nearest_neighbours(seen, labels, others, 10).tolist() == wanted
+    wanted = [votes_one_by_one(seen, labels, image, number).argmax() for image in others]
+    assert nearest_neighbors(seen, labels, others, 10).tolist() == wanted
 
 
-def test_one_neighbour_is_scikit_learns_by_cosine(parts, monkeypatch):
+def test_one_neighbor_is_scikit_learns_by_cosine(parts, monkeypatch):
     (seen, labels), (others, _) = parts
-    monkeypatch.setattr(rungs, "NEIGHBOURS", (1,))
+    monkeypatch.setattr(rungs, "NEIGHBORS", (1,))
     model = KNeighborsClassifier(1, metric="cosine").fit(seen, labels)
-    assert np.array_equal(nearest_neighbours(seen, labels, others, 10), model.predict(others))
+    assert np.array_equal(nearest_neighbors(seen, labels, others, 10), model.predict(others))
 
 
 def test_the_length_of_features_does_not_matter(parts):
     (seen, labels), (others, _) = parts
     lengths = np.random.default_rng(0).uniform(0.1, 10, (len(seen), 1)).astype(np.float32)
-    answers = nearest_neighbours(seen, labels, others, 10)
-    assert np.array_equal(nearest_neighbours(seen * lengths, labels, others * 7, 10), answers)
+    answers = nearest_neighbors(seen, labels, others, 10)
+    assert np.array_equal(nearest_neighbors(seen * lengths, labels, others * 7, 10), answers)
 
 
 @pytest.mark.parametrize("at_once", [1, 7, 300])
 def test_parts_of_any_size_give_the_same_answers(at_once, parts, monkeypatch):
     (seen, labels), (others, _) = parts
-    answers = nearest_neighbours(seen, labels, others, 10)
+    answers = nearest_neighbors(seen, labels, others, 10)
     monkeypatch.setattr(rungs, "AT_ONCE", at_once * len(seen))
-    assert np.array_equal(nearest_neighbours(seen, labels, others, 10), answers)
+    assert np.array_equal(nearest_neighbors(seen, labels, others, 10), answers)
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])
-def test_fewer_pictures_than_voters_are_no_fault(count, parts):
+def test_fewer_images_than_voters_are_no_fault(count, parts):
     (seen, labels), (others, _) = parts
-    answers = nearest_neighbours(seen[:count], labels[:count], others, 10)
+    answers = nearest_neighbors(seen[:count], labels[:count], others, 10)
     assert set(answers) <= set(labels[:count])
 
 
-def test_of_many_pictures_some_choose_the_number_and_all_of_them_vote(parts, monkeypatch):
+def test_of_many_images_some_choose_the_number_and_all_of_them_vote(parts, monkeypatch):
     (seen, labels), (others, wanted) = parts
     monkeypatch.setattr(rungs, "LEFT_OUT", 20)
-    assert (nearest_neighbours(seen, labels, others, 10) == wanted).mean() > 0.9
+    assert (nearest_neighbors(seen, labels, others, 10) == wanted).mean() > 0.9
 
 
 def test_the_majority_class_is_scikit_learns():
@@ -141,14 +141,14 @@ def test_the_chances_of_both_sides_make_one(wins, losses, ties):
     assert chance_better(first, than=second) + chance_better(second, than=first) == pytest.approx(1, abs=0.02)
 
 
-def test_rungs_that_are_right_on_the_same_pictures_are_as_good():
+def test_rungs_that_are_right_on_the_same_images_are_as_good():
     same = np.array([True, False, True])
     assert chance_better(same, than=same) == 0.5
 
 
 def test_a_step_is_worth_it_if_luck_hardly_explains_it():
-    assert chance_better(*hits(12, 3, 200)) >= WORTH
-    assert chance_better(*hits(12, 9, 200)) < WORTH
+    assert chance_better(*hits(12, 3, 200)) >= WORTHWHILE_PROBABILITY
+    assert chance_better(*hits(12, 9, 200)) < WORTHWHILE_PROBABILITY
     assert chance_better(*hits(30, 12, 200), seed=1) == chance_better(*hits(30, 12, 200), seed=1)
 
 

@@ -11,18 +11,18 @@ from torch import nn
 
 from firstlight.data.dataset import open_samples, split_samples
 from firstlight.data.sources import load_data
-from firstlight.evaluation.intervals import share
+from firstlight.evaluation.intervals import proportion
 from firstlight.models.classifier import Classifier
 from firstlight.models.downloads import find_weights
 from firstlight.models.pretrained import load_pretrained, published
 from firstlight.models.weights import load_state_dict_file
-from firstlight.training.transfer.features import see
+from firstlight.training.transfer.features import extract_features
 from firstlight.training.transfer.learning_curve import LearningCurve, Point
 from firstlight.training.transfer.strategy import ADVICE, FEW_DROP, NEAR_CONFIDENCE, own_confidence, tell_case
 
 
 def curve_that_falls(drop):
-    score = share(8, 10)
+    score = proportion(8, 10)
     return LearningCurve((Point(100, score, 0.5), Point(200, score, 0.5 * (1 - drop))), ((400, 0.9),))
 
 
@@ -132,12 +132,12 @@ def test_of_real_weights_it_is_the_confidence_of_torchvisions_whole_network(shar
     )
     weights = find_weights(name, file)
     load_pretrained(classifier.network, name, weights)
-    classifier.normalise_as(*published(name).normalisation(3))
-    found = own_confidence(classifier.network, file, see(classifier, data, rows, weights.sha256))
+    classifier.normalize_as(*published(name).normalization(3))
+    found = own_confidence(classifier.network, file, extract_features(classifier, data, rows, weights.sha256))
 
     whole = mobilenet_v2()
     whole.load_state_dict(load_state_dict_file(file))
     pictures = torch.from_numpy(np.array(data.store.pixels[rows])).permute(0, 3, 1, 2)
     with torch.inference_mode():
-        truth = whole.eval()(classifier.normalise(pictures)).softmax(dim=1).amax(dim=1).mean().item()
+        truth = whole.eval()(classifier.normalize(pictures)).softmax(dim=1).amax(dim=1).mean().item()
     assert found == pytest.approx(truth, abs=2e-4)

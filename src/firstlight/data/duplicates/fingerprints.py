@@ -1,6 +1,6 @@
-"""What is remembered of a picture to find its copies by: a digest of its pixels, and a thumbnail.
+"""What is remembered of an image to find its copies by: a digest of its pixels, and a thumbnail.
 
-Sums are of whole numbers that the number type holds exactly, so a batch gives the bits of a single picture, in
+Sums are of whole numbers that the number type holds exactly, so a batch gives the bits of a single image, in
 whatever order they are summed.
 """
 
@@ -16,19 +16,19 @@ FINGERPRINT = np.dtype(
     [
         ("digest", "V16"),  # of the pixels and their shape, or of the file
         ("size", "i4", (2,)),  # height, width
-        ("plain", "?"),  # the full picture is of one colour, give or take PLAIN_RANGE
+        ("plain", "?"),  # the full image is of one color, give or take PLAIN_RANGE
         ("luma", "u1", (SIDE, SIDE)),
         ("chroma", "i2", (SIDE // 4, SIDE // 4, 2)),  # blue and red, minus luma
     ]
 )
 
 BLOCK = 2**15  # bytes hashed at once
-SMALL_AREA = 2**13  # pixels: such pictures are summed fastest by BLAS, and it starts no threads of its own for them
-PLAIN_RANGE = 8  # grey levels: a picture that varies no more than this is of one colour
+SMALL_AREA = 2**13  # pixels: such images are summed fastest by BLAS, and it starts no threads of its own for them
+PLAIN_RANGE = 8  # gray levels: an image that varies no more than this is of one color
 
 
 def fingerprint(pixels: NDArray[np.uint8]) -> np.void:
-    """Describe one picture of any size.
+    """Describe one image of any size.
 
     Args:
         pixels: uint8 `[H, W, C]`, C = 1 or 3.
@@ -41,7 +41,7 @@ def fingerprint(pixels: NDArray[np.uint8]) -> np.void:
 
 
 def fingerprints(images: NDArray[np.uint8], digests: NDArray[np.void] | None = None) -> NDArray[np.void]:
-    """Describe many pictures of one size: bit for bit what `fingerprint` gives for each.
+    """Describe many images of one size: bit for bit what `fingerprint` gives for each.
 
     Args:
         images: uint8 `[N, H, W, C]`, C = 1 or 3.
@@ -66,10 +66,10 @@ def fingerprints(images: NDArray[np.uint8], digests: NDArray[np.void] | None = N
 
 
 def _digests(images: NDArray[np.uint8]) -> NDArray[np.void]:
-    """Hash the pixels and the shape of each picture to 16 bytes, `[N]`, about twice as fast as `hashlib` can.
+    """Hash the pixels and the shape of each image to 16 bytes, `[N]`, about twice as fast as `hashlib` can.
 
     Every block becomes two sums of words times fixed random keys, modulo 2**64; so do the sums, until two are left.
-    Pictures that differ share a digest with a chance of 2**-56 at most: enough against accidents, which is all that is
+    Images that differ share a digest with a chance of 2**-56 at most: enough against accidents, which is all that is
     asked. Source: multilinear hashing, Carter and Wegman, Universal classes of hash functions, 1979.
     """
     count, *shape = images.shape
@@ -121,7 +121,7 @@ def _thumbnails(images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[n
 
 
 def _cell_sums(images: NDArray[np.uint8]) -> Numbers:
-    """Sum small pictures over SIDE x SIDE equal cells, each pixel weighing SIDE**2 in all: `[N, C, SIDE, SIDE]`."""
+    """Sum small images over SIDE x SIDE equal cells, each pixel weighing SIDE**2 in all: `[N, C, SIDE, SIDE]`."""
     down, across = (_shares(n) for n in images.shape[1:3])
     return down @ np.moveaxis(images, 3, 1).astype(np.float32, order="C") @ across.T
 
@@ -130,12 +130,12 @@ def _shares(n: int) -> NDArray[np.float32]:
     """Say how much of each of n lines, SIDE in all, lies in each of SIDE equal stretches: `[SIDE, n]`."""
     cells, lines = np.arange(SIDE)[:, None] * n, np.arange(n) * SIDE
     overlaps = np.minimum(cells + n, lines + SIDE) - np.maximum(cells, lines)
-    shares: NDArray[np.float32] = np.maximum(overlaps, 0).astype(np.float32)
-    return shares
+    fractions: NDArray[np.float32] = np.maximum(overlaps, 0).astype(np.float32)
+    return fractions
 
 
 def _cell_sums_by_line(pixels: NDArray[np.uint8]) -> Numbers:
-    """Give the same for one picture of any size, `[C, SIDE, SIDE]`: most lines lie in one cell and are just added."""
+    """Give the same for one image of any size, `[C, SIDE, SIDE]`: most lines lie in one cell and are just added."""
     height, width, channels = pixels.shape
     whole = np.uint32 if 255 * pixels.size < 2**32 else np.uint64
     inner = np.uint16 if height <= 2**13 else whole  # holds 2**8 lines of 255

@@ -1,16 +1,16 @@
-"""Pictures that are the same picture, so that no split can put copies on both sides.
+"""Images that are the same image, so that no split can put copies on both sides.
 
 Exact copies share a digest of their decoded pixels. Near copies (re-encoded, resized, turned by quarter turns,
 mirrored, a little brighter) are found in three steps, none of which compares all pairs:
 
-1. Every picture becomes a 32x32 grey thumbnail and a spectrum, the lowest 8x8 terms of its cosine transform.
-   Turning or mirroring a picture only swaps and negates those terms, so their sorted sizes are the same for all
-   eight ways to lay a picture down. That, scaled to length one, is the perceptual hash: 63 real numbers.
+1. Every image becomes a 32x32 gray thumbnail and a spectrum, the lowest 8x8 terms of its cosine transform.
+   Turning or mirroring an image only swaps and negates those terms, so their sorted sizes are the same for all
+   eight ways to lay an image down. That, scaled to length one, is the perceptual hash: 63 real numbers.
 2. A tree cuts the hashes into small leaves that overlap by more than a copy can move, and each leaf is compared
    by one matrix product.
 3. Each candidate is laid down as its partner lies and verified on the thumbnails' pixels, as finely as both
-   pictures truly show. A picture among many look-alikes (handwritten ones) must match far more closely than
-   a picture that stands alone. The limits below were measured on real sets;
+   images truly show. An image among many look-alikes (handwritten ones) must match far more closely than
+   an image that stands alone. The limits below were measured on real sets;
    `benchmarks/planted_faults.py` measures what they find.
 """
 
@@ -25,12 +25,12 @@ from firstlight.data.duplicates.candidates import candidates
 from firstlight.data.duplicates.spectra import HASH_BAND, SIDE, cosine_terms, hashes
 from firstlight.data.duplicates.verification import verified
 
-FLAT = 2.0  # grey levels, root mean square: below this a hash would describe noise
+FLAT = 2.0  # gray levels, root mean square: below this a hash would describe noise
 
 
 @dataclass(frozen=True, slots=True)
 class Duplicates:
-    """Groups of pictures that are the same picture; each a sorted list of two or more indices.
+    """Groups of images that are the same image; each a sorted list of two or more indices.
 
     Attributes:
         exact: groups with the same decoded pixels.
@@ -43,9 +43,9 @@ class Duplicates:
 
 
 def find_duplicates(prints: NDArray[np.void]) -> Duplicates:
-    """Find the groups of pictures that are the same picture, in about N log N time.
+    """Find the groups of images that are the same image, in about N log N time.
 
-    Pictures of one colour count as near copies only when their thumbnails are equal to the last grey level: there is
+    Images of one color count as near copies only when their thumbnails are equal to the last gray level: there is
     nothing else to know them by.
 
     Args:
@@ -57,23 +57,23 @@ def find_duplicates(prints: NDArray[np.void]) -> Duplicates:
     terms, detail = _detail(prints["luma"][first])
     detailed = detail >= FLAT * SIDE
     comparable = np.flatnonzero(detailed | prints["plain"][first])
-    first_look, looks = _equal(_looks(prints, first[comparable]))
-    twins = np.column_stack([comparable[first_look[looks]], comparable])  # the same thumbnail to the last level
+    first_look, reading = _equal(_looks(prints, first[comparable]))
+    twins = np.column_stack([comparable[first_look[reading]], comparable])  # the same thumbnail to the last level
     shown = comparable[first_look]
     shown = shown[detailed[shown]]
     hashed = terms[shown] / detail[shown, None, None]
     pairs, crowded = candidates(hashes(hashed), np.sort(prints["size"][first[shown]], axis=1))
     same = verified(prints[first[shown]], hashed, pairs, crowded)
     links = np.concatenate([twins[twins[:, 0] != twins[:, 1]], shown[pairs[same]]])
-    pictures = _merged(len(first), links.tolist())
+    images = _merged(len(first), links.tolist())
     return Duplicates(
         exact=_groups(digests, np.bincount(digests, minlength=len(first)) > 1),
-        near=_groups(pictures[digests], np.bincount(pictures, minlength=len(first)) > 1),
+        near=_groups(images[digests], np.bincount(images, minlength=len(first)) > 1),
     )
 
 
 def is_faint(prints: NDArray[np.void]) -> NDArray[np.bool_]:
-    """Say which pictures, `[N]`, show too little to be known by their thumbnails: only all of their pixels tell."""
+    """Say which images, `[N]`, show too little to be known by their thumbnails: only all of their pixels tell."""
     return _detail(prints["luma"])[1] < FLAT * SIDE
 
 
@@ -95,15 +95,15 @@ def told_apart(found: Duplicates, digests: Mapping[int, bytes]) -> Duplicates:
 
 
 def group_ids(count: int, duplicates: Duplicates, groups: Iterable[Sequence[int]] = ()) -> NDArray[np.int64]:
-    """Merge exact copies, near copies and the user's own groups into one group a picture.
+    """Merge exact copies, near copies and the user's own groups into one group an image.
 
     Args:
-        count: how many pictures there are, N.
+        count: how many images there are, N.
         duplicates: what `find_duplicates` found among them.
-        groups: indices that belong together for other reasons, such as pictures of one patient.
+        groups: indices that belong together for other reasons, such as images of one patient.
 
     Returns:
-        int64 `[N]`: the smallest index in each picture's group; its own for a picture alone.
+        int64 `[N]`: the smallest index in each image's group; its own for an image alone.
     """
     return _merged(count, itertools.chain(duplicates.exact, duplicates.near, groups))
 

@@ -1,4 +1,4 @@
-"""Thumbnails as sums of waves: turning or mirroring a picture only swaps and negates the terms."""
+"""Thumbnails as sums of waves: turning or mirroring an image only swaps and negates the terms."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 SIDE = 32  # of the thumbnail
 HASH_BAND = 8  # frequencies a side in the hash
-WAYS = range(8)  # to lay a picture down: 4 transposes, 2 flips upside down, 1 mirrors
+WAYS = range(8)  # to lay an image down: 4 transposes, 2 flips upside down, 1 mirrors
 
 Numbers = NDArray[Any]
 
@@ -44,7 +44,7 @@ def hashes(spectra: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def laid_spectra(spectra: NDArray[np.float32], way: int) -> NDArray[np.float32]:
-    """Do to spectra what `laid` does to their pictures: a flip negates the odd frequencies across it."""
+    """Do to spectra what `laid` does to their images: a flip negates the odd frequencies across it."""
     if way & 4:
         spectra = np.swapaxes(spectra, 1, 2)
     signs = np.float32(-1) ** np.arange(spectra.shape[-1], dtype=np.float32)
@@ -53,8 +53,8 @@ def laid_spectra(spectra: NDArray[np.float32], way: int) -> NDArray[np.float32]:
     return spectra * signs if way & 1 else spectra
 
 
-def laid(pictures: Numbers, way: int) -> Numbers:
+def laid(images: Numbers, way: int) -> Numbers:
     """Lay `[P, side, side, ...]` down in one of the eight ways."""
     if way & 4:
-        pictures = np.swapaxes(pictures, 1, 2)
-    return pictures[:, :: -1 if way & 2 else 1, :: -1 if way & 1 else 1]
+        images = np.swapaxes(images, 1, 2)
+    return images[:, :: -1 if way & 2 else 1, :: -1 if way & 1 else 1]

@@ -1,4 +1,4 @@
-"""Sources: any place where labelled pictures are kept, as one type."""
+"""Sources: any place where labeled images are kept, as one type."""
 
 from firstlight.data.sources.load import load_data
 from firstlight.data.sources.named_sets import NAMED_SETS

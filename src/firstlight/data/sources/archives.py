@@ -20,14 +20,14 @@ from pathlib import Path
 
 from firstlight.data.samples import SPLIT_WORDS, remembered_key, shown
 from firstlight.data.sources.class_folders import Layout, Listing, is_litter, understand
-from firstlight.errors import DataError, PictureError
+from firstlight.errors import DataError, ImageError
 from firstlight.files import cache_folder
 from firstlight.progress import progress
 
 MAX_MEMBERS = 10_000_000
 MAX_MEMBER_BYTES = 1 << 30
 MAX_TOTAL_BYTES = 1 << 40
-# Pictures hardly compress; even a tar of empty files stays below this, and a bomb reaches 1,000.
+# Images hardly compress; even a tar of empty files stays below this, and a bomb reaches 1,000.
 MAX_RATIO = 200
 # Small archives may compress as they like.
 RATIO_FREE_BYTES = 64 << 20
@@ -38,7 +38,7 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """Where a picture's bytes lie in the archive; `header` is that of a zip, whose data follow it."""
+    """Where an image's bytes lie in the archive; `header` is that of a zip, whose data follow it."""
 
     offset: int
     stored_size: int
@@ -47,8 +47,8 @@ class Member:
     checksum: int | None = None
 
 
-class ArchivePictures:
-    """Pictures at known places of one open file; reading is positional, so threads do not disturb each other."""
+class ArchiveImages:
+    """Images at known places of one open file; reading is positional, so threads do not disturb each other."""
 
     def __init__(self, path: Path, descriptor: int, members: list[Member]) -> None:
         self._path = path
@@ -65,7 +65,7 @@ class ArchivePictures:
         try:
             return self._zipped(member) if member.checksum is not None else self._plain(member.offset, member.size)
         except (OSError, zlib.error, struct.error) as error:
-            raise PictureError(f"the archive is damaged here: {error}") from error
+            raise ImageError(f"the archive is damaged here: {error}") from error
 
     def content_key(self) -> str:
         """Hash the archive file; from the second time on this costs a look at its times only."""
@@ -78,24 +78,24 @@ class ArchivePictures:
     def _plain(self, offset: int, size: int) -> bytes:
         data = os.pread(self._descriptor, size, offset)
         if len(data) < size:
-            raise PictureError("the archive ends inside this picture")
+            raise ImageError("the archive ends inside this picture")
         return data
 
     def _zipped(self, member: Member) -> bytes:
         magic, name_bytes, extra_bytes = _LOCAL_HEADER.unpack(self._plain(member.offset, _LOCAL_HEADER.size))
         if magic != b"PK\x03\x04":
-            raise PictureError("the archive is damaged here: no file begins where its index says")
+            raise ImageError("the archive is damaged here: no file begins where its index says")
         data = self._plain(member.offset + _LOCAL_HEADER.size + name_bytes + extra_bytes, member.stored_size)
         if member.deflated:
             # one byte more than promised is enough to know that the promise is broken
             data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, member.size + 1)
         if len(data) != member.size or zlib.crc32(data) != member.checksum:
-            raise PictureError("the archive is damaged here: wrong checksum")
+            raise ImageError("the archive is damaged here: wrong checksum")
         return data
 
 
-def open_archive(path: Path, where: str) -> tuple[Layout, ArchivePictures]:
-    """Read an archive's index and give the class folders in it, with their pictures.
+def open_archive(path: Path, where: str) -> tuple[Layout, ArchiveImages]:
+    """Read an archive's index and give the class folders in it, with their images.
 
     Raises:
         DataError: naming the archive and the member, if it is damaged, not what its extension says, or unsafe.
@@ -126,7 +126,7 @@ def open_archive(path: Path, where: str) -> tuple[Layout, ArchivePictures]:
         raise DataError(
             f"{where} cannot be read as a .{kind} archive ({shown(str(error))}); fetch or pack it again"
         ) from error
-    return layout, ArchivePictures(path, descriptor, [members[name] for name in layout.names])
+    return layout, ArchiveImages(path, descriptor, [members[name] for name in layout.names])
 
 
 def archive_kind(path: Path) -> str | None:
@@ -259,12 +259,12 @@ class _Shelf:
         return found, inside
 
     def _wrapper(self) -> str:
-        """Find the one folder that holds every picture, below which splits or several classes begin."""
+        """Find the one folder that holds every image, below which splits or several classes begin."""
         found = Listing()
         for name in self._members:
             found.add_file(name)
-        tops = {name.partition("/")[0] for name in found.pictures}
-        inner = {name.split("/")[1] if name.count("/") > 1 else "" for name in found.pictures}
+        tops = {name.partition("/")[0] for name in found.images}
+        inner = {name.split("/")[1] if name.count("/") > 1 else "" for name in found.images}
         holds_classes = "" not in inner and (len(inner) > 1 or inner <= SPLIT_WORDS.keys())
         return f"{tops.pop()}/" if len(tops) == 1 and holds_classes and not tops & SPLIT_WORDS.keys() else ""
 

@@ -1,11 +1,11 @@
-"""Pictures and labels that are in memory already: NumPy arrays or torch tensors."""
+"""Images and labels that are in memory already: NumPy arrays or torch tensors."""
 
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from firstlight.data.samples import ArrayPictures, Samples, label_classes
+from firstlight.data.samples import ArrayImages, Samples, label_classes
 from firstlight.data.sources.named_sets import number_names
 from firstlight.errors import DataError
 
@@ -48,7 +48,7 @@ def from_arrays(images: Any, labels: Any) -> Samples:
     else:
         raise DataError(f"{_SOURCE}: labels are {words.dtype}; give whole numbers or words")
     names = tuple(number_names(len(pixels)))
-    return Samples(_SOURCE, _SOURCE, ArrayPictures(_to_uint8(pixels)), names, ids, classes, None, None, notes)
+    return Samples(_SOURCE, _SOURCE, ArrayImages(_to_uint8(pixels)), names, ids, classes, None, None, notes)
 
 
 def _as_array(values: Any) -> NDArray[Any]:

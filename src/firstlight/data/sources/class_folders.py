@@ -24,7 +24,7 @@ _LITTER = {"__MACOSX", "Thumbs.db", "desktop.ini"}
 class Listing:
     """The names in a folder or archive: relative to its root, with forward slashes."""
 
-    pictures: list[str] = field(default_factory=list)
+    images: list[str] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
     links: list[str] = field(default_factory=list)
     folders: set[str] = field(default_factory=set)
@@ -32,15 +32,15 @@ class Listing:
     def add_file(self, name: str) -> None:
         """Sort a file in by its extension."""
         suffix = name[name.rfind(".") :].lower()
-        (self.pictures if suffix in SUFFIXES else self.others).append(name)
+        (self.images if suffix in SUFFIXES else self.others).append(name)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What a `Listing` means: each picture's class and split.
+    """What a `Listing` means: each image's class and split.
 
     Attributes:
-        names: the pictures that belong to a class, sorted.
+        names: the images that belong to a class, sorted.
         words: the class name of each.
         splits: int8 `[N]`, or None where there are no split folders.
         notes: what was left out.
@@ -96,15 +96,15 @@ def understand(found: Listing, where: str) -> Layout:
     then the second is the class. Folders inside a class folder are part of that class.
 
     Raises:
-        DataError: if there are no pictures, no class folders, an empty class folder, classes that differ between
+        DataError: if there are no images, no class folders, an empty class folder, classes that differ between
             splits, or split folders beside others.
     """
-    if not found.pictures:
+    if not found.images:
         raise DataError(f"no pictures in {where}; {_what_instead(found)}")
-    tops = {name.partition("/")[0] for name in found.pictures if "/" in name}
+    tops = {name.partition("/")[0] for name in found.images if "/" in name}
     depth = _class_depth(found, tops, where)
-    kept = sorted(name for name in found.pictures if name.count("/") >= depth)
-    stray = sorted(name for name in found.pictures if name.count("/") < depth)
+    kept = sorted(name for name in found.images if name.count("/") >= depth)
+    stray = sorted(name for name in found.images if name.count("/") < depth)
     if not kept:
         lost = "train/ and test/ hold" if depth > 1 else f"{where} holds"
         raise DataError(
@@ -143,7 +143,7 @@ def _class_depth(found: Listing, tops: set[str], where: str) -> int:
             raise DataError(f"{where}: {' and '.join(same)} are the same split; merge them")
         return 2
     # "train" may well be a class beside "bus"; a folder of folders beside others may be either
-    direct = {name.partition("/")[0] for name in found.pictures if name.count("/") == 1}
+    direct = {name.partition("/")[0] for name in found.images if name.count("/") == 1}
     unclear = [top for top in splits if top not in direct]
     if unclear:
         raise DataError(

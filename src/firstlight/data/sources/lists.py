@@ -1,4 +1,4 @@
-"""Lists of pictures, CSV or Parquet: `image,label[,split][,group]`.
+"""Lists of images, CSV or Parquet: `image,label[,split][,group]`.
 
 Paths are relative to the list's folder. A list is written by its user, so it may point anywhere, also upwards and to
 absolute paths; what it names must be a file.
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from firstlight.data.samples import SPLIT_WORDS, FilePictures, Samples, label_classes, shown
+from firstlight.data.samples import SPLIT_WORDS, FileImages, Samples, label_classes, shown
 from firstlight.errors import DataError
 
 LIST_SUFFIXES = (".csv", ".tsv", ".parquet")
@@ -24,8 +24,8 @@ def read_list(path: Path, source: str) -> Samples:
     """Read a list; rows keep their order, an empty `group` is a group of its own.
 
     Raises:
-        DataError: naming the file and line, if a column, a picture, a label or a split is missing or unknown, or a
-            picture is listed twice.
+        DataError: naming the file and line, if a column, an image, a label or a split is missing or unknown, or a
+            image is listed twice.
     """
     where = shown(path.name)
     columns, rows = _parquet_rows(path, where) if path.suffix.lower() == ".parquet" else _csv_rows(path, where)
@@ -52,7 +52,7 @@ def read_list(path: Path, source: str) -> Samples:
     return Samples(
         name=path.stem,
         source=source,
-        pictures=FilePictures(path.parent, tuple(names)),
+        images=FileImages(path.parent, tuple(names)),
         names=tuple(names),
         labels=numbers,
         classes=classes,

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from firstlight.data.samples import FilePictures, Pictures, Samples, label_classes, shown
+from firstlight.data.samples import FileImages, ImageSource, Samples, label_classes, shown
 from firstlight.data.sources.archives import archive_kind, open_archive
 from firstlight.data.sources.arrays import from_arrays
 from firstlight.data.sources.class_folders import Layout, list_folder, understand
@@ -17,7 +17,7 @@ from firstlight.errors import DataError
 def load_data(
     source: str | Path | tuple[Any, Any], *, data_root: Path | str | None = None, download: bool = True
 ) -> Samples:
-    """Load labelled pictures; only names are looked at now, each picture is read when it is needed.
+    """Load labeled images; only names are looked at now, each image is read when it is needed.
 
     Args:
         source: one of
@@ -56,13 +56,13 @@ def load_data(
 def _from_folder(path: Path, source: str) -> Samples:
     where = shown(source)
     layout = understand(list_folder(path), where)
-    return _labelled(path.resolve().name, source, layout, FilePictures(path.resolve(), layout.names))
+    return _labeled(path.resolve().name, source, layout, FileImages(path.resolve(), layout.names))
 
 
 def _from_file(path: Path, source: str) -> Samples:
     if archive_kind(path):
-        layout, pictures = open_archive(path, shown(source))
-        return _labelled(re.sub(r"(?i)\.(tar|tar\.gz|tgz|zip)$", "", path.name), source, layout, pictures)
+        layout, images = open_archive(path, shown(source))
+        return _labeled(re.sub(r"(?i)\.(tar|tar\.gz|tgz|zip)$", "", path.name), source, layout, images)
     if path.suffix.lower() in LIST_SUFFIXES:
         return read_list(path, source)
     raise DataError(
@@ -71,11 +71,11 @@ def _from_file(path: Path, source: str) -> Samples:
     )
 
 
-def _labelled(name: str, source: str, layout: Layout, pictures: Pictures) -> Samples:
+def _labeled(name: str, source: str, layout: Layout, images: ImageSource) -> Samples:
     classes, labels, notes = label_classes(layout.words, shown(source))
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "pictures"
     notes = (*layout.notes, *notes)
-    return Samples(name, source, pictures, layout.names, labels, classes, layout.splits, None, notes)
+    return Samples(name, source, images, layout.names, labels, classes, layout.splits, None, notes)
 
 
 def _did_you_mean(text: str, path: Path) -> str:

@@ -23,7 +23,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from firstlight.data.samples import ArrayPictures, Samples, shown
+from firstlight.data.samples import ArrayImages, Samples, shown
 from firstlight.errors import DataError
 from firstlight.files import cache_folder
 
@@ -100,12 +100,12 @@ def load_named(name: str, root: Path, *, download: bool = True) -> Samples:
         raise DataError(f"{name} in {shown(str(root))}: labels and pictures do not belong together; fetch it again")
     splits = np.repeat(np.array([TRAIN, TEST], np.int8), [len(train), len(test)])
     names = [*number_names(len(train), "train/"), *number_names(len(test), "test/")]
-    pictures = ArrayPictures(np.concatenate([train, test]))
-    return Samples(name, name, pictures, tuple(names), labels, classes, splits, None, ())
+    images = ArrayImages(np.concatenate([train, test]))
+    return Samples(name, name, images, tuple(names), labels, classes, splits, None, ())
 
 
 def number_names(count: int, prefix: str = "") -> list[str]:
-    """Name pictures that have no files: numbers of at least five digits."""
+    """Name images that have no files: numbers of at least five digits."""
     return [f"{prefix}{index:05d}" for index in range(count)]
 
 
@@ -114,7 +114,7 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
 
     Args:
         path: the file; `.gz` is unpacked while it is read, never beyond what the header promises.
-        dimensions: 3 for pictures `[N, H, W]`, 1 for labels `[N]`.
+        dimensions: 3 for images `[N, H, W]`, 1 for labels `[N]`.
 
     Raises:
         DataError: if it is damaged, cut short, too long or something else.
@@ -216,7 +216,7 @@ def _digits() -> Samples:
     images = np.rint(digits.images * (255 / 16)).astype(np.uint8)[..., None]
     names = tuple(number_names(len(images)))
     labels = digits.target.astype(np.int64)
-    return Samples("digits", "digits", ArrayPictures(images), names, labels, _DIGITS, None, None, ())
+    return Samples("digits", "digits", ArrayImages(images), names, labels, _DIGITS, None, None, ())
 
 
 def _download(name: str, root: Path) -> None:

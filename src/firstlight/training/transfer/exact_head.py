@@ -1,11 +1,11 @@
 """The best linear head on frozen features: multinomial logistic regression with L2, solved until it no longer moves.
 
-Minimised over weights W `[K, D]` and biases b `[K]`, on standardised features x:
+Minimized over weights W `[K, D]` and biases b `[K]`, on standardized features x:
 
     sum of class weight * cross entropy(W x + b, label) + |W|^2 / (2 * strength)
 
 as scikit-learn's `LogisticRegression(C=strength)` does (with `C=2 * strength` for two classes, which it gives one row).
-It is convex: there is one answer, whatever the seed. The standardisation is folded into W and b afterwards, so that the
+It is convex: there is one answer, whatever the seed. The standardization is folded into W and b afterwards, so that the
 head is an ordinary `nn.Linear`.
 """
 
@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from firstlight.runtime import generator, one_thread
+from firstlight.runtime.processors import one_thread
+from firstlight.runtime.seeds import generator
 
 STRENGTHS = tuple(10.0 ** (exponent / 2) for exponent in range(-9, 3))  # 3e-5 ... 10, each three times the one before
 PATIENCE = 2  # weaker penalties that may validate worse, one after another, before the search ends
@@ -38,7 +39,7 @@ class LinearHead:
         weight: float64 `[K, D]`, for features as they come.
         bias: float64 `[K]`.
         strength: the inverse of the penalty, scikit-learn's `C`.
-        log_loss: of the pictures that chose the strength, in nats.
+        log_loss: of the images that chose the strength, in nats.
     """
 
     weight: Tensor
@@ -52,13 +53,13 @@ class LinearHead:
 
 
 class Problem:
-    """Features, standardised once, and labels; `solve` gives the head of a strength.
+    """Features, standardized once, and labels; `solve` gives the head of a strength.
 
     Args:
         features: float32 `[n, D]`.
         labels: int64 `[n]`.
         num_classes: K; a class may be absent, and then is never answered.
-        class_weights: float `[K]`, by which each picture's loss is multiplied; 1 if None.
+        class_weights: float `[K]`, by which each image's loss is multiplied; 1 if None.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class Problem:
         self.std = torch.where(std > 0, std, 1.0)
         self.features, self.directions = (raw - self.mean) / self.std, None
         if len(raw) < raw.shape[1]:
-            # note: the answer is a combination of the pictures, so there are no more unknowns a class than pictures
+            # note: the answer is a combination of the images, so there are no more unknowns a class than images
             self.directions, combined = torch.linalg.qr(self.features.T)
             self.features = combined.T.contiguous()
         self.labels = torch.from_numpy(np.asarray(labels))
@@ -123,11 +124,11 @@ class Problem:
 def fit_head(
     problem: Problem, features: NDArray[np.float32], labels: NDArray[np.int64], strengths: Sequence[float] = STRENGTHS
 ) -> LinearHead:
-    """Fit heads from the strongest penalty to weaker ones, and keep the one with the least log loss on other pictures.
+    """Fit heads from the strongest penalty to weaker ones, and keep the one with the least log loss on other images.
 
     Args:
-        problem: the training pictures.
-        features: of the validation pictures, float32 `[n, D]`.
+        problem: the training images.
+        features: of the validation images, float32 `[n, D]`.
         labels: theirs, int64 `[n]`.
         strengths: to choose from, ascending.
     """
@@ -155,7 +156,7 @@ def fit_head_by_folds(
     seed: int = 0,
     strengths: Sequence[float] = STRENGTHS,
 ) -> LinearHead:
-    """Fit a head whose strength is chosen by cross-validation inside the training pictures.
+    """Fit a head whose strength is chosen by cross-validation inside the training images.
 
     For sets whose validation part is too small to choose by. Arguments are those of `out_of_fold` and `fit_head`.
     """
@@ -184,12 +185,12 @@ def out_of_fold(
     folds: int = FOLDS,
     seed: int = 0,
 ) -> Tensor:
-    """Give every picture the logits of a head that never saw it, nor any picture of its group; float64 `[n, K]`.
+    """Give every image the logits of a head that never saw it, nor any image of its group; float64 `[n, K]`.
 
     Args:
         features: float32 `[n, D]`.
         labels: int64 `[n]`.
-        groups: int64 `[n]`; pictures of a group stay together.
+        groups: int64 `[n]`; images of a group stay together.
         num_classes: K.
         class_weights: float `[K]`.
         strength: the inverse of the penalty.
@@ -210,10 +211,10 @@ def out_of_fold(
 def deal_into_folds(
     labels: NDArray[np.int64], groups: NDArray[np.int64], folds: int = FOLDS, seed: int = 0
 ) -> NDArray[np.int64]:
-    """Deal groups into folds, largest first, each to the fold that has the fewest of its first picture's class.
+    """Deal groups into folds, largest first, each to the fold that has the fewest of its first image's class.
 
     Returns:
-        each picture's fold, int64 `[n]`; what is equal otherwise depends on `seed` alone.
+        each image's fold, int64 `[n]`; what is equal otherwise depends on `seed` alone.
     """
     ids, first, group_of, sizes = np.unique(groups, return_index=True, return_inverse=True, return_counts=True)
     shuffled = torch.randperm(len(ids), generator=generator(seed, "folds")).numpy()

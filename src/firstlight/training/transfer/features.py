@@ -1,6 +1,6 @@
-"""What a frozen network sees in every picture, computed once and kept in the cache.
+"""What a frozen network sees in every image, computed once and kept in the cache.
 
-A cached file is named by all that its numbers depend on: pictures, rows, fit, network, weights, and how the pictures
+A cached file is named by all that its numbers depend on: images, rows, fit, network, weights, and how the images
 were varied. It is there when it is complete; an interrupted pass leaves nothing.
 """
 
@@ -21,16 +21,16 @@ from firstlight.data.loader import Loader, scored_at_once
 from firstlight.files import atomic_path, cache_folder
 from firstlight.models.classifier import Classifier
 from firstlight.models.inference import ready
-from firstlight.models.probe import LinearProbe
+from firstlight.models.library_network import LibraryNetwork
 from firstlight.progress import progress
 
-VERSION = 1  # counts up when the same pictures and weights give other features
-SMALLEST_CUT = 0.5  # of a picture's area, that a view may show
+VERSION = 1  # counts up when the same images and weights give other features
+SMALLEST_CUT = 0.5  # of an image's area, that a view may show
 
 Features = NDArray[np.float32]
 
 
-def see(
+def extract_features(
     classifier: Classifier,
     data: Dataset,
     rows: NDArray[np.int64],
@@ -44,10 +44,10 @@ def see(
 
     Args:
         classifier: its network is a `LinearProbe` with its weights in place; its head does not matter.
-        data: the pictures.
+        data: the images.
         rows: which of them, int64 `[n]`.
         weights: what names the weights, such as their SHA-256.
-        view: 0 for the pictures as they are, 1 for their mirror images, more for random cuts of either.
+        view: 0 for the images as they are, 1 for their mirror images, more for random cuts of either.
         mirror: whether mirror images mean the same; if not, every view but the first is a random cut.
         seed: of the cuts.
 
@@ -60,7 +60,7 @@ def see(
         return _opened(file)
     file.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(file) as unfinished:
-        _look(unfinished, classifier, data, rows, view=view, mirror=mirror, seed=seed)
+        _run_backbone(unfinished, classifier, data, rows, view=view, mirror=mirror, seed=seed)
     return _opened(file)
 
 
@@ -70,11 +70,11 @@ def _opened(file: Path) -> Features:
 
 
 def view_of(view: int, *, mirror: bool) -> Augment:
-    """Say how pictures are cut and mirrored at random in a view; the first two, where mirroring is allowed, are not."""
+    """Say how images are cut and mirrored at random in a view; the first two, where mirroring is allowed, are not."""
     return Augment() if view <= int(mirror) else Augment(flip=mirror, crop_scale=SMALLEST_CUT)
 
 
-def _look(
+def _run_backbone(
     path: Path,
     classifier: Classifier,
     data: Dataset,
@@ -84,13 +84,13 @@ def _look(
     mirror: bool,
     seed: int,
 ) -> None:
-    probe = classifier.network
-    assert isinstance(probe, LinearProbe)
+    network = classifier.network
+    assert isinstance(network, LibraryNetwork)
     device = classifier.mean.device
     network = ready(headless(classifier))
     size = scored_at_once(*data.store.input_size[1:])
     loader = Loader(data.store.pixels, data.samples.labels, rows, batch_size=size, device=device)
-    shape = (len(rows), probe.head.in_features)
+    shape = (len(rows), network.head.in_features)
     features = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
     words = "looking at every picture once" if view == 0 else f"looking at every picture, view {view + 1}"
     augment, done = view_of(view, mirror=mirror), 0
@@ -106,10 +106,10 @@ def _look(
 
 def headless(classifier: Classifier) -> Classifier:
     """Give a classifier that ends before its head: what it answers are features `[B, D]`."""
-    probe = classifier.network
-    assert isinstance(probe, LinearProbe)
+    network = classifier.network
+    assert isinstance(network, LibraryNetwork)
     made = copy.copy(classifier)
-    made._modules = {**classifier._modules, "network": nn.Sequential(probe.entrance, probe.body)}
+    made._modules = {**classifier._modules, "network": nn.Sequential(network.entrance, network.body)}
     return made
 
 
@@ -130,7 +130,7 @@ def _key(
         data.store.content_key,
         classifier.architecture,
         classifier.input_size,
-        classifier.fit,
+        classifier.resize,
         classifier.mean.tolist(),
         classifier.std.tolist(),
         weights,

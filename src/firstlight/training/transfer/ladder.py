@@ -1,7 +1,7 @@
-"""Transfer learning: look at every picture once, solve for the head, then fine-tune as far as it pays.
+"""Transfer learning: look at every image once, solve for the head, then fine-tune as far as it pays.
 
-The rungs are, from the ground: the majority class, nearest neighbours in what a pretrained network sees, the best
-linear head on that, and the network itself trained on. Validation pictures decide; the test split stays locked.
+The rungs are, from the ground: the majority class, nearest neighbors in what a pretrained network sees, the best
+linear head on that, and the network itself trained on. Validation images decide; the test split stays locked.
 """
 
 import copy
@@ -18,23 +18,23 @@ from torch.nn import functional
 
 from firstlight.data.dataset import Dataset, named_groups
 from firstlight.evaluation.evaluate import Outputs
-from firstlight.evaluation.intervals import share
+from firstlight.evaluation.intervals import proportion
 from firstlight.models.artefact import save_model
 from firstlight.models.classifier import Classifier
 from firstlight.models.downloads import Weights
-from firstlight.models.probe import LinearProbe
+from firstlight.models.library_network import LibraryNetwork
 from firstlight.training.depth import freeze, norms_live
 from firstlight.training.learn import Learned, learn, outputs_on
 from firstlight.training.loop import Epoch, balanced_weights
 from firstlight.training.recipe import RANGES, Recipe
 from firstlight.training.run_folder import write_metrics
 from firstlight.training.transfer.exact_head import LinearHead, Problem, fit_head, fit_head_by_folds
-from firstlight.training.transfer.features import Features, see
-from firstlight.training.transfer.learning_curve import HALF, SHARES, LearningCurve, draw_curve
-from firstlight.training.transfer.rungs import WORTH, Rung, chance_better, majority, nearest_neighbours
+from firstlight.training.transfer.features import Features, extract_features
+from firstlight.training.transfer.learning_curve import CURVE_FRACTIONS, HALF_ONLY, LearningCurve, draw_curve
+from firstlight.training.transfer.rungs import WORTHWHILE_PROBABILITY, Rung, chance_better, majority, nearest_neighbors
 from firstlight.training.transfer.strategy import Case, own_confidence, tell_case
 
-SMALL_VALIDATION = 200  # pictures; a smaller part is too few to choose the head's penalty by
+SMALL_VALIDATION = 200  # images; a smaller part is too few to choose the head's penalty by
 SHORTEST, _ = RANGES["time_limit"]  # seconds; with less left, a rung is not begun
 RUNGS = {"head": "head fine-tuned", "last": "last quarter fine-tuned", "all": "all fine-tuned"}
 
@@ -48,8 +48,8 @@ class Transfer:
         weights: the file it started from.
         ladder: the rungs that were climbed, from the ground.
         strategy: the rung that was kept.
-        case: which of the four cases the pictures are in; None if Ctrl-C came before it was told.
-        curve: accuracy against the number of pictures; likewise.
+        case: which of the four cases the images are in; None if Ctrl-C came before it was told.
+        curve: accuracy against the number of images; likewise.
         head: the exact head.
     """
 
@@ -65,7 +65,7 @@ class Transfer:
         """Give what `--json` adds to a run's."""
         return {
             "backbone": self.backbone,
-            "weights": {key: getattr(self.weights, key) for key in ("source", "licence", "sha256")},
+            "weights": {key: getattr(self.weights, key) for key in ("source", "license", "sha256")},
             "strategy": self.strategy,
             "ladder": [rung.to_json() for rung in self.ladder],
             "case": self.case.to_json() if self.case else None,
@@ -82,7 +82,7 @@ def learn_by_transfer(
     Args:
         folder: the run folder.
         classifier: its network is a `LinearProbe` with pretrained weights; it changes.
-        data: the pictures.
+        data: the images.
         recipe: complete, with a backbone.
         weights: where the pretrained weights came from.
 
@@ -91,36 +91,38 @@ def learn_by_transfer(
         TrainingError: if a loss is no longer a number; the best model so far stays in the run folder.
     """
     started = time.perf_counter()
-    probe = classifier.network
-    assert recipe.backbone and isinstance(probe, LinearProbe)
+    network = classifier.network
+    assert recipe.backbone and isinstance(network, LibraryNetwork)
     labels, valid_labels = data.samples.labels[data.split.train], data.samples.labels[data.split.valid]
     num_classes, named = len(data.samples.classes), weights.sha256
 
     ground = Rung.of("majority class", majority(labels, len(valid_labels)), valid_labels, 0.0)
     views = [
-        see(classifier, data, data.split.train, named, view=view, mirror=bool(recipe.flip), seed=recipe.seed)
+        extract_features(
+            classifier, data, data.split.train, named, view=view, mirror=bool(recipe.flip), seed=recipe.seed
+        )
         for view in range(recipe.views)
     ]
-    seen, seen_valid = views[0], see(classifier, data, data.split.valid, named)
-    answers = nearest_neighbours(seen, labels, seen_valid, num_classes)
-    looked = time.perf_counter()
-    neighbours = Rung.of("nearest neighbours", answers, valid_labels, looked - started)
+    seen, seen_valid = views[0], extract_features(classifier, data, data.split.valid, named)
+    answers = nearest_neighbors(seen, labels, seen_valid, num_classes)
+    features_done = time.perf_counter()
+    neighbors = Rung.of("nearest neighbors", answers, valid_labels, features_done - started)
 
     head = choose_head(views, seen_valid, data, recipe)
-    put_on(probe, head)
+    put_on(network, head)
     begun = first_row(folder, classifier, (seen, labels), (seen_valid, valid_labels), time.perf_counter() - started)
     answers = head.logits(seen_valid).argmax(dim=1).numpy()
-    linear = Rung.of("linear head", answers, valid_labels, time.perf_counter() - looked)
+    linear = Rung.of("linear head", answers, valid_labels, time.perf_counter() - features_done)
 
-    climb = Climb(folder, data, begun, [ground, neighbours, linear])
+    climb = Climb(folder, data, begun, [ground, neighbors, linear])
     curve = case = None
     try:
-        shares = SHARES if recipe.learning_curve else HALF
+        fractions = CURVE_FRACTIONS if recipe.learning_curve else HALF_ONLY
         curve = draw_curve(
             (views, labels), (seen_valid, valid_labels), head, class_weights(data, recipe),
-            seed=recipe.seed, shares=shares,
+            seed=recipe.seed, fractions=fractions,
         )  # fmt: skip
-        case = tell_case(own_confidence(probe, weights.path, seen_valid), curve)
+        case = tell_case(own_confidence(network, weights.path, seen_valid), curve)
         for depth in wished_depths(recipe):
             left = recipe.time_limit - (time.perf_counter() - started) if recipe.time_limit else None
             if (left is not None and left < SHORTEST) or not climb.finetune(depth, replace(recipe, time_limit=left)):
@@ -139,9 +141,9 @@ def wished_depths(recipe: Recipe) -> tuple[str, ...]:
 
 
 def choose_head(views: list[Features], seen_valid: Features, data: Dataset, recipe: Recipe) -> LinearHead:
-    """Solve for the head on one or more views of the training pictures; validation log loss chooses its penalty.
+    """Solve for the head on one or more views of the training images; validation log loss chooses its penalty.
 
-    Where validation has fewer than 200 pictures, cross-validation inside the training pictures chooses instead.
+    Where validation has fewer than 200 images, cross-validation inside the training images chooses instead.
     """
     train, num_classes = data.split.train, len(data.samples.classes)
     seen, labels = np.concatenate(views), np.tile(data.samples.labels[train], len(views))
@@ -160,11 +162,11 @@ def class_weights(data: Dataset, recipe: Recipe) -> Tensor | None:
     return balanced_weights(torch.from_numpy(data.samples.labels[data.split.train]), len(data.samples.classes))
 
 
-def put_on(probe: LinearProbe, head: LinearHead) -> None:
+def put_on(network: LibraryNetwork, head: LinearHead) -> None:
     """Make a head the network's own, an ordinary linear layer."""
     with torch.no_grad():
-        probe.head.weight.copy_(head.weight)
-        probe.head.bias.copy_(head.bias)
+        network.head.weight.copy_(head.weight)
+        network.head.bias.copy_(head.bias)
 
 
 def first_row(
@@ -188,7 +190,7 @@ class Climb:
 
     Attributes:
         folder: the run folder.
-        data: the pictures.
+        data: the images.
         learned: what validates best so far.
         ladder: the rungs from the ground.
     """
@@ -215,8 +217,8 @@ class Climb:
         assert recipe.batch_size
         started, rows_before = time.perf_counter(), len(self.learned.history)
         model = copy.deepcopy(self.learned.model)
-        assert isinstance(model.network, LinearProbe)
-        live = norms_live(recipe.norms, depth, batch_size=recipe.batch_size, pictures=len(self.data.split.train))
+        assert isinstance(model.network, LibraryNetwork)
+        live = norms_live(recipe.norms, depth, batch_size=recipe.batch_size, images=len(self.data.split.train))
         freeze(model.network, depth, live_norms=live)
         tuned = learn(self.folder, model, self.data, recipe, before=self.learned)
 
@@ -226,7 +228,7 @@ class Climb:
             if rows:
                 top, count = max(row.valid_accuracy for row in rows), self.best.accuracy.n
                 seconds = round(time.perf_counter() - started, 3)
-                self.ladder.append(Rung(RUNGS[depth], share(round(top * count), count), seconds, self.best.hits))
+                self.ladder.append(Rung(RUNGS[depth], proportion(round(top * count), count), seconds, self.best.hits))
             return False
         labels = self.data.samples.labels[self.data.split.valid]
         seen = outputs_on("valid", tuned.model, self.data)
@@ -235,7 +237,7 @@ class Climb:
         if rung.hits.sum() < self.best.hits.sum():  # the number type of training made it look better than it is
             return False
         before, self.best, self.learned = self.best, rung, tuned
-        return not tuned.interrupted and chance_better(rung.hits, than=before.hits) >= WORTH
+        return not tuned.interrupted and chance_better(rung.hits, than=before.hits) >= WORTHWHILE_PROBABILITY
 
 
 def answer(part: str, learned: Learned, data: Dataset, weights: Weights) -> Outputs:
@@ -244,7 +246,7 @@ def answer(part: str, learned: Learned, data: Dataset, weights: Weights) -> Outp
     if learned.best.epoch:
         return outputs_on(part, model, data)
     rows = data.split.part(part)
-    logits = _logits(model, see(model, data, rows, weights.sha256))
+    logits = _logits(model, extract_features(model, data, rows, weights.sha256))
     return Outputs(logits.clone(), torch.from_numpy(data.samples.labels[rows]), torch.from_numpy(rows))
 
 
@@ -257,8 +259,8 @@ def _scores(classifier: Classifier, seen: Features, labels: NDArray[np.int64]) -
 
 def _logits(classifier: Classifier, seen: Features) -> Tensor:
     """Give what the head says of features, float32 `[n, K]`, on the CPU."""
-    probe = classifier.network
-    assert isinstance(probe, LinearProbe)
+    network = classifier.network
+    assert isinstance(network, LibraryNetwork)
     with torch.inference_mode():
-        logits: Tensor = probe.head(torch.from_numpy(np.array(seen)).to(classifier.mean.device)).cpu()
+        logits: Tensor = network.head(torch.from_numpy(np.array(seen)).to(classifier.mean.device)).cpu()
     return logits

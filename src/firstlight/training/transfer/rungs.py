@@ -1,7 +1,7 @@
 """The rungs of the ladder below a network, and whether one more is worth climbing.
 
-Each rung answers the validation pictures; the next is worth it if it is better on the same pictures by more than the
-luck of which pictures they were.
+Each rung answers the validation images; the next is worth it if it is better on the same images by more than the
+luck of which images they were.
 """
 
 from dataclasses import asdict, dataclass, field
@@ -12,26 +12,26 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from firstlight.evaluation.intervals import Estimate, share
-from firstlight.runtime import derive_seed
+from firstlight.evaluation.intervals import Estimate, proportion
+from firstlight.runtime.seeds import derive_seed
 
 DRAWS = 10_000
-WORTH = 0.9  # of the draws in which the next rung is better, for it to be worth its time
-NEIGHBOURS = (1, 3, 5, 10, 20)
-LEFT_OUT = 2000  # training pictures that choose how many neighbours vote, each without itself
-AT_ONCE = 2**25  # likenesses of pictures that are looked at together; more would take memory only
-SHARPNESS = 0.07  # temperature of the neighbours' votes, as DINO's evaluation has it (arXiv:2104.14294)
+WORTHWHILE_PROBABILITY = 0.9  # of the draws in which the next rung is better, for it to be worth its time
+NEIGHBORS = (1, 3, 5, 10, 20)
+LEFT_OUT = 2000  # training images that choose how many neighbors vote, each without itself
+AT_ONCE = 2**25  # likenesses of images that are looked at together; more would take memory only
+SHARPNESS = 0.07  # temperature of the neighbors' votes, as DINO's evaluation has it (arXiv:2104.14294)
 
 
 @dataclass(frozen=True)
 class Rung:
-    """One way to classify, and how well it does on the validation pictures.
+    """One way to classify, and how well it does on the validation images.
 
     Attributes:
         name: for people.
-        accuracy: on the validation pictures.
+        accuracy: on the validation images.
         seconds: what it took beyond the rungs below it.
-        hits: which validation pictures it got right, bool `[n]`.
+        hits: which validation images it got right, bool `[n]`.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Rung:
     def of(cls, name: str, answers: NDArray[np.int64], labels: NDArray[np.int64], seconds: float) -> "Rung":
         """Score answers int64 `[n]` against labels int64 `[n]`."""
         hits = np.asarray(answers == labels)
-        return cls(name, share(int(hits.sum()), len(hits)), round(seconds, 3), hits)
+        return cls(name, proportion(int(hits.sum()), len(hits)), round(seconds, 3), hits)
 
     def to_json(self) -> dict[str, Any]:
         """Give what `--json` shows."""
@@ -51,44 +51,44 @@ class Rung:
 
 
 def chance_better(hits: NDArray[np.bool_], than: NDArray[np.bool_], seed: int = 0) -> float:
-    """Tell how often the first answers beat the second when the pictures are drawn anew: a paired bootstrap.
+    """Tell how often the first answers beat the second when the images are drawn anew: a paired bootstrap.
 
     Args:
         hits: of one rung, bool `[n]`.
-        than: of another, on the same pictures.
+        than: of another, on the same images.
         seed: of the draws.
 
     Returns:
-        a share of the draws, ties counted half; 0.5 if the two are right on the same pictures.
+        a share of the draws, ties counted half; 0.5 if the two are right on the same images.
     """
     wins, losses, count = int((hits & ~than).sum()), int((than & ~hits).sum()), len(hits)
-    shares = (wins / count, losses / count, 1 - (wins + losses) / count)
-    drawn = np.random.default_rng(derive_seed(seed, "bootstrap")).multinomial(count, shares, DRAWS)
+    fractions = (wins / count, losses / count, 1 - (wins + losses) / count)
+    drawn = np.random.default_rng(derive_seed(seed, "bootstrap")).multinomial(count, fractions, DRAWS)
     difference = drawn[:, 0] - drawn[:, 1]
     return float((difference > 0).mean() + (difference == 0).mean() / 2)
 
 
 def majority(train_labels: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """Answer the most frequent class of the training pictures, `count` times."""
+    """Answer the most frequent class of the training images, `count` times."""
     return np.full(count, np.bincount(train_labels).argmax(), np.int64)
 
 
-def nearest_neighbours(
+def nearest_neighbors(
     train: NDArray[np.float32], labels: NDArray[np.int64], others: NDArray[np.float32], num_classes: int
 ) -> NDArray[np.int64]:
-    """Let the training pictures that look most alike vote; how many of them, the training pictures themselves decide.
+    """Let the training images that look most alike vote; how many of them, the training images themselves decide.
 
     Args:
         train: features float32 `[n, D]`.
         labels: int64 `[n]`.
-        others: features of the pictures to answer, float32 `[m, D]`.
+        others: features of the images to answer, float32 `[m, D]`.
         num_classes: K.
 
     Returns:
         answers int64 `[m]`.
     """
     known, answers = _directions(train), torch.from_numpy(np.asarray(labels))
-    voters = [count for count in NEIGHBOURS if count < len(labels)] or [1]
+    voters = [count for count in NEIGHBORS if count < len(labels)] or [1]
     asked = torch.arange(0, len(labels), max(1, len(labels) // LEFT_OUT))
     itself = _votes(known[asked], known, answers, num_classes=num_classes, voters=voters, without=asked)
     right = [int((votes.argmax(dim=1) == answers[asked]).sum()) for votes in itself]

@@ -12,17 +12,17 @@ from sklearn.metrics import accuracy_score, log_loss
 import firstlight as fl
 from firstlight.data.sources import load_data
 from firstlight.errors import RunError, TrainingError
-from firstlight.training import fit as fit_module
 from firstlight.training import learn
-from firstlight.training.fit import fit
+from firstlight.training import train as fit_module
 from firstlight.training.recipe import Recipe, from_toml
+from firstlight.training.train import train
 
 QUICK = Recipe(model="mlp", hidden=(64,), epochs=6, batch_size=64)
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, digits):
-    return fit(load_data("digits"), QUICK, tmp_path_factory.mktemp("runs") / "run")
+    return train(load_data("digits"), QUICK, tmp_path_factory.mktemp("runs") / "run")
 
 
 def test_the_digits_are_learned(run):
@@ -72,7 +72,7 @@ def test_the_json_answer_has_the_promised_keys(run):
 
 def test_its_recipe_file_repeats_the_run_to_the_bit(run, tmp_path):
     recipe, source = from_toml(run.folder / "recipe.toml")
-    again = fit(load_data(source), recipe, tmp_path / "again")
+    again = train(load_data(source), recipe, tmp_path / "again")
     first, second = run.model.state_dict(), again.model.state_dict()
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert (run.folder / "split.csv").read_bytes() == (again.folder / "split.csv").read_bytes()
@@ -83,7 +83,7 @@ def test_its_recipe_file_repeats_the_run_to_the_bit(run, tmp_path):
 
 def test_another_seed_gives_another_split_and_other_weights(run, tmp_path):
     recipe = Recipe(model="mlp", hidden=(64,), epochs=1, batch_size=64, seed=1)
-    other = fit(load_data("digits"), recipe, tmp_path / "other")
+    other = train(load_data("digits"), recipe, tmp_path / "other")
     assert not np.array_equal(other.data.split.test, run.data.split.test)
     assert not torch.equal(other.model.network.fc1.weight, run.model.network.fc1.weight)
 
@@ -92,7 +92,7 @@ def test_the_global_dice_are_left_alone(digits, tmp_path):
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    fit(load_data("digits"), Recipe(model="mlp", hidden=(8,), epochs=1), tmp_path / "run")
+    train(load_data("digits"), Recipe(model="mlp", hidden=(8,), epochs=1), tmp_path / "run")
     assert torch.equal(torch.rand(3), expected)
 
 
@@ -112,11 +112,11 @@ def test_the_global_dice_are_left_alone(digits, tmp_path):
 )
 def test_every_choice_learns(choices, tmp_path):
     recipe = Recipe(model="mlp", hidden=(64,), **{"epochs": 8, "batch_size": 64, **choices})
-    assert fit(load_data("digits"), recipe, tmp_path / "run").test.accuracy.value > 0.7
+    assert train(load_data("digits"), recipe, tmp_path / "run").test.accuracy.value > 0.7
 
 
 def test_the_cnn_learns_the_digits(tmp_path):
-    run = fit(load_data("digits"), Recipe(model="cnn", epochs=3, batch_size=64), tmp_path / "run")
+    run = train(load_data("digits"), Recipe(model="cnn", epochs=3, batch_size=64), tmp_path / "run")
     assert run.test.accuracy.low > 0.85
 
 
@@ -125,7 +125,7 @@ def test_the_cnn_repeats_to_the_bit_whatever_the_number_of_workers(digit_folder,
     for workers in (1, 3):
         monkeypatch.setenv("FIRSTLIGHT_CACHE", str(tmp_path / f"cache-{workers}"))
         recipe = Recipe(model="cnn", epochs=2, batch_size=32, workers=workers)
-        runs.append(fit(load_data(digit_folder), recipe, tmp_path / f"run-{workers}"))
+        runs.append(train(load_data(digit_folder), recipe, tmp_path / f"run-{workers}"))
     first, second = (run.model.state_dict() for run in runs)
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert runs[0].test == runs[1].test
@@ -134,7 +134,7 @@ def test_the_cnn_repeats_to_the_bit_whatever_the_number_of_workers(digit_folder,
 def test_a_loss_that_is_no_number_stops_with_the_batch_named(tmp_path):
     recipe = Recipe(model="mlp", hidden=(64,), epochs=3, optimizer="sgd", lr=100.0, momentum=0.99, schedule="constant")
     with pytest.raises(TrainingError, match=r"epoch \d+, batch \d+: the loss is (nan|inf).*--lr"):
-        fit(load_data("digits"), recipe, tmp_path / "run")
+        train(load_data("digits"), recipe, tmp_path / "run")
 
 
 @pytest.mark.parametrize("file_is_there", [True, False])
@@ -150,7 +150,7 @@ def test_ctrl_c_while_the_first_model_is_saved_keeps_it(tmp_path, monkeypatch, f
 
     monkeypatch.setattr(learn, "save_model", interrupted)
     try:
-        run = fit(load_data("digits"), QUICK, tmp_path / "run")
+        run = train(load_data("digits"), QUICK, tmp_path / "run")
     except KeyboardInterrupt:
         pytest.fail("the best model so far was thrown away")
     assert run.test is None
@@ -170,7 +170,7 @@ def test_the_last_good_model_outlives_a_loss_that_is_no_number(tmp_path, monkeyp
 
     monkeypatch.setattr(learn, "train", breaks_in_the_third_epoch)
     with pytest.raises(TrainingError, match=r"model of epoch [12] is kept"):
-        fit(load_data("digits"), QUICK, tmp_path / "run")
+        train(load_data("digits"), QUICK, tmp_path / "run")
     assert fl.load(tmp_path / "run" / "model.safetensors").classes == tuple("0123456789")
 
 
@@ -184,7 +184,7 @@ def test_ctrl_c_keeps_the_best_so_far_and_leaves_the_test_split_locked(tmp_path,
             yield row, model
 
     monkeypatch.setattr(learn, "train", interrupted_in_the_third_epoch)
-    run = fit(load_data("digits"), QUICK, tmp_path / "run")
+    run = train(load_data("digits"), QUICK, tmp_path / "run")
     assert run.test is None
     assert len(run.history) == 2
     record = json.loads((run.folder / "evaluation.json").read_text())
@@ -195,7 +195,7 @@ def test_ctrl_c_keeps_the_best_so_far_and_leaves_the_test_split_locked(tmp_path,
 
 def test_early_stopping_waits_no_longer_than_its_patience(tmp_path):
     recipe = Recipe(model="mlp", hidden=(64,), epochs=60, batch_size=64, patience=2)
-    run = fit(load_data("digits"), recipe, tmp_path / "run")
+    run = train(load_data("digits"), recipe, tmp_path / "run")
     best = max(run.history, key=lambda row: (row.valid_accuracy, -row.valid_loss)).epoch
     assert run.best_epoch == best
     assert len(run.history) == best + 2 < 60
@@ -203,7 +203,7 @@ def test_early_stopping_waits_no_longer_than_its_patience(tmp_path):
 
 def test_a_time_limit_ends_the_run_with_the_schedule_played_out(tmp_path):
     recipe = Recipe(model="mlp", hidden=(64,), epochs=100_000, batch_size=64, time_limit=2.0, lr=0.01)
-    run = fit(load_data("digits"), recipe, tmp_path / "run")
+    run = train(load_data("digits"), recipe, tmp_path / "run")
     assert len(run.history) < 100_000
     assert run.history[-1].lr < 0.2 * recipe.lr
 
@@ -211,7 +211,7 @@ def test_a_time_limit_ends_the_run_with_the_schedule_played_out(tmp_path):
 def test_a_run_is_never_overwritten(tmp_path):
     (tmp_path / "mine.txt").write_text("precious")
     with pytest.raises(RunError, match="not empty"):
-        fit(load_data("digits"), QUICK, tmp_path)
+        train(load_data("digits"), QUICK, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
@@ -219,15 +219,15 @@ def test_a_run_can_start_from_the_weights_of_another(run, tmp_path):
     state = {f"module.{name}": weights for name, weights in run.model.network.state_dict().items()}
     torch.save(state, tmp_path / "weights.pth")
     recipe = Recipe(model="mlp", hidden=(64,), epochs=1, batch_size=64, lr=1e-6, weights=str(tmp_path / "weights.pth"))
-    warm = fit(load_data("digits"), recipe, tmp_path / "run")
+    warm = train(load_data("digits"), recipe, tmp_path / "run")
     assert warm.valid.accuracy.value > 0.8
 
 
-def test_a_model_file_of_ours_is_weights_too_with_its_own_normalisation(run, tmp_path):
+def test_a_model_file_of_ours_is_weights_too_with_its_own_normalization(run, tmp_path):
     recipe = Recipe(
         model="mlp", hidden=(64,), epochs=1, lr=1e-9, weights=str(run.folder / "model.safetensors"), batch_size=64
     )
-    warm = fit(load_data("digits"), recipe, tmp_path / "run")
+    warm = train(load_data("digits"), recipe, tmp_path / "run")
     assert torch.equal(warm.model.mean, run.model.mean)
     assert warm.valid.accuracy.value == pytest.approx(run.valid.accuracy.value, abs=0.01)
 
@@ -242,7 +242,7 @@ def test_ctrl_c_at_the_look_at_the_test_split_leaves_the_look_counted(tmp_path, 
         return whole(*arguments)
 
     monkeypatch.setattr(learn, "collect", interrupted_at_the_second_look)
-    run = fit(load_data("digits"), QUICK, tmp_path / "run")
+    run = train(load_data("digits"), QUICK, tmp_path / "run")
     assert run.test is None
     record = json.loads((run.folder / "evaluation.json").read_text())
     assert record["test_evaluations"] == 1
@@ -254,11 +254,11 @@ def test_an_occupied_folder_is_refused_before_the_work(tmp_path, monkeypatch):
     (tmp_path / "mine.txt").touch()
     monkeypatch.setattr(fit_module, "prepare_data", lambda *_: pytest.fail("worked first"))
     with pytest.raises(RunError, match="not empty"):
-        fit(load_data("digits"), QUICK, tmp_path)
+        train(load_data("digits"), QUICK, tmp_path)
 
 
-def test_from_python_a_run_gets_its_pictures_too(tmp_path):
-    run = fl.fit(fl.load_data("digits"), Recipe(model="mlp", hidden=(16,), epochs=1), tmp_path / "run")
+def test_from_python_a_run_gets_its_images_too(tmp_path):
+    run = fl.train(fl.load_data("digits"), Recipe(model="mlp", hidden=(16,), epochs=1), tmp_path / "run")
     assert {path.name for path in run.folder.glob("*.png")} == {
         "curves.png", "confusion.png", "mistakes.png", "view_classify.png", "held_out.png",
     }  # fmt: skip

@@ -9,7 +9,7 @@ from torch.utils.data import Dataset
 from torchvision import transforms
 
 
-class Pictures(Dataset):
+class ImageSource(Dataset):
     """A split whose items are (transformed picture, label), as of `datasets.MNIST` or `datasets.CIFAR10`."""
 
     def __init__(self, split: Split, transform: Callable[[Image.Image], torch.Tensor]) -> None:

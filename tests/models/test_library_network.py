@@ -1,4 +1,4 @@
-"""A published network under a new linear head: that alone is new, and small or grey pictures are seen as published."""
+"""A published network under a new linear head: that alone is new, and small or gray pictures are seen as published."""
 
 import pytest
 import torch
@@ -11,8 +11,8 @@ from firstlight.models.artefact import load_model, save_model
 from firstlight.models.classifier import Classifier
 from firstlight.models.inference import ready
 from firstlight.models.libraries import find_network, published
+from firstlight.models.library_network import build_library_network
 from firstlight.models.networks import build_network
-from firstlight.models.probe import build_probe
 
 # The smallest pictures worth giving it, how many features there are, and where its own head was.
 FAMILIES = {
@@ -80,9 +80,9 @@ def awake(network: nn.Module, images):
 
 
 def classifier(channels=3, name="torchvision:mobilenet_v2", **choices):
-    """One for pictures of 28 x 28 pixels, normalised as published."""
+    """One for pictures of 28 x 28 pixels, normalized as published."""
     torch.manual_seed(0)
-    mean, std = published(name).normalisation(channels)
+    mean, std = published(name).normalization(channels)
     made = Classifier(
         architecture={"name": name, "head": "linear", **choices},
         classes=tuple("abcde"),
@@ -94,8 +94,8 @@ def classifier(channels=3, name="torchvision:mobilenet_v2", **choices):
 
 
 def pictures(count=6, channels=3):
-    dice = torch.Generator().manual_seed(1)
-    return torch.randint(0, 256, (count, channels, 28, 28), dtype=torch.uint8, generator=dice)
+    rng = torch.Generator().manual_seed(1)
+    return torch.randint(0, 256, (count, channels, 28, 28), dtype=torch.uint8, generator=rng)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -103,7 +103,7 @@ def test_of_every_family_the_head_alone_is_replaced(name):
     side, features, head = FAMILIES[name]
     library, model = find_network(name)
     with torch.device("meta"):
-        network = build_probe(name, (3, side, side), 5)
+        network = build_library_network(name, (3, side, side), 5)
         assert network.training
         assert network.features(torch.zeros(2, 3, side, side)).shape == (2, features)
         assert network.eval()(torch.zeros(2, 3, side, side)).shape == (2, 5)
@@ -150,7 +150,7 @@ def test_dropout_before_the_old_head_stays():
     assert not torch.equal(network.features(images), network.features(images))
 
 
-def test_small_pictures_are_enlarged_as_torchvision_enlarges_them():
+def test_small_images_are_enlarged_as_torchvision_enlarges_them():
     images = torch.rand(2, 3, 28, 28)
     network = probe("torchvision:resnet18", (3, 28, 28), side=64)
     plain = probe("torchvision:resnet18", (3, 64, 64))
@@ -162,23 +162,23 @@ def test_small_pictures_are_enlarged_as_torchvision_enlarges_them():
 
 
 @pytest.mark.parametrize(("name", "side"), [("torchvision:mobilenet_v2", 64), ("timm:vit_small_patch14_dinov2", 56)])
-def test_grey_pictures_give_the_logits_of_three_equal_channels(name, side):
-    grey, colour = classifier(1, name=name, side=side), classifier(3, name=name, side=side)
-    colour.network.load_state_dict(
-        {path: tensor for path, tensor in grey.network.state_dict().items() if not path.startswith("entrance.")}
+def test_gray_images_give_the_logits_of_three_equal_channels(name, side):
+    gray, color = classifier(1, name=name, side=side), classifier(3, name=name, side=side)
+    color.network.load_state_dict(
+        {path: tensor for path, tensor in gray.network.state_dict().items() if not path.startswith("entrance.")}
     )
     images = pictures(channels=1)
     with torch.inference_mode():
-        truth = colour(images.expand(-1, 3, -1, -1))
-        torch.testing.assert_close(grey(images), truth, rtol=1e-3, atol=1e-4 * truth.abs().max().item())
+        truth = color(images.expand(-1, 3, -1, -1))
+        torch.testing.assert_close(gray(images), truth, rtol=1e-3, atol=1e-4 * truth.abs().max().item())
 
 
-def test_the_body_sees_grey_pictures_normalised_channel_by_channel():
-    grey = classifier(1)
+def test_the_body_sees_gray_images_normalized_channel_by_channel():
+    gray = classifier(1)
     record = published("torchvision:mobilenet_v2")
     images = pictures(channels=1)
     mean, std = (torch.tensor(values)[:, None, None] for values in (record.mean, record.std))
-    seen = grey.network.entrance(grey.normalise(images))
+    seen = gray.network.entrance(gray.normalize(images))
     torch.testing.assert_close(seen, (images / 255 - mean) / std, rtol=0, atol=2e-6)
 
 

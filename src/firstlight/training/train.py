@@ -13,7 +13,7 @@ from firstlight.evaluation.calibration import fit_temperature
 from firstlight.evaluation.evaluate import Outputs, evaluate, worst_mistakes
 from firstlight.files import write_text
 from firstlight.models.artefact import save_model
-from firstlight.runtime import pick_device, require_compiler
+from firstlight.runtime.device import pick_device, require_compiler
 from firstlight.training.learn import learn, outputs_on
 from firstlight.training.prepare import build_classifier, find_pretrained, name_backbone, prepare_data
 from firstlight.training.recipe import Recipe, to_toml
@@ -24,7 +24,7 @@ from firstlight.training.transfer.ladder import answer, learn_by_transfer
 MISTAKES_KEPT = 24
 
 
-def fit(samples: Samples, recipe: Recipe | None = None, out: Path | str | None = None) -> Run:
+def train(samples: Samples, recipe: Recipe | None = None, out: Path | str | None = None) -> Run:
     """Train a classifier: pack, split, train, choose by validation, calibrate, score once on the test split, save.
 
     Ctrl-C ends training early; the best model so far is kept, and the test split stays locked.
@@ -87,10 +87,10 @@ def fit(samples: Samples, recipe: Recipe | None = None, out: Path | str | None =
         test=None,
         transfer=how,
     )
-    save(run, looks=0)
+    save(run, test_evaluations=0)
     with suppress(KeyboardInterrupt):
         if not learned.interrupted:
-            run.write_record(looks=1)  # a look is counted before it is taken
+            run.write_record(test_evaluations=1)  # a look is counted before it is taken
             seen = outputs("test")
             run = replace(
                 run,
@@ -98,18 +98,18 @@ def fit(samples: Samples, recipe: Recipe | None = None, out: Path | str | None =
                 mistakes=worst_mistakes(seen.logits, seen.labels, seen.rows, MISTAKES_KEPT, temperature=temperature),
                 seconds=_rounded(seconds, started),
             )
-            save(run, looks=1)
+            save(run, test_evaluations=1)
     return run
 
 
-def save(run: Run, looks: int) -> None:
+def save(run: Run, test_evaluations: int) -> None:
     """Write the model file and the record of a run, as far as it is scored."""
     extra = {"recipe": asdict(run.recipe)}
     if run.transfer:
         extra["weights"] = run.transfer.to_json()["weights"]
     scores = {"valid": headline(run.valid), "test": headline(run.test) if run.test else None}
     save_model(run.folder / "model.safetensors", run.model, scores=scores, extra=extra)
-    run.write_record(looks)
+    run.write_record(test_evaluations)
 
 
 def _rounded(seconds: dict[str, float], started: float) -> dict[str, float]:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from firstlight.errors import RecipeError
-from firstlight.fitting import FITS, parse_fit
+from firstlight.resize import RESIZE_METHODS, parse_resize
 
 MALFORMED = [
     "",
@@ -31,20 +31,20 @@ MALFORMED = [
 ]
 
 
-@pytest.mark.parametrize("fit", FITS)
-def test_a_bare_word_keeps_all_that_it_can(fit):
-    assert parse_fit(fit) == (fit, 1)
+@pytest.mark.parametrize("resize", RESIZE_METHODS)
+def test_a_bare_word_keeps_all_that_it_can(resize):
+    assert parse_resize(resize) == (resize, 1)
 
 
 @given(st.integers(1, 10**6))
 def test_a_share_is_read_as_it_is_written(millionths):
-    share = millionths / 10**6
-    assert parse_fit(f"crop:{share:.6f}") == ("crop", share)
-    assert parse_fit(f"crop:{share:.6f}".rstrip("0").rstrip(".")) == ("crop", share)
+    fraction = millionths / 10**6
+    assert parse_resize(f"crop:{fraction:.6f}") == ("crop", fraction)
+    assert parse_resize(f"crop:{fraction:.6f}".rstrip("0").rstrip(".")) == ("crop", fraction)
 
 
-@pytest.mark.parametrize("fit", MALFORMED)
-def test_anything_else_is_refused_with_what_to_choose(fit):
+@pytest.mark.parametrize("resize", MALFORMED)
+def test_anything_else_is_refused_with_what_to_choose(resize):
     with pytest.raises(RecipeError, match="choose crop, pad, squash, or crop:0.875") as refused:
-        parse_fit(fit)
-    assert str(refused.value).startswith(f"--fit {fit}: ")
+        parse_resize(resize)
+    assert str(refused.value).startswith(f"--resize {resize}: ")

@@ -1,6 +1,6 @@
-"""A published network without its own head, under a new linear one: what a few pictures can teach.
+"""A published network without its own head, under a new linear one: what a few images can teach.
 
-The published part is the `body`. Before it stands an `entrance`, which brings small and grey pictures to what the
+The published part is the `body`. Before it stands an `entrance`, which brings small and gray images to what the
 body was trained on; behind it the `head`, which gives one logit a class.
 """
 
@@ -18,11 +18,11 @@ from firstlight.models.libraries import Published, Size, find_network
 MAX_SIDE = 8192  # pixels
 
 
-class LinearProbe(nn.Module):
+class LibraryNetwork(nn.Module):
     """A network in three parts: `entrance`, `body`, `head`.
 
     Args:
-        entrance: maps normalised pictures to what the body takes.
+        entrance: maps normalized images to what the body takes.
         body: maps float `[B, 3, side, side]` to features, float `[B, D]`.
         head: maps features to logits.
         replaced: the name that the body's own head had in it, as in `classifier.1`.
@@ -45,18 +45,18 @@ class LinearProbe(nn.Module):
         return self
 
     def features(self, images: Tensor) -> Tensor:
-        """Map normalised float `[B, C, H, W]` to what the head sees, float `[B, D]`."""
+        """Map normalized float `[B, C, H, W]` to what the head sees, float `[B, D]`."""
         features: Tensor = self.body(self.entrance(images))
         return features
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map normalised float `[B, C, H, W]` to logits `[B, K]`."""
+        """Map normalized float `[B, C, H, W]` to logits `[B, K]`."""
         logits: Tensor = self.head(self.features(images))
         return logits
 
 
 class Enlarge(nn.Module):
-    """Bring pictures to `side` by `side` pixels, bilinearly."""
+    """Bring images to `side` by `side` pixels, bilinearly."""
 
     def __init__(self, side: int) -> None:
         super().__init__()
@@ -67,38 +67,38 @@ class Enlarge(nn.Module):
         return functional.interpolate(images, size=(self.side, self.side), mode="bilinear")
 
 
-class GreyToColour(nn.Module):
-    """Turn a grey channel, normalised by one mean and deviation, into three, each normalised by its own."""
+class GrayToColor(nn.Module):
+    """Turn a gray channel, normalized by one mean and deviation, into three, each normalized by its own."""
 
     scale: Tensor
     shift: Tensor
 
     def __init__(self, record: Published) -> None:
         super().__init__()
-        (grey_mean,), (grey_std,) = record.normalisation(1)
+        (gray_mean,), (gray_std,) = record.normalization(1)
         own = list(zip(record.mean, record.std, strict=True))
-        self.register_buffer("scale", torch.tensor([grey_std / std for _, std in own]))
-        self.register_buffer("shift", torch.tensor([(grey_mean - mean) / std for mean, std in own]))
+        self.register_buffer("scale", torch.tensor([gray_std / std for _, std in own]))
+        self.register_buffer("shift", torch.tensor([(gray_mean - mean) / std for mean, std in own]))
 
     def forward(self, images: Tensor) -> Tensor:
         """Map float `[B, 1, H, W]` to `[B, 3, H, W]`."""
         return torch.addcmul(self.shift[:, None, None], images, self.scale[:, None, None])
 
 
-def build_probe(name: str, input_size: Size, num_classes: int, side: int | None = None) -> LinearProbe:
+def build_library_network(name: str, input_size: Size, num_classes: int, side: int | None = None) -> LibraryNetwork:
     """Build a network by name, with fresh weights and a linear head in place of its own.
 
     Like every backbone it is tried out on the `meta` device first.
 
     Args:
         name: `timm:NAME` or `torchvision:NAME`.
-        input_size: channels, height and width of a picture. One channel is to be normalised by
-            `Published.normalisation(1)`; the body then sees three, normalised as published.
+        input_size: channels, height and width of an image. One channel is to be normalized by
+            `Published.normalization(1)`; the body then sees three, normalized as published.
         num_classes: how many logits come out.
-        side: pixels; pictures are enlarged to `side` by `side` for the body. Without it they stay as they are.
+        side: pixels; images are enlarged to `side` by `side` for the body. Without it they stay as they are.
 
     Raises:
-        RecipeError: if there is no such network, it has not exactly one head, or cannot take pictures of this size.
+        RecipeError: if there is no such network, it has not exactly one head, or cannot take images of this size.
     """
     library, model = find_network(name)
     _, height, width = input_size
@@ -118,8 +118,8 @@ def build_probe(name: str, input_size: Size, num_classes: int, side: int | None 
     body = trial if only_shapes_are_wanted() else library.build(model, seen, 2)
     body.set_submodule(replaced, nn.Identity())
     entrance = _entrance(input_size, seen, library.published(model))
-    probe = LinearProbe(entrance, body, nn.Linear(shape[0], num_classes), replaced)
-    return probe.to(memory_format=torch.channels_last)
+    network = LibraryNetwork(entrance, body, nn.Linear(shape[0], num_classes), replaced)
+    return network.to(memory_format=torch.channels_last)
 
 
 def _name_of_head(name: str, network: nn.Module, of_another_size: nn.Module) -> str:
@@ -136,10 +136,10 @@ def _name_of_head(name: str, network: nn.Module, of_another_size: nn.Module) -> 
     return heads[0]
 
 
-def _entrance(pictures: Size, seen: Size, record: Published) -> nn.Module:
+def _entrance(images: Size, seen: Size, record: Published) -> nn.Module:
     steps: OrderedDict[str, nn.Module] = OrderedDict()
-    if pictures[1:] != seen[1:]:
+    if images[1:] != seen[1:]:
         steps["enlarge"] = Enlarge(seen[1])
-    if pictures[0] != seen[0]:
-        steps["colour"] = GreyToColour(record)  # last: one channel is enlarged sooner than three
+    if images[0] != seen[0]:
+        steps["color"] = GrayToColor(record)  # last: one channel is enlarged sooner than three
     return nn.Sequential(steps) if steps else nn.Identity()

@@ -1,0 +1,74 @@
+"""The device and the number type of the heavy arithmetic.
+
+Torch is imported where it is used, so that asking for help does not wait for it.
+"""
+
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+from firstlight.errors import RecipeError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def pick_device(name: str = "auto") -> "torch.device":
+    """Turn `auto`, `cpu`, `cuda`, `cuda:1` or `mps` into a device that is really there.
+
+    Raises:
+        RecipeError: if the device is unknown, or not on this machine.
+    """
+    import torch
+
+    present = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available()), "cpu": 1}
+    if name == "auto":
+        return torch.device(next(kind for kind in present if present[kind]))
+    kind, _, number = name.partition(":")
+    if kind not in present or not (number or "0").isdecimal():
+        raise RecipeError(f"--device {name}: there is no such device; choose auto, cpu, cuda, cuda:1 or mps")
+    if int(number or 0) >= present[kind]:
+        raise RecipeError(f"--device {name}: this machine has none that torch can use; take --device auto")
+    return torch.device(kind, int(number)) if number else torch.device(kind)
+
+
+def pick_dtype(device: "torch.device", choice: str = "auto") -> "torch.dtype":
+    """Choose the number type of the heavy arithmetic: bfloat16 where machines of this kind were seen to gain from it.
+
+    Those are GPUs that have it, processors with matrix tiles (AMX), and AMD's with AVX512-BF16. Intel's with
+    AVX512-BF16 but no tiles were slower by half (LOG.md).
+
+    Args:
+        device: where the arithmetic is done.
+        choice: `auto`, `float32` or `bfloat16`.
+    """
+    import torch
+
+    if choice != "auto":
+        return torch.float32 if choice == "float32" else torch.bfloat16
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    amd = "AMD" in str(capabilities.get("cpu_name"))
+    gains = capabilities.get("amx_bf16") or (capabilities.get("avx512_bf16") and amd)
+    return torch.bfloat16 if device.type == "cpu" and gains else torch.float32
+
+
+def require_compiler() -> None:
+    """Refuse `--compile` where the machine has no C++ compiler for torch to use.
+
+    Raises:
+        RecipeError: names what to install.
+    """
+    names = [os.environ.get("CXX") or "c++", "g++", "clang++", "cl"]
+    if not any(map(shutil.which, names)):
+        raise RecipeError(
+            "--compile needs a C++ compiler, and none is on the path; install g++, or leave --compile out"
+        )
+
+
+def autocast(device: "torch.device", dtype: "torch.dtype") -> "torch.autocast":
+    """Do the heavy arithmetic of a block in `dtype`, and leave the delicate part in float32."""
+    import torch
+
+    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)

@@ -1,0 +1,62 @@
+"""Memory: how much this process may use, and what happens to memory that it frees."""
+
+import ctypes
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # glibc's malloc.h
+MIN_BYTES_TO_KEEP_FREED_MEMORY = 4 << 30
+CGROUPS, OWN_CGROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+OWN_MEMORY = Path("/proc/self/statm")  # Linux; in pages: all, in memory, of files, ...
+
+
+def physical_memory() -> int:
+    """Tell how many bytes of memory this process may use: the machine's, or a container's if that is less.
+
+    8 GB where the system does not say.
+    """
+    try:
+        installed = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        installed = 8 << 30
+    return min([installed, *_container_limits()])
+
+
+def memory_left() -> int:
+    """Tell how many bytes this process may still take: `physical_memory` without what it has taken for itself."""
+    taken = 0
+    with suppress(OSError, ValueError):
+        resident, of_files = OWN_MEMORY.read_text("ascii").split()[1:3]
+        taken = (int(resident) - int(of_files)) * os.sysconf("SC_PAGE_SIZE")
+    return max(0, physical_memory() - taken)
+
+
+def _container_limits() -> Iterator[int]:
+    """Give the limits of this process's control groups and of those around them (Linux; both versions)."""
+    with suppress(OSError, ValueError):
+        for line in OWN_CGROUPS.read_text("utf-8").splitlines():
+            _, controllers, inside = line.split(":", 2)
+            if controllers not in ("", "memory"):
+                continue
+            root, file = CGROUPS / controllers, "memory.limit_in_bytes" if controllers else "memory.max"
+            for group in (root / inside.lstrip("/"), *(root / inside.lstrip("/")).parents):
+                with suppress(OSError, ValueError):
+                    yield int((group / file).read_text("ascii"))
+                if group == root:
+                    break
+
+
+def keep_freed_memory() -> None:
+    """Keep memory that was freed in this process, which only a process of our own may decide.
+
+    GNU's malloc otherwise gives large blocks back to the system, and every step of training gets the same ones anew,
+    empty and page by page. Does nothing where there is no such malloc, or too little memory to keep any.
+    """
+    if physical_memory() < MIN_BYTES_TO_KEEP_FREED_MEMORY:
+        return
+    with suppress(OSError, AttributeError, TypeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(M_MMAP_MAX, 0)
+        mallopt(M_TRIM_THRESHOLD, -1)

@@ -1,0 +1,73 @@
+"""Processors and threads: how many this process may use, and how its threads behave beside other work."""
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from firstlight.runtime.memory import keep_freed_memory
+
+LOAD_FILE = Path("/proc/loadavg")  # Linux; its fourth word is RUNNING/ALL, of the whole machine
+LOAD_SAMPLES = 5
+SPIN_COUNT = "100"  # checks of a flag before a waiting thread sleeps, some microseconds; measured in benchmarks/busy.py
+
+
+def default_workers() -> int:
+    """How many threads decode images: one for each processor this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def yield_processors() -> None:
+    """Where others want the processors too, let threads that wait sleep instead of holding theirs.
+
+    GNU OpenMP, which PyTorch's builds for Linux use, lets threads that wait for each other spin for milliseconds. On a
+    quiet machine that saves waking them, up to half of an epoch; beside other work it makes two threads several
+    times slower than one. OpenMP asks once, before torch is imported, so what counts is the load at that time. The
+    threads and so the bits of every result stay the same. A user's own choice stays.
+    """
+    chosen = {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys()
+    if not chosen and "torch" not in sys.modules and others_are_working():
+        os.environ["GOMP_SPINCOUNT"] = SPIN_COUNT
+
+
+def others_are_working() -> bool:
+    """Tell whether more wants to run than there are processors beyond those we may use; False where nobody says.
+
+    One look may catch somebody who is done at once, so all of a few have to agree. Who runs where is not asked: on a
+    machine of which we may use a part, others may share that part unseen.
+    """
+    spare = max(0, (os.cpu_count() or 1) - default_workers())
+    with suppress(OSError, ValueError, IndexError):
+        for _ in range(LOAD_SAMPLES):
+            running = int(LOAD_FILE.read_text("ascii").split()[3].partition("/")[0])
+            if running - 1 <= spare:  # one of them is this
+                return False
+            time.sleep(0.001)
+        return True
+    return False
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Calculate in a single thread for a while: small products gain nothing from more, and lose when others wait."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def set_up_process() -> None:
+    """Set what only a process of our own may decide: threads that yield to other work, and memory that stays.
+
+    The command line and the benchmarks call it before torch is imported.
+    """
+    yield_processors()
+    keep_freed_memory()
