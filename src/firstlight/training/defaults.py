@@ -68,6 +68,20 @@ def complete(recipe: Recipe, *, color: bool, images: int, resize: str = "crop") 
     if kind != "pretrained":  # a pretrained network needs no more epochs where there are few images
         defaults["epochs"] = max(defaults["epochs"], -(-MIN_STEPS // max(1, images // batch_size)))
     completed = recipe.replace(**{name: value for name, value in defaults.items() if chosen[name] is None})
-    if recipe.model.tta and not completed.augmentation.flip and not completed.augmentation.shift:
-        raise RecipeError("training shows no other views to average over; set `flip` or a `shift` of 1", field="tta", value=True)
+    require_views(completed)
     return completed
+
+
+def require_views(recipe: Recipe) -> None:
+    """Refuse test-time augmentation where training shows no other views of an image.
+
+    Raises:
+        RecipeError: if `tta` is on, but images are neither mirrored nor shifted.
+    """
+    defaults, augmentation = DEFAULTS[kind_of_network(recipe)], recipe.augmentation
+    flip = defaults.get("flip") if augmentation.flip is None else augmentation.flip
+    shift = defaults["shift"] if augmentation.shift is None else augmentation.shift
+    if recipe.model.tta and flip is False and not shift:
+        raise RecipeError(
+            "training shows no other views to average over; set `flip`, or `shift` to 1", field="tta", value=True
+        )

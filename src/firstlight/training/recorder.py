@@ -8,7 +8,7 @@ from typing import Any
 
 from firstlight.errors import TrainingError
 from firstlight.models.artefact import save_model
-from firstlight.runs.folder import MODEL, TENSORBOARD, write_metrics
+from firstlight.runs.folder import MODEL_FILE, TENSORBOARD_FOLDER, write_metrics
 from firstlight.training.state import Epoch, Step, TrainState
 
 
@@ -34,14 +34,14 @@ def record(events: Iterable[Step | Epoch], state: TrainState, folder: Path) -> b
                     write_metrics(folder, [asdict(row) for row in state.rows])
                     for name, value in asdict(event).items():
                         tensorboard.add_scalar(name, value, event.epoch)
-                    if state.best is event:
-                        save_model(folder / MODEL, state.best_classifier())
+                    if state.best is state.rows[-1]:
+                        save_model(folder / MODEL_FILE, state.best_classifier())
     except KeyboardInterrupt:
         if state.best is None:
             raise
         return True
     except TrainingError as error:
-        saved = f"; the model of epoch {state.best.epoch} is kept in {folder / MODEL}" if state.best else ""
+        saved = f"; the model of epoch {state.best.epoch} is kept in {folder / MODEL_FILE}" if state.best else ""
         raise TrainingError(f"{error}{saved}") from None
     return False
 
@@ -51,7 +51,7 @@ def tensorboard_writer(folder: Path) -> Iterator[Any]:
     """Open a writer of TensorBoard events in the run folder."""
     from torch.utils.tensorboard.writer import SummaryWriter
 
-    writer = SummaryWriter(str(folder / TENSORBOARD))
+    writer = SummaryWriter(str(folder / TENSORBOARD_FOLDER))
     try:
         yield writer
     finally:

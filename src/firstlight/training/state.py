@@ -43,6 +43,23 @@ def is_better(row: Epoch, than: Epoch) -> bool:
     return (row.valid_accuracy, -row.valid_loss) > (than.valid_accuracy, -than.valid_loss)
 
 
+@dataclass(frozen=True)
+class Learned:
+    """What training gave.
+
+    Attributes:
+        model: the classifier after its best epoch on validation.
+        best: that epoch; 0 is a pretrained network with the exact head, before any epoch.
+        rows: of all epochs.
+        interrupted: whether Ctrl-C ended training early.
+    """
+
+    model: Classifier
+    best: Epoch
+    rows: list[Epoch]
+    interrupted: bool = False
+
+
 @dataclass
 class TrainState:
     """Where training stands.
@@ -75,7 +92,7 @@ class TrainState:
     best_weights: dict[str, Tensor] | None = None
 
     @classmethod
-    def begin(cls, classifier: Classifier, recipe: Recipe, earlier: "Self | None" = None) -> Self:
+    def begin(cls, classifier: Classifier, recipe: Recipe, earlier: Learned | None = None) -> Self:
         """Return the state before the first step.
 
         Args:
@@ -92,7 +109,7 @@ class TrainState:
         if recipe.optimization.ema:
             state.average = MovingAverage(classifier, recipe.optimization.ema)
         if earlier is not None:
-            state.rows, state.best, state.best_weights = list(earlier.rows), earlier.best, earlier.best_weights
+            state.rows, state.best, state.best_weights = list(earlier.rows), earlier.best, earlier.model.state_dict()
             state.epochs_before, state.seconds_before = earlier.rows[-1].epoch, earlier.rows[-1].seconds
         return state
 
