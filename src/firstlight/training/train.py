@@ -71,7 +71,10 @@ def train(
     if recipe.optimization.compile:
         require_compiler()
     network = choose_network(recipe.model, device_type=device.type, num_images=len(samples))
-    weights = find_weights(network, recipe.model) if network.pretrained else None
+    weights = None
+    if network.pretrained:
+        file = Path(recipe.model.weights) if recipe.model.weights else None
+        weights = find_weights(network, file, license=recipe.model.weights_license)
     data = open_dataset(
         samples,
         recipe.data,
