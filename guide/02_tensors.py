@@ -101,7 +101,7 @@ except RuntimeError as error:
 # | method | result | copies |
 # |---|---|---|
 # | `x.view(shape)` | the same numbers in another shape | never; may fail |
-# | `x.reshape(shape)` | the same numbers in another shape | only where a view would fail |
+# | `x.reshape(shape)` | the same numbers in another shape | if a view would fail |
 # | `x.resize_(shape)` | `x` itself, changed | to grow; drops numbers or makes them up |
 #
 # Use `view` when you rely on sharing, `reshape` when you do not care, and never
