@@ -347,5 +347,5 @@ assert gained >= 0
 small = fl.train(data, model="mlp", hidden=(64,), epochs=3)
 large = fl.train(data, model="mlp", hidden=(512, 512), epochs=3)
 print(f"64: {small.valid.accuracy}\n512, 512: {large.valid.accuracy}")
-# You are making a choice, so use validation. The test split is only for the final score.
+# You are making a choice, so use validation; the test split is for the final score.
 assert small.valid.n == large.valid.n
