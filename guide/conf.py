@@ -1,4 +1,4 @@
-"""Settings of the guide's site: `make guide` runs the chapters, and warnings are errors."""
+"""Settings of the site: `make guide` runs the chapters; warnings are errors."""
 
 import os
 import sys
