@@ -106,8 +106,9 @@ def test_what_the_pages_tell_people_to_type_works(digits, backbone, tmp_path, mo
     assert len(lines) == 13
     for typed in lines:
         words = [word for word in typed if word != "--weights" and not word.startswith("mobilenet_v2.")]
-        if "--backbone" in words:
-            words[words.index("--backbone") + 1] = backbone.name
+        model = words[words.index("--model") + 1] if "--model" in words else ""
+        if model == "auto" or ":" in model:
+            words[words.index("--model") + 1] = backbone.name
             words += ["--weights", str(backbone.file), "--img-size", "32"]
         elif words[0] == "train":
             words = [*typed, "--epochs", "1"]
