@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def processor() -> str:
-    """Give the processor's name and what of its instructions counts here."""
+    """Return the processor's name, and which of the relevant instruction sets it has."""
     import torch
 
     name = platform.processor() or platform.machine()

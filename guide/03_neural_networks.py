@@ -431,7 +431,7 @@ assert torch.equal(network.eval()(images), model(images))
 # An untrained network has no preference: it gives every digit about one chance in ten.
 # Chapter 4 changes that.
 
-# %% A picture beside its class probabilities
+# %% A picture with its class probabilities
 from firstlight.delivery.plots import view_classify
 
 with torch.no_grad():

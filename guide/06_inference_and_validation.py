@@ -460,9 +460,8 @@ print(
     f"{found / (found + alarms):.2f}"
 )
 assert accuracy < 1 - sick / people  # the useless one has the higher accuracy
-assert (
-    found / (found + alarms) < 0.2
-)  # most of the people that it calls sick are healthy
+# most of the people that it calls sick are healthy
+assert found / (found + alarms) < 0.2
 
 # %% [markdown]
 # **2.** How many test pictures do you need to tell 95 % from 96 %? Use `wilson`.
