@@ -65,7 +65,8 @@ def command_line() -> str:
 
 def command(kind: type) -> str:
     """Describe a command: what it does, its arguments, and its options."""
-    own = [field for field in fields(kind) if field[0] not in {"choices", *GROUPS}]
+    is_train = kind is commands.Train
+    own = [field for field in fields(kind) if not (is_train and field[0] in GROUPS)]
     places = [name for name, kind_of, *_ in own if "Positional[" in kind_of]
     options = [field for field in own if field[0] not in places]
     usage = " ".join(
@@ -82,7 +83,7 @@ def command(kind: type) -> str:
         f"```text\n{usage}\n```",
     ]
     parts += [entry(name.upper(), *rest) for name, *rest in own if name in places]
-    if kind is commands.Train:
+    if is_train:
         for group, choices in GROUPS.items():
             parts.append(f"### {group.title()} options")
             parts += [flag(FLAT[group, name], *rest) for name, *rest in fields(choices)]
@@ -91,7 +92,7 @@ def command(kind: type) -> str:
         named = {name for name, *_ in options}
         options = [field for field in general if field[0] not in named] + options
     parts += [flag(*option) for option in options]
-    if kind is commands.Train:
+    if is_train:
         parts += [
             "### Defaults that depend on the model",
             "An option without a default takes the value that suits the model:",

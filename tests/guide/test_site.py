@@ -75,7 +75,7 @@ def test_a_default_in_the_reference_is_the_default(site):
     page = text_of(site / "reference" / "command_line.html")
     for told in (
         r"--width a whole number Width of the cnn[^.]*\. Default: 32 \.",
-        r"--split text Shares of train/valid/test[^.]*\.csv [^.]*\. Default: 70/15/15 \.",
+        r"--split text Proportions of train/valid/test[^.]*\.csv [^.]*\.[^.]*\. Default: 70/15/15 \.",
         r"--hidden whole numbers Widths [^.]*\. Default: 512 256 128 \.",
         r"--max-pixels a whole number [^.]*\. Default: 50000000 \.",
         r"--optimizer adamw or sgd or muon AdamW",
