@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from firstlight.evaluation import evaluate as evaluation
+from firstlight.evaluation.evaluate import evaluate_logits
 from firstlight.evaluation.intervals import proportion
 from firstlight.runs.record import CurvePoint, LearningCurve, Record, Rung, TransferRecord
 
@@ -39,8 +39,8 @@ def record(transfer) -> Record:
         epochs=4,
         best_epoch=3,
         seconds={"pack": 0.5, "train": 2.0, "total": 3.0},
-        valid=evaluation.evaluate(logits, labels, classes, temperature=1.5),
-        test=evaluation.evaluate(-logits, labels, classes, temperature=1.5),
+        valid=evaluate_logits(logits, labels, classes, temperature=1.5),
+        test=evaluate_logits(-logits, labels, classes, temperature=1.5),
         test_evaluations=1,
         leaked=(("cat/\udcff.png", "dog/1.png"),),
         resize="crop:0.875",

@@ -207,7 +207,7 @@ folder = Path(sys.argv[1])
 Path(folder / f"ready-{sys.argv[2]}").touch()
 while not (folder / "go").exists():
     time.sleep(0.001)
-for _ in range(40):
+for _ in range(25):
     print(count_test_evaluation(folder))
 """
 
@@ -224,8 +224,20 @@ def test_no_count_is_lost_when_several_processes_count_at_once(tmp_path, record)
         time.sleep(0.01)
     (tmp_path / "go").touch()
     counts = [int(line) for process in processes for line in process.communicate(timeout=120)[0].split()]
-    assert sorted(counts) == list(range(1, 161)), "each got a count of its own"
-    assert read_record(tmp_path) == replace(record, test_evaluations=160)
+    assert sorted(counts) == list(range(1, 101)), "each got a count of its own"
+    assert read_record(tmp_path) == replace(record, test_evaluations=100)
     assert not [
         path.name for path in tmp_path.iterdir() if not re.fullmatch(r"go|ready-\d|evaluation\.json", path.name)
     ]
+
+
+def test_a_record_is_read_and_counted_in_without_torch(tmp_path, record):
+    write_record(tmp_path, record)
+    code = (
+        "import sys; from pathlib import Path; from firstlight.runs.record import count_test_evaluation, read_record\n"
+        f"folder = Path({str(tmp_path)!r})\n"
+        "assert count_test_evaluation(folder) == read_record(folder).test_evaluations == 2\n"
+        "assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
