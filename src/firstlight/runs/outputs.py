@@ -6,6 +6,7 @@ Both lie in the run folder as `.safetensors`, so that figures and comparisons ne
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,14 +73,14 @@ def read_outputs(folder: Path, split: str) -> Outputs:
     tensors = _read(file, f"this run has no outputs of its {split} split; train again to get them")
     try:
         names = _unpacked(tensors)
-        features = tensors.get("features")
+        features = _checked(tensors, "features", "f2 f4", (len(names), -1)) if "features" in tensors else None
         return Outputs(
             names,
-            tensors["labels"].astype(np.int64, casting="no", copy=False),
-            tensors["logits"].astype(np.float32, casting="no", copy=False),
-            None if features is None else features.astype(np.float32, casting="same_kind", copy=False),
+            _checked(tensors, "labels", "i8", (len(names),)),
+            _checked(tensors, "logits", "f4", (len(names), -1)),
+            None if features is None else features.astype(np.float32, copy=False),
         )
-    except (KeyError, TypeError, ValueError, AssertionError):
+    except (KeyError, ValueError):
         raise RunError(f"{file}: not outputs that firstlight wrote; the file is damaged") from None
 
 
@@ -105,12 +106,10 @@ def read_thumbnails(folder: Path) -> dict[str, NDArray[np.uint8]]:
     tensors = _read(file, "this run kept no pictures to show; train again to get them")
     try:
         names = _unpacked(tensors)
-        images = tensors["images"].astype(np.uint8, casting="no", copy=False)
-        if images.ndim != 4:
-            raise ValueError
-        return dict(zip(names, images, strict=True))
-    except (KeyError, TypeError, ValueError):
+        images = _checked(tensors, "images", "u1", (len(names), -1, -1, -1))
+    except (KeyError, ValueError):
         raise RunError(f"{file}: not pictures that firstlight wrote; the file is damaged") from None
+    return dict(zip(names, images, strict=True))
 
 
 def _halved(features: NDArray[np.float32]) -> NDArray[np.generic]:
@@ -127,15 +126,24 @@ def _packed(names: Sequence[str]) -> Tensors:
 
 
 def _unpacked(tensors: Tensors) -> tuple[str, ...]:
-    packed = tensors["names"].astype(np.uint8, casting="no", copy=False).tobytes()
-    ends = tensors["name_ends"].astype(np.int64, casting="no", copy=False)
-    starts = np.concatenate([np.zeros(1, np.int64), ends[:-1]])[: len(ends)]
-    if (ends < starts).any() or (starts < 0).any() or int(ends[-1] if len(ends) else 0) != len(packed):
-        raise ValueError
+    packed = _checked(tensors, "names", "u1", (-1,)).tobytes()
+    ends = _checked(tensors, "name_ends", "i8", (-1,))
+    starts = np.concatenate([np.zeros(1, np.int64), ends])[:-1]
+    if (ends < starts).any() or int(ends[-1] if len(ends) else 0) != len(packed):
+        raise ValueError("the ends of the names are not in order")
     return tuple(
         packed[start:end].decode("utf-8", "surrogateescape")
         for start, end in zip(starts.tolist(), ends.tolist(), strict=True)
     )
+
+
+def _checked(tensors: Tensors, key: str, types: str, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Return a tensor that has one of these types and this shape, where -1 is any length."""
+    tensor = tensors[key]
+    same = tensor.ndim == len(shape) and all(want in (-1, has) for want, has in zip(shape, tensor.shape, strict=True))
+    if not same or tensor.dtype not in [np.dtype(name) for name in types.split()]:
+        raise ValueError(f"{key} is {tensor.dtype} {tensor.shape}")
+    return tensor
 
 
 def _write(folder: Path, name: str, tensors: Tensors) -> Path:
