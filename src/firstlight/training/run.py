@@ -4,13 +4,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from firstlight.data.dataset import Dataset
-from firstlight.evaluation.evaluate import Evaluation
+from firstlight.evaluation.evaluate import Evaluation, Mistake, worst_mistakes
 from firstlight.models.classifier import Classifier
 from firstlight.runs.folder import MODEL_FILE
+from firstlight.runs.outputs import read_outputs
 from firstlight.runs.record import Record, TransferRecord
 from firstlight.training.recipe import Recipe
 from firstlight.training.state import Epoch
+
+
+MAX_MISTAKES = 24  # that are shown of a run
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,15 @@ class Run:
     def transfer(self) -> TransferRecord | None:
         """How a pretrained network was used; None if there was none."""
         return self.record.transfer
+
+    @property
+    def mistakes(self) -> tuple[Mistake, ...]:
+        """The most confident mistakes on the test split, worst first; empty if it was left locked."""
+        if self.test is None:
+            return ()
+        outputs = read_outputs(self.folder, "test")
+        logits, labels, rows = map(torch.from_numpy, (outputs.logits, outputs.labels, self.data.split.test))
+        return worst_mistakes(logits, labels, rows, MAX_MISTAKES, temperature=self.model.temperature.item())
 
     def to_json(self) -> dict[str, Any]:
         """Return what `firstlight train --json` prints."""

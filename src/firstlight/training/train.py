@@ -14,7 +14,7 @@ from firstlight.data.images import uncropped_image
 from firstlight.data.samples import Samples
 from firstlight.data.split import write_split
 from firstlight.evaluation.calibration import fit_temperature
-from firstlight.evaluation.evaluate import evaluate_logits, worst_mistakes
+from firstlight.evaluation.evaluate import evaluate_logits
 from firstlight.files import write_text
 from firstlight.inference.predictor import Predictor
 from firstlight.models.artefact import save_model
@@ -42,8 +42,6 @@ from firstlight.training.recipe_file import to_toml
 from firstlight.training.run import Run
 from firstlight.training.transfer.features import extract_features
 from firstlight.training.transfer.ladder import head_logits, learn_by_transfer
-
-MAX_MISTAKES_SHOWN = 24
 
 
 def train(
@@ -154,12 +152,11 @@ def evaluate_on_test(run: Run) -> Run:
     logits, labels = torch.from_numpy(outputs.logits), torch.from_numpy(outputs.labels)
     temperature = run.model.temperature.item()
     test = evaluate_logits(logits, labels, run.model.classes, temperature=temperature)
-    rows = torch.from_numpy(run.data.split.test)
-    mistakes = worst_mistakes(logits, labels, rows, MAX_MISTAKES_SHOWN, temperature=temperature)
     write_outputs(run.folder, "test", outputs)
-    write_example_images(run, [mistake.row for mistake in mistakes])
+    run = replace(run, record=replace(counted, test=test))
+    write_example_images(run)
     total = round(run.seconds["total"] + time.perf_counter() - started, 3)
-    run = replace(run, record=replace(counted, test=test, seconds={**run.seconds, "total": total}))
+    run = replace(run, record=replace(run.record, seconds={**run.seconds, "total": total}))
     save(run)
     return run
 
@@ -186,11 +183,11 @@ def save(run: Run) -> None:
     write_record(run.folder, run.record)
 
 
-def write_example_images(run: Run, mistakes: list[int]) -> None:
-    """Write the images that figures show: the given rows, and one of the test split, also as a PNG with its rim."""
+def write_example_images(run: Run) -> None:
+    """Write the images that figures show: the worst mistakes, and one of the test split, also as a PNG with its rim."""
     samples, pixels = run.data.samples, run.data.store.pixels
     example = int(run.data.split.test[0])
-    rows = list(dict.fromkeys([example, *mistakes]))
+    rows = list(dict.fromkeys([example, *(mistake.row for mistake in run.mistakes)]))
     write_thumbnails(run.folder, [samples.names[row] for row in rows], np.array(pixels[rows]))
     whole = uncropped_image(samples, pixels[example], example, run.model.resize, run.recipe.data.max_pixels)
     save_png(run.folder / HELD_OUT_FILE, np.array(pixels[example]) if whole is None else whole)
