@@ -49,7 +49,8 @@ def _scale_to_uint8(image: Image.Image, notes: list[str]) -> NDArray[np.uint8]:
     values = np.asarray(image)
     if not np.isfinite(values).all():
         raise ImageError(
-            "it holds values that are not numbers (NaN or infinite), whose gray level is unknown; save it with 8 or 16 bits"
+            "it holds values that are not numbers (NaN or infinite), so their gray level is unknown; save it with 8 "
+            "or 16 bits"
         )
     low, high = float(values.min()), float(values.max())
     half_level = 0.0

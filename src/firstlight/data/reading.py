@@ -15,6 +15,11 @@ from firstlight.errors import ImageError
 NO_PIXELS: NDArray[np.uint8] = np.empty((0, 0, 0), np.uint8)
 
 
+def stacked(samples: Samples) -> NDArray[np.uint8] | None:
+    """Return the images of a set that is one array, uint8 `[N, H, W, C]`; else None."""
+    return samples.images.images if isinstance(samples.images, ArrayImages) else None
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """The outcome of reading one image.
@@ -78,7 +83,7 @@ def refine_nearly_plain(samples: Samples, rows: range, prints: NDArray[np.void],
 
     Such images cannot be compared by thumbnails, and JPEGs may have been decoded at a smaller size.
     """
-    if not isinstance(samples.images, ArrayImages):  # which are never decoded at a smaller size
+    if stacked(samples) is None:  # arrays are never decoded at a smaller size
         for row in rows.start + np.flatnonzero(is_nearly_plain(prints[rows.start : rows.stop])):
             prints[row] = full_fingerprint(samples, int(row), prints[row], max_pixels)
 

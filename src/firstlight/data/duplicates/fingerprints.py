@@ -73,7 +73,7 @@ def _digests(images: NDArray[np.uint8]) -> NDArray[np.void]:
     That is enough against accidents, which is all it is for: an attacker could make two images with one digest.
     """
     shape = xxhash.xxh3_64_intdigest(np.array(images.shape[1:], "<i8").tobytes())
-    digests = [xxhash.xxh3_128_digest(pixels, shape) for pixels in images.reshape(len(images), -1)]
+    digests = [xxhash.xxh3_128_digest(pixels.data, shape) for pixels in images.reshape(len(images), -1)]
     return np.frombuffer(b"".join(digests), "V16")
 
 

@@ -178,7 +178,8 @@ def _unpack(path: Path, where: str) -> int:
                 written += len(block)
                 if written > limit:
                     raise DataError(
-                        f"{where} unpacks to more than {limit:,} bytes, {MAX_COMPRESSION_RATIO} times its size, as no set of pictures does; pack it again"
+                        f"{where} unpacks to more than {limit:,} bytes, {MAX_COMPRESSION_RATIO} times "
+                        "its size, as no set of pictures does; pack it again"
                     )
                 unpacked.write(block)
                 advance((packed.tell() >> 20) - read_megabytes)
@@ -229,7 +230,8 @@ def _zip_members(descriptor: int, where: str) -> tuple[FolderListing, dict[str, 
             total += info.file_size
             if total > min(MAX_TOTAL_BYTES, max(ALWAYS_ALLOWED_BYTES, MAX_COMPRESSION_RATIO * size)):
                 raise DataError(
-                    f"{where} unpacks to more than {MAX_COMPRESSION_RATIO} times its size, at {escape_name(name)}, as no set of pictures does; pack it again"
+                    f"{where} unpacks to more than {MAX_COMPRESSION_RATIO} times its size, at {escape_name(name)}, "
+                    "as no set of pictures does; pack it again"
                 )
             if info.flag_bits & 1:
                 raise DataError(f"{where}: {escape_name(name)} is encrypted; pack it without a password")
@@ -262,7 +264,8 @@ class _ArchiveIndex:
         safe = self._safe_name(name)
         if member.size > MAX_MEMBER_BYTES or member.stored_size > MAX_MEMBER_BYTES:
             raise DataError(
-                f"{self._where}: {escape_name(name)} has {member.size:,} bytes, more than the limit of {MAX_MEMBER_BYTES:,}; leave it out"
+                f"{self._where}: {escape_name(name)} has {member.size:,} bytes, "
+                f"more than the limit of {MAX_MEMBER_BYTES:,}; leave it out"
             )
         if safe in self._members:
             raise DataError(f"{self._where}: {escape_name(name)} is in it twice; pack it once")
@@ -300,7 +303,8 @@ class _ArchiveIndex:
             raise DataError(f"{self._where} has more than {MAX_MEMBERS:,} members, the limit; pack fewer files")
         if name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:[/\\]", name) or ".." in re.split(r"[/\\]", name):
             raise DataError(
-                f"{self._where}: the name {escape_name(name)} leads out of the archive; pack it again with relative names"
+                f"{self._where}: the name {escape_name(name)} leads out of the archive; pack it again with "
+                "relative names"
             )
         parts = [part for part in name.split("/") if part not in ("", ".")]
         return "" if any(is_ignored(part) for part in parts) else "/".join(parts)

@@ -43,7 +43,8 @@ def from_arrays(images: Any, labels: Any) -> Samples:
     elif words.dtype.kind == "U" or (words.dtype.kind == "O" and all(isinstance(word, str) for word in words)):
         if any(not word.strip() for word in words):
             raise DataError(
-                f"{_SOURCE}: label {[bool(w.strip()) for w in words].index(False)} is empty; give a word for each picture"
+                f"{_SOURCE}: label {[bool(w.strip()) for w in words].index(False)} is empty; give a word for "
+                "each picture"
             )
         classes, ids, notes = label_classes([str(word) for word in words], _SOURCE)
     else:

@@ -116,15 +116,16 @@ def read_layout(found: FolderListing, where: str) -> Layout:
     if not kept:
         lost = "train/ and test/ hold" if depth > 1 else f"{where} holds"
         raise DataError(
-            f"{where}: {lost} {len(misplaced):,} pictures but no class folders; put each class's pictures into a folder "
-            "that has the class's name"
+            f"{where}: {lost} {len(misplaced):,} pictures but no class folders; put each class's pictures into a "
+            "folder that has the class's name"
         )
     paths = [name.split("/", depth) for name in kept]
     words = tuple(path[depth - 1] for path in paths)
     _refuse_empty(found, kept, depth, where)
     if depth == 1 and len(set(words)) == 1 and not any(name.count("/") == 1 for name in kept):
         raise DataError(
-            f"{where} has only one class, {escape_name(words[0])}; if the folders in it are the classes, name that folder instead"
+            f"{where} has only one class, {escape_name(words[0])}; if the folders in it are the classes, name "
+            "that folder instead"
         )
     splits = None
     if depth == 2:

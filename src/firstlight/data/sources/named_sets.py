@@ -92,7 +92,8 @@ def load_named(name: str, root: Path, *, download: bool = True) -> Samples:
     if found is None:
         if not download:
             raise DataError(
-                f"{name} is not under {escape_name(str(root))}; set FIRSTLIGHT_DATA to the folder that has it, or choose another `data_root`"
+                f"{name} is not under {escape_name(str(root))}; set FIRSTLIGHT_DATA to the folder that has it, or "
+                "choose another `data_root`"
             )
         _download(name, root)
         found = _find(name, root)
