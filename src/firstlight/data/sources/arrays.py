@@ -48,7 +48,7 @@ def from_arrays(images: Any, labels: Any) -> Samples:
     else:
         raise DataError(f"{_SOURCE}: labels are {words.dtype}; give whole numbers or words")
     names = tuple(number_names(len(pixels)))
-    return Samples(_SOURCE, _SOURCE, ArrayImages(_to_uint8(pixels)), names, ids, classes, None, None, notes)
+    return Samples(_SOURCE, _SOURCE, ArrayImages(to_uint8(pixels)), names, ids, classes, None, None, notes)
 
 
 def _as_array(values: Any) -> NDArray[Any]:
@@ -76,7 +76,7 @@ def _channels_last(images: Any) -> NDArray[Any]:
     return pixels
 
 
-def _to_uint8(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+def to_uint8(pixels: NDArray[Any]) -> NDArray[np.uint8]:
     if pixels.dtype == np.uint8:
         return pixels
     low, high = pixels.min(), pixels.max()
