@@ -30,9 +30,7 @@ class Collected(NamedTuple):
     features: Tensor | None = None
 
 
-def collect(
-    classifier: Callable[[Tensor], Tensor], batches: "Iterable[Batch]", *, features: bool = False
-) -> Collected:
+def collect(classifier: Callable[[Tensor], Tensor], batches: "Iterable[Batch]", *, features: bool = False) -> Collected:
     """Run a classifier over every batch, without gradients and in evaluation mode.
 
     Args:

@@ -20,8 +20,8 @@ from firstlight.data.sources.class_folders import is_litter
 from firstlight.errors import DataError, ImageError
 
 ACCEPTED = (
-    "the path of a file or a folder, the bytes of a file, a PIL image, a NumPy array [H, W], [H, W, C] or [N, H, W, C], "
-    "a torch tensor [C, H, W] or [N, C, H, W], with C = 1 or 3, or a list of these"
+    "the path of a file or a folder, the bytes of a file, a PIL image, a NumPy array [H, W], [H, W, C] or "
+    "[N, H, W, C], a torch tensor [C, H, W] or [N, C, H, W], with C = 1 or 3, or a list of these"
 )
 
 
@@ -135,7 +135,7 @@ def _stack_of(given: "NDArray[Any] | torch.Tensor") -> NDArray[np.uint8]:
         if not shaped:
             raise _not_accepted(given)
         try:
-            values = given.detach().cpu().numpy()
+            values: NDArray[Any] = given.detach().cpu().numpy()
         except TypeError:  # a number type that NumPy lacks
             raise DataError(f"the tensor is {given.dtype}; give uint8 in 0..255, or floats in 0..1") from None
         values = np.moveaxis(values, -3, -1)

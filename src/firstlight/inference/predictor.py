@@ -130,19 +130,19 @@ class Predictor:
         for chunk in in_order(self._read, chunks_of(IMAGES_AT_ONCE, items), workers or default_workers()):
             yield from self._answer(chunk)
 
-    def _read(self, items: Iterable[Item]) -> list[tuple[Item, NDArray[np.uint8] | str]]:
-        return [(Item("", item.name), read_item(item, self._target)) for item in items]
+    def _read(self, items: Iterable[Item]) -> list[tuple[str | None, NDArray[np.uint8] | str]]:
+        return [(item.name, read_item(item, self._target)) for item in items]
 
-    def _answer(self, read: list[tuple[Item, NDArray[np.uint8] | str]]) -> list[Prediction]:
+    def _answer(self, read: list[tuple[str | None, NDArray[np.uint8] | str]]) -> list[Prediction]:
         pixels = [image for _, image in read if not isinstance(image, str)]
         tops = iter(self._guess(pixels) if pixels else [])
         predictions = []
-        for item, image in read:
+        for name, image in read:
             if isinstance(image, str):
-                predictions.append(Prediction(item.name, error=image))
+                predictions.append(Prediction(name, error=image))
             else:
                 top = next(tops)
-                predictions.append(Prediction(item.name, top[0].label, top[0].probability, top))
+                predictions.append(Prediction(name, top[0].label, top[0].probability, top))
         return predictions
 
     def _guess(self, pixels: list[NDArray[np.uint8]]) -> list[tuple[Guess, ...]]:

@@ -1,8 +1,9 @@
 """Model files of format 1, which firstlight wrote before format 2: their header and tensors brought up to date.
 
 What changed: the header's `fit` is now `resize`; the last layer of the mlp and the cnn is `head`, no longer `output`; a
-network of timm or torchvision always has a linear head after its features, where format 1 also knew networks with the
-head that the library gave them. Their weights move to `body` and `head`, with the same answers.
+network of timm or torchvision always has a linear head after its features, where format 1 also had networks with the
+head that the library gave them. Their weights move to `body` and `head`, with the same answers. The entrance for gray
+images is `color`.
 """
 
 from pathlib import Path
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
     from firstlight.models.libraries import State
 
 FORMAT = 1
+
+# Beginnings of tensors' names, before and after.
+RENAMED = {
+    "own": ("network.output.", "network.head."),
+    "library": ("network.entrance.colour.", "network.entrance.color."),
+}
 
 
 def upgrade_header(fields: dict[str, Any]) -> dict[str, Any]:
@@ -60,9 +67,11 @@ def upgrade_tensors(path: Path | str, fields: dict[str, Any], tensors: "State") 
     """
     if _has_library_head(fields["architecture"]):
         return _with_linear_head(path, fields, tensors)
-    if fields["architecture"]["name"] in OWN_NETWORKS:
-        return {_renamed(name, "network.output.", "network.head."): tensor for name, tensor in tensors.items()}
-    return tensors
+    before, after = RENAMED["own" if fields["architecture"]["name"] in OWN_NETWORKS else "library"]
+    return {
+        after + name.removeprefix(before) if name.startswith(before) else name: tensor
+        for name, tensor in tensors.items()
+    }
 
 
 def _has_library_head(architecture: dict[str, Any]) -> bool:
@@ -72,10 +81,6 @@ def _has_library_head(architecture: dict[str, Any]) -> bool:
 def _is_gray(fields: dict[str, Any]) -> bool:
     size = fields.get("input_size")
     return isinstance(size, list) and size[:1] == [1]
-
-
-def _renamed(name: str, before: str, after: str) -> str:
-    return after + name.removeprefix(before) if name.startswith(before) else name
 
 
 def _with_linear_head(path: Path | str, fields: dict[str, Any], tensors: "State") -> "State":
@@ -123,7 +128,7 @@ def _ends_with(network: "nn.Module", head: str, size: tuple[int, ...]) -> bool:
         def forward(self, inputs: "Tensor") -> "Tensor":
             maps = inputs.shape[2:] if inputs.ndim > 2 else ()
             self.answer = torch.linspace(-2, 2, 8).reshape(1, 8, *(1 for _ in maps)).expand(len(inputs), 8, *maps)
-            return self.answer
+            return self.answer.clone()  # an activation may work in place
 
     layer, stand_in = network.get_submodule(head), StandIn()
     if not (isinstance(layer, nn.Linear) or (isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1))):
