@@ -1,13 +1,13 @@
-"""Time firstlight against what a user would pick instead: all sides in turn, A B A B, on the same data.
+"""Compare the speed of firstlight with what you might use instead: all sides in turn, A B A B, on the same data.
 
-    make bench                          # every part; hours
-    make bench PARTS="mlp-mnist startup"  # some, by name
+    make bench                            # every part; takes hours
+    make bench PARTS="mlp-mnist startup"  # some parts, by name
     python benchmarks/bench.py mlp-mnist --seeds 5 --sides firstlight tutorial
 
-Each run is a process of its own. Its JSON line, with the CPU-seconds and the peak memory that the system counted, goes
-to `benchmarks/results/<part>.jsonl`, below a line about the machine at that hour; what was measured before stays there,
-but for sides and seeds that are measured anew on the same machine. After each part `benchmarks/RESULTS.md` is written
-anew from all of them. The peers live in a virtual environment of their own, `.venv-peers` (`make peers`).
+Each run is a separate process. Its JSON line, with the CPU-seconds and the peak memory that the system counted, goes
+to `benchmarks/results/<part>.jsonl`, below a line about the machine at that time. Earlier rows stay there, except for
+sides and seeds that are measured again on the same machine. After each part, `benchmarks/RESULTS.md` is regenerated
+from all rows. The peers have their own virtual environment, `.venv-peers` (`make peers`).
 """
 
 import argparse
@@ -31,18 +31,22 @@ PEERS = HERE.parent / ".venv-peers" / "bin" / "python"
 
 
 def main() -> None:
-    """Run the parts asked for."""
+    """Run the requested parts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all by default")
-    parser.add_argument("--seeds", type=int, default=5, help="runs a side")
-    parser.add_argument("--first-seed", type=int, default=0, help="of the runs, to go on from others")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"one of {', '.join(PARTS)}; all by default")
+    parser.add_argument("--seeds", type=int, default=5, help="runs per side")
+    parser.add_argument(
+        "--first-seed", type=int, default=0, help="seed of the first run, to continue after earlier runs"
+    )
     parser.add_argument("--sides", nargs="+", help="only these sides")
-    parser.add_argument("--data-root", default="../shared/data", help="where the sets are")
-    parser.add_argument("--results", type=Path, help="where the JSON lines go; benchmarks/results by default")
-    parser.add_argument("--smoke", action="store_true", help="see that it runs: tiny data, one run, no peers, not kept")
+    parser.add_argument("--data-root", default="../shared/data", help="folder with the data sets")
+    parser.add_argument("--results", type=Path, help="folder for the JSON lines; benchmarks/results by default")
+    parser.add_argument(
+        "--smoke", action="store_true", help="only check that it runs: tiny data, one run, no peers, nothing kept"
+    )
     choices = parser.parse_args()
     if unknown := set(choices.parts) - PARTS.keys():
-        parser.error(f"there is no part {', '.join(sorted(unknown))}; choose of {', '.join(PARTS)}")
+        parser.error(f"there is no part {', '.join(sorted(unknown))}; choose from {', '.join(PARTS)}")
     if choices.results is None:
         choices.results = (Path(tempfile.mkdtemp()) if choices.smoke else HERE) / "results"
     choices.results.mkdir(parents=True, exist_ok=True)
@@ -54,13 +58,13 @@ def main() -> None:
 
 
 def run_part(name: str, part: Part, choices: argparse.Namespace) -> None:
-    """Run every side of a part in turn, seed by seed, and keep what they print."""
+    """Run every side of a part in turn, seed by seed, and keep the rows that they print."""
     sides = [side for side in part.sides if wanted(side, choices)]
     file = choices.results / f"{name}.jsonl"
     with tempfile.TemporaryDirectory() as folder:
         places: dict[str, Any] = {"data_root": choices.data_root, "folder": folder, "seed": 0}
         if part.data_set:
-            # note: in a process of its own, since Linux counts this one's peak as that of every process it starts
+            # note: in a separate process, because Linux counts the peak memory of this one for every process it starts
             with get_context("spawn").Pool(1) as maker:
                 places["arrays"] = maker.apply(make_arrays, (part.data_set, choices, folder))
         before, now = report.blocks(file), report.Block({}, [])
@@ -78,43 +82,43 @@ def run_part(name: str, part: Part, choices: argparse.Namespace) -> None:
 
 
 def at_its_best(machine: report.Row, again: report.Row) -> report.Row:
-    """Give what is known of a machine after another look at it: its rates go up and down with who else works there."""
+    """Return the best rates measured on a machine so far: they vary with what else is running there."""
     rates = machine.get("gflops", {})
-    copied = max(machine.get("copy_gb_a_second", 0), again["copy_gb_a_second"])
+    copied = max(machine.get("copy_gb_per_second", 0), again["copy_gb_per_second"])
     best = {name: max(rate, rates.get(name, 0)) for name, rate in again["gflops"].items()}
-    return again | {"gflops": best, "copy_gb_a_second": copied}
+    return again | {"gflops": best, "copy_gb_per_second": copied}
 
 
 def without(before: list[report.Block], now: report.Block, against: str | None) -> list[report.Block]:
-    """Give what was measured before, without the sides and seeds that the same machine has measured anew.
+    """Return the earlier measurements without the sides and seeds that were measured again on the same machine.
 
-    The side `against` stays where others that were run in turn with it do: they are held against it.
+    The side `against` stays where other sides that were run in turn with it stay: they are compared with it.
     """
-    anew = {(row["side"], row["seed"]) for row in now.rows}
+    remeasured = {(row["side"], row["seed"]) for row in now.rows}
     kept = []
     for block in before:
         rows = block.rows
         if report.same_machine(block.machine, now.machine):
-            seeds = {row["seed"] for row in rows if (row["side"], row["seed"]) not in anew}
+            seeds = {row["seed"] for row in rows if (row["side"], row["seed"]) not in remeasured}
             held = [row for row in rows if row["seed"] in seeds]
-            rows = [row for row in held if row["side"] == against or (row["side"], row["seed"]) not in anew]
+            rows = [row for row in held if row["side"] == against or (row["side"], row["seed"]) not in remeasured]
         kept += [report.Block(block.machine, rows)] if rows else []
     return kept
 
 
 def wanted(side: Side, choices: argparse.Namespace) -> bool:
-    """Tell whether a side takes part: asked for, and installed."""
+    """Return whether a side takes part: it is requested and installed."""
     if choices.sides and side.name not in choices.sides:
         return False
     if not side.peer or (PEERS.exists() and not choices.smoke):
         return True
     if not choices.smoke:
-        print(f"{side.name}: left out, since {PEERS} is not there; `make peers` sets it up")
+        print(f"{side.name}: skipped, because {PEERS} does not exist; `make peers` sets it up")
     return False
 
 
 def measured(side: Side, places: dict[str, Any], smoke: bool) -> list[dict[str, Any]]:
-    """Run one side as a process; give its JSON lines with what the system says that it took."""
+    """Run one side as a process; return its JSON rows with the time and memory that the system counted."""
     words = [word.format(**places) for word in (*side.command, *(side.smoke if smoke else ()))]
     command = [str(PEERS) if side.peer else sys.executable, str(HERE / words[0]), *words[1:]]
     environment = os.environ | side.environment | {"PYTHONWARNINGS": "ignore"}
@@ -128,7 +132,7 @@ def measured(side: Side, places: dict[str, Any], smoke: bool) -> list[dict[str, 
         rows = [json.loads(line) for line in answers if line.startswith("{")]
         if process.returncode or not rows:
             raise SystemExit(f"{side.name}: {' '.join(command)} failed:\n{complaints.read()[-3000:]}")
-    whole = {  # of all that the process measured
+    whole = {  # of the process, whatever it measured
         "process_seconds": round(time.perf_counter() - started, 3),
         "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 3),
         "peak_mb": round(usage.ru_maxrss / 1024),
@@ -137,25 +141,25 @@ def measured(side: Side, places: dict[str, Any], smoke: bool) -> list[dict[str, 
 
 
 def short(row: dict[str, Any]) -> str:
-    """Give the numbers of a row in a line."""
+    """Return the numbers of a row in one line."""
     numbers = {key: value for key, value in row.items() if isinstance(value, int | float) and key != "seed"}
-    told = "  ".join(f"{key} {value:.4g}" for key, value in numbers.items())
-    return f"{row['part']}  seed {row['seed']}  {row.get('side', '')}: {told}"
+    listed = "  ".join(f"{key} {value:.4g}" for key, value in numbers.items())
+    return f"{row['part']}  seed {row['seed']}  {row.get('side', '')}: {listed}"
 
 
 def make_arrays(data_set: str, choices: argparse.Namespace, folder: str) -> str:
-    """Write the set's parts, as firstlight splits them with seed 0, to a file that every side reads."""
+    """Write the splits of a set, as firstlight makes them with seed 0, to a file that every side reads."""
+    from firstlight.data.dataset import open_dataset
+    from firstlight.data.recipe import DataRecipe
     from firstlight.data.sources import load_data
-    from firstlight.training.prepare import prepare_data
-    from firstlight.training.recipe import Recipe
 
     source = "digits" if choices.smoke else data_set.format(data_root=choices.data_root)
     samples = load_data(source, data_root=choices.data_root)
-    data, _ = prepare_data(samples, Recipe(model="mlp"))
+    data = open_dataset(samples, DataRecipe())
     arrays = {}
-    for part in ("train", "valid", "test"):
-        rows = data.split.part(part)
-        arrays[f"{part}_images"], arrays[f"{part}_labels"] = np.array(data.store.pixels[rows]), samples.labels[rows]
+    for split in ("train", "valid", "test"):
+        rows = data.split.rows(split)
+        arrays[f"{split}_images"], arrays[f"{split}_labels"] = np.array(data.store.pixels[rows]), samples.labels[rows]
     path = f"{folder}/arrays.npz"
     np.savez(path, **arrays)
     return path

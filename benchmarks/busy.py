@@ -1,10 +1,11 @@
-"""Does training beside other work lose more than its share?
+"""How much slower is training while other programs are running?
 
     python benchmarks/busy.py
 
-Trains an epoch of the mlp on a quiet machine, beside one busy process a core, and beside another training, each with
-every thread count in turn, with threads that sleep where `runtime.set_up_process` sees other work, and as PyTorch does.
-Prints one JSON line a case: seconds, and their ratio to the best thread count beside the same work.
+Trains one epoch of the mlp on a quiet machine, next to busy processes, and next to another training run, each time
+with every thread count in turn: once with firstlight's settings (`set_up_process` lets waiting threads sleep if other
+programs are running), and once with PyTorch's own. Prints one JSON line per case: seconds, and their ratio to the
+best thread count under the same load.
 """
 
 import argparse
@@ -28,24 +29,28 @@ import time, torch
 torch.set_num_threads(int(sys.argv[2]))
 from firstlight.data.loader import Loader
 from firstlight.models.classifier import Classifier
-from firstlight.training.loop import train
+from firstlight.training.defaults import complete
+from firstlight.training.loop import train_epochs
 from firstlight.training.recipe import Recipe
+from firstlight.training.state import Epoch, TrainState
 import numpy as np
 count, endless = int(sys.argv[3]), len(sys.argv) > 4
-dice = np.random.default_rng(0)
-images, labels = dice.integers(0, 256, (count, 28, 28, 1), dtype=np.uint8), dice.integers(0, 10, count)
+rng = np.random.default_rng(0)
+images, labels = rng.integers(0, 256, (count, 28, 28, 1), dtype=np.uint8), rng.integers(0, 10, count)
 rows, cpu = np.arange(count), torch.device("cpu")
-recipe = Recipe(model="mlp", epochs=100_000 if endless else 2, batch_size=256).complete(color=False, images=count)
-classifier = Classifier(architecture=recipe.architecture, classes=tuple("abcdefghij"), input_size=(1, 28, 28))
-batches = Loader(images, labels, rows, batch_size=256, device=cpu, seed=0, drop_last=True)
-look = Loader(images, labels, rows[:64], batch_size=64, device=cpu)
-ends = [row.seconds for row, _ in train(classifier, batches, look, recipe)]
+recipe = Recipe.of(model="mlp", epochs=100_000 if endless else 2, batch_size=256)
+recipe = complete(recipe, color=False, images=count)
+classifier = Classifier(architecture={"name": "mlp"}, classes=tuple("abcdefghij"), input_size=(1, 28, 28))
+train_loader = Loader(images, labels, rows, batch_size=256, device=cpu, seed=0, drop_last=True)
+valid_loader = Loader(images, labels, rows[:64], batch_size=64, device=cpu)
+state = TrainState.begin(classifier, recipe)
+ends = [row.seconds for row in train_epochs(state, train_loader, valid_loader, recipe) if isinstance(row, Epoch)]
 print(ends[1] - ends[0])
 """
 
 
 def main() -> None:
-    """Measure and print, all cases in turn."""
+    """Measure all cases in turn and print the rows."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--smoke", action="store_true", help="one round, few pictures")
     smoke = parser.parse_args().smoke
@@ -53,10 +58,13 @@ def main() -> None:
     images = 2_000 if smoke else 30_000
     loads = {
         "quiet": [],
-        **{f"beside {busy} busy": [[sys.executable, "-c", BURN]] * busy for busy in sorted({1, cores})},
-        "beside another training": [[sys.executable, "-c", TRAIN, "ours", str(cores), str(images), "endless"]],
+        **{
+            f"with {busy} busy process{'es' * (busy > 1)}": [[sys.executable, "-c", BURN]] * busy
+            for busy in sorted({1, cores})
+        },
+        "with another training run": [[sys.executable, "-c", TRAIN, "ours", str(cores), str(images), "endless"]],
     }
-    cases = [("ours", threads) for threads in sorted({1, cores})] + [("PyTorch's habit", cores)]
+    cases = [("ours", threads) for threads in sorted({1, cores})] + [("PyTorch's settings", cores)]
     cases = cases[:1] if smoke else cases
     seconds: dict[str, dict[tuple[str, int], list[float]]] = {load: {case: [] for case in cases} for load in loads}
     for _ in range(1 if smoke else ROUNDS):
@@ -64,23 +72,23 @@ def main() -> None:
             with running(others):
                 for case in cases:
                     seconds[load][case].append(epoch_seconds(*case, images))
-    for load, beside in seconds.items():
-        best = min(median(beside[case]) for case in cases if case[0] == "ours")
-        for (habit, threads), values in beside.items():
-            name = f"{load}, {threads} thread{'s' * (threads > 1)}" + (f" ({habit})" if habit != "ours" else "")
+    for load, cases_seconds in seconds.items():
+        best = min(median(cases_seconds[case]) for case in cases if case[0] == "ours")
+        for (settings, threads), values in cases_seconds.items():
+            name = f"{load}, {threads} thread{'s' * (threads > 1)}" + (f" ({settings})" if settings != "ours" else "")
             row = {"side": name, "seconds": median(values), "ratio_to_best": median(values) / best}
             print(json.dumps(row | {"runs": [round(value, 3) for value in values]}), flush=True)
 
 
-def epoch_seconds(habit: str, threads: int, images: int) -> float:
-    """Give the seconds of the second epoch of a training in a process of its own."""
-    command = [sys.executable, "-c", TRAIN, habit, str(threads), str(images)]
+def epoch_seconds(settings: str, threads: int, images: int) -> float:
+    """Return the seconds of the second epoch of a training run in a separate process."""
+    command = [sys.executable, "-c", TRAIN, settings, str(threads), str(images)]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
 
 
 @contextmanager
 def running(commands: list[list[str]]) -> Iterator[None]:
-    """Keep other work going beside this, once it has begun."""
+    """Run other programs in the meantime, and wait until they have started."""
     others = [subprocess.Popen(command, stderr=subprocess.DEVNULL) for command in commands]
     time.sleep(6 if any(len(command) > 3 for command in commands) else 0.2)  # a training has to import first
     try:

@@ -1,9 +1,9 @@
-"""Forward passes of mobilenet_v2 with real weights: firstlight's way, eager PyTorch, ONNX Runtime, OpenVINO.
+"""Forward passes of mobilenet_v2 with real weights, in firstlight, eager PyTorch, ONNX Runtime, and OpenVINO.
 
     python benchmarks/forward.py --engine firstlight --data-root ../shared/data
 
-Prints one JSON line for batches of 32 and one for single pictures: pictures a CPU-second and a second, and the share
-of top-1 answers that are those of eager PyTorch in float32. One thread, so that every engine has the same.
+Prints one JSON line for batches of 32 and one for single pictures: pictures per CPU-second and per second, and the
+proportion of top-1 answers that agree with eager PyTorch in float32. All engines use one thread, for a fair comparison.
 """
 
 import argparse
@@ -28,11 +28,11 @@ Forward = Callable[[Any], np.ndarray]
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print the rows."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--engine", choices=ENGINES, required=True)
     parser.add_argument("--data-root", default="../shared/data")
-    parser.add_argument("--smoke", action="store_true", help="few, made-up pictures, and random weights")
+    parser.add_argument("--smoke", action="store_true", help="a few made-up pictures, and random weights")
     choices = parser.parse_args()
     engine = ENGINES[choices.engine]
     if engine.set_up_process:
@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def photographs(root: Path | None, count: int) -> np.ndarray:
-    """Give photographs of clothing as uint8 [N, 224, 224, 3]; noise where there is no folder of data."""
+    """Return photographs of clothing as uint8 [N, 224, 224, 3], or noise if there is no data folder."""
     if root is None:
         return np.random.default_rng(0).integers(0, 256, (count, SIDE, SIDE, 3), dtype=np.uint8)
     from PIL import Image, ImageOps
@@ -80,7 +80,7 @@ def photographs(root: Path | None, count: int) -> np.ndarray:
 
 
 def mobilenet(root: Path | None) -> Any:
-    """Give torchvision's mobilenet_v2 with the weights of `<root>/weights`."""
+    """Return torchvision's mobilenet_v2 with the weights of `<root>/weights`."""
     import torch
     from safetensors.torch import load_file
     from torchvision.models import mobilenet_v2
@@ -93,12 +93,12 @@ def mobilenet(root: Path | None) -> Any:
 
 
 def normalized(images: np.ndarray) -> np.ndarray:
-    """Give float32 [B, 3, H, W], as a user of the bare network has to."""
+    """Return float32 [B, 3, H, W], as users of the bare network have to compute it."""
     return ((np.float32(images) / 255 - MEAN) / STD).transpose(0, 3, 1, 2)
 
 
 def eager(network: Any) -> Forward:
-    """PyTorch as it comes."""
+    """Return the forward pass of plain PyTorch."""
     import torch
 
     def forward(images: np.ndarray) -> np.ndarray:
@@ -109,52 +109,56 @@ def eager(network: Any) -> Forward:
 
 
 def firstlight(network: Any) -> Forward:
-    """A Classifier made ready, as `firstlight predict` does."""
+    """Return the forward pass of an optimized Classifier, as `firstlight predict` uses it."""
     import torch
 
+    from firstlight.inference.optimized import optimized
     from firstlight.models.classifier import Classifier
-    from firstlight.models.inference import ready
 
     classifier = Classifier(
-        architecture={"name": "torchvision:mobilenet_v2"},
+        architecture={"name": "torchvision:mobilenet_v2", "head": "linear"},
         classes=tuple(map(str, range(1000))),
         input_size=(3, SIDE, SIDE),
         mean=tuple(MEAN.tolist()),
         std=tuple(STD.tolist()),
     )
-    classifier.network.load_state_dict(network.state_dict())
+    own_head = "classifier.1."
+    body = {name: tensor for name, tensor in network.state_dict().items() if not name.startswith(own_head)}
+    classifier.network.body.load_state_dict(body)
+    classifier.network.head.load_state_dict(network.classifier[1].state_dict())
+    classifier = optimized(classifier)
 
     def forward(images: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
-            return ready(classifier)(torch.from_numpy(images).permute(0, 3, 1, 2)).numpy()
+            return classifier(torch.from_numpy(images).permute(0, 3, 1, 2)).numpy()
 
     return forward
 
 
 def onnx_bytes(network: Any) -> bytes:
-    """Export for the other engines."""
+    """Return the network as an ONNX file, for the other engines."""
     import torch
 
     file = io.BytesIO()
-    sizes = {"pictures": {0: "batch"}}
+    sizes = {"images": {0: "batch"}}
     torch.onnx.export(
-        network, (torch.zeros(2, 3, SIDE, SIDE),), file, input_names=["pictures"], dynamic_axes=sizes, dynamo=False
+        network, (torch.zeros(2, 3, SIDE, SIDE),), file, input_names=["images"], dynamic_axes=sizes, dynamo=False
     )
     return file.getvalue()
 
 
 def onnxruntime(network: Any) -> Forward:
-    """ONNX Runtime, its own optimizations on."""
+    """Return the forward pass of ONNX Runtime, with its own optimizations on."""
     import onnxruntime as runtime
 
     options = runtime.SessionOptions()
     options.intra_op_num_threads = 1
     session = runtime.InferenceSession(onnx_bytes(network), options, providers=["CPUExecutionProvider"])
-    return lambda images: session.run(None, {"pictures": normalized(images)})[0]
+    return lambda images: session.run(None, {"images": normalized(images)})[0]
 
 
 def openvino(network: Any) -> Forward:
-    """OpenVINO, which takes bfloat16 by itself where it gains."""
+    """Return the forward pass of OpenVINO, which chooses bfloat16 by itself where that is faster."""
     import openvino as vino
 
     core = vino.Core()
@@ -165,7 +169,7 @@ def openvino(network: Any) -> Forward:
 
 
 class Engine(NamedTuple):
-    """How forward passes are made, the packages that make them, and whether the process keeps memory it has freed."""
+    """How forward passes are made, which packages make them, and whether the process keeps memory that it has freed."""
 
     make: Callable[[Any], Forward]
     packages: tuple[str, ...]

@@ -1,9 +1,9 @@
-"""What this machine is, and what it could do at best: the measured limits that a row is held against.
+"""What this machine is, and the most it can do: measured limits to compare the rows with.
 
     python benchmarks/machine.py
 
-Prints one JSON line: processor, cores, memory, device, versions, and the best rates of the matrix products of the
-contest's mlp and of a copy in memory.
+Prints one JSON line: processor, cores, memory, device, versions, and the best rates of the mlp's matrix products and of
+copying memory.
 """
 
 import argparse
@@ -24,9 +24,9 @@ REPEATS = 100
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print the row."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--smoke", action="store_true", help="everything once, a small copy")
+    parser.add_argument("--smoke", action="store_true", help="measure once, with a small copy")
     smoke = parser.parse_args().smoke
     repeats = 1 if smoke else REPEATS
     set_up_process()
@@ -48,14 +48,14 @@ def main() -> None:
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "gflops": {name: round(rate / 1e9) for name, rate in rates.items()},
-        "copy_gb_a_second": round(moved / seconds_of(lambda: into.copy_(block), repeats) / 1e9, 1),
-        "mlp_flops_a_picture": mlp_flops(),
+        "copy_gb_per_second": round(moved / seconds_of(lambda: into.copy_(block), repeats) / 1e9, 1),
+        "mlp_flops_per_image": mlp_flops(),
     }
     print(json.dumps(facts))
 
 
 def processor() -> str:
-    """Give the processor's name and what of its instructions counts here."""
+    """Return the processor's name, and which of the relevant instruction sets it has."""
     import torch
 
     name = platform.processor() or platform.machine()
@@ -69,16 +69,16 @@ def processor() -> str:
 
 
 def mlp_flops() -> int:
-    """Count the operations of one training step for one picture: forward, weights' gradients, inputs' gradients.
+    """Count the operations of one training step for one image: forward, gradients of weights, gradients of inputs.
 
-    The pictures themselves need no gradient, so the first layer's product is done twice and the others' three times.
+    The images themselves need no gradient, so the first layer's product is done twice and the others' three times.
     """
     products = [2 * wide_in * wide_out for wide_in, wide_out in zip(MLP_WIDTHS, MLP_WIDTHS[1:], strict=False)]
     return 3 * sum(products) - products[0]
 
 
-def product_rate(dtype: "torch.dtype", repeats: int) -> float:  # noqa: F821 - torch is imported where threads have been set
-    """Measure operations a second over the mlp's own products, one after another."""
+def product_rate(dtype: "torch.dtype", repeats: int) -> float:  # noqa: F821 - torch is imported after threads are set
+    """Measure operations per second over the mlp's own matrix products, one after another."""
     import torch
 
     layers = [
@@ -95,7 +95,7 @@ def product_rate(dtype: "torch.dtype", repeats: int) -> float:  # noqa: F821 - t
 
 
 def seconds_of(work: Callable[[], object], repeats: int) -> float:
-    """Give the seconds of a piece of work at its best: a limit is what the machine can do, not what it mostly does."""
+    """Return the fewest seconds that the work took: a limit is the most a machine can do, not what it usually does."""
     seconds = []
     for _ in range(repeats):
         started = time.perf_counter()

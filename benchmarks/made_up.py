@@ -1,4 +1,4 @@
-"""A set in the place of the photographs, to see that what takes them runs."""
+"""A small made-up set in place of the photographs, for smoke runs."""
 
 import itertools
 import tarfile
@@ -9,12 +9,12 @@ from PIL import Image
 
 
 def clothing(folder: Path) -> Path:
-    """Write `clothing10.tar`: few small pictures of noise, of two classes in three parts."""
+    """Write `clothing10.tar`: a few small pictures of noise, with two classes and three splits."""
     archive, rng = folder / "clothing10.tar", np.random.default_rng(0)
     with tarfile.open(archive, "w") as target:
-        for part, label, number in itertools.product(("train", "validation", "test"), ("dark", "light"), range(6)):
-            file = folder / f"{part}-{label}-{number}.jpg"
+        for split, label, number in itertools.product(("train", "validation", "test"), ("dark", "light"), range(6)):
+            file = folder / f"{split}-{label}-{number}.jpg"
             Image.fromarray(rng.integers(0, 128, (40, 48, 3), np.uint8) + 127 * (label == "light")).save(file)
-            target.add(file, f"{part}/{label}/{number}.jpg")
+            target.add(file, f"{split}/{label}/{number}.jpg")
             file.unlink()
     return archive

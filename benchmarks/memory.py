@@ -1,9 +1,9 @@
-"""Does a set three times larger than the memory allowed train, and do 100,000 files predict at constant memory?
+"""Can we train on a set three times as large as the memory, and predict 100,000 files with constant memory?
 
     python benchmarks/memory.py --data-root ../shared/data
 
-The first runs in a control group of the system (Linux, as root), whose limit counts the disk's cache too; where no such
-group can be made, it says so. Prints one JSON line each.
+Training runs in a control group of the system (Linux, as root), whose limit includes the disk cache; if no such group
+can be made, the row says so. Prints one JSON line for each.
 """
 
 import argparse
@@ -28,10 +28,10 @@ FILES = 100_000
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print the rows."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data-root", default="../shared/data")
-    parser.add_argument("--smoke", action="store_true", help="a small set, few files")
+    parser.add_argument("--smoke", action="store_true", help="a small set, a few files")
     choices = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
         print(json.dumps(trained_in_little_memory(Path(folder), choices)), flush=True)
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def trained_in_little_memory(folder: Path, choices: argparse.Namespace) -> dict[str, object]:
-    """Pack and train a set under a limit of a third of its packed size."""
+    """Pack a set and train on it, with the memory limited to a third of the packed size."""
     source, side, count, channels = f"{choices.data_root}/cifar10-jpeg.tar.gz", IMG_SIZE, 60_000, 3
     if choices.smoke:
         source, side, count, channels = "digits", 512, 1797, 1
@@ -58,7 +58,7 @@ def trained_in_little_memory(folder: Path, choices: argparse.Namespace) -> dict[
             seconds = time.perf_counter() - started
             row |= {"seconds": seconds, "exit_code": done.returncode, "peak_over_allowed": peak() / allowed}
     except OSError as error:
-        return row | {"not_run": f"no control group can be made here: {error}"}
+        return row | {"not_run": f"cannot make a control group here: {error}"}
     if done.returncode:
         return row | {"complaint": done.stderr[-300:]}
     return row | {"test": json.loads(done.stdout)["test"]["accuracy"]["value"]}
@@ -66,7 +66,7 @@ def trained_in_little_memory(folder: Path, choices: argparse.Namespace) -> dict[
 
 @contextmanager
 def control_group(limit: int) -> Iterator[tuple[object, object]]:
-    """Make a control group with a memory limit in bytes; give what joins it and what reads its peak."""
+    """Make a control group with a memory limit in bytes; yield functions that join it and that read its peak."""
     second = (CGROUPS / "cgroup.controllers").exists()
     group = CGROUPS / ("" if second else "memory") / f"firstlight-{os.getpid()}"
     group.mkdir()
@@ -82,8 +82,8 @@ def control_group(limit: int) -> Iterator[tuple[object, object]]:
 
 
 def predicted(folder: Path, count: int) -> dict[str, object]:
-    """Predict many files in a process of its own, and watch its memory."""
-    run = fl.train(fl.load_data("digits"), fl.Recipe(model="mlp", epochs=1), folder / "digits")
+    """Predict many files in a separate process, and watch its memory."""
+    run = fl.train(fl.load_data("digits"), model="mlp", epochs=1, out=folder / "digits")
     digits = fl.load_data("digits").images
     (folder / "files").mkdir()
     for number in range(200):
@@ -111,7 +111,7 @@ def predicted(folder: Path, count: int) -> dict[str, object]:
 
 
 def resident(process: int) -> int:
-    """Give the bytes of memory that a process holds."""
+    """Return the bytes of memory that a process holds."""
     try:
         return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * resource.getpagesize()
     except OSError:

@@ -1,13 +1,13 @@
-"""How fast are photographs made ready for training, beside torchvision's ways and beside decoding alone?
+"""How fast are photographs prepared for training, compared with torchvision and with decoding alone?
 
-Every side runs in this process with one thread, in turns (A B C A B C ...), and is measured in processor time. The
-process is set up as the command line sets up its own (`runtime.set_up_process`), which helps every side. `SIDES` says what
-each does: `firstlight, same work` is what the peers do and no more, `firstlight pack` all of it, once, and `firstlight
-epoch` what every later epoch costs.
+Every side runs in this process with one thread, in turn (A B C A B C ...), and is measured in processor time. The
+process is set up as the command line sets up its own (`set_up_process`), which helps every side. `SIDES` says what each
+one does: `firstlight, same work` does only what the peers do, `firstlight pack` does everything once, and `firstlight
+epoch` is the cost of every later epoch.
 
     python benchmarks/packing.py --data-root ../shared/data
 
-Prints one JSON line a side.
+Prints one JSON line per side.
 """
 
 import argparse
@@ -38,20 +38,23 @@ from firstlight.data.store import Store, pack
 from firstlight.runtime.processors import set_up_process
 
 BATCH = 256
-SIDES = {  # what each does, and the packages that do it
+SIDES = {  # what each side does, and with which packages
     "torchvision PIL": ("files in memory; convert, Resize, CenterCrop, ToTensor", ("torchvision", "pillow")),
     "torchvision v2": ("files in memory; decode_jpeg, v2.Resize, v2.CenterCrop", ("torchvision",)),
-    "simplejpeg": ("files in memory; decoded at the scale that suffices, scaled by Pillow", ("simplejpeg", "pillow")),
-    "decode alone": ("files in memory; Pillow's load, the pixels thrown away", ("pillow",)),
+    "simplejpeg": (
+        "files in memory; decoded at the smallest sufficient scale, resized by Pillow",
+        ("simplejpeg", "pillow"),
+    ),
+    "decode alone": ("files in memory; Pillow's load, pixels discarded", ("pillow",)),
     "firstlight, same work": (
-        "files in memory; decoded at the scale that suffices and fitted, to uint8",
+        "files in memory; decoded at the smallest sufficient scale and resized, to uint8",
         ("firstlight",),
     ),
     "firstlight pack": (
-        "files in their archive; looked at, fitted, fingerprinted, compared, written",
+        "files in their archive; checked, resized, fingerprinted, compared, written",
         ("firstlight",),
     ),
-    "firstlight epoch": ("shuffled batches of 256 out of the packed file", ("firstlight",)),
+    "firstlight epoch": ("shuffled batches of 256 from the packed file", ("firstlight",)),
 }
 
 
@@ -70,14 +73,14 @@ def through_pillow(files: list[bytes], side: int) -> None:
 
 
 def through_tensors(files: list[bytes], side: int) -> None:
-    """Decode into a tensor and resize that."""
+    """Decode into a tensor and resize it."""
     prepare = v2.Compose([v2.Resize(side, antialias=True), v2.CenterCrop(side)])
     for data in files:
         prepare(decode_jpeg(torch.frombuffer(bytearray(data), dtype=torch.uint8), mode=ImageReadMode.RGB))
 
 
 def through_simplejpeg(files: list[bytes], side: int) -> None:
-    """Decode into NumPy, no finer than needed, cut out the middle and resize it with Pillow."""
+    """Decode into NumPy at the smallest sufficient scale, crop the center, and resize it with Pillow."""
     for data in files:
         pixels = simplejpeg.decode_jpeg(data, min_height=side, min_width=side, min_factor=1)
         height, width, _ = pixels.shape
@@ -88,20 +91,20 @@ def through_simplejpeg(files: list[bytes], side: int) -> None:
 
 
 def decode_alone(files: list[bytes], _side: int) -> None:
-    """Decode and throw away."""
+    """Decode and discard the pixels."""
     for data in files:
         Image.open(io.BytesIO(data)).load()
 
 
 def through_firstlight(files: list[bytes], side: int) -> None:
-    """Decode and fit as packing does, and throw away."""
+    """Decode and resize as packing does, and discard the pixels."""
     size = (3, side, side)
     for data in files:
         resize_image(decode(data, input_size=size).pixels, size, "crop")
 
 
 def packed(archive: Path, side: int) -> Store:
-    """Pack into a fresh cache folder."""
+    """Pack into an empty cache folder."""
     with tempfile.TemporaryDirectory() as cache:
         os.environ["FIRSTLIGHT_CACHE"] = cache
         return pack(load_data(str(archive)), (3, side, side), workers=1)
@@ -114,12 +117,12 @@ def epoch(loader: Loader, number: int) -> None:
 
 
 def main() -> None:
-    """Measure all sides in turns and print a line for each."""
-    parser = argparse.ArgumentParser(description="Processor time of making photographs ready, in pictures a second.")
+    """Measure all sides in turn and print a row for each."""
+    parser = argparse.ArgumentParser(description="Measure how many photographs are prepared per CPU-second.")
     parser.add_argument("--data-root", type=Path, required=True, help="folder that holds clothing10.tar")
     parser.add_argument("--img-size", type=int, default=224)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--smoke", action="store_true", help="few, made-up pictures, once")
+    parser.add_argument("--smoke", action="store_true", help="a few made-up pictures, once")
     chosen = parser.parse_args()
     set_up_process()
     torch.set_num_threads(1)
@@ -128,7 +131,7 @@ def main() -> None:
         archive = made_up.clothing(Path(temporary)) if chosen.smoke else chosen.data_root / "clothing10.tar"
         files = files_of(archive)
         store, rows = packed(archive, side), np.arange(len(files))
-        assert len(store.pixels) == len(files), "every side takes the same pictures"
+        assert len(store.pixels) == len(files), "every side processes the same pictures"
         loader = Loader(store.pixels, np.zeros(len(files), np.int64), rows, batch_size=BATCH,
                         device=torch.device("cpu"), seed=0)  # fmt: skip
         sides: dict[str, Callable[[int], object]] = {

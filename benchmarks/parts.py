@@ -1,13 +1,13 @@
-"""What is measured: each part a contest of sides, with the figure that counts and the goal it was set."""
+"""What is measured: the parts, their sides, the figure that counts, and the goal."""
 
 from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
 class Side:
-    """One contender: the script that runs it; `{arrays}`, `{data_root}`, `{folder}` and `{seed}` are filled in.
+    """One side of a part: its command, in which `{arrays}`, `{data_root}`, `{folder}` and `{seed}` are filled in.
 
-    `peer` sides run in the peers' environment; `smoke` is added where a run only has to show that it runs.
+    `peer` sides run in the peers' environment; `smoke` is appended if the run only has to show that it works.
     """
 
     name: str
@@ -19,11 +19,11 @@ class Side:
 
 @dataclass(frozen=True)
 class Part:
-    """A contest: its sides, the set that they are given as arrays, and how its rows are read.
+    """A comparison: its sides, the set that they get as arrays, and how its rows are read.
 
-    `figure` is the key of the number that counts, `unit` what it is of, `less_is_better` its direction; ratios are
-    taken against the side `against`, if there is one, at the same size where a side has one ("firstlight at batch 32").
-    A part that is `once` takes its turns inside its own process.
+    `figure` is the key of the number that counts, `unit` its unit, and `less_is_better` its direction. Ratios are taken
+    to the side `against`, if there is one, at the same batch size if there are several ("firstlight at batch 32").
+    A part with `once` runs all sides in turn inside one process.
     """
 
     title: str
@@ -42,7 +42,7 @@ class Part:
 def contest(
     net: str, name: str, source: str, *, target: float, sides: tuple[str, ...], goal: str, most: int = 1
 ) -> Part:
-    """Make a part in which every side trains a network of one kind to the same accuracy on the same pictures."""
+    """Return a part in which every side trains one kind of network to the same accuracy on the same images."""
     common = ("--net", net, "--set", name, "--seed", "{seed}", "--target", str(target))
     on_arrays = ("--arrays", "{arrays}", *common, "--most-epochs", str(most))
     places = ("--data-root", "{data_root}", "--cache", "{folder}/cache")
@@ -84,27 +84,27 @@ PEERS = {
     "scikit-learn": "training/sklearn_.py",
 }
 OUR_WORDS = (
-    "Seconds from the arrays of the set to the trained network, imports not counted. firstlight trains a number of "
-    "epochs that was fixed beforehand on validation data, and its looks at validation are counted. Its process keeps "
-    "memory that it has freed, as its command line does. `first run` and `next run` are all that `firstlight train` "
-    "does, from the set's own files, split by the run's own seed, to the run folder: looking for copies and leaks, "
-    "calibrating, scoring and drawing included."
+    "Seconds from the arrays of the set to the trained network, without imports. firstlight trains for a number of "
+    "epochs that was chosen beforehand on validation data, and its time for validation is included. Its process keeps "
+    "memory that it has freed, as its command line does. `first run` and `next run` are everything that `firstlight "
+    "train` does, from the files of the set, split with the seed of the run, to the run folder, including the search "
+    "for copies and leaks, calibration, scoring, and drawing."
 )
 PEERS_WORDS = (
     "Peers stop at the first epoch whose validation accuracy reaches the target, or after {most} epochs, and their "
-    "looks are not counted. Where the validation pictures are harder than the test split, a peer goes on longer than "
-    "the test would ask; its test accuracy shows it. {networks}"
+    "time for validation is not included. If the validation pictures are harder than the test pictures, a peer trains "
+    "longer than the test accuracy would require; its test accuracy shows this. {networks}"
 )
 NETWORKS = {
-    "mlp": "All train the same layers. firstlight's recipe took the least time of some forty that reached the target "
-    "on validation with seeds 0 to 2, and is without dropout (LOG.md); the peers take their usual choices, but for "
-    "`fastai, tuned`, which takes what helped firstlight: no dropout, label smoothing, and larger batches where they "
-    "help it too. fastai's one-cycle needs its length beforehand: the fewest epochs that reached the target with seeds "
-    "0 to 2.",
-    "cnn": "The networks differ, being what either would take: firstlight's `cnn` has a fixed whitening layer and "
-    "three blocks of convolutions with batch norms, the tutorial's two or three convolutions and dropout.",
+    "mlp": "All sides train the same layers. firstlight's recipe was the fastest of about forty that reached the "
+    "target on validation with seeds 0 to 2, and has no dropout (LOG.md). The peers use their usual settings, except "
+    "for `fastai, tuned`, which uses what helped firstlight: no dropout, label smoothing, and larger batches where "
+    "they help fastai too. fastai's one-cycle schedule has to know its length beforehand: it gets the fewest epochs "
+    "that reached the target with seeds 0 to 2.",
+    "cnn": "The networks differ, because each side uses its own: firstlight's `cnn` has a fixed whitening layer and "
+    "three blocks of convolutions with batch norms, and the tutorial's has two or three convolutions and dropout.",
 }
-MLP_GOAL = "at least 15 times the tutorial loop, 6 times every peer"
+MLP_GOAL = "at least 15 times as fast as the tutorial loop, and 6 times as fast as every peer"
 TRANSFER = ("--data-root", "{data_root}", "--cache", "{folder}/cache", "--seed", "{seed}")
 CIFAR = "{data_root}/cifar10-jpeg.tar.gz"
 
@@ -114,7 +114,13 @@ PARTS: dict[str, Part] = {
         "mlp", "fashion-mnist", "fashion-mnist", target=0.89, most=30, sides=tuple(PEERS), goal=MLP_GOAL
     ),
     "cnn-mnist": contest(
-        "cnn", "mnist", "mnist", target=0.993, most=20, sides=("tutorial",), goal="at least 8 times the tutorial CNN"
+        "cnn",
+        "mnist",
+        "mnist",
+        target=0.993,
+        most=20,
+        sides=("tutorial",),
+        goal="at least 8 times as fast as the tutorial CNN",
     ),
     "cnn-fashion": contest(
         "cnn",
@@ -123,7 +129,7 @@ PARTS: dict[str, Part] = {
         target=0.925,
         most=20,
         sides=("tutorial",),
-        goal="at least 8 times the tutorial CNN",
+        goal="at least 8 times as fast as the tutorial CNN",
     ),
     "cnn-cifar10-80": contest(
         "cnn",
@@ -132,7 +138,7 @@ PARTS: dict[str, Part] = {
         target=0.80,
         most=40,
         sides=("tutorial",),
-        goal="at most 2 minutes, and at least 10 times the tutorial CNN",
+        goal="at most 2 minutes, and at least 10 times as fast as the tutorial CNN",
     ),
     "cnn-cifar10-85": contest("cnn", "cifar10", CIFAR, target=0.85, sides=(), goal="at most 5 minutes"),
     "cnn-cifar10-90": contest("cnn", "cifar10", CIFAR, target=0.90, sides=(), goal="at most 20 minutes"),
@@ -147,36 +153,37 @@ PARTS: dict[str, Part] = {
             ),
             Side("tutorial", ("transfer.py", "--side", "tutorial", *TRANSFER)),
         ),
-        goal="the tutorial takes at least 5 times as long as the first run, 100 times as long as the next",
+        goal="the tutorial takes at least 5 times as long as the first run, and 100 times as long as the next run",
         against="firstlight, first run",
-        words="Seconds from the files (750 to train on, 341 to validate, 372 to test) to the scored and saved model, "
-        "imports not counted: firstlight packs, looks for copies, sees, solves for the head and scores. The figures "
-        "that `firstlight train` draws then take another two seconds. The next run, and the one that fine-tunes, find "
-        "what the first has packed and seen.",
+        words="Seconds from the files (750 for training, 341 for validation, 372 for testing) to the scored and saved "
+        "model, without imports: firstlight packs, searches for copies, computes features, solves for the head, and "
+        "scores. The figures that `firstlight train` draws take another two seconds. The next run, and the one that "
+        "fine-tunes, reuse the packed pictures and the features of the first run.",
     ),
     "packing": Part(
         title="photographs to a packed store",
         once=True,
         sides=(Side("packing", ("packing.py", "--data-root", "{data_root}")),),
-        goal="at least 1.6 times torchvision's PIL pipeline, within 25 % of decoding alone; later epochs 50 times",
+        goal="at least 1.6 times as fast as torchvision's PIL pipeline, within 25 % of decoding alone; later epochs "
+        "50 times as fast",
         figure="images_per_cpu_second",
-        unit="pictures a CPU-second",
+        unit="pictures per CPU-second",
         less_is_better=False,
         against="firstlight pack",
-        words="400x533 JPEG photographs of clothing, one thread; the process is set up as `firstlight` sets up its "
-        "own, for every side.",
+        words="400x533 JPEG photographs of clothing, one thread; for every side, the process is set up as `firstlight` "
+        "sets up its own.",
     ),
     "loader": Part(
-        title="the loader's share of training",
+        title="the loader's fraction of training time",
         once=True,
         sides=(Side("loader", ("loader.py", "--data-root", "{data_root}")),),
         goal="at most 5 % of a training step, in memory or memory-mapped",
-        figure="share",
-        unit="of an epoch's seconds",
+        figure="fraction",
+        unit="fraction of an epoch",
         against=None,
-        words="Seconds to draw every batch of an epoch and do nothing else, divided by the seconds of an epoch of "
-        "training, and what that epoch takes to one with the set in memory, gone through in turn; medians of five. The "
-        "`cnn` sees a tenth of the set.",
+        words="Seconds to load every batch of an epoch and do nothing else, divided by the seconds of a training "
+        "epoch; and the ratio of that epoch to one with the set in memory, measured in turn; medians of five. The "
+        "`cnn` trains on a tenth of the set.",
     ),
     "forward": Part(
         title="forward passes of mobilenet_v2, 224 pixels",
@@ -190,44 +197,48 @@ PARTS: dict[str, Part] = {
                 ("openvino", True),
             )
         ),
-        goal="at least 3 times eager PyTorch at batch 32 with the same answers; at batch 1 close to ONNX Runtime",
+        goal="at batch 32 at least 3 times as fast as eager PyTorch, with the same answers; at batch 1 close to ONNX "
+        "Runtime",
         figure="images_per_cpu_second",
-        unit="pictures a CPU-second",
+        unit="pictures per CPU-second",
         less_is_better=False,
-        words="Real ImageNet weights, photographs of clothing, one thread; every side is given uint8 pixels and "
-        "normalizes them inside the clock, the peers with NumPy. firstlight's process keeps memory that it has freed, "
-        "as its command line does; so does that of `eager, memory kept`. `agreement` is the share of top-1 answers "
-        "that are eager float32's.",
+        words="Real ImageNet weights, photographs of clothing, one thread; every side gets uint8 pixels, and its time "
+        "includes normalizing them (the peers use NumPy). firstlight's process keeps memory that it has freed, as its "
+        "command line does; so does `eager, memory kept`. `agreement` is the proportion of top-1 answers that agree "
+        "with eager float32.",
     ),
     "startup": Part(
         title="starting up",
         once=True,
         sides=(Side("startup", ("startup.py",)),),
-        goal="`--help` at most 0.3 s, `import firstlight` 0.1 s, a picture predicted torch's import and 0.5 s",
+        goal="`--help` in at most 0.3 s, `import firstlight` in 0.1 s, one prediction in the time of `import torch` "
+        "plus 0.5 s",
         against="import torch",
-        words="Seconds of a whole process with warm disk caches. The picture is predicted by an `mlp`; a model of timm "
-        "or torchvision imports its library as well.",
+        words="Seconds of a whole process with warm disk caches. The prediction uses an `mlp`; a model of timm or "
+        "torchvision would import its library as well.",
     ),
     "busy": Part(
-        title="a busy machine: an epoch of the mlp beside other work",
+        title="a busy machine: an epoch of the mlp while other programs run",
         once=True,
         sides=(Side("busy", ("busy.py",)),),
-        goal="never more than 1.5 times the best thread count; nothing lost when quiet",
+        goal="never more than 1.5 times the time of the best thread count; no loss on a quiet machine",
         against="quiet, 2 threads",
-        words="`ratio to best` compares with the best thread count beside the same work. `PyTorch's habit` is a "
-        "process in which waiting threads spin and freed memory goes back to the system; in firstlight's own they "
-        "sleep where others work, and it stays.",
+        words="`ratio to best` compares with the best thread count under the same load. In a process with `PyTorch's "
+        "settings`, waiting threads spin and freed memory goes back to the system; in firstlight's own, waiting "
+        "threads sleep while other programs run, and freed memory is kept.",
     ),
     "memory": Part(
         title="sets larger than memory",
         once=True,
         sides=(Side("memory", ("memory.py", "--data-root", "{data_root}")),),
-        goal="a set three times the memory allowed trains; 100,000 files predicted at constant memory",
+        goal="training on a set three times as large as the allowed memory; predicting 100,000 files with constant "
+        "memory",
         figure="peak_over_allowed",
-        unit="peak, as a share of what was allowed",
+        unit="peak / allowed memory",
         against=None,
-        words="The training runs in a control group, whose peak counts the disk's cache too and so may fill what is "
-        "allowed; what counts is that it ends (exit code 0). It trains a small `mlp` for one epoch, so its accuracy "
-        "says nothing. Predicting is watched from outside; its files are 200 small pictures under 100,000 names.",
+        words="Training runs in a control group, whose peak includes the disk cache and may therefore reach the limit; "
+        "what counts is that it finishes (exit code 0). It trains a small `mlp` for one epoch, so its accuracy means "
+        "nothing. The memory of predicting is measured from outside; its files are 200 small pictures under 100,000 "
+        "names.",
     ),
 }

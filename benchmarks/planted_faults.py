@@ -1,14 +1,14 @@
-"""Does `firstlight check` find what is wrong with a set, and nothing else?
+"""Does `firstlight check` find exactly what is wrong with a set?
 
-Whole real sets (MNIST, CIFAR-10 as JPEG, clothing photographs) are written as pre-split class folders, checked as
-they are, then checked again with faults planted: broken files, and copies of many kinds. What is there before the
-planting is reported apart and counts neither way.
+Complete real sets (MNIST, CIFAR-10 as JPEG, clothing photographs) are written as class folders with splits, checked
+as they are, and then checked again with planted faults: broken files and many kinds of copies. Faults that were there
+before are reported separately and do not count.
 
     python benchmarks/planted_faults.py --data-root ../shared/data
 
-Prints one JSON line a row, then a table. A planted copy is found if it is reported together with its original
-(across splits: as a leak). It is false if it is reported together with any other picture. The row "untouched"
-counts the pictures without any planted fault or copy that the planting made `check` report.
+Prints one JSON line per row, then a table. A planted copy is found if it is reported together with its original
+(across splits: as a leak). It is false if it is reported together with any other picture. The row "untouched" counts
+pictures that have no planted fault or copy, but that `check` reports only after the planting.
 """
 
 import argparse
@@ -37,24 +37,24 @@ Random = np.random.Generator
 
 @dataclass
 class Planted:
-    """One kind of fault: which file stands for which original."""
+    """One kind of fault: which file was made from which original."""
 
     originals: dict[str, str] = field(default_factory=dict)
-    report: str = "copies"  # where `check` should name it: copies, leaks or quarantined
+    report: str = "copies"  # where `check` should report it: copies, leaks or quarantined
 
 
 def mnist(root: Path) -> Iterator[tuple[str, bytes]]:
-    """Give each picture's name in a class folder, and its file."""
-    for part, split in (("train", "train"), ("t10k", "test")):
-        images = gzip.decompress((root / "mnist" / f"{part}-images-idx3-ubyte.gz").read_bytes())
-        labels = gzip.decompress((root / "mnist" / f"{part}-labels-idx1-ubyte.gz").read_bytes())[8:]
+    """Yield the name of each image in a class folder, and its file."""
+    for prefix, split in (("train", "train"), ("t10k", "test")):
+        images = gzip.decompress((root / "mnist" / f"{prefix}-images-idx3-ubyte.gz").read_bytes())
+        labels = gzip.decompress((root / "mnist" / f"{prefix}-labels-idx1-ubyte.gz").read_bytes())[8:]
         pixels = np.frombuffer(images, np.uint8, offset=16).reshape(-1, 28, 28)
         for row, (image, label) in enumerate(zip(pixels, labels, strict=True)):
             yield f"{split}/{label}/{row:05d}.png", encoded(Image.fromarray(image), "PNG", compress_level=1)
 
 
 def archive(name: str) -> Callable[[Path], Iterator[tuple[str, bytes]]]:
-    """Give the same of an archive of class folders."""
+    """Return a function that does the same for an archive of class folders."""
 
     def images(root: Path) -> Iterator[tuple[str, bytes]]:
         with tarfile.open(root / name) as files:
@@ -71,14 +71,14 @@ SETS = {"mnist": mnist, "cifar10": archive("cifar10-jpeg.tar.gz"), "clothing10":
 
 
 def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
-    """Encode a picture as a file of this kind."""
+    """Encode an image as a file of this kind."""
     file = io.BytesIO()
     image.save(file, kind, **options)
     return file.getvalue()
 
 
 def truncated(data: bytes, _draw: Random) -> tuple[bytes, str]:
-    """Cut a file off at three fifths."""
+    """Cut a file off after three fifths."""
     return data[: len(data) * 3 // 5], ".png" if data[:4] == b"\x89PNG" else ".jpg"
 
 
@@ -103,7 +103,7 @@ def resized(data: bytes, draw: Random) -> tuple[bytes, str]:
 
 
 def sixteen_bit(data: bytes, _draw: Random) -> tuple[bytes, str]:
-    """Write the same shades in 16 bits; by hand, as pillow writes no 16-bit color."""
+    """Write the same values in 16 bits; by hand, because Pillow does not write 16-bit color."""
     pixels = np.asarray(opened(data))
     rows = (pixels.astype(">u2") * 257).reshape(len(pixels), -1)
     lines = b"".join(b"\0" + row.astype(">u2").tobytes() for row in rows)
@@ -115,7 +115,7 @@ def sixteen_bit(data: bytes, _draw: Random) -> tuple[bytes, str]:
 
 
 def rotated_by_tag(data: bytes, draw: Random) -> tuple[bytes, str]:
-    """Turn the pixels, and say so in the EXIF orientation tag, as cameras do."""
+    """Rotate the pixels, and record it in the EXIF orientation tag, as cameras do."""
     ways = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
         3: Image.Transpose.ROTATE_180,
@@ -130,13 +130,13 @@ def rotated_by_tag(data: bytes, draw: Random) -> tuple[bytes, str]:
 
 
 def rotated_pixels(data: bytes, draw: Random) -> tuple[bytes, str]:
-    """Turn or mirror the pixels themselves: one of the seven ways that change a picture."""
+    """Rotate or mirror the pixels themselves, in one of the seven ways that change an image."""
     way = Image.Transpose(int(draw.integers(7)))
     return encoded(opened(data).transpose(way), "PNG"), ".png"
 
 
 def saved_as_png(data: bytes, _draw: Random) -> tuple[bytes, str]:
-    """Keep the pixels."""
+    """Save the same pixels as PNG."""
     return encoded(opened(data), "PNG"), ".png"
 
 
@@ -159,7 +159,7 @@ KINDS: dict[str, tuple[Callable[[bytes, Random], tuple[bytes, str]], str]] = {
 
 
 def plant(folder: Path, names: list[str], count: int, draw: Random) -> dict[str, Planted]:
-    """Write `count` faults of each kind into the folder, each of an original of its own."""
+    """Write `count` faults of each kind into the folder, each made from a different original."""
     splits = sorted({name.split("/")[0] for name in names})
     chosen = iter(draw.choice(names, count * len(KINDS), replace=False).tolist())
     planted = {kind: Planted(report=report) for kind, (_, report) in KINDS.items()}
@@ -177,7 +177,7 @@ def plant(folder: Path, names: list[str], count: int, draw: Random) -> dict[str,
 
 
 def check(folder: Path) -> dict[str, Any]:
-    """Ask `firstlight check --json`."""
+    """Run `firstlight check --json`."""
     answer = io.StringIO()
     with contextlib.redirect_stdout(answer):
         code = firstlight(["check", str(folder), "--json"])
@@ -187,7 +187,7 @@ def check(folder: Path) -> dict[str, Any]:
 
 
 def partners(groups: list[list[str]]) -> dict[str, set[str]]:
-    """Give what each name is reported together with."""
+    """Return the names that each name is reported together with."""
     together: dict[str, set[str]] = {}
     for group in groups:
         for name in group:
@@ -196,7 +196,7 @@ def partners(groups: list[list[str]]) -> dict[str, set[str]]:
 
 
 def score(before: dict[str, Any], after: dict[str, Any], planted: dict[str, Planted]) -> Iterator[dict[str, Any]]:
-    """Compare what was found with what was planted: a row for each kind."""
+    """Compare what was found with what was planted; yield a row per kind."""
     known = partners(before["duplicates"] + before["near_duplicates"])
     copies = partners(after["duplicates"] + after["near_duplicates"])
     leaks = partners(after["leaks"])
@@ -231,7 +231,7 @@ def score(before: dict[str, Any], after: dict[str, Any], planted: dict[str, Plan
 
 
 def measure(name: str, data_root: Path, count: int, seed: int) -> Iterator[dict[str, Any]]:
-    """Write one set, check it, plant, check again."""
+    """Write one set, check it, plant faults, and check it again."""
     with tempfile.TemporaryDirectory() as temporary:
         os.environ["FIRSTLIGHT_CACHE"] = str(Path(temporary) / "cache")
         folder = Path(temporary) / name
@@ -254,10 +254,10 @@ def measure(name: str, data_root: Path, count: int, seed: int) -> Iterator[dict[
 
 def main() -> None:
     """Measure the sets and print the rows and the table."""
-    parser = argparse.ArgumentParser(description="What `firstlight check` finds of faults planted in real sets.")
-    parser.add_argument("--data-root", type=Path, required=True, help="folder that holds the real sets")
+    parser = argparse.ArgumentParser(description="Measure which faults planted in real sets `firstlight check` finds.")
+    parser.add_argument("--data-root", type=Path, required=True, help="folder with the real sets")
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
-    parser.add_argument("--planted", type=int, default=50, help="faults of each kind")
+    parser.add_argument("--planted", type=int, default=50, help="number of faults of each kind")
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
     rows = []

@@ -1,8 +1,8 @@
-"""How long does a command take before it does anything?
+"""How long does a command take to start?
 
     python benchmarks/startup.py
 
-Prints one JSON line for each command: the median seconds of a whole process, after one that warms the disk's cache.
+Prints one JSON line per command: the median seconds of a whole process, after one run that warms the disk cache.
 """
 
 import argparse
@@ -20,13 +20,13 @@ ROUNDS = 7
 
 
 def main() -> None:
-    """Measure and print, all commands in turn."""
+    """Measure all commands in turn and print the rows."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--smoke", action="store_true", help="one round, which nothing warms up")
     smoke = parser.parse_args().smoke
     rounds = 1 if smoke else ROUNDS + 1
     with tempfile.TemporaryDirectory() as folder:
-        run = fl.train(fl.load_data("digits"), fl.Recipe(model="mlp", epochs=1), Path(folder, "run"))
+        run = fl.train(fl.load_data("digits"), model="mlp", epochs=1, out=Path(folder, "run"))
         predict = [
             "-m",
             "firstlight",

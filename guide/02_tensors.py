@@ -1,25 +1,26 @@
 # %% [markdown]
 # # 2. Tensors
 #
-# **When you are through**, you can make tensors, read and change their shape and know
+# **When you are through**, you can make tensors, read and change their shapes and know
 # when that copies, multiply matrices, share memory with NumPy on purpose and not by
 # accident, choose a number type and a device, and compute the forward pass of a small
 # network by hand.
 #
-# A tensor is an array of numbers of one type: no axis is a number, one axis a vector,
-# two a matrix, and a *batch* (a stack) of pictures has four: picture, channel, height,
-# width, written `[B, C, H, W]`. If you know NumPy's `ndarray`, you know most of it.
+# A tensor is an array of numbers of one type. With no axes it is a single number, with
+# one axis a vector, and with two a matrix. A *batch* (a stack) of pictures has four
+# axes: picture, channel, height, width, written `[B, C, H, W]`. If you know NumPy's
+# `ndarray`, you already know most of it.
 #
-# > **Then and now.** The notes call one axis a column vector. A vector is neither a row
-# > nor a column until you give it a second axis: `[5]`, `[5, 1]` and `[1, 5]` are three
-# > shapes, and the broadcasting below treats them differently. And NumPy takes tuples
-# > for shapes too; only a few old functions, such as `np.random.rand`, want bare
-# > numbers.
+# > **Then and now.** The notes call a tensor with one axis a column vector. A vector is
+# > neither a row nor a column until you give it a second axis: `[5]`, `[5, 1]`, and
+# > `[1, 5]` are three different shapes, and broadcasting (see below) treats them
+# > differently. Also, NumPy accepts tuples as shapes too; only a few old functions,
+# > such as `np.random.rand`, want separate numbers.
 
 # %% [markdown]
-# ## Making them
+# ## Making tensors
 
-# %% Tensors from sizes, from other tensors, and by chance
+# %% Tensors from sizes, from other tensors, and at random
 import numpy as np
 import torch
 
@@ -27,10 +28,10 @@ torch.manual_seed(7)
 
 x = torch.randn((5, 1))  # normal random numbers; the shape is a tuple ...
 b = torch.ones(1, 1)  # ... or just numbers
-w1 = torch.randn_like(x)  # as `x` is: the same shape, number type and device
-w2 = torch.randn(x.size())  # the same shape only
+w1 = torch.randn_like(x)  # like `x`: the same shape, number type, and device
+w2 = torch.randn(x.size())  # only the same shape
 zeros, count = torch.zeros(2, 3), torch.arange(6)
-# from Python's lists; this always copies
+# from Python lists; this always copies
 listed = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
 
 print(x.shape, w1.shape, listed.dtype, count.dtype)
@@ -38,7 +39,7 @@ assert w1.shape == w2.shape == x.shape
 
 # %% [markdown]
 # > **Then and now.** `torch.randn_like(x.size())`, as the notes have it, fails:
-# > `randn_like` wants a *tensor* to be alike to, and a size is none.
+# > `randn_like` wants a *tensor* to imitate, and a size is not a tensor.
 
 # %% randn_like wants a tensor
 try:
@@ -46,24 +47,24 @@ try:
 except TypeError as error:
     print("TypeError:", str(error).splitlines()[0])
 else:
-    raise AssertionError("it used to fail")
+    raise AssertionError("this should have failed")
 
 # %% [markdown]
 # The same seed gives the same numbers, on the same device and with the same version.
-# The seed set above is one for the whole program: whoever draws a number in between
-# changes yours. Where it matters, take a generator of your own.
+# The seed that we set above belongs to the whole program: any code that draws a random
+# number in between changes your numbers. Where that matters, use your own generator.
 
-# %% A generator of one's own
+# %% Your own generator
 rng = torch.Generator().manual_seed(7)
 first = torch.rand(3, generator=rng)
-torch.rand(100)  # somebody else draws numbers: no harm done
+torch.rand(100)  # other code draws numbers: this changes nothing
 again = torch.Generator().manual_seed(7)
 assert torch.equal(first, torch.rand(3, generator=again))
 
 # %% [markdown]
-# ## Computing with them
+# ## Computing with tensors
 #
-# Arithmetic goes element by element, as in NumPy.
+# Arithmetic works element by element, as in NumPy.
 
 # %% Sums, and the sigmoid
 z = torch.sum(w1 * x) + b
@@ -73,12 +74,12 @@ print("z =", z, " sigmoid(z) =", a)
 assert torch.allclose(a, torch.sigmoid(z))
 
 # %% [markdown]
-# A matrix product wants the inner sizes to agree: `[1, 5]` times `[5, 1]`. `w1` and `x`
-# are both `[5, 1]`, so one of them has to lie down first.
+# In a matrix product, the inner sizes must match: `[1, 5]` times `[5, 1]`. `w1` and `x`
+# are both `[5, 1]`, so one of them must be turned into a row first.
 
 # %% Matrix product
 z = torch.matmul(w1.view(1, 5), x) + b
-# `@` is short for matmul, `.T` for a matrix on its side
+# `@` is short for matmul, and `.T` transposes a matrix
 assert torch.allclose(z, (w1.T @ x) + b)
 assert torch.allclose(z, torch.sum(w1 * x) + b)
 
@@ -88,36 +89,37 @@ except RuntimeError as error:
     print("RuntimeError:", error)
 
 # %% [markdown]
-# ## Shapes, and who owns the numbers
+# ## Shapes and memory
 #
-# A tensor is a block of numbers and a way to read it: shape and *strides*. The stride
-# of an axis is how many numbers to skip to get to the next entry along it (PyTorch
-# counts numbers, NumPy bytes). Numbers that are read in the order in which they lie are
-# *contiguous*; `data_ptr` tells where they begin. Three methods give another shape, and
-# they differ in what happens to the block:
+# A tensor is a block of numbers together with a way to read it: a shape and *strides*.
+# The stride of an axis is how many numbers you skip to get to the next entry along that
+# axis (PyTorch counts numbers, NumPy counts bytes). A tensor is *contiguous* if it
+# reads the numbers in the order in which they are stored; `data_ptr` returns the
+# address of the first one. Three methods change the shape, and they differ in what
+# happens to the block:
 #
-# | method | gives | copies |
+# | method | result | copies |
 # |---|---|---|
 # | `x.view(shape)` | the same numbers in another shape | never; may fail |
-# | `x.reshape(shape)` | the same, one way or the other | where a view fails |
-# | `x.resize_(shape)` | `x` itself, changed | to grow; cuts off, or invents |
+# | `x.reshape(shape)` | the same numbers in another shape | if a view would fail |
+# | `x.resize_(shape)` | `x` itself, changed | to grow; drops numbers or makes them up |
 #
-# Take `view` when you rely on sharing, `reshape` when you do not care, and `resize_`
-# never.
+# Use `view` when you rely on sharing, `reshape` when you do not care, and never
+# `resize_`.
 
 # %% view shares
 x = torch.arange(6.0)
 v = x.view(2, 3)
 v[0, 0] = 100
-assert x[0] == 100  # one block of numbers, two readings
+assert x[0] == 100  # one block of numbers, read in two ways
 assert v.data_ptr() == x.data_ptr() and v.stride() == (3, 1)
 assert x.view(3, -1).shape == (3, 2)  # -1: whatever is left
 
 # %% reshape copies where it must
-turned = v.T  # [3, 2], read in jumps: still the same block
+turned = v.T  # [3, 2], read with jumps: still the same block
 assert turned.data_ptr() == x.data_ptr() and not turned.is_contiguous()
 
-flat = turned.reshape(6)  # no stride reads this order, so it is a copy
+flat = turned.reshape(6)  # no strides can read this order, so it is a copy
 flat[0] = -1
 assert x[0] == 100
 
@@ -126,17 +128,18 @@ try:
 except RuntimeError as error:
     print("RuntimeError:", error)
 
-# %% resize_ forgets
+# %% resize_ hides numbers
 x = torch.arange(6.0)
 x.resize_(2, 2)
 print(x)
-assert x.numel() == 4  # two numbers are out of sight, and nobody was told
+assert x.numel() == 4  # two numbers are gone, without any warning
 
 # %% [markdown]
-# > **Then and now.** The notes flatten pictures by `images.resize_(64, 1, 784)`, with a
-# > batch of 64 written into the code. The last batch of a set may be smaller; `resize_`
-# > then invents the missing pictures out of stale memory instead of failing.
-# > `images.view(len(images), -1)` takes a batch of any size and cannot invent anything.
+# > **Then and now.** The notes flatten pictures with `images.resize_(64, 1, 784)`,
+# > which hard-codes a batch of 64. The last batch of a set may be smaller; instead of
+# > failing, `resize_` then fills the missing pictures with whatever is in memory.
+# > `images.view(len(images), -1)` works for a batch of any size and cannot make
+# > anything up.
 
 # %% A batch that is too small
 last = torch.rand(16, 1, 28, 28)
@@ -146,8 +149,8 @@ assert last.clone().resize_(64, 1, 784).shape[0] == 64  # there were 16
 # %% [markdown]
 # ## Slices
 #
-# Slicing works as in NumPy, and like there a slice is a view. One thing is missing:
-# steps backwards; `flip` does that, and copies.
+# Slicing works as in NumPy, and as in NumPy a slice is a view. One thing is missing:
+# negative steps. Use `flip` instead, which copies.
 
 # %% Slicing
 x = torch.rand((3, 2))
@@ -165,7 +168,7 @@ assert torch.equal(z.flip(0)[0], z[-1])
 # %% [markdown]
 # ## In place
 #
-# An arithmetic method gives a new tensor, unless its name ends in an underscore: then
+# An arithmetic method returns a new tensor, unless its name ends in an underscore: then
 # it changes the tensor itself.
 
 # %% In place
@@ -186,9 +189,9 @@ assert z.tolist() == [5, 5]
 # %% [markdown]
 # ## Broadcasting
 #
-# Shapes need not be equal: axes are matched from the last one backwards, and an axis of
-# length 1 is read again and again, without a copy. So a bias of shape `[3]` is added to
-# every row of a batch `[4, 3]`.
+# Shapes do not have to be equal: axes are matched starting from the last one, and an
+# axis of length 1 is read again and again, without a copy. That is how a bias of shape
+# `[3]` is added to every row of a batch `[4, 3]`.
 
 # %% Broadcasting
 batch = torch.zeros(4, 3)
@@ -199,8 +202,9 @@ column = torch.arange(4.0)[:, None]  # None adds an axis: [4, 1]
 assert (column + bias).shape == (4, 3)
 
 # %% [markdown]
-# That is handy, and the most common silent mistake: two vectors meant element by
-# element, one of them with an axis too many, become a matrix.
+# Broadcasting is handy, and it is also the most common silent mistake: you meant to
+# combine two vectors element by element, but one of them has an extra axis, and the
+# result is a matrix.
 
 # %% The classic accident
 predicted, wanted = torch.rand(5, 1), torch.rand(5)
@@ -209,10 +213,10 @@ assert accident.shape == (5, 5)  # not 5 differences but 25
 assert ((predicted[:, 0] - wanted) ** 2).shape == (5,)
 
 # %% [markdown]
-# ## NumPy, and shared memory
+# ## NumPy and shared memory
 #
-# `torch.from_numpy` and `.numpy()` change the words, not the numbers: both names mean
-# one block of memory. To be on your own, copy: `torch.tensor(array)` or `.clone()`.
+# `torch.from_numpy` and `.numpy()` do not copy: the array and the tensor share one
+# block of memory. To get a copy of your own, use `torch.tensor(array)` or `.clone()`.
 
 # %% Shared memory, seen
 np.set_printoptions(precision=8)
@@ -222,13 +226,10 @@ a = np.random.default_rng(0).random((4, 3))
 b = torch.from_numpy(a)
 before = b[0, 0].item()
 a[0, 0] = -1
-print(
-    f"the array was changed, and the tensor went from {before:.3f} to "
-    f"{b[0, 0].item():g}"
-)
+print(f"changing the array changed the tensor from {before:.3f} to {b[0, 0].item():g}")
 assert b[0, 0] == -1
 
-b.mul_(10)  # and the other way round
+b.mul_(10)  # and the other way around
 assert a[0, 0] == -10
 assert b.numpy() is not a and np.shares_memory(b.numpy(), a)
 
@@ -239,17 +240,18 @@ assert a[0, 0] == -10
 # %% [markdown]
 # ## Number types
 #
-# NumPy computes in float64 unless told otherwise, PyTorch in float32: half the memory,
-# and enough for learning. Pictures are uint8, 0 to 255; labels are int64.
+# NumPy computes in float64 by default; PyTorch uses float32, which takes half the
+# memory and is precise enough for learning. Pictures are uint8, from 0 to 255; labels
+# are int64.
 
 # %% Number types
 assert b.dtype == torch.float64 and torch.rand(1).dtype == torch.float32
 pixels = torch.tensor([0, 100, 200], dtype=torch.uint8)
-# 400 does not fit into 8 bits, and nobody complains
+# 400 does not fit into 8 bits, and there is no error
 assert (pixels + pixels).tolist() == [0, 200, 144]
 assert (pixels.float() / 255).max() < 1
 
-# two or three decimals: enough for many a layer, not for a sum of thousands
+# two or three decimals: enough for most layers, but not for a sum of thousands
 half = torch.tensor(1 / 3).bfloat16()
 print(f"a third in bfloat16: {half.item():.6f}")
 assert abs(half.item() - 1 / 3) < 2**-9
@@ -257,9 +259,9 @@ assert abs(half.item() - 1 / 3) < 2**-9
 # %% [markdown]
 # ## Devices
 #
-# A tensor lives on the processor (`cpu`) or on an accelerator (`cuda`, `mps`); both
-# sides of an operation must be in the same place. Write code that asks once and then
-# follows:
+# A tensor is stored on the processor (`cpu`) or on an accelerator (`cuda`, `mps`); both
+# operands of an operation must be on the same device. Choose the device once, and let
+# the rest of the code use it:
 
 # %% Devices
 device = (
@@ -267,19 +269,19 @@ device = (
     if torch.accelerator.is_available()
     else torch.device("cpu")
 )
-# made there: better than made here and carried over
+# created there: better than created here and moved
 x = torch.rand(2, 2, device=device)
-w = torch.rand(2, 2).to(device)  # carried over; a copy only if it was elsewhere
+w = torch.rand(2, 2).to(device)  # moved; copies only if it was somewhere else
 assert (x @ w).device.type == device.type
 print("computing on", device)
 
-on_numpy = (x @ w).cpu().numpy()  # NumPy only knows the processor
+on_numpy = (x @ w).cpu().numpy()  # NumPy only works on the processor
 assert on_numpy.shape == (2, 2)
 
 # %% [markdown]
-# firstlight asks much the same question in `--device auto`.
+# firstlight makes nearly the same choice for `--device auto`.
 
-# %% The library's answer
+# %% The library's choice
 from firstlight.runtime.device import pick_device
 
 assert pick_device("auto").type == (
@@ -290,19 +292,20 @@ assert pick_device("cpu") == torch.device("cpu")
 # %% [markdown]
 # ## A forward pass by hand
 #
-# A *layer* is a matrix product, a bias, and a bend: the **activation function**, here
-# the sigmoid. A network of such layers is called fully connected; the numbers between
-# input and output are its *hidden units*. Three features, two hidden units, one output:
+# A *layer* is a matrix product, a bias, and an **activation function**, which bends the
+# straight line; here it is the sigmoid. A network of such layers is called fully
+# connected, and the numbers between input and output are its *hidden units*. This one
+# has three features, two hidden units, and one output:
 #
 # ```
-# features [1, 3] · W1 [3, 2] + B1 [2] → bend → [1, 2]
-#                 · W2 [2, 1] + B2 [1] → bend → [1, 1]
+# features [1, 3] · W1 [3, 2] + B1 [2] → sigmoid → [1, 2]
+#                 · W2 [2, 1] + B2 [1] → sigmoid → [1, 1]
 # ```
 #
-# Weights here are `[inputs, outputs]`, so that a batch of rows multiplies from the
-# left. Some textbooks have them the other way round, `[outputs, inputs]`; so does
-# `nn.Linear`, as chapter 3 will show. Some also write the bias as one more column of
-# the weights; here it is simply added.
+# The weights here are `[inputs, outputs]`, so a batch of rows multiplies from the left.
+# Some textbooks use `[outputs, inputs]`, and so does `nn.Linear`, as chapter 3 shows.
+# Some textbooks also write the bias as one more column of the weights; here it is
+# simply added.
 
 
 # %% A forward pass with weights and biases
@@ -320,7 +323,7 @@ n_output = 1
 
 W1 = torch.randn(n_input, n_hidden)
 W2 = torch.randn(n_hidden, n_output)
-B1 = torch.randn(n_hidden)  # one bias a unit, whatever the batch
+B1 = torch.randn(n_hidden)  # one bias per unit, for any batch size
 B2 = torch.randn(n_output)
 
 a_1 = activation(torch.matmul(features, W1) + B1)
@@ -330,13 +333,13 @@ print("the network answers", a_2)
 assert a_2.shape == (1, 1) and 0 < a_2.item() < 1
 
 # %% [markdown]
-# > **Then and now.** The notes call an `activation` that is defined nowhere, and give
-# > biases a row for each picture: `[batch, units]`. A bias belongs to a unit, not to a
-# > picture: with a row for each, the network would have learned where in the batch a
-# > picture stood, and could not take a batch of another size. Broadcasting does the
-# > rest.
+# > **Then and now.** The notes call a function `activation` that they never define, and
+# > they give the biases one row per picture: `[batch, units]`. A bias belongs to a
+# > unit, not to a picture: with one row per picture, the network would learn where in
+# > the batch a picture was, and it could not take a batch of another size. Broadcasting
+# > takes care of the rest.
 
-# %% One bias a unit takes any batch
+# %% One bias per unit works for any batch
 many = torch.randn((64, 3))
 assert activation(activation(many @ W1 + B1) @ W2 + B2).shape == (64, 1)
 
@@ -348,7 +351,7 @@ assert activation(activation(many @ W1 + B1) @ W2 + B2).shape == (64, 1)
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true}
 images = torch.randint(0, 256, (16, 8, 8, 3), dtype=torch.uint8)
-# permute is a view: only the order of reading changes
+# permute is a view: it only changes the order in which numbers are read
 x = images.permute(0, 3, 1, 2).float() / 255
 mean, std = x.mean(dim=(0, 2, 3), keepdim=True), x.std(dim=(0, 2, 3), keepdim=True)
 x = (x - mean) / std
@@ -358,8 +361,8 @@ assert x.mean(dim=(0, 2, 3)).abs().max() < 1e-5
 assert (x.std(dim=(0, 2, 3)) - 1).abs().max() < 1e-5
 
 # %% [markdown]
-# **2.** Compute all distances between 5 points and 7 others in the plane with
-# broadcasting, and check against `torch.cdist`.
+# **2.** Use broadcasting to compute all distances between 5 points and 7 other points
+# in the plane, and check them against `torch.cdist`.
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true}
 here, there = torch.rand(5, 2), torch.rand(7, 2)
@@ -369,15 +372,15 @@ assert distances.shape == (5, 7)
 assert torch.allclose(distances, torch.cdist(here, there), atol=1e-5)
 
 # %% [markdown]
-# **3.** Somebody has normalized a NumPy array by
+# **3.** Someone normalizes a NumPy array with
 # `torch.from_numpy(array).sub_(array.mean())` and wonders why the array has changed.
-# Show it, and mend it with the fewest letters.
+# Demonstrate it, and fix it with the smallest possible edit.
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true}
 array = np.arange(4.0)
 torch.from_numpy(array).sub_(array.mean())
-assert array.mean() == 0  # it was changed behind its owner's back
+assert array.mean() == 0  # the original array was changed
 
 array = np.arange(4.0)
-centered = torch.from_numpy(array).sub(array.mean())  # one underscore less
+centered = torch.from_numpy(array).sub(array.mean())  # one underscore fewer
 assert array.mean() == 1.5 and centered.mean() == 0

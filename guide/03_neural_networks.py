@@ -2,13 +2,13 @@
 # # 3. Neural networks
 #
 # **When you are through**, you can load labeled pictures in batches and look at them,
-# compute a forward pass of a whole batch by hand with a softmax that does not overflow,
-# write the same network as a class and as a `Sequential`, read, count and set its
-# weights, and show what it thinks of a picture.
+# compute the forward pass of a whole batch by hand with a softmax that does not
+# overflow, write the same network as a class and as a `Sequential`, read, count, and
+# set its weights, and show its answer for a picture.
 #
-# The data are MNIST, 70,000 handwritten digits of 28 x 28 pixels, if they are on this
-# machine (`FIRSTLIGHT_DATA` names the folder), else the 1,797 smaller digits that come
-# with scikit-learn. All code below takes either.
+# The data is MNIST, 70,000 handwritten digits of 28 x 28 pixels, if it is on this
+# machine (`FIRSTLIGHT_DATA` names the folder). Otherwise it is the 1,797 smaller digits
+# that come with scikit-learn. All the code below works with either.
 
 # %% [markdown]
 # ## The data
@@ -33,20 +33,21 @@ print(
 )
 
 # %% [markdown]
-# PyTorch's own way has two parts. A `Dataset` gives one picture and its label by
-# number. Training takes some pictures at a time, a **batch**, stacked along a new first
-# axis: `[B, C, H, W]` for pictures of C channels. Going once through all of them is an
-# **epoch**. A `DataLoader` makes the batches, in a new random order every epoch.
+# PyTorch's own approach has two parts. A `Dataset` returns one picture and its label,
+# given a number. Training uses several pictures at a time, a **batch**, stacked along a
+# new first axis: `[B, C, H, W]` for pictures with C channels. One pass through all of
+# them is an **epoch**. A `DataLoader` makes the batches, in a new random order every
+# epoch.
 #
-# Networks like numbers around zero, so a picture is normalized: 0..255 becomes 0..1,
-# then, with mean 0.5 and standard deviation 0.5, -1..1.
+# Networks work best with numbers around zero, so pictures are normalized: 0..255
+# becomes 0..1, and then, with mean 0.5 and standard deviation 0.5, -1..1.
 
 # %% A dataset and its loader
 from torch.utils.data import DataLoader, Dataset
 
 
-class ImageSource(Dataset):
-    """Labelled pictures, normalized to -1..1."""
+class LabeledImages(Dataset):
+    """Labeled pictures, normalized to -1..1."""
 
     def __init__(self, samples):
         self.samples = samples
@@ -60,7 +61,7 @@ class ImageSource(Dataset):
         return (image - 0.5) / 0.5, int(self.samples.labels[row])
 
 
-trainloader = DataLoader(ImageSource(data), batch_size=64, shuffle=True)
+trainloader = DataLoader(LabeledImages(data), batch_size=64, shuffle=True)
 
 images, labels = next(iter(trainloader))
 print(type(images).__name__, images.shape, images.dtype, labels.shape, labels.dtype)
@@ -68,12 +69,12 @@ assert images.shape[:2] == (64, 1) and labels.shape == (64,)
 assert images.min() >= -1 and images.max() <= 1
 
 # %% [markdown]
-# > **Then and now.** `dataiter.next()` is gone; it is `next(dataiter)`. Nor do you need
-# > the detour over `six.moves` that once helped against a refused download.
-# > torchvision's classes do what `Pictures` does, with `datasets.MNIST(root,
-# > train=True, download=True, transform=...)` and a chain of transforms. Here is that
-# > chain on one picture, as the notes have it and in torchvision's second version,
-# > which is the one to use:
+# > **Then and now.** `dataiter.next()` is gone; write `next(dataiter)`. You also no
+# > longer need the workaround with `six.moves` that once helped when a download was
+# > refused. torchvision's classes do what `LabeledImages` does, with
+# > `datasets.MNIST(root, train=True, download=True, transform=...)` and a chain of
+# > transforms. Here is that chain on one picture, first as the notes have it and then
+# > in torchvision's second version, which is the one to use:
 
 # %% torchvision's transforms do the same
 from torchvision import transforms
@@ -85,16 +86,16 @@ now = v2.Compose(
 )
 for transform in (then, now):
     assert torch.allclose(
-        transform(data.images.read(0)), ImageSource(data)[0][0], atol=1e-6
+        transform(data.images.read(0)), LabeledImages(data)[0][0], atol=1e-6
     )
 
 # %% [markdown]
 # ## Looking at pictures
 #
-# Look before you train. Always. `imshow` takes a tensor, an array or a normalized
-# picture.
+# Always look at the pictures before you train. `imshow` takes a tensor, an array, or a
+# normalized picture.
 
-# %% One picture, and some more
+# %% One picture, and twelve more
 fl.imshow(images[1], title=f"a {data.classes[labels[1]]}")
 fl.image_grid(list(images[:12]), [data.classes[label] for label in labels[:12]])
 
@@ -102,16 +103,16 @@ fl.image_grid(list(images[:12]), [data.classes[label] for label in labels[:12]])
 import matplotlib.pyplot as plt
 
 plt.figure(figsize=(2, 2))
-# NumPy's picture has no axis for a single channel
+# matplotlib wants a gray picture without a channel axis
 plt.imshow(images[1].numpy().squeeze(), cmap="Grays_r")
 plt.axis("off")
 
 # %% [markdown]
 # ## Sigmoid and softmax by hand
 #
-# A network ends in one number a class, its **logits**, `[B, K]` for K classes: any
-# numbers, the highest one is the answer. The softmax makes probabilities of them:
-# positive, and summing to 1 over the classes of each picture.
+# A network ends in one number per class, its **logits**, `[B, K]` for K classes: they
+# can be any numbers, and the highest one is the answer. The softmax turns them into
+# probabilities: positive numbers that sum to 1 over the classes of each picture.
 
 
 # %% Sigmoid by hand
@@ -124,11 +125,11 @@ x = torch.linspace(-5, 5, 11)
 assert torch.allclose(sigmoid(x), torch.sigmoid(x))
 
 
-# %% Softmax as one writes it first
+# %% The obvious way to write softmax
 def naive_softmax(x):
     """Turn logits [B, K] into probabilities [B, K]."""
     e = torch.exp(x)
-    # [B, K] / [B, 1]: each row by its own sum
+    # [B, K] / [B, 1]: each row is divided by its own sum
     return e / torch.sum(e, dim=1).view(x.shape[0], -1)
 
 
@@ -136,19 +137,19 @@ logits = torch.tensor([[1.0, 2.0, 3.0]])
 assert torch.allclose(naive_softmax(logits).sum(dim=1), torch.ones(1))
 
 overflowing = naive_softmax(torch.tensor([[100.0, 0.0, 0.0]]))
-print("softmax of (100, 0, 0), naively:", overflowing)
+print("naive softmax of (100, 0, 0):", overflowing)
 assert overflowing.isnan().any()
 
 # %% [markdown]
-# > **Then and now.** e¹⁰⁰ does not fit into a float32: it becomes infinite, and
-# > infinity divided by infinity is not a number. Softmax does not change when the same
-# > number is taken from all logits of a row, so take the largest: then the largest term
-# > is e⁰ = 1, and nothing can overflow.
+# > **Then and now.** e¹⁰⁰ does not fit into a float32: it becomes infinity, and
+# > infinity divided by infinity is not a number. Softmax does not change when you
+# > subtract the same number from all logits of a row, so subtract the largest: then the
+# > largest term is e⁰ = 1, and nothing can overflow.
 
 
 # %% Softmax that does not overflow
 def softmax(x):
-    """Turn logits [B, K] into probabilities [B, K], whatever their size."""
+    """Turn logits [B, K] of any size into probabilities [B, K]."""
     e = torch.exp(x - x.max(dim=1, keepdim=True).values)
     return e / e.sum(dim=1, keepdim=True)
 
@@ -158,20 +159,22 @@ assert torch.allclose(
     softmax(torch.tensor([[100.0, 0.0, 0.0]])), torch.tensor([[1.0, 0.0, 0.0]])
 )
 x = 50 * torch.randn(64, 10)
-# PyTorch's does the same
+# PyTorch's own softmax does the same
 assert torch.allclose(softmax(x), functional.softmax(x, dim=1))
 
 # %% [markdown]
-# `dim=1` says: over the classes. With `dim=0` every *column* would sum to 1, over the
-# pictures of the batch, and nobody would complain.
+# `dim=1` means over the classes. With `dim=0`, every *column* would sum to 1, over the
+# pictures of the batch, and you would get no error.
 
 # %% [markdown]
 # ## A forward pass by hand
 #
-# Flatten each picture into a row, multiply, add, bend, multiply, add, softmax.
+# Flatten each picture into a row and pass the rows through two layers. The first layer
+# is a matrix product, a bias, and the sigmoid; the second is a matrix product, a bias,
+# and the softmax.
 
 # %% The forward pass of a batch
-# [64, 1, H, W] to [64, H * W]; -1: whatever that makes
+# [64, 1, H, W] to [64, H * W]; PyTorch works out the -1
 inputs = images.view(images.shape[0], -1)
 
 n_input = inputs.shape[1]
@@ -191,9 +194,9 @@ assert probabilities.shape == (64, n_output)
 assert torch.allclose(probabilities.sum(dim=1), torch.ones(64))
 
 # %% [markdown]
-# Why divide the weights by the root of the number of inputs? A sum of `n` random
-# products grows like √n. Without the division the sums are so large that every sigmoid
-# is stuck at 0 or 1, where it has no slope to learn from.
+# Why divide the weights by the square root of the number of inputs? A sum of `n` random
+# products grows like √n. Without the division, the sums are so large that every sigmoid
+# is stuck near 0 or 1, where its slope is too small to learn from.
 
 # %% Without scaling, many units are stuck
 stuck = sigmoid(inputs @ torch.randn((n_input, n_hidden)))
@@ -202,35 +205,35 @@ print(f"units that are stuck: {fraction:.0%} without scaling, {scaled:.0%} with 
 assert fraction > 0.25 > 10 * scaled
 
 # %% [markdown]
-# > **Then and now.** The notes have `B1 = torch.randn((64, n_hidden))`, a bias for each
-# > *picture* of the batch: see chapter 2. And weights straight from `randn`, which get
-# > stuck, as you just saw.
+# > **Then and now.** The notes have `B1 = torch.randn((64, n_hidden))`, one bias per
+# > *picture* of the batch: see chapter 2. They also take weights straight from `randn`,
+# > and as you just saw, those make units get stuck.
 
 # %% [markdown]
 # ## A network as a class
 #
-# `nn.Module` keeps the weights, finds them for the optimizer, moves them between
-# devices, and saves them. You say in `__init__` what it is made of and in `forward` how
-# a batch goes through. `nn.Linear(i, o)` holds a weight `[o, i]` and a bias `[o]`, and
-# computes `x @ weight.T + bias`.
+# `nn.Module` holds the weights, passes them to the optimizer, moves them between
+# devices, and saves them. In `__init__` you list the layers, and in `forward` you
+# describe how a batch goes through them. `nn.Linear(i, o)` holds a weight `[o, i]` and
+# a bias `[o]`, and computes `x @ weight.T + bias`.
 #
-# Weights and biases are **parameters**: tensors that require a gradient, made so by
-# `nn.Linear`. `model.parameters()` lists them, however deep they sit; the **optimizer**
-# of chapter 4 is what changes them. Call `super().__init__()` first, or PyTorch refuses
-# your layers.
+# Weights and biases are **parameters**: tensors that require a gradient. `nn.Linear`
+# creates them that way. `model.parameters()` lists them all, however deeply they are
+# nested; the **optimizer** of chapter 4 is what changes them. Call `super().__init__()`
+# first, or PyTorch will not accept your layers.
 #
-# How many layers, and how wide? More can do more, and learn by heart more easily: a
-# choice that validation makes (chapters 5 and 6). Only the two ends are given, by the
-# pictures and by the classes.
+# How many layers do you need, and how wide? More and wider layers can do more, but they
+# also memorize more easily: this is a choice that you make with validation data
+# (chapters 5 and 6). Only the two ends are fixed, by the pictures and by the classes.
 #
-# Between layers stands ReLU, the rectified linear unit, `max(0, x)`: cheap, and with a
-# slope of 1 wherever it is not 0. Without anything in between, two linear layers would
-# be one.
+# Between the layers there is a ReLU, the rectified linear unit, `max(0, x)`: it is
+# cheap, and its slope is 1 wherever it is not 0. With nothing in between, two linear
+# layers would amount to one.
 
 
 # %% The network as a class
 class Network(nn.Module):
-    """Fully connected: pixels to 128 to 64 to one logit a class."""
+    """Fully connected: pixels to 128 to 64 units to one logit per class."""
 
     def __init__(self, n_input, n_output):
         super().__init__()
@@ -253,19 +256,20 @@ logits = model(images)
 assert logits.shape == (64, n_output)
 
 # %% [markdown]
-# > **Then and now.** The notes' network ends in a softmax. Let it end in logits: the
-# > usual loss wants those (chapter 4), and you can take the softmax where you show
-# > something. They also say that a linear layer holds `W(input, output)` and `B(1,
-# > output)`: it is `[output, input]` and `[output]`. And much code writes `F.relu`,
-# > with `import torch.nn.functional as F`; `nn.ReLU()` is the same as a layer. And call
-# > `model(images)`, never `model.forward(images)`: only the call also runs *hooks*,
-# > functions that tools attach to a layer.
+# > **Then and now.** The notes' network ends in a softmax. Let yours end in logits:
+# > that is what the usual loss needs (chapter 4), and you can apply the softmax where
+# > you display an answer. The notes also say that a linear layer holds `W(input,
+# > output)` and `B(1, output)`; the shapes are actually `[output, input]` and
+# > `[output]`. Much code writes `F.relu`, with `import torch.nn.functional as F`;
+# > `nn.ReLU()` is the same thing as a layer. Finally, call `model(images)`, never
+# > `model.forward(images)`: only the call also runs *hooks*, functions that tools
+# > attach to a layer.
 
 # %% A linear layer is a product and a sum
 layer = model.fc1
 assert torch.allclose(layer(inputs), inputs @ layer.weight.T + layer.bias, atol=1e-5)
 
-# %% Two linear layers without a bend are one
+# %% Two linear layers with nothing between them are one
 one, two = nn.Linear(5, 4), nn.Linear(4, 3)
 together = nn.Linear(5, 3)
 with torch.no_grad():
@@ -275,10 +279,10 @@ x = torch.randn(8, 5)
 assert torch.allclose(two(one(x)), together(x), atol=1e-5)
 
 # %% [markdown]
-# ## Looking into it, and setting weights
+# ## Reading and setting weights
 #
-# Changing a weight in place is no part of any computation, so it is done under
-# `torch.no_grad()`; without it PyTorch refuses.
+# Changing a weight in place must not be recorded as part of a computation, so do it
+# under `torch.no_grad()`; without it, PyTorch refuses.
 
 # %% Weights and biases
 print(
@@ -292,22 +296,22 @@ with torch.no_grad():
 assert model.fc1.bias.abs().max() == 0
 assert abs(model.fc1.weight.std().item() - 0.01) < 0.001
 
-# torch.nn.init has the usual recipes
+# torch.nn.init has the usual ways to initialize weights
 nn.init.kaiming_uniform_(model.fc2.weight, nonlinearity="relu")
 nn.init.zeros_(model.fc2.bias)
 
 # %% [markdown]
 # > **Then and now.** The notes write `model.fc1.bias.data.fill_(0)`. `.data` changes a
-# > tensor behind autograd's back: if the old value was needed for a gradient, that
-# > gradient is wrong and nothing tells you. Under `torch.no_grad()` the change is
-# > counted, and a later `backward` that needs the old value fails aloud:
+# > tensor without telling autograd: if the old value was needed for a gradient, that
+# > gradient is wrong, and you get no error. Under `torch.no_grad()` the change is
+# > counted, and a later `backward` that needs the old value raises an error:
 
-# %% .data is silent where no_grad is not
+# %% .data hides a mistake that no_grad reports
 w = torch.tensor([1.0, 2.0], requires_grad=True)
-y = (w * w).sum()  # its slope is 2 w: the value of w is needed later
+y = (w * w).sum()  # its slope is 2 w, so backward needs the value of w
 w.data.fill_(10)
 y.backward()
-print("the slope at (1, 2) is (2, 4); after .data it comes out as", w.grad.tolist())
+print("the slope at (1, 2) is (2, 4); after .data we get", w.grad.tolist())
 assert w.grad.tolist() != [2, 4]
 
 w = torch.tensor([1.0, 2.0], requires_grad=True)
@@ -329,10 +333,10 @@ print(f"{total:,} parameters")
 assert total == (n_input + 1) * 128 + (128 + 1) * 64 + (64 + 1) * n_output
 
 # %% [markdown]
-# ## The same as a Sequential
+# ## The same network as a Sequential
 #
-# Where one layer follows another, no class is needed. With an `OrderedDict`, layers
-# have names.
+# If one layer simply follows another, you do not need a class. With an `OrderedDict`,
+# the layers have names.
 
 # %% The network as a Sequential
 from collections import OrderedDict
@@ -347,7 +351,7 @@ model = nn.Sequential(
             ("relu1", nn.ReLU()),
             ("fc2", nn.Linear(hidden_sizes[0], hidden_sizes[1])),
             ("relu2", nn.ReLU()),
-            ("output", nn.Linear(hidden_sizes[1], output_size)),
+            ("head", nn.Linear(hidden_sizes[1], output_size)),
         ]
     )
 )
@@ -360,8 +364,9 @@ assert model(images).shape == (64, n_output)
 # ## Any number of layers
 #
 # A network of fully connected layers is also called a *multilayer perceptron*, **MLP**.
-# Layers that come from a loop go into an `nn.ModuleList`: in a plain Python list,
-# `parameters()` would not find them, and they would never learn.
+# Layers that are made in a loop go into an `nn.ModuleList`: in a plain Python list,
+# `parameters()` would not find them, and they would never learn. The last layer, from
+# the features to the logits, is called the **head**.
 
 
 # %% A class for any hidden layers
@@ -374,34 +379,34 @@ class MLP(nn.Module):
         self.hidden = nn.ModuleList(
             nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False)
         )
-        self.output = nn.Linear(sizes[-1], n_output)
+        self.head = nn.Linear(sizes[-1], n_output)
 
     def forward(self, x):
         """Map pictures [B, C, H, W] to logits [B, K]."""
         x = torch.flatten(x, start_dim=1)
         for layer in self.hidden:
             x = functional.relu(layer(x))
-        return self.output(x)
+        return self.head(x)
 
 
 assert MLP(n_input, [], n_output)(images).shape == (64, n_output)
-# a weight and a bias for each of four layers
+# one weight and one bias for each of the four layers
 assert len(list(MLP(n_input, [30, 20, 10], n_output).parameters())) == 8
 
 
 # %% A plain list hides its layers
-class Forgetful(nn.Module):
-    """As above, with a list."""
+class HiddenLayers(nn.Module):
+    """The same idea with a plain list."""
 
     def __init__(self):
         super().__init__()
         self.hidden = [nn.Linear(8, 8), nn.Linear(8, 8)]
 
 
-assert len(list(Forgetful().parameters())) == 0
+assert len(list(HiddenLayers().parameters())) == 0
 
 # %% [markdown]
-# ## The library's line
+# ## The same with the library
 #
 # firstlight has a function that builds this network for any list of hidden layers, with
 # the same names, and with dropout (chapter 6) in between:
@@ -415,44 +420,44 @@ assert sum(w.numel() for w in network.parameters()) == sum(
     w.numel() for w in model.parameters()
 )
 
-# all weights by name (chapter 7): the names agree, so they can move
+# all weights by name (chapter 7): the names match, so we can copy them
 network.load_state_dict(model.state_dict())
-# `eval` switches dropout off (chapter 6)
+# `eval` turns dropout off (chapter 6)
 assert torch.equal(network.eval()(images), model(images))
 
 # %% [markdown]
-# ## What it thinks of a picture
+# ## Its answer for a picture
 #
-# An untrained network has no opinion: about one in ten for every digit. Chapter 4
-# changes that.
+# An untrained network has no preference: it gives every digit about one chance in ten.
+# Chapter 4 changes that.
 
-# %% A picture beside its class probabilities
+# %% A picture with its class probabilities
 from firstlight.delivery.plots import view_classify
 
 with torch.no_grad():
     probabilities = softmax(model(images))
 view_classify(images[0], probabilities[0], data.classes, label=int(labels[0]))
 
-# nothing to be sure of yet
+# it cannot be sure of anything yet
 assert (probabilities.mean(dim=0) - 1 / n_output).abs().max() < 0.1
 
 # %% [markdown]
 # ## Exercises
 #
-# **1.** `MLP` above has no names for its layers. Write `named_mlp(n_input, hidden,
+# **1.** The layers of `MLP` above have no names. Write `named_mlp(n_input, hidden,
 # n_output)`, which builds the same network as a `Sequential` with an `OrderedDict`, for
-# any list of hidden sizes, and move the weights of one into the other.
+# any list of hidden sizes, and copy the weights of one network into the other.
 
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true}
 def named_mlp(n_input, hidden, n_output):
-    """Give the network as a Sequential: fc1, relu1, fc2, relu2 ... output."""
+    """Return the network as a Sequential: fc1, relu1, fc2, relu2 ... head."""
     sizes = [n_input, *hidden]
     layers = OrderedDict(flatten=nn.Flatten())
     for number in range(1, len(sizes)):
         layers[f"fc{number}"] = nn.Linear(sizes[number - 1], sizes[number])
         layers[f"relu{number}"] = nn.ReLU()
-    layers["output"] = nn.Linear(sizes[-1], n_output)
+    layers["head"] = nn.Linear(sizes[-1], n_output)
     return nn.Sequential(layers)
 
 
@@ -466,27 +471,27 @@ with torch.no_grad():
 assert torch.equal(named(images), unnamed(images))
 
 # %% [markdown]
-# **2.** Write `log_softmax(x)` so that it neither overflows nor returns -inf for `(0,
-# -200)`. Why is `torch.log(softmax(x))` not good enough?
+# **2.** Write `log_softmax(x)` so that it does not overflow and does not return -inf
+# for `(0, -200)`. Why is `torch.log(softmax(x))` not good enough?
 
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true}
 def log_softmax(x):
-    """Logits [B, K] to log-probabilities [B, K]."""
+    """Turn logits [B, K] into log-probabilities [B, K]."""
     x = x - x.max(dim=1, keepdim=True).values
     return x - torch.log(torch.exp(x).sum(dim=1, keepdim=True))
 
 
 x = torch.tensor([[0.0, -200.0]])
-# e^-200 is rounded to 0 before the logarithm sees it
+# e^-200 is rounded to 0 before the logarithm is taken
 assert torch.log(softmax(x)).isinf().any()
 assert torch.allclose(log_softmax(x), functional.log_softmax(x, dim=1))
 assert log_softmax(x)[0, 1] == -200
 
 # %% [markdown]
 # **3.** Show that a network's answer does not depend on which other pictures are in the
-# batch. (In chapter 6 it will, for one kind of layer, batch normalization, until you
-# call `eval()`.)
+# batch. (In chapter 6 you will meet one kind of layer, batch normalization, for which
+# it does until you call `eval()`.)
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true}
 with torch.no_grad():

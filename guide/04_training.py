@@ -1,9 +1,9 @@
 # %% [markdown]
 # # 4. Training
 #
-# **When you are through**, you can let autograd compute gradients and say where they
-# live and why they are zeroed, choose the loss that fits your last layer, take a step
-# by hand and by an optimizer, write the training loop, and use the library's `fit`
+# **When you are through**, you can have autograd compute gradients, say where they are
+# stored and why they are zeroed, choose the loss that fits your last layer, take a step
+# by hand and with an optimizer, write the training loop, and use the library's `train`
 # knowing what it adds.
 
 # %% Load the pictures
@@ -25,10 +25,10 @@ except fl.UserError as reason:
 
 # %% [markdown]
 # Training on 60,000 pictures takes a minute with a simple loop. 10,000 are enough to
-# see everything, and another 2,000 tell how well it works on pictures that were not
-# trained on.
+# see everything. Another 2,000 show how well the network works on pictures that it was
+# not trained on.
 
-# %% Some pictures to learn from, others to look at
+# %% Some pictures to learn from, others to test on
 order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))[:12_000]
 pixels = torch.stack([torch.tensor(data.images.read(row)) for row in order.tolist()])
 images = (pixels.permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5
@@ -39,13 +39,14 @@ train = torch.utils.data.TensorDataset(images[:n_train], labels[:n_train])
 trainloader = torch.utils.data.DataLoader(train, batch_size=64, shuffle=True)
 test_images, test_labels = images[n_train:], labels[n_train:]
 n_input, n_output = images[0].numel(), len(data.classes)
-print(f"{n_train:,} pictures to learn from, {len(test_images):,} to look at")
+print(f"{n_train:,} pictures to learn from, {len(test_images):,} to test on")
 
 # %% [markdown]
 # ## Autograd
 #
-# A tensor with `requires_grad` is one that you will want a derivative for. What is
-# computed from it requires one too, and remembers how it was made.
+# Set `requires_grad` on a tensor if you will want a derivative with respect to it.
+# Everything computed from it then requires a gradient too, and remembers how it was
+# computed.
 
 # %% Who requires a gradient
 x = torch.zeros(1, requires_grad=False)
@@ -60,20 +61,20 @@ assert not y.requires_grad  # computed, not recorded
 
 torch.set_grad_enabled(False)
 assert not (x * 2).requires_grad
-# for everything that follows: easy to forget, so rather use the context above
+# this lasts until you change it back, which is easy to forget: prefer the context above
 torch.set_grad_enabled(True)
 
 # %% [markdown]
-# `backward` starts from a single number, which is what a loss is. From several numbers,
-# take the sum or the mean first. The gradient then lives in the *leaves*: the tensors
-# that you made, not those that were computed from them.
+# `backward` starts from a single number, which is what a loss is. If you have several
+# numbers, take the sum or the mean first. The gradient is then stored in the *leaves*:
+# the tensors that you created, not those that were computed from them.
 
 # %% backward, and where the gradient goes
 x = torch.tensor([3.0], requires_grad=True)
 z = x**2
 z.backward()
 print("dz/dx at 3 is", x.grad.item())
-assert x.grad == 6  # it lives in x, not in z
+assert x.grad == 6  # it is stored in x, not in z
 
 several = torch.ones(3, requires_grad=True) * 2
 try:
@@ -81,13 +82,14 @@ try:
 except RuntimeError as error:
     print("RuntimeError:", error)
 else:
-    raise AssertionError("there is no gradient of three numbers at once")
+    raise AssertionError("backward needs a single number")
 
 # %% [markdown]
 # ### Gradients add up
 #
-# Each `backward` *adds* to `.grad`. That is useful when a batch is too large for memory
-# and comes in parts. It also means that you have to zero it before the next step.
+# Each `backward` *adds* to `.grad`. This is useful when a batch is too large for memory
+# and has to be processed in pieces. It also means that you must zero the gradients
+# before the next step.
 
 # %% Gradients add up until they are zeroed
 x = torch.tensor([3.0], requires_grad=True)
@@ -100,10 +102,10 @@ x.grad = None  # what `optimizer.zero_grad()` does
 assert x.grad == 6
 
 # %% [markdown]
-# ### Is it right?
+# ### Checking a gradient
 #
-# A derivative is the slope of a small step. Compare the two whenever you wrote
-# something unusual; `gradcheck` does it in float64.
+# A derivative is the slope of a small step. Compare the two whenever you have written
+# something unusual; `gradcheck` does this in float64.
 
 # %% Gradients checked by small steps
 w = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
@@ -111,7 +113,7 @@ batch = torch.randn(5, 4, dtype=torch.float64)
 
 
 def loss_of(w):
-    """Some loss of some weights."""
+    """Return an example of a loss for these weights."""
     return torch.log_softmax(batch @ w, dim=1)[:, 0].mean()
 
 
@@ -119,24 +121,25 @@ loss_of(w).backward()
 step = torch.zeros_like(w)
 step[1, 2] = 1e-6
 slope = (loss_of(w + step) - loss_of(w - step)) / 2e-6
-print(f"by autograd {w.grad[1, 2].item():.8f}, by a small step {slope.item():.8f}")
+print(f"autograd {w.grad[1, 2].item():.8f}, small step {slope.item():.8f}")
 assert torch.isclose(w.grad[1, 2], slope, rtol=1e-6)
 assert torch.autograd.gradcheck(loss_of, w)
 
 # %% [markdown]
 # ## The loss
 #
-# A **loss** is one number that is small when the answers are good; training makes it
-# smaller. For classes it is *cross entropy*: the negative logarithm of the probability
-# that the network gave to the right one, averaged over the batch. Sure and right costs
-# nothing; sure and wrong costs a lot. It is written in two ways, and they are the same:
+# A **loss** is a single number that is small when the answers are good; training makes
+# it smaller. For classes, the loss is *cross entropy*: the negative logarithm of the
+# probability that the network gave to the right class, averaged over the batch. Being
+# confident and right costs nothing; being confident and wrong costs a lot. There are
+# two equivalent ways to write it:
 #
 # | last layer | loss |
 # |---|---|
 # | logits, nothing after them | `nn.CrossEntropyLoss`, `functional.cross_entropy` |
 # | `nn.LogSoftmax(dim=1)` | `nn.NLLLoss`, negative log-likelihood |
 #
-# Both take floats `[B, K]` and the labels as class numbers, int64 `[B]`.
+# Both take floats `[B, K]` and labels as class numbers, int64 `[B]`.
 
 # %% Cross entropy is log-softmax and NLL
 logits = 5 * torch.randn(64, 10)
@@ -154,12 +157,13 @@ assert torch.allclose(by_cross_entropy, by_two_steps) and torch.allclose(
 )
 
 # %% [markdown]
-# > **Then and now.** Take logits and cross entropy; the notes' pair does the same with
-# > one layer more. Two traps. First, section 3 of the notes ends its network in a
-# > *softmax*, and section 4 warns: trained with cross entropy, it takes the softmax
-# > twice. It runs, and it learns slowly and badly: probabilities are at most 1 apart,
-# > so the loss cannot get near 0. Second, the output of `LogSoftmax` is called "logits"
-# > there. Logits are what comes *before*; after it they are log-probabilities.
+# > **Then and now.** Use logits and cross entropy; the pair in the notes does the same
+# > with one more layer. There are two traps. First, section 3 of the notes ends its
+# > network in a *softmax*, and section 4 warns about it: trained with cross entropy,
+# > such a network applies the softmax twice. It runs, but it learns slowly and badly:
+# > probabilities differ by at most 1, so the loss cannot get near 0. Second, the notes
+# > call the output of `LogSoftmax` "logits". Logits are what goes *into* it; what comes
+# > out are log-probabilities.
 
 # %% Softmax twice cannot get near zero
 sure_and_right = torch.full((1, 10), -100.0)
@@ -170,30 +174,31 @@ twice = functional.cross_entropy(
 )
 print(
     f"the loss of a perfect answer: {once.item():.3f}, and {twice.item():.3f} with "
-    "the softmax taken twice"
+    "the softmax applied twice"
 )
 assert once < 1e-6 and twice > 1.4
 
-# %% What an untrained network costs
+# %% The loss of an untrained network
 untrained = nn.Sequential(
     nn.Flatten(), nn.Linear(n_input, 128), nn.ReLU(), nn.Linear(128, n_output)
 )
 loss = functional.cross_entropy(untrained(images[:500]), labels[:500]).item()
 print(
-    f"loss {loss:.3f}; that of guessing blindly is log({n_output}) = "
+    f"loss {loss:.3f}; random guessing gives log({n_output}) = "
     f"{torch.tensor(float(n_output)).log().item():.3f}"
 )
-# if yours is far off, look at the first weights
+# if yours is far off, check how the weights are initialized
 assert abs(loss - torch.tensor(float(n_output)).log().item()) < 0.5
 
 # %% [markdown]
-# ## A step by hand, and by an optimizer
+# ## A step by hand, and with an optimizer
 #
-# The gradient says where the loss grows, so go a little way against it: *gradient
-# descent*. `lr`, the **learning rate**, says how little. The loss is that of a batch,
-# not of all pictures, so the gradient is only roughly right; hence *stochastic*
-# gradient descent, **SGD**. An **optimizer** holds the parameters: its `step()` changes
-# them, and its `zero_grad()` forgets the last gradients.
+# The gradient points in the direction in which the loss grows, so take a small step in
+# the opposite direction: *gradient descent*. The **learning rate**, `lr`, sets how
+# small. The loss is computed on one batch, not on all pictures, so the gradient is only
+# approximately right; hence *stochastic* gradient descent, **SGD**. An **optimizer**
+# holds the parameters: its `step()` changes them, and its `zero_grad()` clears the last
+# gradients.
 
 # %% One step by hand
 import copy
@@ -215,7 +220,7 @@ with torch.no_grad():
         weights -= 0.01 * weights.grad
         weights.grad = None
 
-# %% The same step by an optimizer
+# %% The same step with an optimizer
 optimizer = optim.SGD(twin.parameters(), lr=0.01)
 optimizer.zero_grad()
 functional.cross_entropy(twin(batch_images), batch_labels).backward()
@@ -227,9 +232,10 @@ for mine, theirs in zip(model.parameters(), twin.parameters(), strict=True):
 # %% [markdown]
 # ## The loop
 #
-# Five lines that you will write for the rest of your life: zero, forward, loss,
-# backward, step. The network here ends in log-probabilities, with the loss that goes
-# with them, so that you can read the older pair; from chapter 5 on it ends in logits.
+# The training loop has five lines that you will write again and again: zero, forward,
+# loss, backward, step. The network here ends in log-probabilities, with the loss that
+# goes with them, so that you learn to read the older pair; from chapter 5 on, networks
+# end in logits.
 
 # %% The training loop
 criterion = nn.NLLLoss()
@@ -244,7 +250,7 @@ model = nn.Sequential(
 )
 optimizer = optim.SGD(model.parameters(), lr=0.01)
 
-epochs = 5 if n_train > 5000 else 50  # few pictures make few steps
+epochs = 5 if n_train > 5000 else 50  # with few pictures, an epoch has few steps
 losses, started = [], time.perf_counter()
 for e in range(epochs):
     running_loss = 0.0
@@ -254,7 +260,7 @@ for e in range(epochs):
         loss = criterion(output, batch_labels)
         loss.backward()
         optimizer.step()
-        # item: a plain number, without the record behind it
+        # item: a plain number, without autograd's record
         running_loss += loss.item() * len(batch_labels)
     losses.append(running_loss / n_train)
     if (e + 1) % (epochs // 5) == 0:
@@ -265,9 +271,10 @@ assert losses[-1] < losses[0]
 
 # %% [markdown]
 # > **Then and now.** `running_loss / len(trainloader)`, as in the notes, is the mean
-# > over batches; a last batch of 16 pictures counts as much as one of 64. Weighing each
-# > by its size gives the mean over pictures. And pictures are flattened by the network,
-# > not in the loop: whoever uses the network later need not know.
+# > over batches: a last batch of 16 pictures counts as much as one of 64. Weighting
+# > each batch by its size gives the mean over pictures. Also, the network flattens the
+# > pictures here, not the loop: then people who use the network later do not need to
+# > know about it.
 
 # %% Forgetting zero_grad
 forgetful = nn.Sequential(nn.Flatten(), nn.Linear(n_input, n_output))
@@ -283,19 +290,19 @@ for network, zeroed in ((forgetful, False), (careful, True)):
         optimizer.step()
 sizes = [network[1].weight.grad.norm().item() for network in (forgetful, careful)]
 print(
-    f"length of the last gradient: {sizes[1]:.2f}, and {sizes[0]:.2f} where nobody "
-    "zeroed it"
+    f"length of the last gradient: {sizes[1]:.2f}, and {sizes[0]:.2f} without zero_grad"
 )
 assert sizes[0] > 2 * sizes[1]
 
 # %% [markdown]
-# ## Asking it
+# ## Inference
 #
-# The network ends in log-probabilities, so `torch.exp` gives probabilities; of logits
-# it would be `torch.softmax`. No gradient is wanted now, so none is recorded: faster,
-# and in less memory. A network takes batches, so one picture goes in as a batch of one.
+# The network ends in log-probabilities, so `torch.exp` gives probabilities; for logits
+# you would use `torch.softmax`. You do not need a gradient now, so do not record one:
+# that is faster and takes less memory. A network takes batches, so a single picture
+# goes in as a batch of one.
 
-# %% Inference
+# %% Probabilities for one picture
 from firstlight.delivery.plots import view_classify
 
 with torch.no_grad():
@@ -308,37 +315,36 @@ assert torch.allclose(ps.sum(), torch.tensor(1.0))
 with torch.no_grad():
     right = (model(test_images).argmax(dim=1) == test_labels).float()
 by_hand = right.mean().item()
-print(f"{by_hand:.1%} of {len(right):,} pictures that it has not seen")
-# far better than guessing, and far from done: chapter 5 takes a better optimizer
+print(f"{by_hand:.1%} right of {len(right):,} pictures that it was not trained on")
+# far better than guessing, but not good yet: chapter 5 uses a better optimizer
 assert by_hand > 2 / n_output
 
 # %% [markdown]
-# ## The library's line
+# ## The same with the library
 #
-# firstlight's loop has the five lines above at its heart; read `train` in
-# `firstlight/training/loop.py`. What it adds:
+# The five lines above are at the heart of firstlight's loop; read `train_epochs` in
+# `firstlight/training/loop.py`. It adds:
 #
-# - pictures stay uint8 until they are in the network, and whole epochs are dealt by one
-#   permutation: no waiting for data;
-# - every open choice is filled with what suits the network; for this one, a learning
-#   rate that first rises and then falls to nothing (*one-cycle*); *weight decay*, which
-#   pulls every matrix a little towards zero in each step; and AdamW, the optimizer of
-#   chapter 5 with weight decay;
-# - every epoch is scored on validation pictures, and the best one is kept;
-# - a loss that is no longer a number stops the run and names the batch;
-# - everything random depends on the seed, the epoch and the step or picture, so that on
-#   the same machine the same seed gives the same network, as is shown below;
-# - Ctrl-C keeps the best network so far.
+# - Speed: pictures stay uint8 until they are in the network, and each epoch is shuffled
+#   all at once, so training does not wait for data.
+# - Defaults: every choice that you leave open gets a value that suits the network. For
+#   this one, that is a learning rate that first rises and then falls to zero
+#   (*one-cycle*); *weight decay*, which pulls every matrix slightly toward zero at each
+#   step; and AdamW, the optimizer of chapter 5 with weight decay.
+# - Validation: every epoch is scored on validation pictures, and the best one is kept.
+# - A check: if the loss is no longer a number, the run stops and names the batch.
+# - Reproducibility: all randomness depends only on the seed, the epoch, and the step or
+#   picture, so on the same machine the same seed gives the same network, as shown
+#   below.
+# - Interruption: Ctrl-C keeps the best network so far.
 
 # %% The loop and the library, on the same pictures
 sample = (pixels.squeeze(-1).numpy(), labels.numpy())  # the same pictures, as arrays
-run = fl.train(
-    sample, fl.Recipe(model="mlp", hidden=(128, 64), epochs=5, batch_size=64)
-)
+run = fl.train(sample, model="mlp", hidden=(128, 64), epochs=5, batch_size=64)
 
-print(f"by hand:   {by_hand:.3f} in {seconds_by_hand:.1f} s")
+print(f"by hand:     {by_hand:.3f} in {seconds_by_hand:.1f} s")
 print(
-    f"by fl.fit: {run.test.accuracy} in {run.seconds['train']:.1f} s, of "
+    f"by fl.train: {run.test.accuracy} in {run.seconds['train']:.1f} s, of "
     f"{len(run.data.split.train):,} pictures"
 )
 assert run.test.accuracy.high > by_hand
@@ -347,12 +353,9 @@ assert run.test.accuracy.high > by_hand
 fl.training_curves([vars(epoch) for epoch in run.history], best=run.best_epoch)
 
 # %% The same seed, the same network
-again = fl.train(
-    sample, fl.Recipe(model="mlp", hidden=(128, 64), epochs=1, batch_size=64)
-)
-once_more = fl.train(
-    sample, fl.Recipe(model="mlp", hidden=(128, 64), epochs=1, batch_size=64)
-)
+recipe = fl.Recipe.of(model="mlp", hidden=(128, 64), epochs=1, batch_size=64)
+again = fl.train(sample, recipe)
+once_more = fl.train(sample, recipe)
 for mine, theirs in zip(
     again.model.parameters(), once_more.model.parameters(), strict=True
 ):
@@ -361,8 +364,9 @@ for mine, theirs in zip(
 # %% [markdown]
 # ## Exercises
 #
-# **1.** A batch of 64 does not fit into memory? Take four of 16, let the gradients add
-# up, and step once. Show that the step is the same. What must each loss be divided by?
+# **1.** What if a batch of 64 does not fit into memory? Take four batches of 16, let
+# the gradients add up, and step once. Show that the step is the same. What must each
+# loss be divided by?
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true}
 whole = nn.Sequential(nn.Flatten(), nn.Linear(n_input, n_output))
@@ -373,13 +377,13 @@ for start in range(0, 64, 16):
     loss = functional.cross_entropy(
         parts(images[start : start + 16]), labels[start : start + 16]
     )
-    (loss / 4).backward()  # each part's mean counts for a quarter
+    (loss / 4).backward()  # each mean counts for a quarter
 
 assert torch.allclose(whole[1].weight.grad, parts[1].weight.grad, atol=1e-6)
 
 # %% [markdown]
-# **2.** Train for one epoch with learning rates of 0.001, 0.1 and 100. Which is too
-# small, which is right, which is too large?
+# **2.** Train for one epoch with learning rates of 0.001, 0.1, and 100. Which one is
+# too small, which one is right, and which one is too large?
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true}
 found = []
@@ -397,12 +401,13 @@ for lr in (0.001, 0.1, 100.0):
     with torch.no_grad():
         found.append(functional.cross_entropy(network(test_images), test_labels).item())
     print(f"lr {lr:g}: loss {found[-1]:.3f}")
-# hardly moved; learned; thrown about, or no number at all
+# barely moved; learned; jumped around, or not even a number
 assert found[1] < found[0] and not found[1] >= found[2]
 
 # %% [markdown]
-# **3.** Train the network that ends in a softmax with `cross_entropy`, and the one that
-# ends in logits, with everything else equal. Compare their accuracy after an epoch.
+# **3.** Train the network that ends in a softmax and the one that ends in logits, both
+# with `cross_entropy` and with everything else equal. Compare their accuracy after one
+# epoch.
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true}
 accuracies = []

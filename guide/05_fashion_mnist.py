@@ -1,13 +1,13 @@
 # %% [markdown]
 # # 5. Fashion-MNIST
 #
-# **When you are through**, you can walk the whole road on a harder set: split the
-# pictures, choose network, optimizer and learning rate, train with a look at
-# validation, score once, and ask what the network confuses.
+# **When you are through**, you can take a harder set from start to finish: split the
+# pictures, choose the network, the optimizer, and the learning rate, watch validation
+# while you train, score once, and find out what the network confuses.
 #
-# Fashion-MNIST has the size of MNIST, 28 x 28 gray pixels and ten classes, but shows
-# clothes: a shirt and a coat differ less than a 1 and a 7. Where it is not on this
-# machine, the digits of scikit-learn stand in, and are easier.
+# Fashion-MNIST has the same size as MNIST, 28 x 28 gray pixels and ten classes, but it
+# shows clothes: a shirt and a coat look more alike than a 1 and a 7. If it is not on
+# this machine, this chapter uses the digits of scikit-learn, which are easier.
 
 # %% Load the pictures
 import numpy as np
@@ -26,31 +26,33 @@ except fl.UserError as reason:
     data = fl.load_data("digits")
 classes = data.classes
 
-# %% One of each
+# %% One picture of each class
 firsts = [int(np.flatnonzero(data.labels == label)[0]) for label in range(len(classes))]
 fl.image_grid([data.images.read(row) for row in firsts], list(classes))
 
 # %% [markdown]
 # ## Split
 #
-# Three parts, and each has one use. **Train**: the weights are fitted to it.
-# **Validation**: you choose by it, as often as you like. **Test**: you look at it once,
-# at the end, and report. A set that comes split, as this one does, keeps its test part;
-# a part of its training pictures becomes validation.
+# There are three splits, and each has one purpose. **Train**: the network learns from
+# it. **Validation**: you make choices with it, as often as you like. **Test**: you
+# score it once, at the end, and report the result. Fashion-MNIST comes with a test
+# split, which we keep; some of its training pictures become validation pictures.
 
 # %% Train, validation and test rows
+from firstlight.data.samples import Split
+
 rng = np.random.default_rng(0)
 if data.splits is None:  # the digits
     rows = rng.permutation(len(data))
     test_rows, rest = rows[:300], rows[300:]
 else:
-    official = data.splits  # 0 train, 1 validation, 2 test
+    official = data.splits
     test_rows, rest = (
-        np.flatnonzero(official == 2),
-        rng.permutation(np.flatnonzero(official == 0)),
+        np.flatnonzero(official == Split.TEST),
+        rng.permutation(np.flatnonzero(official == Split.TRAIN)),
     )
 n_valid = len(rest) // 6
-# 20,000 to be quick; the library takes all
+# 20,000 to save time; the library uses all of them
 valid_rows, train_rows = (
     rest[:n_valid],
     rest[n_valid:][:20_000],
@@ -63,9 +65,9 @@ print(
 assert not set(train_rows) & set(valid_rows) and not set(test_rows) & set(rest)
 
 # %% [markdown]
-# Pictures that fit into memory need no `DataLoader`: one tensor for all, one random
-# order an epoch, and slices of it. Nothing is done picture by picture, and chapter 8
-# shows what that saves.
+# If the pictures fit into memory, you do not need a `DataLoader`: put them all into one
+# tensor, draw one random order per epoch, and take slices of it. Nothing is done one
+# picture at a time, and chapter 8 shows how much time that saves.
 
 # %% All pictures as one tensor
 # uint8 [N, H, W, C]
@@ -73,7 +75,7 @@ stack = np.stack([data.images.read(row) for row in range(len(data))])
 
 
 def tensors(rows):
-    """Give normalized pictures [n, C, H, W] and labels [n]."""
+    """Return normalized pictures [n, C, H, W] and labels [n]."""
     pixels = torch.from_numpy(stack[rows]).permute(0, 3, 1, 2)
     return (pixels.float() / 255 - 0.5) / 0.5, torch.from_numpy(data.labels[rows])
 
@@ -84,12 +86,13 @@ valid_images, valid_labels = tensors(valid_rows)
 # %% [markdown]
 # ## Network and loop
 #
-# The same as in chapter 4, a little wider, as functions that can be used again.
+# These are the same as in chapter 4, with a slightly wider network, and as functions
+# that we can use again.
 
 
 # %% Network, loop and score
 def new_network(seed=0):
-    """Give a fresh network; the same seed, the same weights."""
+    """Return an untrained network; the same seed gives the same weights."""
     torch.manual_seed(seed)
     return nn.Sequential(
         nn.Flatten(),
@@ -102,7 +105,7 @@ def new_network(seed=0):
 
 
 def train_epoch(network, optimizer, epoch, batch_size=128):
-    """See every training picture once; give the mean loss."""
+    """Train on every training picture once; return the mean loss."""
     order = torch.randperm(
         len(train_images), generator=torch.Generator().manual_seed(epoch)
     )
@@ -116,20 +119,20 @@ def train_epoch(network, optimizer, epoch, batch_size=128):
     return total / len(train_images)
 
 
-@torch.no_grad()  # as the context of chapter 4, for a whole function
+@torch.no_grad()  # like the context in chapter 4, but for a whole function
 def accuracy(network, images, labels):
-    """Give the share of right answers."""
+    """Return the proportion of right answers."""
     return (network(images).argmax(dim=1) == labels).float().mean().item()
 
 
 # %% [markdown]
 # ## Adam
 #
-# SGD takes the same rate for every weight. **Adam** divides each weight's step by the
-# usual size of its gradient, so that weights with small gradients move as well, and
-# steps along a running mean of the last gradients (*momentum*), so that noise cancels
-# out. It is the optimizer to begin with: it works at once, at a learning rate near
-# 0.001, on nearly everything.
+# SGD uses the same learning rate for every weight. **Adam** divides each weight's step
+# by the typical size of its gradient, so that weights with small gradients move as
+# well. It also steps along a running mean of the recent gradients (*momentum*), so that
+# noise cancels out. Start with this optimizer: it works right away on almost
+# everything, at a learning rate near 0.001.
 
 # %% SGD and Adam side by side
 histories = {}
@@ -154,7 +157,7 @@ optimizer = optim.Adam([weights], lr=0.1)
 mean, square = torch.zeros(2), torch.zeros(2)
 for step in range(1, 4):
     optimizer.zero_grad()
-    # one steep direction, one flat
+    # one steep direction and one flat one
     loss = 100 * weights[0] ** 2 + 0.01 * weights[1] ** 2
     loss.backward()
     gradient = torch.stack([200 * mine[0], 0.02 * mine[1]])
@@ -165,14 +168,15 @@ for step in range(1, 4):
     mine -= 0.1 * unbiased_mean / (unbiased_square.sqrt() + 1e-8)
 print("after three steps:", weights.tolist())
 assert torch.allclose(weights, mine, atol=1e-5)
-assert abs(weights[0] - weights[1]) < 0.01  # steep or flat, the steps are alike
+assert abs(weights[0] - weights[1]) < 0.01  # the steps are the same size, steep or flat
 
 # %% [markdown]
 # ## The learning rate
 #
-# The one number to get right. Try values a factor of ten apart, one short run each, and
-# choose **by validation**. Too small learns little, too large is thrown about; in
-# between there is room.
+# The learning rate is the most important number to get right. Try values that are a
+# factor of ten apart, one short run each, and choose **by validation**. If it is too
+# small, the network barely learns; if it is too large, the loss jumps around. There is
+# plenty of room in between.
 
 # %% Five learning rates, chosen by validation
 import matplotlib.pyplot as plt
@@ -196,7 +200,7 @@ assert scores[-1] < max(scores)
 # %% [markdown]
 # ## The whole run
 #
-# Train, look at validation after every epoch, and keep the weights of the best one.
+# Train, check validation after every epoch, and keep the weights of the best one.
 
 # %% Train and keep the best
 import copy
@@ -216,33 +220,33 @@ for epoch in range(6):
 
 assert best_score == max(score for _, score in history)
 
-# %% And only now the test part, once
+# %% Only now, and only once: the test split
 test_images, test_labels = tensors(test_rows)
 by_hand = accuracy(best_network, test_images, test_labels)
 print(f"test accuracy {by_hand:.3f}, n = {len(test_labels):,}")
 assert by_hand > 0.7
 
 # %% [markdown]
-# ## The library's line
+# ## The same with the library
 #
-# The same road: split, choose the best epoch by validation, score once. It takes all
-# training pictures, AdamW with a rate that rises and falls, and looks for copies of a
-# picture that stand on both sides of the split.
+# The library takes the same steps: it splits, chooses the best epoch by validation, and
+# scores once. It uses all training pictures and AdamW with a learning rate that rises
+# and falls, and it looks for copies of the same picture on both sides of the split.
 
-# %% The whole road in one line
-run = fl.train(data, fl.Recipe(model="mlp", epochs=5))
+# %% The whole run in one line
+run = fl.train(data, model="mlp", epochs=5)
 print(run.test)
 print(
     f"by hand {by_hand:.3f}; by the library {run.test.accuracy}, "
     f"{run.seconds['total']:.0f} s in all"
 )
-# it need not win every time, but must not be clearly worse
+# it does not have to win every time, but it must not be clearly worse
 assert run.test.accuracy.high > by_hand
 
 # %% [markdown]
-# `fl.Recipe(model="cnn")` builds a *convolutional* network: small filters slide over
-# the picture, so that a sleeve is a sleeve wherever it is. It does better, and takes
-# minutes.
+# `fl.train(data, model="cnn")` builds a *convolutional* network: small filters slide
+# over the picture, so it recognizes a sleeve wherever it is. It scores higher, and
+# takes minutes.
 
 # %% Loss and accuracy over the epochs
 fl.training_curves([vars(epoch) for epoch in run.history], best=run.best_epoch)
@@ -250,8 +254,8 @@ fl.training_curves([vars(epoch) for epoch in run.history], best=run.best_epoch)
 # %% [markdown]
 # ## What does it confuse?
 #
-# An accuracy is an average. The classes are not equally hard. (Precision, recall and F1
-# are explained in chapter 6.)
+# An accuracy is an average, but the classes are not equally hard. (Chapter 6 explains
+# precision, recall, and F1.)
 
 # %% The confusion matrix
 fl.confusion_matrix(run.test.confusion, classes)
@@ -267,18 +271,18 @@ for scores in ordered:
 print(f"\nhardest: {ordered[0].name}, easiest: {ordered[-1].name}")
 assert ordered[0].f1.value <= run.test.macro_f1.value <= ordered[-1].f1.value
 
-# %% What the hardest class is taken for
+# %% What the hardest class is mistaken for
 confusion = np.array(run.test.confusion)
 hardest = classes.index(ordered[0].name)
 others = np.argsort(
     -np.where(np.arange(len(classes)) == hardest, -1, confusion[hardest])
 )[:3]
 print(
-    f"{classes[hardest]} is taken for "
+    f"{classes[hardest]} is mistaken for "
     + ", ".join(f"{classes[k]} ({confusion[hardest, k]})" for k in others)
 )
 
-# %% The mistakes it was surest of
+# %% The most confident mistakes
 if run.mistakes:
     shown = run.mistakes[:10]
     fl.image_grid(
@@ -287,16 +291,17 @@ if run.mistakes:
     )
 
 # %% [markdown]
-# > **Then and now.** The notes stop at a heading here. In the course that they
-# > followed, validation is a look at the test pictures after every epoch. Whoever
-# > chooses the number of epochs, the rate or the network by what the test pictures say
-# > has used them up: chapter 6 shows it with models that know nothing.
+# > **Then and now.** The notes stop at a heading here. In the course that they follow,
+# > validation means scoring the test pictures after every epoch. If you choose the
+# > number of epochs, the learning rate, or the network by the score on the test
+# > pictures, that score no longer tells you how good the network is: chapter 6
+# > demonstrates this with models that know nothing.
 
 # %% [markdown]
 # ## Exercises
 #
-# **1.** How few pictures are enough? Train on 100, 300, 1,000 and 10,000 (as far as you
-# have them) and draw validation accuracy over the number.
+# **1.** How few pictures are enough? Train on 100, 300, 1,000, and 10,000 pictures (as
+# many as you have), and plot validation accuracy against that number.
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true}
 counts = [count for count in (100, 300, 1000, 10_000) if count <= len(train_images)]
@@ -306,7 +311,9 @@ for count in counts:
     train_images, train_labels = everything[0][:count], everything[1][:count]
     network = new_network()
     optimizer = optim.Adam(network.parameters(), lr=1e-3)
-    for epoch in range(max(1, 64 * 150 // count)):  # about as many steps for each
+    for epoch in range(
+        max(1, 64 * 150 // count)
+    ):  # about the same number of steps for each
         train_epoch(network, optimizer, epoch, batch_size=min(64, count))
     curve.append(accuracy(network, valid_images, valid_labels))
 train_images, train_labels = everything
@@ -319,7 +326,7 @@ assert curve[-1] > curve[0]
 
 # %% [markdown]
 # **2.** Which two classes would you merge if you could? Merge them in the confusion
-# matrix: how does the accuracy change, without any new training?
+# matrix. How does the accuracy change, without any new training?
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true}
 both = confusion + confusion.T
@@ -333,13 +340,12 @@ print(
 assert gained >= 0
 
 # %% [markdown]
-# **3.** Is a larger network better? Train with `fl.Recipe(model="mlp", hidden=(64,))`
-# and with `hidden=(512, 512)`. Compare validation accuracy (`run.valid`), not test
-# accuracy. Why?
+# **3.** Is a larger network better? Train with `hidden=(64,)` and with `hidden=(512,
+# 512)`. Compare validation accuracy (`run.valid`), not test accuracy. Why?
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true}
-small = fl.train(data, fl.Recipe(model="mlp", hidden=(64,), epochs=3))
-large = fl.train(data, fl.Recipe(model="mlp", hidden=(512, 512), epochs=3))
+small = fl.train(data, model="mlp", hidden=(64,), epochs=3)
+large = fl.train(data, model="mlp", hidden=(512, 512), epochs=3)
 print(f"64: {small.valid.accuracy}\n512, 512: {large.valid.accuracy}")
-# You are choosing. What chooses cannot also judge: the test part has no say.
+# You are making a choice, so use validation; the test split is for the final score.
 assert small.valid.n == large.valid.n

@@ -1,15 +1,15 @@
 # %% [markdown]
 # # 6. Inference and validation
 #
-# **When you are through**, you can use a network without training it by accident, see
-# overfitting and fight it with dropout and early stopping, compute accuracy, precision,
-# recall, F1 and top-k by hand, put an interval around each, say why the test part is
-# locked, and cross-validate a small set.
+# **When you are through**, you can use a network without training it by accident,
+# recognize overfitting and fight it with dropout and early stopping, compute accuracy,
+# precision, recall, F1, and top-k by hand, put an interval around each of them, explain
+# why the test split is locked, and cross-validate a small set.
 #
 # This chapter uses scikit-learn's digits on purpose: overfitting and uncertainty are
-# plain to see where pictures are few.
+# easy to see when there are few pictures.
 
-# %% The three parts
+# %% The three splits
 import copy
 
 import matplotlib.pyplot as plt
@@ -34,14 +34,14 @@ print(f"{len(train)} to train on, {len(valid)} to choose by, {len(test)} to test
 # %% [markdown]
 # ## Overfitting, on purpose
 #
-# A large network, few pictures, many epochs: it learns the training pictures by heart.
-# Their loss goes to nothing, while the loss of pictures it has not seen goes down,
-# stops, and rises again.
+# With a large network, few pictures, and many epochs, the network memorizes the
+# training pictures. Their loss goes to zero, while the loss on pictures that it has not
+# seen goes down, stops, and rises again.
 
 
 # %% Train too long and watch
 def mlp(dropout):
-    """Give two wide layers, with dropout after each."""
+    """Return a network with two wide layers, and dropout after each."""
     return nn.Sequential(
         nn.Flatten(),
         nn.Linear(64, 256),
@@ -55,8 +55,8 @@ def mlp(dropout):
 
 
 @torch.no_grad()
-def look(network, rows):
-    """Give loss and accuracy, in evaluation mode; then back to training."""
+def score(network, rows):
+    """Return loss and accuracy in evaluation mode; then go back to training."""
     network.eval()
     logits = network(images[rows])
     network.train()
@@ -65,7 +65,7 @@ def look(network, rows):
 
 
 def train_long(network, epochs=120):
-    """Train; a row an epoch: training loss, validation loss and accuracy."""
+    """Train; return training loss, validation loss and accuracy per epoch."""
     optimizer = optim.Adam(network.parameters(), lr=2e-3)
     rng = torch.Generator().manual_seed(1)
     rows = []
@@ -74,7 +74,7 @@ def train_long(network, epochs=120):
             optimizer.zero_grad()
             functional.cross_entropy(network(images[batch]), labels[batch]).backward()
             optimizer.step()
-        rows.append((look(network, train)[0], *look(network, valid)))
+        rows.append((score(network, train)[0], *score(network, valid)))
     return np.array(rows)
 
 
@@ -100,9 +100,10 @@ assert plain[-1, 0] < 0.01 and plain[-1, 1] > 1.05 * plain[turn, 1]
 # %% [markdown]
 # ## Dropout, and why `eval()` exists
 #
-# Dropout silences a random part of the units in every training step, so that no unit
-# can rely on another one. The others are scaled up, so that the mean stays. When you
-# *use* the network, nothing must be silenced: that is what `eval()` says.
+# Dropout zeroes a random selection of the units at every training step, so that no unit
+# can rely on another one. The remaining units are scaled up, so the mean stays the
+# same. When you *use* the network, no unit should be zeroed: that is what `eval()` is
+# for.
 
 # %% Dropout in training and in evaluation
 layer = nn.Dropout(0.5)
@@ -111,7 +112,7 @@ x = torch.ones(10_000)
 layer.train()
 dropped = layer(x)
 print(
-    f"in training: {(dropped == 0).float().mean():.2f} silenced, mean "
+    f"in training: {(dropped == 0).float().mean():.2f} zeroed, mean "
     f"{dropped.mean():.2f}"
 )
 assert (
@@ -123,19 +124,20 @@ layer.eval()
 assert torch.equal(layer(x), x)
 
 # %% [markdown]
-# **Batch normalization** listens to it as well. It takes from each unit the mean over
-# the batch and divides by the deviation, so that in training a picture's answer depends
-# on its neighbors. Meanwhile it keeps running averages, and uses those in evaluation.
+# **Batch normalization** also depends on the mode. It subtracts from each unit the mean
+# over the batch and divides by the standard deviation, so during training, a picture's
+# answer depends on the other pictures in its batch. Meanwhile, it keeps running
+# averages, and in evaluation mode it uses those.
 
 # %% Batch normalization in training and in evaluation
 norm = nn.BatchNorm1d(3)
 batch = torch.randn(8, 3)
-# other neighbors, another answer
+# a different batch gives a different answer
 assert not torch.allclose(norm(batch)[:2], norm(batch[:2]))
 norm.eval()
 assert torch.equal(norm(batch)[:2], norm(batch[:2]))
 
-# %% Forgetting eval() costs accuracy and certainty
+# %% Forgetting eval() makes answers worse, and random
 torch.manual_seed(0)
 network = mlp(dropout=0.5)
 dropped_out = train_long(network)
@@ -145,11 +147,10 @@ with torch.no_grad():
     first, second = network(images[valid]), network(images[valid])
 forgotten = (first.argmax(dim=1) == labels[valid]).float().mean().item()
 print(
-    f"accuracy {forgotten:.3f} where eval() was forgotten, "
-    f"{look(network, valid)[1]:.3f} with it"
+    f"accuracy {forgotten:.3f} without eval(), {score(network, valid)[1]:.3f} with it"
 )
 assert not torch.equal(first, second)  # the same pictures, two answers
-assert look(network, valid)[1] > forgotten
+assert score(network, valid)[1] > forgotten
 
 # %% What dropout does here
 print(
@@ -166,12 +167,12 @@ assert dropped_out[10, 0] > plain[10, 0]  # it fits the training pictures more s
 # ## Without gradients
 #
 # `torch.no_grad()` records nothing. `torch.inference_mode()` goes further and keeps
-# even less: what comes out of it cannot take part in training. `eval()` is another
-# matter: it changes what layers *do*, and records as before. You want both.
+# even less: its results cannot be used in training. `eval()` is something else: it
+# changes what layers *do*, and still records as before. You want both.
 
 # %% eval() and no_grad() are two things
 network.eval()
-assert network(images[:1]).requires_grad  # eval() alone records
+assert network(images[:1]).requires_grad  # eval() alone still records
 with torch.inference_mode():
     answer = network(images[:1])
 assert not answer.requires_grad and answer.is_inference()
@@ -179,9 +180,10 @@ assert not answer.requires_grad and answer.is_inference()
 # %% [markdown]
 # ## Early stopping
 #
-# Stop when validation has not improved for a while, the *patience*, and go back to the
-# best epoch. The weights have to be *copied* when they are good: `state_dict()`, the
-# dictionary of all weights, changes with the network (chapter 7).
+# Stop when validation has not improved for a certain number of epochs, the *patience*,
+# and go back to the best epoch. You must *copy* the weights when they are good:
+# `state_dict()`, the dictionary of all weights, changes as the network trains (chapter
+# 7).
 
 # %% Early stopping by hand
 torch.manual_seed(0)
@@ -193,7 +195,7 @@ for epoch in range(1, 201):
         optimizer.zero_grad()
         functional.cross_entropy(network(images[batch]), labels[batch]).backward()
         optimizer.step()
-    loss, _ = look(network, valid)
+    loss, _ = score(network, valid)
     if loss < best_loss:
         best_loss, best_epoch, best_weights = (
             loss,
@@ -204,22 +206,22 @@ for epoch in range(1, 201):
         break
 network.load_state_dict(best_weights)
 print(f"stopped after epoch {epoch}, went back to epoch {best_epoch}")
-assert np.isclose(look(network, valid)[0], best_loss)
+assert np.isclose(score(network, valid)[0], best_loss)
 network.eval()
 
 # %% [markdown]
-# In firstlight the best epoch by validation is always kept; `fl.Recipe(patience=10,
-# schedule="constant")` also stops. (With a learning rate that falls until the last
-# epoch, stopping early means that it never got small.)
+# firstlight always keeps the best epoch by validation; `fl.train(data, patience=10,
+# schedule="constant")` also stops early. (With a learning rate that keeps falling until
+# the last epoch, stopping early means that it never gets small.)
 #
-# `look` above takes all pictures at once. A set that does not fit is scored batch by
-# batch, and each batch counts by its size:
+# `score` above takes all pictures at once. If a set does not fit into memory, score it
+# batch by batch, and weight each batch by its size:
 
 
 # %% Validation in batches
 @torch.no_grad()
 def validate(network, loader):
-    """Give mean loss and accuracy over all pictures of a loader, as `look` does."""
+    """Return mean loss and accuracy over all pictures of a loader."""
     network.eval()
     loss = right = 0
     for batch_images, batch_labels in loader:
@@ -233,14 +235,14 @@ def validate(network, loader):
 validloader = torch.utils.data.DataLoader(
     torch.utils.data.TensorDataset(images[valid], labels[valid]), batch_size=64
 )
-assert np.allclose(validate(network, validloader), look(network, valid), atol=1e-5)
+assert np.allclose(validate(network, validloader), score(network, valid), atol=1e-5)
 network.eval()
 
 # %% [markdown]
-# ## The numbers
+# ## The scores
 #
-# From here on we need only the answers: logits of the validation pictures, and their
-# labels.
+# From here on we only need the answers: the logits of the validation pictures, and
+# their labels.
 
 # %% Accuracy and the confusion matrix
 with torch.inference_mode():
@@ -248,7 +250,7 @@ with torch.inference_mode():
 wanted, said = labels[valid], logits.argmax(dim=1)
 
 confusion = torch.zeros(10, 10, dtype=torch.int64)
-# a row a true class, a column an answer
+# one row per true class, one column per answer
 confusion.index_put_((wanted, said), torch.tensor(1), accumulate=True)
 
 right = confusion.diagonal().sum().item()
@@ -256,10 +258,11 @@ print(f"accuracy {right} / {len(wanted)} = {right / len(wanted):.3f}")
 fl.confusion_matrix(confusion, classes)
 
 # %% [markdown]
-# **Precision** of a class: of all that were *called* an 8, how many are 8s? **Recall**:
-# of all that *are* 8s, how many were called so? Which one matters depends on what a
-# mistake costs. **F1** is their harmonic mean, which is near the smaller one. The
-# **macro** mean weighs classes equally, however rare they are.
+# **Precision** of a class: of all pictures that were *called* an 8, how many are 8s?
+# **Recall**: of all pictures that *are* 8s, how many were called an 8? Which one
+# matters depends on what a mistake costs. **F1** is their harmonic mean, which lies
+# closer to the smaller one. The **macro** mean gives every class the same weight,
+# however rare it is.
 
 # %% Precision, recall and F1 by hand
 hits = confusion.diagonal().double()
@@ -270,15 +273,15 @@ print("class  precision  recall  F1")
 for row in zip(classes, precision, recall, f1, strict=True):
     print(f"{row[0]:>5}  {row[1]:9.3f}  {row[2]:6.3f}  {row[3]:.3f}")
 
-from sklearn.metrics import precision_recall_fscore_support  # an independent opinion
+from sklearn.metrics import precision_recall_fscore_support  # to check ours against
 
 expected = precision_recall_fscore_support(wanted, said)
 for mine, theirs in zip((precision, recall, f1), expected, strict=False):
     assert np.allclose(mine, theirs)
 
 # %% [markdown]
-# **Top-k** counts an answer as right if the label is among the `k` highest logits: fair
-# where classes overlap.
+# **Top-k** counts an answer as right if the label is among the `k` highest logits,
+# which is fair when classes overlap.
 
 # %% Top-k
 top3 = (
@@ -288,17 +291,17 @@ print(f"top-1 {right / len(wanted):.3f}, top-3 {top3:.3f}")
 assert top3 >= right / len(wanted)
 
 # %% [markdown]
-# ## How sure is the number?
+# ## How certain is the score?
 #
 # 600 pictures are a sample. Another 600 would have given another accuracy. **Wilson's
-# interval** says which true accuracies are compatible with what you saw; for shares
-# near 1 it is right where the school formula, p ± 1.96 √(p(1-p)/n), sticks out beyond
-# 1.
+# interval** covers the true accuracies that are compatible with what you saw. For
+# proportions near 1 it works where the textbook formula, p ± 1.96 √(p(1-p)/n), goes
+# above 1.
 
 
 # %% Wilson's interval by hand
 def wilson(hits, n, z=1.96):
-    """Give the ends of the 95 % interval of a share."""
+    """Return the ends of the 95 % interval of a proportion."""
     p = hits / n
     middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * (p * (1 - p) / n + z**2 / (4 * n**2)) ** 0.5
@@ -308,7 +311,7 @@ def wilson(hits, n, z=1.96):
 low, high = wilson(right, len(wanted))
 print(f"accuracy {right / len(wanted):.3f} [{low:.3f}, {high:.3f}], n = {len(wanted)}")
 
-# %% Does it keep its promise?
+# %% Does the interval work?
 rng = np.random.default_rng(0)
 true_accuracy, n = 0.95, 600
 draws = rng.binomial(n, true_accuracy, size=4000)
@@ -318,12 +321,12 @@ print(f"{covered:.1%} of 4,000 intervals contain the true accuracy")
 assert abs(covered - 0.95) < 0.02
 
 # %% [markdown]
-# ## The library's line
+# ## The same with the library
 #
-# All of that from logits and labels, every number with its interval:
+# All of this, from logits and labels, with an interval for every score:
 
 # %% The evaluation
-evaluation = fl.evaluate(logits, wanted, classes)
+evaluation = fl.evaluate_logits(logits, wanted, classes)
 print(evaluation)
 assert np.isclose(evaluation.accuracy.value, right / len(wanted))
 assert np.isclose(evaluation.accuracy.low, low, atol=1e-4) and np.isclose(
@@ -332,13 +335,14 @@ assert np.isclose(evaluation.accuracy.low, low, atol=1e-4) and np.isclose(
 assert np.isclose(evaluation.macro_f1.value, f1.mean().item())
 
 # %% [markdown]
-# **Log loss** is the cross entropy of chapter 4. **AUC** is the chance that a picture
-# of a class gets a higher probability for it than a picture of another one. **ECE**,
-# the expected calibration error, says how far the network's confidence is from the
-# truth: with probability 0.9 it should be right nine times in ten. Networks that were
-# trained long are mostly too sure. One number, the **temperature**, divides all logits
-# and mends much of it; it changes no answer. It is fitted on validation pictures, and
-# here judged on others.
+# **Log loss** is the cross entropy of chapter 4. **AUC** is the probability that a
+# picture of a class gets a higher probability for that class than a picture of another
+# class does. **ECE**, the expected calibration error, measures how far the network's
+# confidence is from the truth: with a confidence of 0.9, it should be right nine times
+# out of ten. Networks that were trained for a long time are usually overconfident.
+# Dividing all logits by a single number, the **temperature**, fixes much of this
+# without changing any answer. Here we fit it on some validation pictures and judge it
+# on others.
 
 # %% A temperature
 from firstlight.evaluation.calibration import fit_temperature
@@ -346,24 +350,26 @@ from firstlight.evaluation.calibration import fit_temperature
 with torch.inference_mode():
     too_sure = overfitted.eval()(images[valid])  # the network that we trained too long
 temperature = fit_temperature(too_sure[:300], wanted[:300])
-before = fl.evaluate(too_sure[300:], wanted[300:], classes)
-after = fl.evaluate(too_sure[300:], wanted[300:], classes, temperature=temperature)
+before = fl.evaluate_logits(too_sure[300:], wanted[300:], classes)
+after = fl.evaluate_logits(
+    too_sure[300:], wanted[300:], classes, temperature=temperature
+)
 print(
     f"temperature {temperature:.2f}: log loss {before.log_loss.value:.3f} becomes "
     f"{after.log_loss.value:.3f}"
 )
-assert temperature > 1  # it was too sure
+assert temperature > 1  # it was overconfident
 assert after.log_loss.value < before.log_loss.value
 assert after.accuracy.value == before.accuracy.value
 
 # %% [markdown]
-# ## Why the test part is locked
+# ## Why the test split is locked
 #
-# Because choosing is learning. Take 200 "models" that guess blindly, look at their
-# accuracy on 50 test pictures, and keep the best: it looks much better than it is,
-# though there is nothing to it.
+# Because choosing is a form of learning. Take 200 "models" that guess at random, score
+# each on 50 test pictures, and keep the best one: its score looks much better than it
+# really is, because it knows nothing.
 
-# %% Choosing by the test part flatters
+# %% Choosing by the test split inflates the score
 rng = torch.Generator().manual_seed(0)
 some = labels[test][:50]
 guesses = torch.randint(0, 10, (200, 50), generator=rng)
@@ -384,23 +390,25 @@ print(
 assert scores[chosen] > 1.5 * fresh
 
 # %% [markdown]
-# So firstlight chooses by validation, scores the test part once a run, and counts every
-# further look of `firstlight evaluate` at it in `evaluation.json`. What no tool can
-# count is you: twenty recipes, each with its one look, are twenty looks. What
-# validation says is a little rosy for the same reason: it chose.
+# That is why firstlight chooses by validation and scores the test split once per run.
+# Every later `firstlight evaluate` on the test split is counted, in `evaluation.json`.
+# What no tool can count is your own choices: if you try twenty recipes and compare
+# their test scores, you have used the test split twenty times. For the same reason, the
+# validation score is slightly too good: it was used to choose.
 
-# %% And now, once
+# %% Now score the test split, once
 with torch.inference_mode():
-    final = fl.evaluate(network(images[test]), labels[test], classes)
+    final = fl.evaluate_logits(network(images[test]), labels[test], classes)
 print("test accuracy", final.accuracy)
 
 # %% [markdown]
 # ## Cross-validation
 #
-# Where pictures are few, one validation part is a lottery. Deal all but the test part
-# into five folds, train five times on four of them, and score on the fifth: each of
-# these pictures is judged once, by a network that has not seen it. (The five networks
-# share pictures, so an interval over all of them is only roughly right.)
+# With few pictures, the score on a single validation split depends on luck. Divide
+# everything except the test split into five folds, train five times on four of them,
+# and score on the fifth: each picture is then judged once, by a network that was not
+# trained on it. (The five networks share training pictures, so an interval over all of
+# them is only approximately right.)
 
 # %% Five folds
 pool = order[:800]
@@ -430,64 +438,62 @@ assert sorted(torch.cat(folds).tolist()) == sorted(pool.tolist())
 assert min(per_fold) - 1e-6 <= hits / len(pool) <= max(per_fold) + 1e-6
 
 # %% [markdown]
-# > **Then and now.** Two habits of the time. Validation and test were taken as the same
-# > thing, so that the test part chose the epoch. And a network was put into `eval()`
-# > for validation and never back into `train()`: from the second epoch on it learned
-# > without dropout.
+# > **Then and now.** Two habits of the time: First, validation and test were treated as
+# > the same thing, so the test split chose the epoch. Second, a network was put into
+# > `eval()` for validation and never back into `train()`: from the second epoch on, it
+# > learned without dropout.
 
 # %% [markdown]
 # ## Exercises
 #
-# **1.** A test of a rare disease: 1 % of the people have it. What are accuracy,
-# precision and recall of a "network" that always says *healthy*? Of one that finds 90 %
-# of the ill, with 5 % false alarms?
+# **1.** A test for a rare disease: 1 % of people have it. What are the accuracy,
+# precision, and recall of a "network" that always says *healthy*? And of one that finds
+# 90 % of the sick people, with 5 % false alarms?
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true}
-people, ill = 100_000, 1_000
+people, sick = 100_000, 1_000
+print(f"always healthy: accuracy {1 - sick / people:.2f}, recall 0, no precision")
+found, alarms = 0.9 * sick, 0.05 * (people - sick)
+accuracy = (found + (people - sick) - alarms) / people
 print(
-    f"always healthy: accuracy {1 - ill / people:.2f}, recall 0, precision not defined"
-)
-found, alarms = 0.9 * ill, 0.05 * (people - ill)
-accuracy = (found + (people - ill) - alarms) / people
-print(
-    f"the other one: accuracy {accuracy:.3f}, recall {found / ill:.2f}, precision "
+    f"the other one: accuracy {accuracy:.3f}, recall {found / sick:.2f}, precision "
     f"{found / (found + alarms):.2f}"
 )
-assert accuracy < 1 - ill / people  # the useless one has the higher accuracy
-assert found / (found + alarms) < 0.2  # of those that it calls ill, most are healthy
+assert accuracy < 1 - sick / people  # the useless one has the higher accuracy
+# most of the people that it calls sick are healthy
+assert found / (found + alarms) < 0.2
 
 # %% [markdown]
-# **2.** How many test pictures are needed to tell 95 % from 96 %? Use `wilson`.
+# **2.** How many test pictures do you need to tell 95 % from 96 %? Use `wilson`.
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true}
 for n in (100, 1_000, 10_000, 100_000):
     (low95, high95), (low96, high96) = wilson(0.95 * n, n), wilson(0.96 * n, n)
     print(f"n = {n:>7,}: [{low95:.3f}, {high95:.3f}] and [{low96:.3f}, {high96:.3f}]")
-assert wilson(950, 1_000)[1] > wilson(960, 1_000)[0]  # a thousand are far too few
+assert wilson(950, 1_000)[1] > wilson(960, 1_000)[0]  # a thousand is far too few
 assert wilson(9_500, 10_000)[1] < wilson(9_600, 10_000)[0]
 
-# If both are tested on the same pictures, look at those where they disagree: 30 to 10
-# is no coin toss.
+# If both models are tested on the same pictures, count where only one of them is right:
+# 30 to 10 is unlikely to be chance.
 from scipy.stats import binomtest
 
-# of 1,000 pictures: accuracies two points apart, with intervals that overlap
+# out of 1,000 pictures: accuracies two points apart, with overlapping intervals
 only_one, only_other = 30, 10
 assert binomtest(only_one, only_one + only_other).pvalue < 0.01
 
 # %% [markdown]
-# **3.** Write top-k so that equal logits are no free hit: give a network that answers
-# the same for all classes its due.
+# **3.** Write top-k so that ties do not count as hits for free: a network that gives
+# all classes the same logit should not get a perfect score.
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true}
 undecided = torch.zeros(1000, 10)
 truth = torch.randint(0, 10, (1000,))
 own = undecided.gather(1, truth[:, None])
 earlier = torch.arange(10) < truth[:, None]
-# rank < k is top-k; here k = 1
-# ties go to the class that comes first
+# rank < k is top-k; here k = 1, and ties go to the class that comes first
 rank = ((undecided > own) | ((undecided == own) & earlier)).sum(dim=1)
 honest = (rank < 1).float().mean().item()
 generous = (own[:, 0] >= undecided.max(dim=1).values).float().mean().item()
 print(f"equal logits: {generous:.2f} if ties are hits, {honest:.2f} if not")
 assert generous == 1 and honest < 0.2
-assert np.isclose(honest, fl.evaluate(undecided, truth, classes).accuracy.value)
+assert np.isclose(honest, fl.evaluate_logits(undecided, truth, classes).accuracy.value)

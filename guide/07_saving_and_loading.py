@@ -1,10 +1,10 @@
 # %% [markdown]
 # # 7. Saving and loading
 #
-# **When you are through**, you can save and load weights, say why the architecture has
-# to travel with them and why a pickle from a stranger is a program, move models between
-# processor and graphics card, write a checkpoint that resumes a run to the last bit,
-# and use a model file that carries everything.
+# **When you are through**, you can save and load weights, explain why the architecture
+# has to be saved with them and why a pickle from a stranger is a program, move models
+# between processor and graphics card, write a checkpoint that resumes a run exactly,
+# bit for bit, and use a model file that contains everything.
 
 # %% A trained network to save
 import copy
@@ -36,14 +36,14 @@ class Network(nn.Module):
         self.hidden = nn.ModuleList(
             nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False)
         )
-        self.output = nn.Linear(sizes[-1], n_output)
+        self.head = nn.Linear(sizes[-1], n_output)
 
     def forward(self, x):
         """Map pictures [B, C, H, W] to logits [B, K]."""
         x = torch.flatten(x, start_dim=1)
         for layer in self.hidden:
             x = functional.relu(layer(x))
-        return self.output(x)
+        return self.head(x)
 
 
 def train(network, optimizer, epochs, first=0):
@@ -63,15 +63,15 @@ with torch.inference_mode():
     accuracy = (
         (network(images[1200:]).argmax(dim=1) == labels[1200:]).float().mean().item()
     )
-print(f"{accuracy:.3f} right of {len(images) - 1200} digits that it has not seen")
+print(f"{accuracy:.3f} right of {len(images) - 1200} digits it was not trained on")
 assert accuracy > 0.8
 
 # %% [markdown]
 # ## The state dict
 #
-# A module's state is a dictionary from names to tensors: its weights, and its
-# *buffers*, such as the statistics of a batch norm, which no optimizer touches and
-# which belong to it all the same.
+# A module's state is a dictionary that maps names to tensors: its weights and its
+# *buffers*. A buffer, such as the running averages of a batch norm, is not changed by
+# the optimizer, but it is still part of the model.
 
 # %% What is in it
 for name, tensor in network.state_dict().items():
@@ -80,7 +80,7 @@ for name, tensor in network.state_dict().items():
 normed = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
 learned = {name for name, _ in normed.named_parameters()}
 buffers = set(normed.state_dict()) - learned
-print("not learned, and still needed:", ", ".join(sorted(buffers)))
+print("not learned, but still needed:", ", ".join(sorted(buffers)))
 assert "1.running_mean" in buffers
 
 # %% Save and load the weights
@@ -92,38 +92,39 @@ other.load_state_dict(torch.load(folder / "weights.pth", weights_only=True))
 assert torch.equal(other(images[:5]), network(images[:5]))
 
 # %% [markdown]
-# A state dict is not a copy. It is the living tensors: training goes on in it.
+# A state dict is not a copy. It refers to the network's own tensors, so its values
+# change as training continues.
 
-# %% A state dict is alive
-alive = network.state_dict()
-kept = copy.deepcopy(alive)
+# %% A state dict changes with the network
+current = network.state_dict()
+kept = copy.deepcopy(current)
 with torch.no_grad():
-    network.output.bias += 1
-assert torch.equal(alive["output.bias"], network.output.bias)
-assert not torch.equal(kept["output.bias"], network.output.bias)
+    network.head.bias += 1
+assert torch.equal(current["head.bias"], network.head.bias)
+assert not torch.equal(kept["head.bias"], network.head.bias)
 network.load_state_dict(kept)
 
 # %% [markdown]
 # ## Weights alone are not a model
 #
-# Names and shapes have to fit. If the network was built with other layers, loading
-# fails, and rightly.
+# Names and shapes must match. If the network was built with different layers, loading
+# fails, as it should.
 
-# %% Another architecture cannot take them
+# %% Another architecture cannot use them
 try:
     Network(64, [400, 200, 100], 10).load_state_dict(kept)
 except RuntimeError as error:
     print("RuntimeError:", "\n".join(str(error).splitlines()[:3]))
 else:
-    raise AssertionError("these weights do not fit")
+    raise AssertionError("these weights do not match")
 
 # %% [markdown]
-# Worse is what does *not* fail: the right shapes with another meaning. Nothing in a
-# state dict says in which order the classes stand, or how pictures were normalized.
+# What does *not* fail is worse: shapes that match but mean something else. Nothing in a
+# state dict says what order the classes are in, or how the pictures were normalized.
 
-# %% What fails in silence
+# %% What fails silently
 with torch.inference_mode():
-    # 0..255, as another program may feed it
+    # 0..255, as another program might pass it
     unnormalized = (images[1200:] + 1) / 2 * 255
     silent = (
         (network(unnormalized).argmax(dim=1) == labels[1200:]).float().mean().item()
@@ -141,8 +142,8 @@ print(
 assert silent < accuracy and relabeled < 0.2
 
 # %% [markdown]
-# So more has to travel with the weights: the sizes that the network is built from, the
-# classes, and how pictures are normalized. In a dictionary this is quickly done:
+# So the file needs more than the weights: the sizes that the network is built from, the
+# classes, and how pictures are normalized. A dictionary can hold all of it:
 
 # %% A checkpoint with its architecture
 checkpoint = {
@@ -166,7 +167,7 @@ def load_checkpoint(path):
 
 
 rebuilt, found = load_checkpoint(folder / "checkpoint.pth")
-# uint8, as a file has it
+# uint8, as in a file
 raw = torch.from_numpy(data.images.images[:5]).permute(0, 3, 1, 2)
 normalized = (raw.float() / 255 - found["mean"]) / found["std"]
 assert (
@@ -177,22 +178,22 @@ assert (
 # %% [markdown]
 # ## A pickle is a program
 #
-# `torch.save` writes a *pickle*, Python's own format for objects, and a pickle can say:
-# to build me, call this function with these arguments. Any function. Loading is
-# running. Here is a harmless one, which appends to a list; a real one would call
-# `os.system`.
+# `torch.save` writes a *pickle*, Python's own format for objects. A pickle can say: to
+# build me, call this function with these arguments. It can be any function, so loading
+# a pickle means running code. Here is a harmless one, which appends to a list; a
+# malicious one would call `os.system`.
 
-# %% Loading runs what the file says
+# %% Loading runs code from the file
 victim = []
 
 
 def misdeed(what):
-    """Stand in for whatever an attacker wants."""
+    """Do whatever an attacker wants; this one is harmless."""
     victim.append(what)
 
 
 class Weights:
-    """Looks like weights, and is a call."""
+    """Looks like weights, but calls a function."""
 
     def __reduce__(self):
         return misdeed, ("this ran while the file was being loaded",)
@@ -205,7 +206,7 @@ print(victim)
 assert len(victim) == 1
 
 torch.save({"weights": Weights()}, folder / "from_a_stranger.pth")
-# what everybody's code did for years
+# what most code did for years
 torch.load(folder / "from_a_stranger.pth", weights_only=False)
 assert len(victim) == 2
 
@@ -219,14 +220,15 @@ else:
 assert len(victim) == 2  # nothing ran
 
 # %% [markdown]
-# > **Then and now.** `torch.load(file)` used to run anything. Since PyTorch 2.6
-# > `weights_only=True` is the default. In older versions it could be got around, so
-# > there it is no protection: update, or take the format below. And `torch.save(model,
-# > ...)`, the whole object, stores the *path* of your class, not the class: it breaks
-# > when you rename a file, and needs `weights_only=False` to load.
+# > **Then and now.** `torch.load(file)` used to run anything. Since PyTorch 2.6,
+# > `weights_only=True` is the default. In older versions that check could be bypassed,
+# > so do not rely on it there: update, or use the format below. Also,
+# > `torch.save(model, ...)` saves the whole object, but it stores the *path* of your
+# > class, not the class itself: it breaks when you rename a file, and it needs
+# > `weights_only=False` to load.
 #
-# **safetensors** is a format that has no way to say *call*: a table of names, types and
-# shapes in JSON, and then the bytes, which can be mapped into memory as they are.
+# **safetensors** is a format that cannot call anything: it has a table of names, types,
+# and shapes in JSON, followed by the bytes, which can be mapped directly into memory.
 
 # %% safetensors
 from safetensors.torch import load_file, save_file
@@ -241,13 +243,14 @@ header_size = int.from_bytes(
     (folder / "weights.safetensors").read_bytes()[:8], "little"
 )
 header = json.loads((folder / "weights.safetensors").read_bytes()[8 : 8 + header_size])
-print(json.dumps(header["output.weight"]))
+print(json.dumps(header["head.weight"]))
 
 # %% [markdown]
 # ## Processor and graphics card
 #
-# Weights remember where they were. `map_location` brings them to where you are; without
-# it, a file from a machine with a graphics card fails on one without.
+# A saved tensor remembers its device. `map_location` loads it onto the device that you
+# have; without it, a file from a machine with a graphics card fails to load on a
+# machine without one.
 
 # %% Moving between devices
 device = (
@@ -255,9 +258,9 @@ device = (
     if torch.accelerator.is_available()
     else torch.device("cpu")
 )
-# a module moves in place, and gives itself back
+# a module moves in place, and returns itself
 moved = copy.deepcopy(network).to(device)
-# what goes in has to move too; a tensor's .to gives a new one
+# the input has to move too; a tensor's .to returns a new tensor
 answer = moved(images[:5].to(device))
 assert answer.device.type == device.type
 torch.save(moved.state_dict(), folder / "from_there.pth")
@@ -267,27 +270,27 @@ assert all(tensor.device.type == "cpu" for tensor in here.values())
 assert torch.allclose(answer.cpu(), network(images[:5]), atol=1e-4)
 
 # %% [markdown]
-# Build the optimizer *after* moving the network: its state has to live where the
-# weights do. And in the loop, every batch follows the network.
+# Build the optimizer *after* you move the network: its state must be on the same device
+# as the weights. And in the loop, move every batch to the network's device.
 
-# %% A training loop that follows the device
-traveling = Network(64, [32], 10).to(device)
-optimizer = optim.Adam(traveling.parameters(), lr=1e-3)
+# %% A training loop on any device
+on_device = Network(64, [32], 10).to(device)
+optimizer = optim.Adam(on_device.parameters(), lr=1e-3)
 for rows in torch.arange(1200).split(60):
     batch_images, batch_labels = images[rows].to(device), labels[rows].to(device)
     optimizer.zero_grad()
-    functional.cross_entropy(traveling(batch_images), batch_labels).backward()
+    functional.cross_entropy(on_device(batch_images), batch_labels).backward()
     optimizer.step()
-assert next(traveling.parameters()).device.type == device.type
+assert next(on_device.parameters()).device.type == device.type
 assert optimizer.state_dict()["state"][0]["exp_avg"].device.type == device.type
 
 # %% [markdown]
 # ## Resuming
 #
-# Weights are not enough to go on training. Adam has a memory of past gradients; the
-# order of the pictures depends on the epoch, and so does the learning rate if it
-# changes. Save them too, and the resumed run is the same run, to the last bit. (Where
-# dropout or shuffling draws from PyTorch's global dice, their state belongs in there as
+# To continue training, you need more than the weights. Adam remembers past gradients;
+# the order of the pictures depends on the epoch, and so does the learning rate if it
+# changes. Save those too, and the resumed run is the same run, to the last bit. (If
+# dropout or shuffling draws from PyTorch's global random generator, save its state as
 # well: `torch.get_rng_state()`.)
 
 # %% Interrupted and resumed, bit for bit
@@ -314,31 +317,35 @@ train(resumed, optimizer, epochs=2, first=found["epoch"])
 for mine, theirs in zip(resumed.parameters(), uninterrupted.parameters(), strict=True):
     assert torch.equal(mine, theirs)
 
-forgetful = Network(64, [32], 10)
-forgetful.load_state_dict(found["network"])
-train(forgetful, optim.Adam(forgetful.parameters(), lr=1e-3), epochs=2, first=2)
-assert not torch.equal(forgetful.output.weight, uninterrupted.output.weight)
-print("with the optimizer's state: the same bits; without it: another network")
+without_state = Network(64, [32], 10)
+without_state.load_state_dict(found["network"])
+optimizer = optim.Adam(without_state.parameters(), lr=1e-3)
+train(without_state, optimizer, epochs=2, first=2)
+assert not torch.equal(without_state.head.weight, uninterrupted.head.weight)
+print("with the optimizer's state: the same bits; without it: different weights")
 
 # %% [markdown]
-# ## The library's line
+# ## The same with the library
 #
-# A firstlight model is one `.safetensors` file. Its header carries architecture,
-# classes, size and fit of the pictures, normalization, temperature and scores; a
-# checksum finds damage. Loading runs no code, and `fl.load` needs no class of yours.
+# A firstlight model is one `.safetensors` file. Its header holds the architecture, the
+# classes, the size of the pictures and how they are resized, the normalization, the
+# temperature, and the scores; a checksum detects damage. Loading runs no code, and
+# `fl.load` does not need your class.
 
 # %% One file is the model
-run = fl.train(data, fl.Recipe(model="mlp", hidden=(128, 64), epochs=5))
-card = fl.inspect_model(run.folder / "model.safetensors")  # the header only: at once
+run = fl.train(data, model="mlp", hidden=(128, 64), epochs=5)
+# only the header is read
+card = fl.read_model_card(run.folder / "model.safetensors")
 print("architecture", card.architecture)
 print("classes     ", card.classes)
 print("input size  ", card.input_size, "mean", card.mean, "std", card.std)
+print("resize      ", card.resize)
 print("test score  ", card.scores["test"]["accuracy"])
 
 model = fl.load(run.folder / "model.safetensors")
-# uint8: the model normalizes by itself
+# uint8: the model normalizes them itself
 pixels = torch.from_numpy(data.images.images[:5]).permute(0, 3, 1, 2)
-# it lives where it was trained, a loaded one on the processor
+# it is still on the device where it was trained; a loaded model is on the processor
 trained = copy.deepcopy(run.model).cpu()
 assert torch.equal(model(pixels), trained(pixels))
 
@@ -351,36 +358,35 @@ try:
 except fl.UserError as error:
     print(error)
 else:
-    raise AssertionError("one bit has changed")
+    raise AssertionError("one bit was changed")
 
-# %% Write a model again, and load it
+# %% Save the model again, and load it
 fl.save(folder / "copy.safetensors", model)
 assert torch.equal(fl.load(folder / "copy.safetensors")(pixels), model(pixels))
 
 # %% [markdown]
 # ## Exercises
 #
-# **1.** Load the hidden layers of a trained network into one with another number of
-# classes. Which names have to be left out? (`strict=False` lets you leave them out;
-# look at what it returns.)
+# **1.** Load the hidden layers of a trained network into a network with a different
+# number of classes. Which names do you have to leave out? (`strict=False` lets you
+# leave them out; look at what it returns.)
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true}
 three_classes = Network(64, [128, 64], 3)
 without_head = {
     name: tensor
     for name, tensor in network.state_dict().items()
-    if not name.startswith("output.")
+    if not name.startswith("head.")
 }
 report = three_classes.load_state_dict(without_head, strict=False)
 print(report)
 assert (
-    report.missing_keys == ["output.weight", "output.bias"]
-    and not report.unexpected_keys
+    report.missing_keys == ["head.weight", "head.bias"] and not report.unexpected_keys
 )
 assert torch.equal(three_classes.hidden[0].weight, network.hidden[0].weight)
 
 # %% [markdown]
-# **2.** How large is a checkpoint with Adam's state, compared with the weights alone,
+# **2.** How large is a checkpoint with Adam's state compared with the weights alone,
 # and why?
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true}
@@ -389,23 +395,23 @@ ratio = (folder / "last.pth").stat().st_size / (
     folder / "weights_only.pth"
 ).stat().st_size
 print(
-    f"{ratio:.1f} times as large: for each weight Adam keeps a mean and a mean "
-    "square of its gradients"
+    f"{ratio:.1f} times as large: for each weight, Adam keeps the mean of its "
+    "gradients and the mean of their squares"
 )
 assert 2 < ratio < 3.5
 
 # %% [markdown]
-# **3.** The examination of the first seven chapters. Without looking back, write: a
-# class for a fully connected network with any hidden layers and dropout; a function
-# that trains it and validates after every epoch; one that saves it with all that is
-# needed to rebuild it; and one that loads it. Train on the digits with hidden layers of
-# 100 and 50, save, load, and show that the loaded network gives the same answers and
-# has learned.
+# **3.** This exercise covers the first seven chapters. Without looking back, write a
+# class for a fully connected network with any number of hidden layers and dropout; a
+# function that trains it and validates after every epoch; one that saves it with
+# everything needed to rebuild it; and one that loads it. Train on the digits with
+# hidden layers of 100 and 50 units, save, load, and show that the loaded network gives
+# the same answers and has learned something.
 
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true}
 class MLP(nn.Module):
-    """Fully connected, with any hidden layers and dropout after each of them."""
+    """Fully connected, with any hidden layers, and dropout after each of them."""
 
     def __init__(self, n_input, n_output, hidden_layers, dropout=0.5):
         super().__init__()
@@ -413,7 +419,7 @@ class MLP(nn.Module):
         self.hidden_layers = nn.ModuleList(
             nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False)
         )
-        self.output = nn.Linear(sizes[-1], n_output)
+        self.head = nn.Linear(sizes[-1], n_output)
         self.dropout = nn.Dropout(dropout)
         self.choices = {
             "n_input": n_input,
@@ -427,12 +433,12 @@ class MLP(nn.Module):
         x = torch.flatten(x, start_dim=1)
         for layer in self.hidden_layers:
             x = self.dropout(functional.relu(layer(x)))
-        return self.output(x)
+        return self.head(x)
 
 
 @torch.inference_mode()
 def validate(network, images, labels):
-    """Give loss and accuracy, without dropout."""
+    """Return loss and accuracy, without dropout."""
     network.eval()
     logits = network(images)
     loss = functional.cross_entropy(logits, labels).item()
@@ -440,10 +446,10 @@ def validate(network, images, labels):
 
 
 def train(network, loader, valid, epochs, lr=2e-3):
-    """Train with Adam; look at the validation pictures after every epoch."""
+    """Train with Adam, and validate after every epoch."""
     optimizer = optim.Adam(network.parameters(), lr=lr)
     for epoch in range(1, epochs + 1):
-        network.train()  # validation has put it into evaluation mode
+        network.train()  # validation put it into evaluation mode
         running_loss = 0.0
         for batch_images, batch_labels in loader:
             optimizer.zero_grad()
@@ -459,7 +465,7 @@ def train(network, loader, valid, epochs, lr=2e-3):
 
 
 def save(path, network, classes, mean=0.5, std=0.5):
-    """Write what is needed to rebuild the network, and to prepare its pictures."""
+    """Save what is needed to rebuild the network and to prepare its pictures."""
     torch.save(
         {
             "choices": network.choices,
@@ -473,7 +479,7 @@ def save(path, network, classes, mean=0.5, std=0.5):
 
 
 def load(path):
-    """Rebuild a network; gives it, ready to use, and what else the file says."""
+    """Return the rebuilt network, ready to use, and the contents of the file."""
     found = torch.load(path, weights_only=True, map_location="cpu")
     network = MLP(**found["choices"])
     network.load_state_dict(found["state_dict"])
@@ -498,5 +504,5 @@ fc_model.eval()
 assert torch.equal(loaded(held_out[0]), fc_model(held_out[0]))
 assert tuple(told["classes"]) == data.classes and told["std"] == 0.5
 loss, score = validate(loaded, *held_out)
-print(f"on {len(held_out[1])} digits that neither trained nor chose: {score:.3f}")
+print(f"{score:.3f} right of {len(held_out[1])} digits that it has never seen")
 assert score > 0.8 > before[1]

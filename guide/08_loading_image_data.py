@@ -3,8 +3,8 @@
 #
 # **When you are through**, you can load pictures from folders and lists, bring them to
 # one size and normalize them, augment them and see what that does, find broken files
-# before they find you, keep copies of a picture from standing on both sides of a split,
-# and load fast enough that nobody waits.
+# before they cause trouble, keep copies of a picture on the same side of a split, and
+# load pictures fast enough that training never waits.
 
 # %% A folder of pictures
 import io
@@ -39,14 +39,15 @@ for path in sorted(root.iterdir())[:3]:
     )
 
 # %% [markdown]
-# One folder a class is the layout that everybody understands. If the parts are decided
-# already, it is one level deeper: `train/<class>`, `valid/<class>`, `test/<class>`.
+# One folder per class is the layout that everyone understands. If the splits are
+# already decided, they go one level above the classes: `train/<class>`,
+# `valid/<class>`, `test/<class>`.
 
 # %% [markdown]
 # ## Folders, PyTorch's way
 #
-# torchvision's `ImageFolder` gives (picture, label) pairs; what happens to a picture on
-# its way is a chain of `transforms`.
+# torchvision's `ImageFolder` returns (picture, label) pairs, and a chain of
+# `transforms` prepares each picture.
 
 # %% ImageFolder, transforms and DataLoader
 from torch.utils.data import DataLoader
@@ -72,19 +73,19 @@ assert images.shape == (32, 1, 24, 24) and images.min() >= -1
 fl.image_grid(list(images[:8]), [plain.classes[label] for label in labels[:8]])
 
 # %% [markdown]
-# ## The library's line
+# ## The same with the library
 #
-# `load_data` takes the folder, and also a `.zip` or `.tar` of it, a list, or arrays. It
-# looks at names only; `inspect` decodes every picture once and tells what it found.
+# `load_data` takes the folder, but also a `.zip` or `.tar` of it, a list, or arrays. It
+# only looks at names; `check` decodes every picture once and reports what it found.
 
 # %% The library loads it
 data = fl.load_data(root)
 print(f"{len(data)} pictures, classes {', '.join(data.classes[:3])} ...")
-found = fl.inspect(data).to_json()
+found = fl.check(data).to_json()
 print("sizes", found["sizes"], "modes", found["modes"])
 assert data.classes == tuple(plain.classes) and len(data) == len(plain)
 
-# %% A list does as well
+# %% A list works as well
 table = root.parent / "list.csv"
 rows = "".join(
     f"pictures/{name},{data.classes[label]}\n"
@@ -97,12 +98,13 @@ assert listed.classes == data.classes and np.array_equal(listed.labels, data.lab
 # %% [markdown]
 # ## Normalization
 #
-# Zero mean and unit variance make training faster, because all weights then see numbers
-# of one size. Take mean and deviation from the *training* pictures only; those of the
-# test pictures are not yours to know. And whoever uses the network has to do exactly
-# the same, which is why in firstlight it happens inside the model.
+# Zero mean and unit variance make training faster, because then all weights see numbers
+# of the same size. Compute the mean and standard deviation from the *training* pictures
+# only; you are not supposed to know anything about the test pictures. Anyone who uses
+# the network has to normalize in exactly the same way, so in firstlight the model does
+# it.
 
-# %% The model normalizes by itself
+# %% The model normalizes its input
 from firstlight.models.classifier import Classifier
 
 model = Classifier(
@@ -112,23 +114,21 @@ pixels = np.stack(
     [np.asarray(Image.open(root / name).convert("L")) for name in data.names]
 )[:, None]
 train_pixels = torch.from_numpy(np.random.default_rng(0).permutation(pixels)[:400])
-model.adapt_to(train_pixels)
+model.fit_normalization(train_pixels)
 normalized = model.normalize(train_pixels)
 print(f"mean {normalized.mean():.4f}, deviation {normalized.std():.4f}")
 assert abs(normalized.mean()) < 1e-3 and abs(normalized.std() - 1) < 1e-3
 
 # %% [markdown]
-# ## Augmentation, seen
+# ## Augmentation
 #
-# A picture that is shifted a little, turned a little or mirrored shows the same thing.
-# Changing training pictures at random makes a set larger than it is. Only training
-# pictures, and only by what does not change the class: a mirrored 3 is no digit, a
-# mirrored cat is a cat.
+# A picture that is shifted, rotated, or mirrored a little still shows the same thing.
+# Changing training pictures at random effectively makes a set larger. Only do this to
+# training pictures, and only in ways that do not change the class: a mirrored 3 is not
+# a digit, but a mirrored cat is a cat.
 
 # %% One photograph, eight times
 from sklearn.datasets import load_sample_images
-
-from firstlight.data.augment import Augment
 
 sample = load_sample_images()
 photo = np.asarray(Image.fromarray(sample.images[1]).resize((213, 142)))
@@ -138,26 +138,26 @@ print(
 )
 
 batch = torch.from_numpy(np.stack([photo] * 8)).permute(0, 3, 1, 2)
-# it takes pictures, labels, each picture's number in the set, the seed and the epoch
-augment = Augment(flip=True, crop_scale=0.5, rotate=15, color_jitter=0.3, erase=0.3)
+# it takes pictures, labels, each picture's number in the set, the seed, and the epoch
+augment = fl.Augment(flip=True, crop_scale=0.5, rotate=15, color_jitter=0.3, erase=0.3)
 nothing = torch.zeros(8, dtype=torch.int64)
 changed, _ = augment(batch, nothing, torch.arange(8), seed=0, epoch=1, num_classes=1)
 fl.image_grid(list(changed))
 assert changed.dtype == torch.uint8 and changed.shape == batch.shape
 assert not torch.equal(changed[0], changed[1])
 
-# %% Chance depends on seed, epoch and picture alone
+# %% Randomness depends only on the seed, the epoch, and the picture
 again, _ = augment(
     batch[:3], nothing[:3], torch.arange(3), seed=0, epoch=1, num_classes=1
 )
-assert torch.equal(again, changed[:3])  # another batch, the same pictures
+assert torch.equal(again, changed[:3])  # a different batch, but the same pictures
 
-tomorrow, _ = augment(
+next_epoch, _ = augment(
     batch[:3], nothing[:3], torch.arange(3), seed=0, epoch=2, num_classes=1
 )
-assert not torch.equal(tomorrow, changed[:3])  # another epoch, another look
+assert not torch.equal(next_epoch, changed[:3])  # another epoch, another version
 
-# %% Much the same with torchvision, picture by picture
+# %% Much the same with torchvision, one picture at a time
 train_transform = v2.Compose(
     [
         v2.RandomRotation(15),
@@ -168,26 +168,26 @@ train_transform = v2.Compose(
 fl.image_grid([np.asarray(train_transform(Image.fromarray(photo))) for _ in range(4)])
 
 # %% [markdown]
-# > **Then and now.** `RandomResizedCrop` with its defaults may show 8 % of a picture.
-# > On a set of small objects that is often background with a label. Look at what your
-# > network is shown, as you just did.
+# > **Then and now.** By default, `RandomResizedCrop` may show as little as 8 % of a
+# > picture. In a set of small objects, that is often just background with a label. Look
+# > at what your network is shown, as you just did.
 
 # %% [markdown]
 # ## Broken files
 #
-# Among ten thousand pictures from the world, some are cut off, empty, a web page saved
-# under a picture's name, or a PNG called `.jpg`. The last is harmless. The others are
-# noticed by the usual loader only when it reaches them, perhaps in the middle of the
-# night:
+# Among ten thousand pictures from the real world, some are cut off, some are empty,
+# some are web pages saved under a picture's name, and some are PNGs called `.jpg`. The
+# last kind is harmless. The usual loader only notices the others when it reaches them,
+# perhaps in the middle of the night:
 
-# %% Break some
+# %% Break some files
 broken_root = root.parent / "broken"
 shutil.copytree(root, broken_root)
 victims = sorted((broken_root / "class 3").iterdir())
 victims[0].write_bytes(victims[0].read_bytes()[:60])  # cut off
 victims[1].write_bytes(b"")
 victims[2].write_text("<html>404 not found</html>")
-victims[3].rename(victims[3].with_suffix(".jpg"))  # only misnamed
+victims[3].rename(victims[3].with_suffix(".jpg"))  # only the wrong suffix
 
 plain = datasets.ImageFolder(broken_root, transform=transform)
 try:
@@ -198,23 +198,24 @@ except OSError as error:
 else:
     raise AssertionError("three of these files cannot be read")
 
-# %% The library finds them beforehand
-report = fl.inspect(fl.load_data(broken_root)).to_json()
+# %% The library finds them before training
+report = fl.check(fl.load_data(broken_root)).to_json()
 for item in report["quarantined"]:
     print(f"{item['image']}: {item['reason']}")
 print(report["notes"])
 assert len(report["quarantined"]) == 3
 
 # %% [markdown]
-# In training, such pictures are set aside and listed in `quarantine.csv`. No other
-# picture is ever put in their place, no file is changed, and the run stops if more than
-# one in a hundred is bad: then something is wrong that you should know first.
+# When you train, these pictures are set aside and listed in `quarantine.csv`. They are
+# never replaced by other pictures, and no file is changed. If more than one picture in
+# a hundred is bad, the run stops: then something is wrong that you should know about
+# first.
 
-# %% One in a hundred is the limit
+# %% One picture in a hundred is the limit
 for victim in victims[4:12]:
     victim.write_bytes(b"")
 try:
-    fl.train(broken_root, fl.Recipe(model="mlp", epochs=1))
+    fl.train(broken_root, model="mlp", epochs=1)
 except fl.UserError as error:
     print(error)
 else:
@@ -223,9 +224,9 @@ else:
 # %% [markdown]
 # ## Leaks
 #
-# The same picture twice, once to learn from and once to be tested on: the test then
-# measures memory. Copies are seldom equal byte for byte; they come back resized, or
-# saved again as JPEG. Plant some:
+# If the same picture is used once for training and once for testing, the test measures
+# memory. Copies are rarely identical byte for byte; they have been resized, or saved
+# again as JPEG. Plant some:
 
 # %% Plant copies
 leaky_root = root.parent / "leaky"
@@ -239,14 +240,14 @@ for file in rng.sample(sorted(leaky_root.rglob("*.png")), 60):
         )
     (file.parent / f"again_{file.stem}.jpg").write_bytes(buffer.getvalue())
 
-# %% A random split tears them apart
+# %% A random split separates them
 names = [str(path.relative_to(leaky_root)) for path in sorted(leaky_root.rglob("*.*"))]
 rng.shuffle(names)
 test, train = set(names[:132]), set(names[132:])
 
 
 def original(name):
-    """Give the name of what a file is a copy of."""
+    """Return the name of the file that this one is a copy of."""
     return name.replace("again_", "").replace(".jpg", ".png")
 
 
@@ -260,23 +261,20 @@ print(
 assert len(leaked) > 5
 
 # %% The library keeps them together
-from firstlight.data.dataset import open_samples, split_samples
-
 leaky = fl.load_data(leaky_root)
-store = open_samples(leaky)
-dataset = split_samples(leaky, store, seed=0)
-part_of = {}
-for part in ("train", "valid", "test"):
-    for row in dataset.split.part(part):
-        part_of[leaky.names[row]] = part
-apart = [
+dataset = fl.open_dataset(leaky, fl.DataRecipe())
+split_of = {}
+for split in ("train", "valid", "test"):
+    for row in dataset.split.rows(split):
+        split_of[leaky.names[row]] = split
+separated = [
     name
-    for name in part_of
-    if "again_" in name and part_of[name] != part_of[original(name)]
+    for name in split_of
+    if "again_" in name and split_of[name] != split_of[original(name)]
 ]
+duplicates = dataset.store.duplicates
 groups = [
-    {leaky.names[row] for row in group}
-    for group in store.duplicates.exact + store.duplicates.near
+    {leaky.names[row] for row in group} for group in duplicates.exact + duplicates.near
 ]
 copies = {
     name
@@ -285,44 +283,35 @@ copies = {
     if "again_" in name and original(name) in group
 }
 print(
-    f"{len(copies)} of 60 planted copies found; {len(apart)} of all stand apart "
-    "from their originals"
+    f"{len(copies)} of 60 planted copies found; {len(separated)} of the 60 are not in "
+    "the same split as their originals"
 )
-assert len(copies) >= 55 and not copies & set(apart)
+assert len(copies) >= 55 and not copies & set(separated)
 
 # %% [markdown]
 # Copies are one kind of leak. Ten photographs of one person, or twenty frames of one
-# film, are another: say which pictures belong together by `group_by`, a folder or a
-# regular expression on the name, or by a column `group` in the list.
+# film, are another. Use `group_by` to say which pictures belong together: by folder, or
+# by a regular expression on the name. A list can have a `group` column instead.
 
 # %% [markdown]
 # ## Batches, workers, speed
 #
-# A `DataLoader` fetches picture by picture, decodes each anew in every epoch, and
-# stacks them. It can use *workers*, more processes that fetch ahead. (On Windows and
-# macOS, and from Python 3.14 on also on Linux, a script with workers has to begin its
-# work under `if __name__ == "__main__":`, and a `Dataset` that was defined in a
-# notebook cell does not reach them.) firstlight decodes every picture once, keeps all
-# of them as one uint8 array on disk, and takes a batch out of it in one stroke. The
-# first look costs what one epoch of the other way costs; all later ones next to
-# nothing.
+# A `DataLoader` fetches one picture at a time, decodes each one again in every epoch,
+# and stacks them. It can use *workers*, more processes that fetch ahead. (On Windows
+# and macOS, and on Linux from Python 3.14 on, a script with workers has to start its
+# work under `if __name__ == "__main__":`, and workers cannot see a `Dataset` that was
+# defined in a notebook cell.) firstlight decodes every picture once, keeps all of them
+# as one uint8 array on disk, and takes a whole batch out of it at once. The first pass
+# takes about as long as one epoch with a `DataLoader`; every later epoch takes almost
+# no time.
 
 # %% An epoch of loading, both ways
-from firstlight.data.loader import Loader
-
 clean = fl.load_data(root)
-os.environ["FIRSTLIGHT_CACHE"] = str(root.parent / "cache")  # nothing is kept there yet
+os.environ["FIRSTLIGHT_CACHE"] = str(root.parent / "cache")  # an empty folder
 started = time.perf_counter()
-store = open_samples(clean, size=24)
+dataset = fl.open_dataset(clean, fl.DataRecipe(img_size=24))
 seconds_to_pack = time.perf_counter() - started
-fast = Loader(
-    store.pixels,
-    clean.labels,
-    np.arange(len(clean)),
-    batch_size=32,
-    device=torch.device("cpu"),
-    seed=0,
-)
+fast = dataset.loader("all", batch_size=32, seed=0)
 slow = DataLoader(
     datasets.ImageFolder(root, transform=transform), batch_size=32, shuffle=True
 )
@@ -341,29 +330,30 @@ def seconds(batches):
 
 times = [(seconds(slow), seconds(fast.epoch(epoch))) for epoch in range(3)]
 ratio = float(np.median([a / b for a, b in times]))
-print(f"decoding once, and looking for copies: {seconds_to_pack:.2f} s")
+print(f"decoding once, and searching for copies: {seconds_to_pack:.2f} s")
 print(
     f"an epoch of {len(clean)} pictures: {times[-1][0]:.3f} s and "
     f"{times[-1][1]:.4f} s, a ratio of {ratio:.0f}"
 )
-# though the first also brings each picture to its size, anew in every epoch
+# the DataLoader also resizes each picture again in every epoch
 assert ratio > 1
 
-# %% The whole road on a folder
-run = fl.train(root, fl.Recipe(model="mlp", epochs=20))
+# %% Train on a folder
+run = fl.train(root, model="mlp", epochs=20)
 print(run.test.accuracy)
 prediction = fl.predict(run.model, sorted(root.rglob("*.png"))[0])
 print(prediction.label, f"{prediction.probability:.2f}")
 assert prediction.label in data.classes
 
-# %% A picture file beside what the model says
+# %% A picture file and the model's answer
 fl.view_classify(root / data.names[run.data.split.test[0]], run.model)
 
 # %% [markdown]
 # ## Exercises
 #
-# **1.** Compute mean and deviation of the folder's gray pictures without holding all of
-# them in memory at once. Check against all at once.
+# **1.** Compute the mean and standard deviation of the folder's gray pictures without
+# holding all of them in memory at once. Check the result against a computation on all
+# of them together.
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true}
 count = total = total_of_squares = 0
@@ -382,8 +372,8 @@ assert np.isclose(mean, pixels.mean() / 255) and np.isclose(
 )
 
 # %% [markdown]
-# **2.** Which rotations can a digit take before it is another one? Show a 6 at 0, 45,
-# 90, 135 and 180 degrees.
+# **2.** How far can you rotate a digit before it becomes another one? Show a 6 at 0,
+# 45, 90, 135, and 180 degrees.
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true}
 six = sorted((root / "class 6").iterdir())[0]
@@ -395,17 +385,18 @@ with Image.open(six) as image:
     )
 
 # %% [markdown]
-# **3.** Train twice on the folder, as it is and moved by up to one pixel (`shift=1`),
-# with the same seed. Judge by validation, and by its interval.
+# **3.** Train twice on the folder with the same seed: once on the pictures as they are,
+# and once shifted by up to one pixel (`shift=1`). Judge by validation, and by its
+# interval.
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true}
-still = fl.train(root, fl.Recipe(model="mlp", epochs=20, shift=0)).valid.accuracy
-moved = fl.train(root, fl.Recipe(model="mlp", epochs=20, shift=1)).valid.accuracy
-print(f"as they are: {still}\nshifted:     {moved}")
-undecided = max(still.low, moved.low) <= min(still.high, moved.high)
+still = fl.train(root, model="mlp", epochs=20, shift=0).valid.accuracy
+shifted = fl.train(root, model="mlp", epochs=20, shift=1).valid.accuracy
+print(f"as they are: {still}\nshifted:     {shifted}")
+undecided = max(still.low, shifted.low) <= min(still.high, shifted.high)
 print(
-    "Too few pictures to tell."
+    "There are too few pictures to tell."
     if undecided
-    else f"A difference that {still.n} pictures can tell."
+    else f"{still.n} pictures are enough to see the difference."
 )
-assert still.n == moved.n
+assert still.n == shifted.n

@@ -1,16 +1,16 @@
 # %% [markdown]
 # # 9. Transfer learning
 #
-# **When you are through**, you can take a network that has seen many pictures and teach
-# it your classes from few: freeze it, replace its head, compute its features once, say
-# in which of the four cases you are, fine-tune without breaking it, and move it between
-# devices.
+# **When you are through**, you can take a network that has been trained on many
+# pictures and teach it your classes from a few: freeze it, replace its head, compute
+# its features once, tell which of the four cases you are in, fine-tune it without
+# breaking it, and move it between devices.
 #
-# Usually that network has seen ImageNet, a million photographs. Here you make one
-# yourself, so that everything can be run and looked into: it learns the digits 0 to 6
-# from many pictures, and then has to learn 7, 8 and 9 from six pictures, two of each.
-# At the end, where the weights are on this machine, the same is done with a real one
-# and photographs of clothes.
+# Usually that network was trained on ImageNet, a million photographs. Here you train
+# one yourself, so that you can run and inspect everything: it learns the digits 0 to 6
+# from many pictures, and then has to learn 7, 8, and 9 from six pictures, two of each.
+# At the end, if the weights are on this machine, we do the same with a real network and
+# photographs of clothes.
 
 # %% Many pictures of some classes, few of others
 import copy
@@ -45,7 +45,7 @@ draws = [
     )
     for i in range(5)
 ]
-few = draws[0]  # two of each; four more such draws tell how much of a result is luck
+few = draws[0]  # two of each; four more draws show how much of a result is luck
 held_out = np.setdiff1d(new, np.concatenate(draws))[:1000]
 print(
     f"{len(many):,} pictures of the digits 0 to 6; {len(few)} of 7, 8 and 9, and "
@@ -55,7 +55,7 @@ print(
 
 # %% Color pictures of 32 x 32 pixels, as the network expects
 def tensors(rows):
-    """Give normalized pictures [n, 3, 32, 32] and the digits that they show [n]."""
+    """Return normalized pictures [n, 3, 32, 32] and the digits they show [n]."""
     pixels = (
         torch.from_numpy(np.stack([data.images.read(row) for row in rows]))
         .permute(0, 3, 1, 2)
@@ -70,7 +70,7 @@ def tensors(rows):
 
 
 def train(network, images, labels, optimizer, epochs, batch_size=64, mode=True):
-    """Train; `mode` says whether layers such as batch norms are in training mode."""
+    """Train; `mode` sets whether layers such as batch norms are in training mode."""
     for epoch in range(epochs):
         network.train(mode)
         order = torch.randperm(
@@ -84,7 +84,7 @@ def train(network, images, labels, optimizer, epochs, batch_size=64, mode=True):
 
 @torch.inference_mode()
 def accuracy(network, images, labels):
-    """Give the share of right answers."""
+    """Return the proportion of right answers."""
     network.eval()
     return (network(images).argmax(dim=1) == labels).float().mean().item()
 
@@ -98,13 +98,13 @@ few_labels, test_labels = (
 )
 
 # %% [markdown]
-# ## A network that has seen a lot
+# ## A pretrained network
 #
 # `timm` builds hundreds of published architectures by name; this one is a tiny ResNet,
-# a convolutional network. We train it on 0 to 6 and write its weights to a file, as
-# somebody else would have published them.
+# a convolutional network. We train it on 0 to 6 and write its weights to a file, as if
+# someone else had published them.
 
-# %% Pretraining: what others have done for you
+# %% Pretraining: what others usually do for you
 torch.manual_seed(0)
 published = timm.create_model("test_resnet", num_classes=7)
 many_images, many_labels = tensors(many)
@@ -122,27 +122,26 @@ from safetensors.torch import load_file, save_file
 save_file(published.state_dict(), folder / "published.safetensors")
 learned = accuracy(published, many_images[:1000], many_labels[:1000])
 print(f"{sum(w.numel() for w in published.parameters()):,} weights")
-print(f"{learned:.3f} right on a thousand of the digits that it learned from")
+print(f"{learned:.3f} right of a thousand digits that it was trained on")
 
 
 def pretrained():
-    """Give the network with the published weights."""
+    """Return the network with the published weights."""
     network = timm.create_model("test_resnet", num_classes=7)
     network.load_state_dict(load_file(folder / "published.safetensors"))
     return network
 
 
 # %% [markdown]
-# ## From nothing
+# ## From scratch
 #
-# First the measure of everything that follows: the same network with fresh weights, and
-# only the few pictures.
+# First, a baseline for everything that follows: the same network with untrained
+# weights, and only the few pictures.
 
 # %% From scratch
 scores = []
-for seed, draw in enumerate(
-    draws
-):  # so few pictures make it a lottery: take the mean of five draws
+# with so few pictures the score is mostly luck: take the mean of five draws
+for seed, draw in enumerate(draws):
     torch.manual_seed(seed)
     scratch = timm.create_model("test_resnet", num_classes=3)
     drawn_images, drawn_labels = tensors(draw)
@@ -157,7 +156,7 @@ for seed, draw in enumerate(
     scores.append(accuracy(scratch, test_images, test_labels))
 from_scratch, same_six = float(np.mean(scores)), scores[0]
 print(
-    f"from scratch, with {len(few)} pictures: {from_scratch:.3f}, of "
+    f"from scratch, with {len(few)} pictures: {from_scratch:.3f}, the mean of "
     + ", ".join(f"{score:.3f}" for score in scores)
 )
 
@@ -165,16 +164,16 @@ print(
 # ## Freeze, and replace the head
 #
 # A network has a **backbone**, which turns a picture into a row of numbers, its
-# *features*, and a **head**, one linear layer from features to logits. The backbone has
-# learned what strokes, corners and loops are; the head only which of them make a 3. For
-# new classes, keep the first and replace the second. What is frozen gets no gradient,
-# and is left out of the optimizer.
+# *features*, and a **head**, one linear layer that turns features into logits. The
+# backbone has learned what strokes, corners, and loops are; the head has only learned
+# which of them make a 3. For new classes, keep the backbone and replace the head.
+# Frozen weights get no gradient, and you leave them out of the optimizer.
 
 # %% Frozen backbone, new head
 frozen = pretrained()
 for weights in frozen.parameters():
     weights.requires_grad_(False)
-frozen.fc = nn.Linear(frozen.fc.in_features, 3)  # fresh, so it learns
+frozen.fc = nn.Linear(frozen.fc.in_features, 3)  # new, so it learns
 
 learning = [
     name for name, weights in frozen.named_parameters() if weights.requires_grad
@@ -193,17 +192,17 @@ train(
 )
 with_frozen = accuracy(frozen, test_images, test_labels)
 print(f"frozen backbone, new head: {with_frozen:.3f}; from scratch: {same_six:.3f}")
-assert with_frozen > 0.4  # guessing is right once in three
+assert with_frozen > 0.4  # guessing is right one time in three
 
 for name, tensor in pretrained().state_dict().items():
-    # nothing else has moved
+    # nothing else has changed
     assert name.startswith("fc.") or torch.equal(tensor, frozen.state_dict()[name])
 
 # %% [markdown]
-# > **Then and now.** Freezing by `requires_grad = False` is only half of it. A batch
-# > norm also keeps running statistics, and in training mode it goes on updating them,
-# > gradient or not. So a "frozen" network drifts. Above, `mode=False` kept it still;
-# > here is what happens without:
+# > **Then and now.** Setting `requires_grad = False` is only half of freezing. A batch
+# > norm also keeps running averages, and in training mode it keeps updating them, with
+# > or without a gradient. So a "frozen" network drifts. Above, `mode=False` prevented
+# > this; here is what happens without it:
 
 # %% Batch norms drift unless they are in eval mode
 drifting = copy.deepcopy(frozen)
@@ -217,21 +216,21 @@ train(
     batch_size=6,
 )
 print(
-    f"running means moved by {(drifting.bn1.running_mean - before).abs().max():.3f} "
+    f"running means changed by {(drifting.bn1.running_mean - before).abs().max():.3f} "
     "though the backbone was frozen"
 )
 assert not torch.equal(drifting.bn1.running_mean, before)
 assert not drifting.bn1.weight.requires_grad
 
 # %% [markdown]
-# Which layer is the head? Each family calls it otherwise: `fc`, `classifier`,
-# `classifier.1`, `heads.head`. It is the layer whose shape follows the number of
-# classes, so it can be found without knowing its name:
+# Which layer is the head? Each family has its own name for it: `fc`, `classifier`,
+# `classifier.1`, `heads.head`. It is the layer whose shape depends on the number of
+# classes, so you can find it without knowing its name:
 
 
 # %% Find the head by what it does
 def find_head(build):
-    """Name the layer that differs between a network of two classes and one of three."""
+    """Return the name of the layer whose shape depends on the number of classes."""
     two, three = (dict(build(classes).named_parameters()) for classes in (2, 3))
     changed = {
         name.rpartition(".")[0] for name in two if two[name].shape != three[name].shape
@@ -253,22 +252,22 @@ assert (
 )
 
 # %% [markdown]
-# ## Features once
+# ## Compute the features once
 #
 # The frozen backbone gives the same features in every epoch. So compute them once, and
-# train the head on the table: the same result in less time, since the backbone runs
-# once and not once an epoch. The price: no augmentation, unless you look at several
-# views of each picture.
+# train the head on the table of features: you get the same result in less time, because
+# the backbone runs once and not in every epoch. The price is that you cannot augment,
+# unless you compute features of several versions of each picture.
 
-# %% The backbone looks once
+# %% The backbone runs once
 body = pretrained().eval()
-body.fc = nn.Identity()  # a layer that gives back what it gets
+body.fc = nn.Identity()  # a layer that returns its input
 
 with torch.no_grad():
     test_features = body(test_images)
     started = time.perf_counter()
     few_features = body(few_images)
-seconds_to_look = time.perf_counter() - started
+seconds_for_features = time.perf_counter() - started
 
 torch.manual_seed(1)
 head = nn.Linear(few_features.shape[1], 3)
@@ -301,7 +300,7 @@ seconds_through_network = time.perf_counter() - started
 
 print(
     f"20 epochs: {seconds_through_network:.2f} s through the network; "
-    f"{seconds_to_look:.2f} s to look once and "
+    f"{seconds_for_features:.2f} s to compute features once and "
     f"{seconds_on_features:.2f} s on features"
 )
 same = (
@@ -309,15 +308,15 @@ same = (
     .float()
     .mean()
 )
-assert same > 0.99  # the same head, but for rounding
-assert seconds_to_look + seconds_on_features < seconds_through_network
+assert same > 0.99  # the same head, except for rounding
+assert seconds_for_features + seconds_on_features < seconds_through_network
 
 # %% [markdown]
-# And a linear head on fixed features, with a little weight decay (`C` says how little),
-# is a problem with *one* best answer, multinomial logistic regression. It need not be
-# trained at all: it is solved.
+# Moreover, a linear head on fixed features, with a little weight decay (`C` sets how
+# little), is a problem with exactly *one* best answer: multinomial logistic regression.
+# You do not have to train it at all; you can solve it.
 
-# %% The head, solved
+# %% Solve for the head
 from sklearn.linear_model import LogisticRegression
 
 scores = []
@@ -339,47 +338,47 @@ assert by_solving > from_scratch
 # %% [markdown]
 # ## The four cases
 #
-# How much of the network should learn? Two questions decide: how many pictures have you
-# got, and are they like those that it was trained on?
+# How much of the network should learn? That depends on two questions: how many pictures
+# do you have, and how similar are they to the pictures that the network was trained on?
 #
-# | | near (photographs, mostly) | far (X-rays, drawings) |
+# | | similar (photographs, mostly) | different (X-rays, drawings) |
 # |---|---|---|
 # | **few pictures** | the head only | the head, on an earlier layer |
 # | **many pictures** | fine-tune all, gently | fine-tune all, or train from scratch |
 #
-# "Few" is not a number. firstlight measures: if twice the pictures still made the head
-# clearly better, there are few.
+# "Few" is not a number. firstlight measures it: if doubling the number of pictures
+# still made the head clearly better, there are few.
 
 # %% [markdown]
 # ## Fine-tuning
 #
-# Once the head is good, let the backbone learn as well, at a much smaller rate: what it
-# knows is worth more than what six pictures can say. Not earlier: a fresh head sends
-# large, senseless gradients into layers that were fine.
+# Once the head is good, let the backbone learn as well, at a much lower learning rate:
+# what it already knows is worth more than what six pictures can teach it. Do not start
+# earlier: a new head sends large, meaningless gradients into layers that were fine.
 
-# %% Fine-tune, with a smaller rate below
+# %% Fine-tune, with a lower rate for the backbone
 tuned = pretrained()
 tuned.fc = copy.deepcopy(frozen.fc)
 backbone = [
     weights for name, weights in tuned.named_parameters() if not name.startswith("fc.")
 ]
-# a list of dictionaries gives each group of parameters its own rate
+# a list of dictionaries gives each group of parameters its own learning rate
 optimizer = optim.AdamW(
     [{"params": backbone, "lr": 1e-4}, {"params": tuned.fc.parameters(), "lr": 1e-3}]
 )
 train(tuned, few_images, few_labels, optimizer, epochs=20, batch_size=6, mode=False)
 fine_tuned = accuracy(tuned, test_images, test_labels)
 print(f"fine-tuned {fine_tuned:.3f}, frozen {with_frozen:.3f}, scratch {same_six:.3f}")
-assert fine_tuned > with_frozen - 0.1  # gentle: it does not break what was good
+assert fine_tuned > with_frozen - 0.1  # gentle enough not to break what was good
 
 # %% [markdown]
 # ## Devices
 #
-# Networks of this kind are where a graphics card pays. Move the network *before* you
-# make the optimizer, and every batch to where the network is. Features come back to the
-# processor, since that is where scikit-learn and NumPy are.
+# A graphics card pays off for networks of this kind. Move the network *before* you make
+# the optimizer, and move every batch to the network's device. Features go back to the
+# processor, because that is where scikit-learn and NumPy work.
 
-# %% Moving
+# %% Moving to a device
 device = (
     torch.accelerator.current_accelerator()
     if torch.accelerator.is_available()
@@ -390,31 +389,31 @@ with torch.inference_mode():
     features = torch.cat(
         [body(batch.to(device)).cpu() for batch in few_images.split(16)]
     )
-# graphics cards round a little more coarsely
+# graphics cards round slightly more coarsely
 assert (features - few_features).norm() < 0.01 * few_features.norm()
 print("computed on", device)
 
 # %% [markdown]
-# ## The library's line
+# ## The same with the library
 #
-# `backbone` names the architecture, `weights` the file; without it, published weights
-# are found where torchvision or timm keep them, or fetched. All pictures go through the
-# backbone once and the head is solved. Then methods are compared, from the simplest up,
-# like rungs of a *ladder*: always guessing the most frequent class; *nearest
-# neighbors*, the labels of the pictures with the most similar features; and the linear
-# head. It gets forty pictures of each new digit here, since some are needed to validate
-# and to test on.
+# `model` names the architecture, and `weights` names the file; without a file,
+# firstlight looks for published weights where torchvision or timm keep them, or
+# downloads them. All pictures go through the backbone once, and the head is solved.
+# Then methods are compared, from the simplest up, like the rungs of a *ladder*: always
+# guessing the most frequent class; *nearest neighbors*, which uses the labels of the
+# pictures with the most similar features; and the linear head. This time there are
+# forty pictures of each new digit, because some are needed for validation and testing.
 
 # %% The library does it
 some = np.concatenate([new[data.labels[new] == digit][:40] for digit in (7, 8, 9)])
 images = np.stack([data.images.read(row)[:, :, 0] for row in some])
 words = np.array([f"digit {label}" for label in data.labels[some]])
-recipe = fl.Recipe(
-    backbone="timm:test_resnet",
+run = fl.train(
+    (images, words),
+    model="timm:test_resnet",
     weights=str(folder / "published.safetensors"),
     img_size=32,
 )
-run = fl.train((images, words), recipe)
 
 for rung in run.transfer.ladder:
     print(f"{rung.name:12} validation accuracy {rung.accuracy}")
@@ -422,17 +421,14 @@ print("test", run.test.accuracy)
 majority, *_, linear_head = [rung.accuracy.value for rung in run.transfer.ladder]
 assert linear_head > majority
 
-# %% And with a network that has seen a million photographs
+# %% The same with a network trained on a million photographs
 from firstlight.data.sources.named_sets import default_data_root
 
 weights = default_data_root() / "weights" / "mobilenet_v2-imagenet.safetensors"
 clothes = default_data_root() / "clothing10.tar"
 if weights.is_file() and clothes.is_file():
     photographs = fl.load_data(clothes)
-    real = fl.train(
-        photographs,
-        fl.Recipe(backbone="torchvision:mobilenet_v2", weights=str(weights)),
-    )
+    real = fl.train(photographs, model="torchvision:mobilenet_v2", weights=str(weights))
     print(
         f"{len(real.data.split.train)} photographs of {len(photographs.classes)} "
         "kinds of clothes to learn from, "
@@ -446,30 +442,30 @@ if weights.is_file() and clothes.is_file():
     fl.image_grid(
         [real.data.store.pixels[m.row] for m in shown],
         [
-            f"{photographs.classes[m.label]}\nseen as "
+            f"{photographs.classes[m.label]}\nread as "
             f"{photographs.classes[m.predicted]}"
             for m in shown
         ],
     )
 else:
     print(
-        f"{weights.name} and {clothes.name} are not in {weights.parent.parent}: "
-        "left out"
+        f"skipped: {weights.name} and {clothes.name} are not in {weights.parent.parent}"
     )
 
 # %% [markdown]
-# To fine-tune as far as it pays, say `ladder=True`; to learn whether more pictures
-# would help, `learning_curve=True`. The command line has the same words:
+# To fine-tune for as long as it improves the result, use `ladder=True`; to learn
+# whether more pictures would help, use `learning_curve=True`. The command line has
+# options of the same names:
 #
 # ```sh
-# firstlight train ~/photos --backbone auto --ladder --learning-curve
+# firstlight train ~/photos --model auto --ladder --learning-curve
 # ```
 
 # %% [markdown]
 # ## Exercises
 #
-# **1.** How few are few? Solve the head with 1, 2, 4, 8 and 16 pictures a class, ten
-# times each with other pictures, and draw the mean accuracy.
+# **1.** How few is few? Solve for the head with 1, 2, 4, 8, and 16 pictures per class,
+# ten times each with different pictures, and plot the mean accuracy.
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true}
 import matplotlib.pyplot as plt
@@ -492,13 +488,13 @@ for count in counts:
     means.append(np.mean(scores))
 plt.figure(figsize=(5, 2.6), layout="constrained")
 plt.semilogx(counts, means, "o-", base=2)
-plt.xlabel("pictures a class")
+plt.xlabel("pictures per class")
 plt.ylabel("accuracy")
 assert means[-1] > means[0]
 
 # %% [markdown]
-# **2.** Fine-tune with a rate of 0.1 for all layers, from a fresh head. What happens to
-# what the backbone knew?
+# **2.** Fine-tune all layers with a learning rate of 0.1, starting from a new head.
+# What happens to what the backbone knew?
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true}
 torch.manual_seed(0)
@@ -514,14 +510,14 @@ train(
     mode=False,
 )
 print(
-    f"{accuracy(wrecked, test_images, test_labels):.3f}, where the frozen one had "
+    f"{accuracy(wrecked, test_images, test_labels):.3f}, while the frozen one had "
     f"{with_frozen:.3f}"
 )
 assert accuracy(wrecked, test_images, test_labels) < with_frozen
 
 # %% [markdown]
 # **3.** The head of `torchvision.models.mobilenet_v2` is called `classifier.1`. Replace
-# it for 3 classes, freeze the rest, and count what learns.
+# it for 3 classes, freeze the rest, and count the weights that learn.
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true}
 from torchvision.models import mobilenet_v2

@@ -1,4 +1,4 @@
-"""The guide's site: `make guide` runs the chapters and takes warnings as errors."""
+"""Settings of the site: `make guide` runs the chapters; warnings are errors."""
 
 import os
 import sys
@@ -6,10 +6,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import pages  # noqa: E402 - found only now
+import pages  # noqa: E402 - needs the path above
 
 os.environ["IPYTHONDIR"] = str(pages.MADE / "ipython")
-# the kernel's debugger would warn in every chapter
+# otherwise the kernel's debugger warns in every chapter
 os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
 
 project = "firstlight"
@@ -21,7 +21,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
 ]
-exclude_patterns = ["site", "made", "look", "conf.py", "pages.py"]
+exclude_patterns = ["site", "made", "theme", "conf.py", "pages.py"]
 suppress_warnings = ["mystnb.unknown_mime_type"]
 
 nb_custom_formats = {".py": "pages.chapter"}
@@ -31,31 +31,31 @@ nb_execution_timeout = 300
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
 nb_merge_streams = True
-# on a slow machine training tells its progress there; that is no mistake of a chapter
+# on a slow machine, training writes its progress there, which is not an error
 nb_output_stderr = "remove"
 nb_code_prompt_show = "Show the solution"
 nb_code_prompt_hide = "Hide the solution"
 myst_enable_extensions = ["deflist", "colon_fence"]
 myst_heading_anchors = 3
 
-# docstrings write code as Markdown does, between single backticks
+# docstrings put code between single backticks, as Markdown does
 default_role = "code"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
-napoleon_use_ivar = True  # attributes as a list, not each with a heading of its own
-smartquotes = False  # it would make a dash of --flag
+napoleon_use_ivar = True  # attributes as a list, without a heading for each
+smartquotes = False  # otherwise --flag gets a dash
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 python_maximum_signature_line_length = 90
 add_module_names = False
 
 html_theme = "furo"
-html_static_path = ["look/static"]
+html_static_path = ["theme/static"]
 html_css_files = ["guide.css"]
 html_copy_source = False
 html_show_sphinx = False
 
 
 def setup(app: object) -> None:
-    """Make what the site makes itself before its pages are read."""
+    """Generate pages before Sphinx reads the sources."""
     app.connect("builder-inited", lambda _app: pages.make())

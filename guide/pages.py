@@ -1,4 +1,4 @@
-"""What the site makes itself: notebooks, the command line's reference, a profile."""
+"""Pages that the site generates: notebooks, and the command line's reference."""
 
 import ast
 import inspect
@@ -9,13 +9,22 @@ from pathlib import Path
 
 import nbformat
 
-from firstlight import cli
+from firstlight.cli import commands
 from firstlight.delivery.notebooks import read_chapter, write_notebooks
-from firstlight.training.recipe import DEFAULTS, Recipe
+from firstlight.training.defaults import DEFAULTS
+from firstlight.training.recipe import GROUPS, HOMES, Recipe
 
 HERE = Path(__file__).parent
 MADE = HERE / "made"
-COMMANDS = (cli.Train, cli.Evaluate, cli.Predict, cli.Check, cli.Guide)
+COMMANDS = (
+    commands.Train,
+    commands.Evaluate,
+    commands.Predict,
+    commands.Check,
+    commands.Guide,
+)
+FLAT = {home: flat for flat, home in HOMES.items()}  # (group, field) to the flag's name
+OWN = ("mlp", "cnn")  # models by their names; the other columns are kinds of models
 WORDS = {
     "int": "a whole number", "float": "a number", "str": "text", "Path": "a path",
     "tuple[int, ...]": "whole numbers", "tuple[str, ...]": "words",
@@ -23,17 +32,17 @@ WORDS = {
 
 
 def make() -> None:
-    """Write notebooks, the command line's reference and IPython's profile, anew."""
+    """Write notebooks, the command line's reference, and IPython's profile."""
     shutil.rmtree(MADE, ignore_errors=True)
     profile = MADE / "ipython" / "profile_default"  # IPython writes more into it
     profile.mkdir(parents=True)
-    shutil.copy(HERE / "look" / "ipython_kernel_config.py", profile)
+    shutil.copy(HERE / "theme" / "ipython_kernel_config.py", profile)
     write_notebooks(MADE / "notebooks")
     (MADE / "command_line.md").write_text(command_line(), "utf-8")
 
 
 def chapter(text: str) -> nbformat.NotebookNode:
-    """Turn a chapter into a notebook, with a link to download it below its heading."""
+    """Turn a chapter into a notebook with a download link below its heading."""
     notebook = read_chapter(text)
     heading, _, rest = notebook.cells[0].source.partition("\n")
     name = file_name(heading)
@@ -44,23 +53,22 @@ def chapter(text: str) -> nbformat.NotebookNode:
 
 
 def file_name(heading: str) -> str:
-    """Give the file of a chapter by its heading, `# 3. Neural networks`."""
+    """Return a chapter's file name from its heading, such as `# 3. Neural networks`."""
     number, _, words = heading.removeprefix("# ").partition(". ")
     return f"{int(number):02}_" + re.sub(r"\W+", "_", words.lower())
 
 
 def command_line() -> str:
-    """Describe every command, from the commands themselves."""
+    """Describe every command; the text comes from the commands' source."""
     return "\n".join(command(kind) for kind in COMMANDS)
 
 
 def command(kind: type) -> str:
-    """Describe a command: what it does, what it takes, and its options."""
-    own = [field for field in fields(kind) if field[0] != "choices"]
-    places = [name for name, kind_of, *_ in own if kind_of.startswith("Positional")]
+    """Describe a command: what it does, its arguments, and its options."""
+    is_train = kind is commands.Train
+    own = [field for field in fields(kind) if not (is_train and field[0] in GROUPS)]
+    places = [name for name, kind_of, *_ in own if "Positional[" in kind_of]
     options = [field for field in own if field[0] not in places]
-    if kind is cli.Train:
-        options = fields(Recipe) + options
     usage = " ".join(
         [
             "firstlight",
@@ -75,72 +83,86 @@ def command(kind: type) -> str:
         f"```text\n{usage}\n```",
     ]
     parts += [entry(name.upper(), *rest) for name, *rest in own if name in places]
-    parts += [entry("--" + name.replace("_", "-"), *rest) for name, *rest in options]
-    if kind is cli.Train:
+    if is_train:
+        for group, choices in GROUPS.items():
+            parts.append(f"### {group.title()} options")
+            parts += [flag(FLAT[group, name], *rest) for name, *rest in fields(choices)]
+        parts.append("### General options")
+        general = [field for field in fields(Recipe) if ("", field[0]) in FLAT]
+        named = {name for name, *_ in options}
+        options = [field for field in general if field[0] not in named] + options
+    parts += [flag(*option) for option in options]
+    if is_train:
         parts += [
-            "### What is left open",
-            "A choice without a default takes what suits the model:",
+            "### Defaults that depend on the model",
+            "An option without a default takes the value that suits the model:",
             defaults(),
         ]
     return "\n\n".join(parts) + "\n"
 
 
 def fields(kind: type) -> list[tuple[str, str, str, str]]:
-    """Give name, type, default and description of every field, from the source."""
+    """Return name, type, default, and description of every field, from the source."""
     (body,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
     found = []
     for field, text in zip(body.body, [*body.body[1:], None], strict=True):
         if isinstance(field, ast.AnnAssign):
-            told = ast.literal_eval(text.value) if isinstance(text, ast.Expr) else ""
+            about = ast.literal_eval(text.value) if isinstance(text, ast.Expr) else ""
             default = ast.unparse(field.value) if field.value else ""
             found.append(
                 (
                     field.target.id,
                     ast.unparse(field.annotation),
                     default,
-                    " ".join(told.split()),
+                    " ".join(about.split()),
                 )
             )
     return found
 
 
-def entry(name: str, kind: str, default: str, told: str) -> str:
-    """Describe one option as a term and its definition."""
-    kind = re.sub(r"^Positional\[(.*)\]$", r"\1", kind)
-    can_be_open = kind.endswith(" | None")
+def flag(name: str, *rest: str) -> str:
+    """Describe one option by the name of its field."""
+    return entry("--" + name.replace("_", "-"), *rest)
+
+
+def entry(name: str, kind: str, default: str, about: str) -> str:
+    """Describe one argument or option as a term and its definition."""
+    kind = re.sub(r"^(?:\w+\.)*Positional\[(.*)\]$", r"\1", kind)
+    is_open = kind.endswith(" | None")
     kind = kind.removesuffix(" | None")
+    shown = default.strip("'").removeprefix("Path('").removesuffix("')")
     if kind == "bool":
-        takes = ""
+        can_be_off = is_open or default == "True"
+        takes = f" or `--no-{name.removeprefix('--')}`" if can_be_off else ""
+        shown = name
     elif kind.startswith("Literal["):
         takes = " " + " or ".join(
             f"`{value}`" for value in ast.literal_eval(f"[{kind[8:-1]}]")
         )
     else:
         takes = f" {WORDS.get(kind, kind)}"
-    shown = default.strip("'").removeprefix("Path('").removesuffix("')")
     if kind in ("int", "float"):
         shown = shown.replace("_", "")
     if kind.startswith("tuple"):
         shown = shown.strip("()").replace(",", "")
-    has_default = not can_be_open and default not in ("", "False", "field")
+    has_default = (
+        not is_open and default not in ("", "False") and "field(" not in default
+    )
     usual = f" Default: `{shown}`." if has_default else ""
-    told = told.replace("<", "&lt;").replace("*", "\\*")
-    return f"`{name}`{takes}\n: {told}{usual}"
+    about = about.replace("<", "&lt;").replace("*", "\\*")
+    return f"`{name}`{takes}\n: {about}{usual}"
 
 
 def defaults() -> str:
-    """Tabulate what each model takes where a choice is left open."""
+    """Return a table of the values that each kind of model takes by default."""
     names = list(
         dict.fromkeys(name for choices in DEFAULTS.values() for name in choices)
     )
-    heads = {"network": "timm:NAME, torchvision:NAME", "backbone": "--backbone"}
-    head = (
-        "| | " + " | ".join(f"`{heads.get(model, model)}`" for model in DEFAULTS) + " |"
-    )
+    kinds = " | ".join(f"`{kind}`" if kind in OWN else kind for kind in DEFAULTS)
     rows = [
         f"| `--{name.replace('_', '-')}` | "
         + " | ".join(str(c.get(name, "")) for c in DEFAULTS.values())
         + " |"
         for name in names
     ]
-    return "\n".join([head, "|" + "---|" * (1 + len(DEFAULTS)), *rows])
+    return "\n".join([f"| | {kinds} |", "|" + "---|" * (1 + len(DEFAULTS)), *rows])

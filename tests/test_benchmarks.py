@@ -24,20 +24,19 @@ def machine_line(processor: str) -> dict:
     """What `machine.py` says of a machine."""
     return {
         "part": "machine", "processor": processor, "cores": 2, "memory_gb": 1, "device": "no GPU",
-        "gflops": {"float32": 1}, "copy_gb_a_second": 1, "python": "3", "torch": "2", "mlp_flops_a_picture": 1,
+        "gflops": {"float32": 1}, "copy_gb_per_second": 1, "python": "3", "torch": "2", "mlp_flops_per_image": 1,
     }  # fmt: skip
 
 
 def test_a_contest_runs_and_its_page_tells_what_was_run_and_what_was_not(tmp_path):
-    machine, *rows = smoke("mlp-mnist", tmp_path / "results", "--sides", "firstlight", "tutorial")
+    machine, *rows = smoke("mlp-mnist", tmp_path / "results", "--sides", "firstlight")
     assert_measured("mlp-mnist", machine, rows)
-    assert [row["side"] for row in rows] == ["firstlight", "tutorial"]
-    assert_a_fair_contest(rows)
+    assert [row["side"] for row in rows] == ["firstlight"]
     page = (tmp_path / "RESULTS.md").read_text()
     assert page.count("\n| side | n |") == 1
     assert page.count("\nNot run yet.\n") == page.count("\n## ") - 1 > 0
     assert "| firstlight | 1 |" in page
-    assert "lightning; keras-torch; keras-jax; skorch; fastai; fastai, tuned; scikit-learn." in page
+    assert "tutorial; lightning; keras-torch; keras-jax; skorch; fastai; fastai, tuned; scikit-learn." in page
 
 
 @pytest.mark.slow
@@ -63,7 +62,7 @@ def assert_measured(part: str, machine: dict, rows: list[dict]) -> None:
 
 def assert_a_fair_contest(rows: list[dict]) -> None:
     """All sides train on the same images."""
-    assert len({row["epoch_pictures"] for row in rows if "epoch_pictures" in row}) == 1
+    assert len({row["epoch_images"] for row in rows if "epoch_images" in row}) == 1
     assert all(0 < row["test"] <= 1 and row["seconds"] > 0 for row in rows)  # one epoch teaches some sides little
 
 
@@ -124,7 +123,7 @@ def test_what_was_measured_at_another_hour_is_marked(page_of):
     assert "| skorch | 1 | 10 | ~ 5.00 |" in page
     assert page.index("| firstlight |") < page.index("| skorch |"), "the order is the part's"
     assert page.count("| side | n |") == 1
-    assert "measured in 2 goes float32 1 GFLOP/s" in page
+    assert "measured in 2 sessions float32 1 GFLOP/s" in page
 
 
 def test_a_side_that_does_less_has_a_ratio_above_one_and_scripts_with_turns_of_their_own_are_taken_turn_by_turn(
@@ -179,22 +178,22 @@ def test_numbers_have_three_figures(report, value, shown):
 
 
 def test_the_limit_is_that_of_the_number_type_that_was_used(page_of):
-    machine = machine_line("p") | {"gflops": {"float32": 100, "bfloat16": 400}, "mlp_flops_a_picture": 2_000_000}
-    row = runs_of("firstlight", [9.0], epoch_pictures=100_000, epoch_seconds=4.0, dtype="float32")[0]
+    machine = machine_line("p") | {"gflops": {"float32": 100, "bfloat16": 400}, "mlp_flops_per_image": 2_000_000}
+    row = runs_of("firstlight", [9.0], epoch_images=100_000, epoch_seconds=4.0, dtype="float32")[0]
     page = page_of("mlp-mnist", machine, row)
-    assert "at the 100 GFLOP/s that these matrix products reach alone in float32, in the machine's best moment" in page
-    assert "are 2.00 s (" in page
-    assert "runs at 50% of that." in page
-    assert "moment, are 0.50 s (" in page_of("mlp-mnist", machine, row | {"dtype": "bfloat16"})
+    assert "and 100 GFLOP/s, the best rate that these matrix products reached alone in float32" in page
+    assert "an epoch takes at least 2.00 s." in page
+    assert "runs at 50% of that limit." in page
+    assert "an epoch takes at least 0.50 s." in page_of("mlp-mnist", machine, row | {"dtype": "bfloat16"})
 
 
 def test_the_limit_is_that_of_the_best_hour_so_that_no_run_beats_it(page_of):
-    slow = machine_line("p") | {"gflops": {"float32": 50}, "mlp_flops_a_picture": 2_000_000}
+    slow = machine_line("p") | {"gflops": {"float32": 50}, "mlp_flops_per_image": 2_000_000}
     quick = slow | {"gflops": {"float32": 200}}
-    rows = runs_of("firstlight", [9.0, 9.0], epoch_pictures=100_000, epoch_seconds=2.0)
+    rows = runs_of("firstlight", [9.0, 9.0], epoch_images=100_000, epoch_seconds=2.0)
     page = page_of("mlp-mnist", slow, rows[0], quick, rows[1])
-    assert "moment, are 1.00 s (" in page
-    assert "runs at 50% of that." in page
+    assert "an epoch takes at least 1.00 s." in page
+    assert "runs at 50% of that limit." in page
 
 
 def test_the_counted_operations_are_those_that_a_training_step_does(report):
@@ -251,9 +250,9 @@ def test_a_side_is_held_against_what_was_run_in_turn_with_it_and_shown_as_it_was
 def test_a_machine_is_known_by_the_best_it_was_seen_to_do(report):
     import bench
 
-    quick = machine_line("p") | {"gflops": {"float32": 9}, "copy_gb_a_second": 1}
-    slow = machine_line("p") | {"gflops": {"float32": 5}, "copy_gb_a_second": 3}
+    quick = machine_line("p") | {"gflops": {"float32": 9}, "copy_gb_per_second": 1}
+    slow = machine_line("p") | {"gflops": {"float32": 5}, "copy_gb_per_second": 3}
     assert bench.at_its_best({}, slow) == slow
     for first, second in ((quick, slow), (slow, quick)):
         best = bench.at_its_best(first, second)
-        assert (best["gflops"]["float32"], best["copy_gb_a_second"]) == (9, 3)
+        assert (best["gflops"]["float32"], best["copy_gb_per_second"]) == (9, 3)

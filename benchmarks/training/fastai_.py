@@ -1,14 +1,14 @@
-"""fastai: in-memory tensors in DataLoaders, and a Learner that fits one cycle of a length chosen beforehand.
+"""fastai: in-memory tensors in DataLoaders, and a Learner that trains one cycle of a length chosen beforehand.
 
-`--tuned` takes what helped firstlight on the same validation data: no dropout, label smoothing, and batches of
-512 where they are quicker there too.
+`--tuned` uses what helped firstlight on the same validation data: no dropout, label smoothing, and batches of 512 where
+they are faster here too.
 """
 
 import numpy as np
 import torch
 from contest import Contest, Split
 from fastai.callback.core import Callback, CancelValidException
-from fastai.callback.schedule import Learner  # this import is what gives a Learner its fit_one_cycle
+from fastai.callback.schedule import Learner  # this import adds fit_one_cycle to Learner
 from fastai.data.core import DataLoaders
 from fastai.losses import CrossEntropyLossFlat, LabelSmoothingCrossEntropyFlat
 from fastai.torch_core import set_seed
@@ -26,18 +26,18 @@ TUNED_BATCH = {"mnist": 256, "fashion-mnist": 512}
 
 
 def scaled(split: Split) -> torch.Tensor:
-    """Give the pictures as float tensors from 0 to 1."""
+    """Return the images as a float tensor from 0 to 1."""
     return torch.from_numpy(split.images).float().div_(255)
 
 
 class Lap(Callback):
-    """A lap after every epoch, in place of fastai's own validation."""
+    """Reports a lap after every epoch, in place of fastai's own validation."""
 
     def __init__(self, contest: Contest) -> None:
         self.contest = contest
 
     def before_validate(self) -> None:
-        """Close the epoch."""
+        """End the epoch."""
         self.contest.lap()
         raise CancelValidException
 

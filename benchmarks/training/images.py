@@ -1,4 +1,4 @@
-"""Arrays served as torchvision's own data sets serve them: one PIL picture an item, then its transform."""
+"""Arrays as a data set in torchvision's style: each item is a PIL image with a transform applied."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from torchvision import transforms
 
 
 class ImageSource(Dataset):
-    """A split whose items are (transformed picture, label), as of `datasets.MNIST` or `datasets.CIFAR10`."""
+    """A split whose items are (transformed image, label), as in `datasets.MNIST` or `datasets.CIFAR10`."""
 
     def __init__(self, split: Split, transform: Callable[[Image.Image], torch.Tensor]) -> None:
         self.images = split.images[..., 0] if split.images.shape[-1] == 1 else split.images
@@ -18,14 +18,14 @@ class ImageSource(Dataset):
         self.transform = transform
 
     def __len__(self) -> int:
-        """Give the number of pictures."""
+        """Return the number of images."""
         return len(self.labels)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-        """Give one picture, made ready, and its label."""
+        """Return one transformed image and its label."""
         return self.transform(Image.fromarray(self.images[index])), int(self.labels[index])
 
 
 def to_normalized_tensor(channels: int) -> transforms.Compose:
-    """Give the tutorials' transform: floats from -1 to 1."""
+    """Return the tutorials' transform: floats from -1 to 1."""
     return transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.5,) * channels, (0.5,) * channels)])

@@ -1,4 +1,4 @@
-"""Keras as its MNIST example shows it: a Sequential model and `model.fit`; KERAS_BACKEND says on torch or on jax."""
+"""Keras as in its MNIST example: a Sequential model and `model.fit`; KERAS_BACKEND selects torch or jax."""
 
 import keras
 import numpy as np
@@ -7,19 +7,19 @@ from keras import layers
 
 
 def scaled(split: Split) -> np.ndarray:
-    """Give the pictures as floats from 0 to 1."""
+    """Return the images as floats from 0 to 1."""
     return split.images.astype("float32") / 255
 
 
 class Lap(keras.callbacks.Callback):
-    """A lap after every epoch."""
+    """Reports a lap after every epoch."""
 
     def __init__(self, contest: Contest) -> None:
         super().__init__()
         self.contest = contest
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
-        """Close the epoch."""
+        """End the epoch."""
         self.contest.lap()
         self.model.stop_training = self.contest.over
 

@@ -1,4 +1,4 @@
-"""Lightning as its quick start shows it: a LightningModule, a DataLoader and a Trainer."""
+"""Lightning as in its quick start: a LightningModule, a DataLoader, and a Trainer."""
 
 import logging
 import warnings
@@ -17,7 +17,7 @@ warnings.filterwarnings("ignore", message=".*does not have many workers.*")  # t
 
 
 class Classifier(lightning.LightningModule):
-    """An MLP, how it learns, and a lap after every epoch."""
+    """An MLP with its training step; reports a lap after every epoch."""
 
     def __init__(self, contest: Contest, num_inputs: int, num_classes: int) -> None:
         super().__init__()
@@ -30,16 +30,16 @@ class Classifier(lightning.LightningModule):
         )
 
     def training_step(self, batch: list[torch.Tensor]) -> torch.Tensor:
-        """Give a batch's loss."""
+        """Return the loss of a batch."""
         images, labels = batch
         return F.cross_entropy(self.model(images), labels)
 
     def configure_optimizers(self) -> optim.Optimizer:
-        """Give the optimizer."""
+        """Return the optimizer."""
         return optim.Adam(self.parameters(), lr=1e-3)
 
     def on_train_epoch_end(self) -> None:
-        """Close the epoch."""
+        """End the epoch."""
         self.contest.lap()
         self.trainer.should_stop = self.contest.over
 

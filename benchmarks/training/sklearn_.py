@@ -1,4 +1,4 @@
-"""scikit-learn: arrays into an MLPClassifier, an epoch at a time by `partial_fit`."""
+"""scikit-learn: arrays into an MLPClassifier, one epoch at a time with `partial_fit`."""
 
 import numpy as np
 from contest import Contest, Split
@@ -6,7 +6,7 @@ from sklearn.neural_network import MLPClassifier
 
 
 def flat(split: Split) -> np.ndarray:
-    """Give the pictures as rows of floats from 0 to 1."""
+    """Return the images as rows of floats from 0 to 1."""
     return split.images.reshape(len(split.images), -1).astype("float32") / 255
 
 

@@ -1,4 +1,4 @@
-"""skorch as its MNIST notebook shows it: arrays into a NeuralNetClassifier, an epoch at a time by `partial_fit`."""
+"""skorch as in its MNIST notebook: arrays into a NeuralNetClassifier, one epoch at a time with `partial_fit`."""
 
 import numpy as np
 import torch
@@ -8,12 +8,12 @@ from torch import nn, optim
 
 
 def flat(split: Split) -> np.ndarray:
-    """Give the pictures as rows of floats from 0 to 1."""
+    """Return the images as rows of floats from 0 to 1."""
     return split.images.reshape(len(split.images), -1).astype("float32") / 255
 
 
 class Mlp(nn.Module):
-    """Three hidden layers with dropout, giving logits."""
+    """Three hidden layers with dropout; the output is logits."""
 
     def __init__(self, num_inputs: int, num_classes: int) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class Mlp(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Give the logits [B, num_classes] of rows [B, num_inputs]."""
+        """Return the logits [B, num_classes] of rows [B, num_inputs]."""
         return self.layers(x)
 
 
@@ -44,7 +44,7 @@ def main() -> None:
         lr=1e-3,
         max_epochs=1,  # of each `partial_fit`
         iterator_train__shuffle=True,
-        train_split=None,  # all of it: validation is a split of its own
+        train_split=None,  # train on all of it: there is a separate validation split
         verbose=0,
     )
 

@@ -1,4 +1,4 @@
-"""The loop of the PyTorch tutorials: a DataLoader of PIL pictures, an nn.Module, NLLLoss and Adam."""
+"""The loop of the PyTorch tutorials: a DataLoader of PIL images, an nn.Module, NLLLoss, and Adam."""
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ class Mlp(nn.Module):
         self.dropout = nn.Dropout(0.2)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Give the log-probabilities [B, num_classes] of pictures [B, C, H, W]."""
+        """Return the log-probabilities [B, num_classes] of images [B, C, H, W]."""
         x = x.view(x.shape[0], -1)
         x = self.dropout(F.relu(self.fc1(x)))
         x = self.dropout(F.relu(self.fc2(x)))
@@ -31,7 +31,7 @@ class Mlp(nn.Module):
 
 
 class Cnn(nn.Module):
-    """Two convolutions of 3 x 3 for gray pictures, three for color, each halved by a max pool."""
+    """Two 3 x 3 convolutions for gray images, three for color, each followed by a max pool that halves the size."""
 
     def __init__(self, height: int, width: int, channels: int, num_classes: int) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class Cnn(nn.Module):
         self.dropout2 = nn.Dropout(0.5)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Give the log-probabilities [B, num_classes] of pictures [B, C, H, W]."""
+        """Return the log-probabilities [B, num_classes] of images [B, C, H, W]."""
         for convolution in self.convolutions:
             x = F.max_pool2d(F.relu(convolution(x)), 2)
         x = self.dropout1(torch.flatten(x, 1))

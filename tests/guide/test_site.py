@@ -75,7 +75,7 @@ def test_a_default_in_the_reference_is_the_default(site):
     page = text_of(site / "reference" / "command_line.html")
     for told in (
         r"--width a whole number Width of the cnn[^.]*\. Default: 32 \.",
-        r"--split text Shares of train/valid/test[^.]*\.csv [^.]*\. Default: 70/15/15 \.",
+        r"--split text Proportions of train/valid/test[^.]*\.csv [^.]*\.[^.]*\. Default: 70/15/15 \.",
         r"--hidden whole numbers Widths [^.]*\. Default: 512 256 128 \.",
         r"--max-pixels a whole number [^.]*\. Default: 50000000 \.",
         r"--optimizer adamw or sgd or muon AdamW",
@@ -106,8 +106,9 @@ def test_what_the_pages_tell_people_to_type_works(digits, backbone, tmp_path, mo
     assert len(lines) == 13
     for typed in lines:
         words = [word for word in typed if word != "--weights" and not word.startswith("mobilenet_v2.")]
-        if "--backbone" in words:
-            words[words.index("--backbone") + 1] = backbone.name
+        model = words[words.index("--model") + 1] if "--model" in words else ""
+        if model == "auto" or ":" in model:
+            words[words.index("--model") + 1] = backbone.name
             words += ["--weights", str(backbone.file), "--img-size", "32"]
         elif words[0] == "train":
             words = [*typed, "--epochs", "1"]
