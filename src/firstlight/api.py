@@ -1,91 +1,116 @@
-"""What Python and the command line share that takes several rooms: a run, and then its images."""
+"""The verbs of the command line as Python functions: train, evaluate, predict, check."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from firstlight.data.images import decode, resize_image
+from firstlight.data.check import CheckReport
+from firstlight.data.check import check as check_samples
+from firstlight.data.images import MAX_PIXELS
 from firstlight.data.samples import Samples
 from firstlight.data.sources import load_data
-from firstlight.delivery.illustrate import Curve, illustrate
-from firstlight.delivery.ladder_plots import Rung
-from firstlight.evaluation.intervals import Estimate
-from firstlight.resize import parse_resize
-from firstlight.training import train as road
+from firstlight.delivery.evaluate import Score, evaluate_model
+from firstlight.delivery.figures import draw_run
+from firstlight.inference.predictor import TOP, Prediction, Predictor
+from firstlight.models.classifier import Classifier
+from firstlight.runs.folder import MODEL_FILE
+from firstlight.runtime.device import pick_device
+from firstlight.training import train as training
 from firstlight.training.recipe import Recipe
 from firstlight.training.run import Run
 
+if TYPE_CHECKING:
+    from os import PathLike
+
+Data = Samples | str | Path | tuple[Any, Any]
+
 
 def train(
-    data: Samples | str | Path | tuple[Any, Any], recipe: Recipe | None = None, out: Path | str | None = None
+    data: Data, recipe: Recipe | None = None, *, out: Path | str | None = None, score_test: bool = True, **choices: Any
 ) -> Run:
-    """Train a classifier as `training.fit.fit` does, and draw its images into the run folder.
+    """Train a classifier, score it once on the test split, save it, and draw the figures of the run.
 
     Args:
-        data: from `load_data`, or what `load_data` takes.
+        data: from `load_data`, or anything that `load_data` takes.
         recipe: every choice; by default those of `Recipe()`.
         out: the run folder, new or empty; by default `runs/<name>-<n>`.
+        score_test: whether to score the test split at the end. A search over recipes leaves it locked.
+        choices: single choices by their names on the command line, such as `model="mlp"` or `epochs=3`; they replace
+            those of `recipe`.
 
     Raises:
         UserError: if the data or the recipe cannot be used.
         TrainingError: if the loss is no longer a number; the best model so far stays in the run folder.
     """
-    recipe = recipe or Recipe()
-    samples = data if isinstance(data, Samples) else load_data(data, data_root=recipe.data_root)
-    run = road.train(samples, recipe, out)
+    recipe = (recipe or Recipe()).replace(**choices)
+    run = training.train(_samples(data, recipe.data.data_root), recipe, out, score_test=score_test)
     if run.test:
-        row = int(run.data.split.test[0])
-        illustrate(
-            run.folder,
-            model=run.model,
-            evaluation=run.test,
-            mistakes=run.mistakes,
-            pixels=run.data.store.pixels,
-            example=(row, int(samples.labels[row])),
-            held_out=before_the_cut(run, row),
-            rungs=rungs_of(run),
-            curve=curve_of(run),
-        )
+        draw_run(run.folder)
     return run
 
 
-def rungs_of(run: Run) -> list[Rung]:
-    """Give the rungs of the ladder as they are drawn; none if there was no backbone."""
-    if run.transfer is None:
-        return []
-    kept = run.transfer.strategy
-    return [(rung.name, *interval(rung.accuracy), rung.seconds, rung.name == kept) for rung in run.transfer.ladder]
+def evaluate(
+    model: Path | str | Run,
+    data: Data,
+    *,
+    split: Literal["train", "valid", "test", "all"] = "test",
+    device: str = "auto",
+    allow_quarantine: bool = False,
+) -> Score:
+    """Score a model file on labeled images; classes are matched by name.
 
+    Args:
+        model: a `model.safetensors`, a run folder, or a run.
+        data: from `load_data`, or anything that `load_data` takes.
+        split: of the `split.csv` beside the model if it is of this set, else of the set's own split; or `all`.
+        device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
+        allow_quarantine: go on even if more than 1 % of the images cannot be used.
 
-def curve_of(run: Run) -> Curve | None:
-    """Give the learning curve as it is drawn, if one was asked for."""
-    if run.transfer is None or run.transfer.curve is None or not run.recipe.learning_curve:
-        return None
-    curve = run.transfer.curve
-    return [(point.images, *interval(point.accuracy)) for point in curve.points], curve.forecast
+    Returns:
+        the evaluation, and how often the run's test split has been scored by now, if this was it.
 
-
-def interval(found: Estimate) -> tuple[float, float, float]:
-    """Give a number and the ends of its interval."""
-    return found.value, found.low, found.high
-
-
-def before_the_cut(run: Run, row: int) -> NDArray[np.uint8] | None:
-    """Give an image with the rim that was cut off around what was packed; None if nothing was cut off.
-
-    It is no larger than needed, and cut again it is what was packed: a square image to the last bit.
+    Raises:
+        UserError: if the model file or the data cannot be used, or the classes do not match.
     """
-    way, kept = parse_resize(run.model.resize)
-    if kept == 1:
-        return None
-    samples, packed = run.data.samples, run.data.store.pixels[row]
-    found = samples.images.read(row)
-    if not isinstance(found, np.ndarray):
-        found = decode(found, name=samples.names[row], max_pixels=run.recipe.max_pixels).pixels
-    height, width, channels = packed.shape
-    whole = np.array(resize_image(found, (channels, round(height / kept), round(width / kept)), way))
-    top, left = (whole.shape[0] - height) // 2, (whole.shape[1] - width) // 2
-    whole[top : top + height, left : left + width] = packed
-    return whole
+    file = model.folder if isinstance(model, Run) else Path(model)
+    file = file / MODEL_FILE if file.is_dir() else file
+    return evaluate_model(
+        file, _samples(data, None), split=split, device=pick_device(device), allow_quarantine=allow_quarantine
+    )
+
+
+def predict(
+    model: Classifier, images: "PathLike[str] | str | bytes | Sequence[Any] | Any", *, top: int = TOP, max_pixels: int = MAX_PIXELS
+) -> Prediction | list[Prediction]:
+    """Classify an image, or several: one `Prediction` for one image, a list in their order for more.
+
+    Args:
+        model: from `load`, or of a run.
+        images: the path of a file or a folder, the bytes of a file, a PIL image, an array `[H, W]`, `[H, W, C]` or
+            `[N, H, W, C]`, a tensor `[C, H, W]` or `[N, C, H, W]`, or a list of these.
+        top: how many classes to list, the most probable first.
+        max_pixels: an image with more pixels is not decoded.
+
+    Raises:
+        TypeError: if `images` is anything else.
+        UserError: if an array has a shape or values that no image has.
+    """
+    return Predictor(model, top=top, max_pixels=max_pixels)(images)
+
+
+def check(data: Data, *, workers: int | None = None, max_pixels: int = MAX_PIXELS) -> CheckReport:
+    """Decode every image of a set once, and return what is in it, what cannot be used, and which images are copies.
+
+    Args:
+        data: from `load_data`, or anything that `load_data` takes.
+        workers: number of threads that decode images.
+        max_pixels: an image with more pixels is quarantined without being decoded.
+
+    Raises:
+        UserError: if the data cannot be used.
+    """
+    return check_samples(_samples(data, None), workers, max_pixels)
+
+
+def _samples(data: Data, data_root: str | None) -> Samples:
+    return data if isinstance(data, Samples) else load_data(data, data_root=data_root)

@@ -1,5 +1,6 @@
 """Scores against scikit-learn, intervals against scipy and against their own promise of 95 %."""
 
+import doctest
 import math
 
 import numpy as np
@@ -219,3 +220,7 @@ def scores_of(logits, labels):
         "auc": metrics.roc_auc(probabilities, labels)[0],
         "ece": metrics.ece(probabilities, labels),
     }
+
+
+def test_the_examples_in_the_docstrings_run():
+    assert doctest.testmod(metrics) == (0, 13)

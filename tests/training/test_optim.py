@@ -12,6 +12,7 @@ from torch import nn
 
 from firstlight.models.library_network import LibraryNetwork
 from firstlight.models.networks import build_network
+from firstlight.training.layer_decay import layer_schedules
 from firstlight.training.optim import (
     MUON_LR_RATIO,
     NEWTON_SCHULZ,
@@ -24,7 +25,7 @@ from firstlight.training.optim import (
     set_lr,
     split_parameters,
 )
-from firstlight.training.recipe import Recipe
+from firstlight.training.recipe import OptimizationRecipe
 
 OPTIMIZERS = ["adamw", "sgd", "muon"]
 
@@ -35,11 +36,11 @@ def rng(seed=0):
 
 def recipe_for(optimizer, **choices):
     defaults = {"lr": 0.01, "weight_decay": 0.1}
-    return Recipe(optimizer=optimizer, **defaults | choices).complete(color=True, images=1000)
+    return OptimizationRecipe(optimizer=optimizer, **defaults | choices)
 
 
 def group_of(*weights, lr, weight_decay=0.0):
-    return {"params": list(weights), "weight_decay": weight_decay, "peak_lr": lr, "opens": 0.0}
+    return {"params": list(weights), "weight_decay": weight_decay, "peak_lr": lr, "start": 0.0}
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (32, 100), (100, 32), (1, 8), (8, 1)])
@@ -98,8 +99,8 @@ def test_muon_scales_tall_matrices_up_and_leaves_what_has_no_gradient():
 @pytest.mark.parametrize("model", ["mlp", "cnn"])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_every_learned_weight_has_one_place_and_norms_and_biases_do_not_decay(optimizer, model):
-    recipe = recipe_for(optimizer, model=model)
-    network = build_network(recipe.architecture, (1, 28, 28), 10)
+    recipe = recipe_for(optimizer)
+    network = build_network({"name": "cnn"}, (1, 28, 28), 10)
     groups = [group for each in build_optimizers(network, recipe) for group in each.param_groups]
     decay_of = {id(weights): group["weight_decay"] for group in groups for weights in group["params"]}
     learned = [weights for weights in network.parameters() if weights.requires_grad]
@@ -149,7 +150,7 @@ def test_training_does_not_wait_for_pytorchs_compiler():
     code = (
         "import sys, torch, firstlight.training.optim as optim;"
         "weights = torch.nn.Parameter(torch.ones(2, 2)); weights.grad = torch.ones(2, 2);"
-        "groups = [{'params': [weights], 'weight_decay': 0.0, 'peak_lr': 0.1, 'opens': 0.0}];"
+        "groups = [{'params': [weights], 'weight_decay': 0.0, 'peak_lr': 0.1, 'start': 0.0}];"
         "[kind(groups, momentum=0.9).step() for kind in (optim.AdamW, optim.SGD, optim.Muon)];"
         "assert 'torch._dynamo' not in sys.modules"
     )
@@ -157,7 +158,7 @@ def test_training_does_not_wait_for_pytorchs_compiler():
 
 
 def test_muon_leaves_the_head_to_adamw():
-    recipe = recipe_for("muon", model="mlp")
+    recipe = recipe_for("muon")
     network = build_network(recipe.architecture, (1, 8, 8), 10)
     muon, adamw = build_optimizers(network, recipe)
     assert isinstance(muon, Muon)
@@ -210,50 +211,50 @@ def test_the_rate_is_set_as_a_share_of_each_groups_highest():
 
 
 def test_the_rate_of_a_group_is_zero_until_its_turn():
-    groups = [{**group_of(nn.Parameter(torch.ones(2)), lr=0.1), "opens": opens} for opens in (0.0, 0.25, 0.5)]
+    groups = [{**group_of(nn.Parameter(torch.ones(2)), lr=0.1), "start": start} for start in (0.0, 0.25, 0.5)]
     optimizer = AdamW(groups)
     for done, rates in ((0.0, [0.05, 0, 0]), (0.2499, [0.05, 0, 0]), (0.25, [0.05, 0.05, 0]), (1.0, [0.05] * 3)):
         set_lr([optimizer], 0.5, done)
         assert [group["lr"] for group in optimizer.param_groups] == rates
 
 
-def paced_groups(optimizer, **choices):
-    """The groups that a tiny probe gets: entrance, five blocks (two of them norms), and the head."""
+def scheduled_groups(optimizer, *, layer_decay=0.3, gradual=False):
+    """The groups that a tiny pretrained network gets: entrance, five blocks (two of them norms), and the head."""
     body = nn.Sequential(
         nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, 8)
     )
-    probe = LibraryNetwork(nn.Identity(), body, nn.Linear(8, 3), "fc")
-    recipe = recipe_for(optimizer, backbone="timm:resnet18", lr=0.01, **choices)
-    groups = [(type(each), group) for each in build_optimizers(probe, recipe) for group in each.param_groups]
+    network = LibraryNetwork(nn.Identity(), body, nn.Linear(8, 3), "fc")
+    optimizers = build_optimizers(network, recipe_for(optimizer), layer_schedules(body, layer_decay, gradual=gradual))
+    groups = [(type(each), group) for each in optimizers for group in each.param_groups]
     found = {id(weights): (kind, group) for kind, group in groups for weights in group["params"]}
-    assert sum(len(group["params"]) for _, group in groups) == len(found) == len(list(probe.parameters()))
-    return probe, {name: found[id(weights)] for name, weights in probe.named_parameters()}
+    assert sum(len(group["params"]) for _, group in groups) == len(found) == len(list(network.parameters()))
+    return network, {name: found[id(weights)] for name, weights in network.named_parameters()}
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_the_layers_of_a_backbone_learn_the_slower_the_earlier_they_are(optimizer):
-    _, groups = paced_groups(optimizer, layer_decay=0.1)
+    _, groups = scheduled_groups(optimizer, layer_decay=0.1)
     for name, (kind, group) in groups.items():
         part, _, inner = name.partition(".")
         place = {"0": 0, "1": 1, "2": 2, "3": 3, "5": 4}[inner[0]] if part == "body" else 5
         rate = 0.01 * 0.1 ** ((5 - place) / 5) * (MUON_LR_RATIO if kind is Muon else 1)
         assert group["peak_lr"] == pytest.approx(rate), name
-        assert group["opens"] == 0.0
+        assert group["start"] == 0.0
         matrix = name.endswith("weight") and inner[0] not in "13"
         assert group["weight_decay"] == (0.1 if matrix or part == "head" and "weight" in name else 0.0), name
         assert (kind is Muon) is (optimizer == "muon" and matrix and part == "body"), name
 
 
 def test_gradual_unfreezing_begins_with_the_head_and_ends_half_way_with_the_first_layer():
-    _, groups = paced_groups("adamw", unfreeze="gradual")
-    opens = {name: group["opens"] for name, (_, group) in groups.items() if name.endswith("weight")}
-    assert list(opens.values()) == pytest.approx([0.5, 0.4, 0.3, 0.2, 0.1, 0.0])
+    _, groups = scheduled_groups("adamw", gradual=True)
+    starts = {name: group["start"] for name, (_, group) in groups.items() if name.endswith("weight")}
+    assert list(starts.values()) == pytest.approx([0.5, 0.4, 0.3, 0.2, 0.1, 0.0])
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_a_network_without_a_backbone_gets_what_it_got_before_there_were_any(optimizer):
-    recipe = recipe_for(optimizer, model="cnn")
-    network = build_network(recipe.architecture, (1, 28, 28), 10)
+    recipe = recipe_for(optimizer)
+    network = build_network({"name": "cnn"}, (1, 28, 28), 10)
     decaying, plain = split_parameters(network)
     wanted = [("AdamW", decaying, 0.1, 0.01), ("AdamW", plain, 0.0, 0.01)]
     if optimizer == "sgd":

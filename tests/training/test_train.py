@@ -1,6 +1,7 @@
-"""The road end to end, on real digits: scores are honest, records complete, runs repeat to the bit."""
+"""Whole runs on real digits: scores are honest, records complete, runs repeat to the bit."""
 
 import csv
+import itertools
 import json
 import tomllib
 
@@ -12,12 +13,15 @@ from sklearn.metrics import accuracy_score, log_loss
 import firstlight as fl
 from firstlight.data.sources import load_data
 from firstlight.errors import RunError, TrainingError
-from firstlight.training import learn
-from firstlight.training import train as fit_module
-from firstlight.training.recipe import Recipe, from_toml
-from firstlight.training.train import train
+from firstlight.runs.outputs import read_outputs
+from firstlight.training import learn, recorder
+from firstlight.training import train as training
+from firstlight.training.recipe import Recipe
+from firstlight.training.recipe_file import from_toml
+from firstlight.training.state import Epoch, Step
+from firstlight.training.train import evaluate_on_test, train
 
-QUICK = Recipe(model="mlp", hidden=(64,), epochs=6, batch_size=64)
+QUICK = Recipe.of(model="mlp", hidden=(64,), epochs=6, batch_size=64)
 
 
 @pytest.fixture(scope="module")
@@ -50,13 +54,13 @@ def test_the_model_is_the_best_epoch_by_validation(run):
 
 
 def test_the_run_folder_is_complete(run):
-    promised = "recipe.toml split.csv quarantine.csv metrics.csv model.safetensors evaluation.json tensorboard"
+    promised = "recipe.toml split.csv quarantine.csv metrics.csv model.safetensors evaluation.json outputs tensorboard"
     assert {path.name for path in run.folder.iterdir()} == set(promised.split())
     assert list((run.folder / "tensorboard").glob("events.*"))
     record = json.loads((run.folder / "evaluation.json").read_text())
     assert record["test_evaluations"] == 1
     assert record["test"]["accuracy"] == run.to_json()["test"]["accuracy"]
-    assert fl.inspect_model(run.folder / "model.safetensors").scores["test"]["accuracy"]["n"] == run.test.n
+    assert fl.read_model_card(run.folder / "model.safetensors").scores["test"]["accuracy"]["n"] == run.test.n
 
 
 def test_the_json_answer_has_the_promised_keys(run):
@@ -71,7 +75,7 @@ def test_the_json_answer_has_the_promised_keys(run):
 
 
 def test_its_recipe_file_repeats_the_run_to_the_bit(run, tmp_path):
-    recipe, source = from_toml(run.folder / "recipe.toml")
+    recipe, source, _ = from_toml(run.folder / "recipe.toml")
     again = train(load_data(source), recipe, tmp_path / "again")
     first, second = run.model.state_dict(), again.model.state_dict()
     assert all(torch.equal(first[name], second[name]) for name in first)
@@ -82,17 +86,17 @@ def test_its_recipe_file_repeats_the_run_to_the_bit(run, tmp_path):
 
 
 def test_another_seed_gives_another_split_and_other_weights(run, tmp_path):
-    recipe = Recipe(model="mlp", hidden=(64,), epochs=1, batch_size=64, seed=1)
+    recipe = Recipe.of(model="mlp", hidden=(64,), epochs=1, batch_size=64, seed=1)
     other = train(load_data("digits"), recipe, tmp_path / "other")
     assert not np.array_equal(other.data.split.test, run.data.split.test)
     assert not torch.equal(other.model.network.fc1.weight, run.model.network.fc1.weight)
 
 
-def test_the_global_dice_are_left_alone(digits, tmp_path):
+def test_the_global_generator_are_left_alone(digits, tmp_path):
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    train(load_data("digits"), Recipe(model="mlp", hidden=(8,), epochs=1), tmp_path / "run")
+    train(load_data("digits"), Recipe.of(model="mlp", hidden=(8,), epochs=1), tmp_path / "run")
     assert torch.equal(torch.rand(3), expected)
 
 
@@ -111,12 +115,12 @@ def test_the_global_dice_are_left_alone(digits, tmp_path):
     ids=str,
 )
 def test_every_choice_learns(choices, tmp_path):
-    recipe = Recipe(model="mlp", hidden=(64,), **{"epochs": 8, "batch_size": 64, **choices})
+    recipe = Recipe.of(model="mlp", hidden=(64,), **{"epochs": 8, "batch_size": 64, **choices})
     assert train(load_data("digits"), recipe, tmp_path / "run").test.accuracy.value > 0.7
 
 
 def test_the_cnn_learns_the_digits(tmp_path):
-    run = train(load_data("digits"), Recipe(model="cnn", epochs=3, batch_size=64), tmp_path / "run")
+    run = train(load_data("digits"), Recipe.of(model="cnn", epochs=3, batch_size=64), tmp_path / "run")
     assert run.test.accuracy.low > 0.85
 
 
@@ -124,7 +128,7 @@ def test_the_cnn_repeats_to_the_bit_whatever_the_number_of_workers(digit_folder,
     runs = []
     for workers in (1, 3):
         monkeypatch.setenv("FIRSTLIGHT_CACHE", str(tmp_path / f"cache-{workers}"))
-        recipe = Recipe(model="cnn", epochs=2, batch_size=32, workers=workers)
+        recipe = Recipe.of(model="cnn", epochs=2, batch_size=32, workers=workers)
         runs.append(train(load_data(digit_folder), recipe, tmp_path / f"run-{workers}"))
     first, second = (run.model.state_dict() for run in runs)
     assert all(torch.equal(first[name], second[name]) for name in first)
@@ -132,14 +136,14 @@ def test_the_cnn_repeats_to_the_bit_whatever_the_number_of_workers(digit_folder,
 
 
 def test_a_loss_that_is_no_number_stops_with_the_batch_named(tmp_path):
-    recipe = Recipe(model="mlp", hidden=(64,), epochs=3, optimizer="sgd", lr=100.0, momentum=0.99, schedule="constant")
-    with pytest.raises(TrainingError, match=r"epoch \d+, batch \d+: the loss is (nan|inf).*--lr"):
+    recipe = Recipe.of(model="mlp", hidden=(64,), epochs=3, optimizer="sgd", lr=100.0, momentum=0.99, schedule="constant")
+    with pytest.raises(TrainingError, match=r"epoch \d+, batch \d+: the loss is (nan|inf).*`lr`"):
         train(load_data("digits"), recipe, tmp_path / "run")
 
 
 @pytest.mark.parametrize("file_is_there", [True, False])
 def test_ctrl_c_while_the_first_model_is_saved_keeps_it(tmp_path, monkeypatch, file_is_there):
-    whole, calls = learn.save_model, []
+    whole, calls = recorder.save_model, []
 
     def interrupted(*arguments, **choices):
         calls.append(arguments)
@@ -148,7 +152,7 @@ def test_ctrl_c_while_the_first_model_is_saved_keeps_it(tmp_path, monkeypatch, f
         if len(calls) == 1:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(learn, "save_model", interrupted)
+    monkeypatch.setattr(recorder, "save_model", interrupted)
     try:
         run = train(load_data("digits"), QUICK, tmp_path / "run")
     except KeyboardInterrupt:
@@ -160,30 +164,30 @@ def test_ctrl_c_while_the_first_model_is_saved_keeps_it(tmp_path, monkeypatch, f
 
 
 def test_the_last_good_model_outlives_a_loss_that_is_no_number(tmp_path, monkeypatch):
-    whole = learn.train
+    whole = learn.train_epochs
 
     def breaks_in_the_third_epoch(*arguments):
-        for row, model in whole(*arguments):
-            if row.epoch == 3:
+        for event in whole(*arguments):
+            if isinstance(event, Epoch) and event.epoch == 3:
                 raise TrainingError("epoch 3, batch 1: the loss is nan")
-            yield row, model
+            yield event
 
-    monkeypatch.setattr(learn, "train", breaks_in_the_third_epoch)
+    monkeypatch.setattr(learn, "train_epochs", breaks_in_the_third_epoch)
     with pytest.raises(TrainingError, match=r"model of epoch [12] is kept"):
         train(load_data("digits"), QUICK, tmp_path / "run")
     assert fl.load(tmp_path / "run" / "model.safetensors").classes == tuple("0123456789")
 
 
 def test_ctrl_c_keeps_the_best_so_far_and_leaves_the_test_split_locked(tmp_path, monkeypatch):
-    whole = learn.train
+    whole = learn.train_epochs
 
     def interrupted_in_the_third_epoch(*arguments):
-        for row, model in whole(*arguments):
-            if row.epoch == 3:
+        for event in whole(*arguments):
+            if isinstance(event, Step) and event.epoch == 3:
                 raise KeyboardInterrupt
-            yield row, model
+            yield event
 
-    monkeypatch.setattr(learn, "train", interrupted_in_the_third_epoch)
+    monkeypatch.setattr(learn, "train_epochs", interrupted_in_the_third_epoch)
     run = train(load_data("digits"), QUICK, tmp_path / "run")
     assert run.test is None
     assert len(run.history) == 2
@@ -194,18 +198,22 @@ def test_ctrl_c_keeps_the_best_so_far_and_leaves_the_test_split_locked(tmp_path,
 
 
 def test_early_stopping_waits_no_longer_than_its_patience(tmp_path):
-    recipe = Recipe(model="mlp", hidden=(64,), epochs=60, batch_size=64, patience=2)
+    recipe = Recipe.of(model="mlp", hidden=(64,), epochs=60, batch_size=64, patience=2)
     run = train(load_data("digits"), recipe, tmp_path / "run")
     best = max(run.history, key=lambda row: (row.valid_accuracy, -row.valid_loss)).epoch
     assert run.best_epoch == best
     assert len(run.history) == best + 2 < 60
 
 
-def test_a_time_limit_ends_the_run_with_the_schedule_played_out(tmp_path):
-    recipe = Recipe(model="mlp", hidden=(64,), epochs=100_000, batch_size=64, time_limit=2.0, lr=0.01)
+def test_a_time_limit_ends_the_run_with_the_schedule_played_out(tmp_path, monkeypatch):
+    """By a clock that moves on by the same time whenever it is read; no real second has to pass."""
+    now = itertools.count()
+    whole = learn.train_epochs
+    monkeypatch.setattr(learn, "train_epochs", lambda *arguments: whole(*arguments, clock=lambda: 0.01 * next(now)))
+    recipe = Recipe.of(model="mlp", hidden=(64,), epochs=100_000, batch_size=64, time_limit=2.0, lr=0.01)
     run = train(load_data("digits"), recipe, tmp_path / "run")
-    assert len(run.history) < 100_000
-    assert run.history[-1].lr < 0.2 * recipe.lr
+    assert 1 < len(run.history) < 20
+    assert run.history[-1].lr < 0.2 * recipe.optimization.lr
 
 
 def test_a_run_is_never_overwritten(tmp_path):
@@ -218,13 +226,13 @@ def test_a_run_is_never_overwritten(tmp_path):
 def test_a_run_can_start_from_the_weights_of_another(run, tmp_path):
     state = {f"module.{name}": weights for name, weights in run.model.network.state_dict().items()}
     torch.save(state, tmp_path / "weights.pth")
-    recipe = Recipe(model="mlp", hidden=(64,), epochs=1, batch_size=64, lr=1e-6, weights=str(tmp_path / "weights.pth"))
+    recipe = Recipe.of(model="mlp", hidden=(64,), epochs=1, batch_size=64, lr=1e-6, weights=str(tmp_path / "weights.pth"))
     warm = train(load_data("digits"), recipe, tmp_path / "run")
     assert warm.valid.accuracy.value > 0.8
 
 
 def test_a_model_file_of_ours_is_weights_too_with_its_own_normalization(run, tmp_path):
-    recipe = Recipe(
+    recipe = Recipe.of(
         model="mlp", hidden=(64,), epochs=1, lr=1e-9, weights=str(run.folder / "model.safetensors"), batch_size=64
     )
     warm = train(load_data("digits"), recipe, tmp_path / "run")
@@ -232,33 +240,63 @@ def test_a_model_file_of_ours_is_weights_too_with_its_own_normalization(run, tmp
     assert warm.valid.accuracy.value == pytest.approx(run.valid.accuracy.value, abs=0.01)
 
 
-def test_ctrl_c_at_the_look_at_the_test_split_leaves_the_look_counted(tmp_path, monkeypatch):
-    whole, looks = learn.collect, []
+def test_ctrl_c_while_the_test_split_is_scored_leaves_the_evaluation_counted(tmp_path, monkeypatch):
+    whole, splits = training.outputs_on, []
 
-    def interrupted_at_the_second_look(*arguments):
-        looks.append(arguments)
-        if len(looks) == 2:  # validation is the first
+    def interrupted_on_test(split, *others):
+        splits.append(split)
+        if split == "test":
             raise KeyboardInterrupt
-        return whole(*arguments)
+        return whole(split, *others)
 
-    monkeypatch.setattr(learn, "collect", interrupted_at_the_second_look)
+    monkeypatch.setattr(training, "outputs_on", interrupted_on_test)
     run = train(load_data("digits"), QUICK, tmp_path / "run")
+    assert splits == ["valid", "test"]
     assert run.test is None
     record = json.loads((run.folder / "evaluation.json").read_text())
     assert record["test_evaluations"] == 1
     assert record["valid"]["n"] == len(run.data.split.valid)
-    assert fl.inspect_model(run.folder / "model.safetensors").temperature == run.model.temperature.item()
+    assert fl.read_model_card(run.folder / "model.safetensors").temperature == run.model.temperature.item()
+
+
+def test_the_test_split_stays_locked_until_somebody_scores_it(run, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "evaluate_on_test", lambda _: pytest.fail("the test split was scored"))
+        locked = train(load_data("digits"), QUICK, tmp_path / "run", score_test=False)
+    assert locked.test is None
+    assert locked.record.test_evaluations == 0
+    assert not (locked.folder / "outputs" / "test.safetensors").exists()
+    assert locked.valid == run.valid
+    scored = evaluate_on_test(locked)
+    assert scored.test == run.test
+    assert scored.record.test_evaluations == 1
+    assert json.loads((locked.folder / "evaluation.json").read_text())["test"]["accuracy"]["n"] == scored.test.n
+
+
+def test_outputs_are_what_the_saved_model_says(run):
+    model = fl.load(run.folder / "model.safetensors")
+    for split in ("valid", "test"):
+        rows = run.data.split.rows(split)
+        found = read_outputs(run.folder, split)
+        images = torch.from_numpy(np.array(run.data.store.pixels[rows])).permute(0, 3, 1, 2)
+        with torch.inference_mode():
+            logits = model(images)
+            heads = model.network.head(torch.from_numpy(found.features))
+        np.testing.assert_allclose(found.logits, logits.numpy(), atol=1e-5)
+        np.testing.assert_allclose(heads.numpy(), logits.numpy(), atol=0.05)  # features are kept as float16
+        assert found.names == tuple(run.data.samples.names[row] for row in rows)
+        assert np.array_equal(found.labels, run.data.samples.labels[rows])
 
 
 def test_an_occupied_folder_is_refused_before_the_work(tmp_path, monkeypatch):
     (tmp_path / "mine.txt").touch()
-    monkeypatch.setattr(fit_module, "prepare_data", lambda *_: pytest.fail("worked first"))
+    monkeypatch.setattr(training, "open_dataset", lambda *_, **__: pytest.fail("worked first"))
     with pytest.raises(RunError, match="not empty"):
         train(load_data("digits"), QUICK, tmp_path)
 
 
-def test_from_python_a_run_gets_its_images_too(tmp_path):
-    run = fl.train(fl.load_data("digits"), Recipe(model="mlp", hidden=(16,), epochs=1), tmp_path / "run")
+def test_from_python_a_run_gets_its_figures_too(tmp_path):
+    run = fl.train("digits", model="mlp", hidden=(16,), epochs=1, out=tmp_path / "run")
     assert {path.name for path in run.folder.glob("*.png")} == {
         "curves.png", "confusion.png", "mistakes.png", "view_classify.png", "held_out.png",
     }  # fmt: skip

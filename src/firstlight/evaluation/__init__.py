@@ -1,1 +1,1 @@
-"""Evaluation: from logits and labels to numbers with intervals."""
+"""Evaluation: pure functions from logits and labels to scores, each with its 95 % interval."""

@@ -1,20 +1,20 @@
-"""Probabilities that mean what they say: one temperature, fitted on validation, divides every logit."""
+"""Calibration: one temperature, fitted on the validation split, that divides every logit."""
 
 import torch
 from torch import Tensor
 
-COLDEST, HOTTEST = 0.05, 20.0
-STEPS = 60
+LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 0.05, 20.0
+MAX_NEWTON_STEPS = 60
 
 
 def fit_temperature(logits: Tensor, labels: Tensor) -> float:
-    """Find the temperature T that minimizes the log loss of softmax(logits / T); 0.05 <= T <= 20.
+    """Return the temperature T that minimizes the log loss of softmax(logits / T); 0.05 <= T <= 20.
 
-    The loss is convex in b = 1/T, so its slope has one root: Newton steps, each kept inside a bracket that
-    shrinks, in float64. The result is never worse than T = 1 on these samples.
+    The loss is convex in b = 1/T, so its slope has one root. Newton steps find it, each kept inside a shrinking
+    bracket, in float64. The result is never worse than T = 1 on these samples.
 
-    Where no label is outscored there is no minimum (the loss falls for ever as T goes to 0), and without a
-    mistake nothing can be learned about over-confidence: such samples, or none at all, give 1.
+    Without a mistake there is no minimum (the loss keeps falling as T goes to 0), and nothing can be learned about
+    overconfidence: the result is then 1, as it is for no samples at all.
 
     Args:
         logits: float [n, K], finite.
@@ -31,8 +31,8 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     def loss(inverse: float) -> float:
         return torch.logsumexp(gaps * inverse, dim=1).mean().item()
 
-    low, high, inverse = 1 / HOTTEST, 1 / COLDEST, 1.0
-    for _ in range(STEPS):
+    low, high, inverse = 1 / HIGHEST_TEMPERATURE, 1 / LOWEST_TEMPERATURE, 1.0
+    for _ in range(MAX_NEWTON_STEPS):
         weights = torch.softmax(gaps * inverse, dim=1)
         means = (weights * gaps).sum(dim=1)
         slope = means.mean().item()

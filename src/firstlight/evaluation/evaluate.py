@@ -1,45 +1,25 @@
-"""A classifier and a data set in, one frozen `Evaluation` out: every number with its interval and its n."""
+"""`Evaluation`, all scores of a classifier on a set of samples, and `evaluate_logits`, which makes one.
+
+Torch is imported where it is used: reading a record does not wait for it.
+"""
 
 import json
-from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
-from torch import Tensor, nn
+import msgspec
 
 from firstlight.errors import DataError
-from firstlight.evaluation import metrics
 from firstlight.evaluation.intervals import Estimate
-from firstlight.models.classifier import evaluating
 
 if TYPE_CHECKING:
-    from firstlight.data.loader import Batch
-
-
-class Outputs(NamedTuple):
-    """What a classifier said about a set: logits float32 [n, K], labels int64 [n], rows int64 [n], on the CPU."""
-
-    logits: Tensor
-    labels: Tensor
-    rows: Tensor
-
-
-class Mistake(NamedTuple):
-    """One wrong answer: the sample's row, true and predicted class, and the probabilities given to both."""
-
-    row: int
-    label: int
-    predicted: int
-    probability: float
-    probability_of_label: float
+    from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
 class ClassScores:
-    """The scores of one class; `auc` is None when no sample, or every sample, is of this class."""
+    """The scores of one class; `auc` is None if no sample, or every sample, is of this class."""
 
     name: str
     support: int
@@ -51,7 +31,23 @@ class ClassScores:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What a set of samples says about a classifier; `intervals` tells how each 95 % interval is made."""
+    """All scores of a classifier on a set of samples.
+
+    Attributes:
+        n: samples.
+        accuracy: fraction of samples whose most probable class is their label.
+        top5: fraction of samples whose label is among the five most probable classes.
+        log_loss: mean negative log probability of the labels, in nats.
+        macro_f1: mean F1 over the classes that occur.
+        ece: expected calibration error.
+        auc: mean area under the classes' ROC curves; None if no class has one.
+        per_class: scores of each class.
+        confusion: counts by true class (row) and predicted class (column).
+        classes: the K names.
+        temperature: by which logits were divided.
+        intervals: how the 95 % interval of each score is made.
+        notes: what a person should know about these scores.
+    """
 
     n: int
     accuracy: Estimate
@@ -73,69 +69,48 @@ class Evaluation:
         return "\n".join((*lines, *self.notes))
 
     def to_json(self) -> dict[str, Any]:
-        """Give plain dicts, lists, strings and finite numbers; `from_json` reads them back exactly."""
+        """Return plain dicts, lists, strings and finite numbers; `from_json` reads them back exactly."""
         value: dict[str, Any] = json.loads(json.dumps(asdict(self), allow_nan=False))
         return value
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Evaluation":
-        """Rebuild what `to_json` gave.
+        """Return the evaluation that `to_json` made this of.
 
         Raises:
-            DataError: if a number is missing or of the wrong kind.
+            DataError: if a score is missing or of the wrong type.
         """
-        estimates = ("accuracy", "top5", "log_loss", "macro_f1", "ece")
         try:
-            return cls(
-                **{name: Estimate(**value[name]) for name in estimates},
-                n=value["n"],
-                auc=_estimate_or_none(value["auc"]),
-                per_class=tuple(_class_scores(row) for row in value["per_class"]),
-                confusion=tuple(tuple(row) for row in value["confusion"]),
-                classes=tuple(value["classes"]),
-                temperature=value["temperature"],
-                intervals=dict(value["intervals"]),
-                notes=tuple(value["notes"]),
-            )
-        except (KeyError, TypeError) as error:
-            reason = f"without {error}" if isinstance(error, KeyError) else str(error)
-            raise DataError(f"this is no evaluation that firstlight wrote ({reason}); evaluate again") from error
+            return msgspec.convert(value, cls)
+        except msgspec.ValidationError as error:
+            raise DataError(f"this is no evaluation that firstlight wrote ({error}); evaluate again") from error
 
 
-def collect(classifier: Callable[[Tensor], Tensor], batches: "Iterable[Batch]") -> Outputs:
-    """Run `classifier` over every batch without gradients, in eval mode, and keep what it says on the CPU.
+def evaluate_logits(
+    logits: "Tensor", labels: "Tensor", classes: Iterable[str], *, temperature: float = 1.0
+) -> Evaluation:
+    """Return all scores of logits against labels; probabilities are softmax(logits / temperature).
 
     Args:
-        classifier: gives logits [B, K] for images uint8 [B, C, H, W]; a module gets its modes back after.
-        batches: read once, one at a time.
-
-    Raises:
-        DataError: if there is no batch.
-    """
-    parts = []
-    mode = evaluating(classifier) if isinstance(classifier, nn.Module) else nullcontext()
-    with mode, torch.inference_mode():
-        for batch in batches:
-            outputs = (classifier(batch.images).float(), batch.labels, batch.rows)
-            parts.append([output.cpu() for output in outputs])
-    if not parts:
-        raise DataError("there are no samples to score; this split is empty")
-    # Outside inference mode, so that the result can be used in any later computation.
-    return Outputs(*(torch.cat(column) for column in zip(*parts, strict=True)))
-
-
-def evaluate(logits: Tensor, labels: Tensor, classes: Iterable[str], *, temperature: float = 1.0) -> Evaluation:
-    """Score logits against labels; probabilities are softmax(logits / temperature).
-
-    Args:
-        logits: float [n, K], finite.
-        labels: int64 [n] in 0..K-1.
+        logits: float `[n, K]`, finite.
+        labels: int64 `[n]` in 0..K-1.
         classes: the K names.
-        temperature: as fitted on validation; it moves log loss, ECE and AUC, never the answers.
+        temperature: as fitted on validation; it changes log loss, ECE and AUC, but never the answers.
 
     Raises:
-        DataError: if there are no samples, the shapes or labels do not fit, or a logit is not finite.
+        DataError: if there are no samples, shapes or labels do not match, or a logit is not finite.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[2.0, 1.0], [0.0, 3.0], [1.0, 0.0], [0.5, 1.5]])
+        >>> evaluation = evaluate_logits(logits, torch.tensor([0, 1, 1, 1]), ["cat", "dog"])
+        >>> print(evaluation.accuracy)
+        0.750 [0.301, 0.954], n = 4
+        >>> evaluation.confusion
+        ((1, 0), (1, 2))
     """
+    from firstlight.evaluation import metrics
+
     classes = tuple(classes)
     _check(logits, labels, classes)
     logits = logits.double()
@@ -161,36 +136,14 @@ def evaluate(logits: Tensor, labels: Tensor, classes: Iterable[str], *, temperat
     )
 
 
-def worst_mistakes(
-    logits: Tensor, labels: Tensor, rows: Tensor, count: int = 25, *, temperature: float = 1.0
-) -> tuple[Mistake, ...]:
-    """Give up to `count` wrong answers, the most confident first, then those that left the label the least.
-
-    Args:
-        logits: float [n, K].
-        labels: int64 [n].
-        rows: int64 [n], each sample's row in the store; it settles what is still equal.
-        count: how many at most.
-        temperature: as fitted on validation.
-    """
-    probabilities = (logits.double() / temperature).softmax(dim=1)
-    predicted = logits.argmax(dim=1)
-    wrong = (predicted != labels).nonzero()[:, 0]
-    label, guess, row = labels[wrong], predicted[wrong], rows[wrong]
-    confidence, left = probabilities[wrong, guess], probabilities[wrong, label]
-    order = np.lexsort([row.cpu(), left.cpu(), -confidence.cpu()])[:count].tolist()
-    columns = [column[order].tolist() for column in (row, label, guess, confidence, left)]
-    return tuple(Mistake(*mistake) for mistake in zip(*columns, strict=True))
-
-
-def _check(logits: Tensor, labels: Tensor, classes: tuple[str, ...]) -> None:
+def _check(logits: "Tensor", labels: "Tensor", classes: tuple[str, ...]) -> None:
     if len(labels) == 0:
         raise DataError("there are no samples to score; this split is empty")
     if logits.shape != (len(labels), len(classes)):
         shape = " x ".join(str(size) for size in logits.shape)
         raise DataError(
             f"logits are {shape}, but there are {len(labels):,} labels and {len(classes):,} classes; "
-            "they need a row for each label and a column for each class"
+            "they need one row per label and one column per class"
         )
     if labels.min() < 0 or labels.max() >= len(classes):
         raise DataError(
@@ -202,7 +155,7 @@ def _check(logits: Tensor, labels: Tensor, classes: tuple[str, ...]) -> None:
         first = int(broken.nonzero()[0])
         raise DataError(
             f"the model gives no finite number for {int(broken.sum()):,} of {len(labels):,} samples "
-            f"(the first is sample {first}); its weights are broken, train again with a smaller --lr"
+            f"(the first is sample {first}); its weights are broken, train again with a smaller `lr`"
         )
 
 
@@ -214,10 +167,10 @@ def _notes(classes: tuple[str, ...], support: list[int]) -> tuple[str, ...]:
     return (f"no samples of {shown}: left out of the AUC, and of macro F1 unless predicted",)
 
 
-def _estimate_or_none(value: dict[str, Any] | None) -> Estimate | None:
-    return None if value is None else Estimate(**value)
+# interim: until training is rebuilt
+def __getattr__(name: str) -> Any:
+    if name.startswith("__"):
+        raise AttributeError(name)
+    from firstlight.evaluation import interim
 
-
-def _class_scores(row: dict[str, Any]) -> ClassScores:
-    estimates = {name: Estimate(**row[name]) for name in ("precision", "recall", "f1")}
-    return ClassScores(name=row["name"], support=row["support"], auc=_estimate_or_none(row["auc"]), **estimates)
+    return getattr(interim, name)

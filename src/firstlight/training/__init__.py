@@ -1,1 +1,1 @@
-"""Training: a recipe in, a scored and saved model out."""
+"""Training: a recipe and labeled images in, a trained and scored model out."""

@@ -1,129 +1,128 @@
-"""The training loop: visible, read from top to bottom; it yields a row an epoch and calls nobody back."""
+"""The training loop, to be read from top to bottom: it yields what happens, and calls nobody back."""
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from firstlight.data.augment import Augment
 from firstlight.data.loader import Loader
 from firstlight.errors import TrainingError
-from firstlight.evaluation.evaluate import collect
-from firstlight.models.classifier import Classifier
+from firstlight.inference.collect import collect
 from firstlight.progress import progress
 from firstlight.runtime.device import autocast, pick_dtype
 from firstlight.runtime.seeds import derive_seed
-from firstlight.training.optim import SCHEDULES, MovingAverage, build_optimizers, set_lr
+from firstlight.training.optim import SCHEDULES, set_lr
 from firstlight.training.recipe import Recipe
+from firstlight.training.state import Epoch, Step, TrainState
 
-CHECK_EVERY = 50  # steps between looks at the loss; each look makes the processor wait for the device
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What an epoch gave: a row of `metrics.csv`.
-
-    Losses are in nats, the accuracy is a share, `seconds` count from the beginning of training.
-    """
-
-    epoch: int
-    seconds: float
-    lr: float
-    train_loss: float
-    valid_loss: float
-    valid_accuracy: float
+LOSS_CHECK_STEPS = 50  # between checks that the loss is finite; each makes the processor wait for the device
 
 
-def train(  # noqa: C901 - one page that is read from top to bottom, on purpose
-    classifier: Classifier, train_loader: Loader, valid_loader: Loader, recipe: Recipe
-) -> Iterator[tuple[Epoch, Classifier]]:
-    """Train in place, epoch by epoch.
+def train_epochs(  # noqa: C901 - one page that is read from top to bottom, on purpose
+    state: TrainState,
+    train_loader: Loader,
+    valid_loader: Loader,
+    recipe: Recipe,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Iterator[Step | Epoch]:
+    """Train until the recipe's epochs, time or patience are over.
+
+    Whoever iterates may stop at any time, keep `state.state_dict()`, and go on later from there: the result has the
+    same bits.
 
     Args:
-        classifier: on its device; its weights change.
+        state: where training stands; it is changed in place.
         train_loader: shuffled batches.
-        valid_loader: batches in order, to choose the best epoch by.
-        recipe: a complete recipe.
+        valid_loader: batches in order, which decide which epoch is the best.
+        recipe: complete.
+        clock: returns seconds; `state.seconds` is read against it.
 
     Yields:
-        The epoch's row, and the classifier it scores, which is the averaged one if `recipe.ema` is set.
+        a `Step` after every step, and an `Epoch` after every epoch, once it is in `state`.
 
     Raises:
         TrainingError: if a loss is no longer a number; it names the batch, or the epoch if it is the validation loss.
     """
-    assert recipe.epochs and recipe.warmup is not None and recipe.label_smoothing is not None
-    device = classifier.mean.device
-    dtype = pick_dtype(device, recipe.dtype)
-    augment = Augment(**{choice.name: getattr(recipe, choice.name) for choice in fields(Augment)})
-    optimizers = build_optimizers(classifier.network, recipe)
-    schedule = SCHEDULES[recipe.schedule]
+    choices, augment, seed = recipe.optimization, recipe.augmentation, recipe.seed
+    assert choices.epochs and choices.warmup is not None and choices.label_smoothing is not None
+    classifier, optimizers = state.classifier, state.optimizers
+    num_classes, device = len(classifier.classes), classifier.mean.device
+    dtype = pick_dtype(device, choices.dtype)
+    schedule = SCHEDULES[choices.schedule]
     class_weights = None
-    if recipe.balance == "weights":
-        class_weights = balanced_weights(train_loader.labels, len(classifier.classes)).to(device)
-    average = MovingAverage(classifier, recipe.ema) if recipe.ema else None
-    run_network = torch.compile(classifier) if recipe.compile else classifier
-    steps, started = len(train_loader) * recipe.epochs, time.perf_counter()
+    if choices.balance == "weights":
+        class_weights = balanced_weights(train_loader.labels, num_classes).to(device)
+    run_network = torch.compile(classifier) if choices.compile else classifier
+    total_steps, started = len(train_loader) * choices.epochs, clock() - state.seconds
 
-    def fraction_done(step: int) -> float:
-        """How much of the run is over, 0 to 1: by steps, or by the clock if that runs out first."""
-        by_clock = (time.perf_counter() - started) / recipe.time_limit if recipe.time_limit else 0.0
-        return min(1.0, max(step / steps, by_clock))
+    def fraction_done() -> float:
+        """Return how much of the run is over, 0 to 1: by steps, or by the clock if time runs out first."""
+        by_steps = ((state.epoch - 1) * len(train_loader) + state.step) / total_steps
+        by_clock = (clock() - started) / choices.time_limit if choices.time_limit else 0.0
+        return min(1.0, max(by_steps, by_clock))
 
-    with progress("training", steps) as advance:
-        for epoch in range(1, recipe.epochs + 1):
-            losses: list[Tensor] = []
+    with progress("training", total_steps) as advance:
+        advance((state.epoch - 1) * len(train_loader) + state.step)
+        while (state.epoch == 1 or fraction_done() < 1.0) and not out_of_patience(state, choices.patience):
+            epoch = state.epoch
             classifier.train()
-            for number, batch in enumerate(train_loader.epoch(epoch), start=1):
-                done = fraction_done((epoch - 1) * len(train_loader) + number - 1)
-                if done >= 1.0 and losses:
+            for number, batch in enumerate(train_loader.epoch(epoch, start=state.step), start=state.step + 1):
+                done = fraction_done()
+                if done >= 1.0 and state.losses:
                     break
-                set_lr(optimizers, schedule(done, recipe.warmup), done)
+                set_lr(optimizers, schedule(done, choices.warmup), done)
                 images, targets = augment(
-                    batch.images, batch.labels, batch.rows,
-                    seed=recipe.seed, epoch=epoch, num_classes=len(classifier.classes),
-                )  # fmt: skip
-                with seeded(recipe.seed, epoch, number, device), autocast(device, dtype):
+                    batch.images, batch.labels, batch.rows, seed=seed, epoch=epoch, num_classes=num_classes
+                )
+                with seeded(seed, epoch, number, device), autocast(device, dtype):
                     logits = run_network(images)
                 loss = functional.cross_entropy(
-                    logits, targets, weight=class_weights, label_smoothing=recipe.label_smoothing
+                    logits, targets, weight=class_weights, label_smoothing=choices.label_smoothing
                 )
                 classifier.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-                if recipe.clip:
-                    nn.utils.clip_grad_norm_(classifier.parameters(), recipe.clip)
+                if choices.clip:
+                    nn.utils.clip_grad_norm_(classifier.parameters(), choices.clip)
                 for optimizer in optimizers:
                     optimizer.step()
-                if average:
-                    average.update(classifier)
-                losses.append(loss.detach())
-                if number % CHECK_EVERY == 0:
-                    require_finite(losses, epoch)
+                if state.average:
+                    state.average.update(classifier)
+                state.losses.append(loss.detach())
+                state.step, state.seconds = number, clock() - started
+                if number % LOSS_CHECK_STEPS == 0:
+                    mean_loss(state.losses, epoch)
                 advance()
-            train_loss = require_finite(losses, epoch)
+                yield Step(epoch, number)
+            train_loss = mean_loss(state.losses, epoch)
 
-            # note: what follows is the look at the validation split, by which the best epoch is chosen
-            scored = average.model if average else classifier
+            # note: the epoch is scored on validation, by which the best one is chosen
             with autocast(device, dtype):
-                outputs = collect(scored, valid_loader.epoch())
+                outputs = collect(state.scored, valid_loader.epoch())
+            state.seconds = clock() - started
             row = Epoch(
-                epoch=epoch,
-                seconds=round(time.perf_counter() - started, 3),
+                epoch=state.epochs_before + epoch,
+                seconds=round(state.seconds_before + state.seconds, 3),
                 lr=optimizers[-1].param_groups[-1]["lr"],
                 train_loss=train_loss,
                 valid_loss=functional.cross_entropy(outputs.logits, outputs.labels).item(),
                 valid_accuracy=(outputs.logits.argmax(dim=1) == outputs.labels).double().mean().item(),
             )
             if not math.isfinite(row.valid_loss):
-                raise TrainingError(f"epoch {epoch}: the validation loss is {row.valid_loss}; take a smaller --lr")
-            advance(0, f"epoch {epoch}/{recipe.epochs}  loss {train_loss:.3f}  valid {row.valid_accuracy:.2%}")
-            yield row, scored
-            if fraction_done(epoch * len(train_loader)) >= 1.0:
-                return
+                raise TrainingError(f"epoch {epoch}: the validation loss is {row.valid_loss}; use a smaller `lr`")
+            state.end_epoch(row)
+            advance(0, f"epoch {epoch}/{choices.epochs}  loss {train_loss:.3f}  valid {row.valid_accuracy:.2%}")
+            yield row
+
+
+def out_of_patience(state: TrainState, patience: int | None) -> bool:
+    """Return whether so many epochs of this training are over without a better one."""
+    if patience is None or state.best is None or state.epoch == 1:
+        return False
+    return state.rows[-1].epoch - max(state.best.epoch, state.epochs_before) >= patience
 
 
 @contextmanager
@@ -138,13 +137,13 @@ def seeded(seed: int, epoch: int, step: int, device: torch.device) -> Iterator[N
 
 
 def balanced_weights(labels: Tensor, num_classes: int) -> Tensor:
-    """Weigh each class by the inverse of its share in `labels`, float32 `[K]`, so that the average weight is 1."""
+    """Return a weight for each class, the inverse of its frequency in `labels`, float32 `[K]`; their average is 1."""
     counts = torch.bincount(labels, minlength=num_classes)
     return (len(labels) / (num_classes * counts.clamp_min(1))).float()
 
 
-def require_finite(losses: list[Tensor], epoch: int) -> float:
-    """Give the mean loss of an epoch's steps so far.
+def mean_loss(losses: list[Tensor], epoch: int) -> float:
+    """Return the mean loss of an epoch's steps so far.
 
     Raises:
         TrainingError: if one of them is not a number; the message names the first such batch.
@@ -154,6 +153,6 @@ def require_finite(losses: list[Tensor], epoch: int) -> float:
     if len(broken):
         raise TrainingError(
             f"epoch {epoch}, batch {int(broken[0]) + 1}: the loss is {values[broken[0]].item()}, so training stopped; "
-            f"take a smaller --lr, or set --clip 1"
+            "use a smaller `lr`, or set `clip` to 1"
         )
     return values.mean().item()

@@ -1,55 +1,59 @@
-"""Optimizers by parameter group, and schedules as functions of progress."""
+"""Optimizers with parameter groups, learning-rate schedules, and the moving average of the weights."""
 
 import copy
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
-from firstlight.training.depth import Pace, paces
-from firstlight.training.recipe import Recipe
+from firstlight.training.layer_decay import LayerSchedule
+from firstlight.training.recipe import OptimizationRecipe
 
 Model = TypeVar("Model", bound=nn.Module)
 
 MATRIX_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-ONE_CYCLE_START = 0.04  # of the highest learning rate
+ONE_CYCLE_START = 0.04  # of the peak learning rate
 MUON_LR_RATIO = 5.0  # Muon's updates have unit scale: it takes a larger rate than the AdamW beside it
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # quintic that drives singular values towards 1; K. Jordan, "Muon", 2024
 
 
 def split_parameters(network: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """Sort the learned parameters: matrices and filters, which decay; and norms, biases and tokens, which do not."""
+    """Return the trained parameters: matrices and filters, which decay; and norms, biases and tokens, which do not."""
     layers = (layer for layer in network.modules() if isinstance(layer, MATRIX_LAYERS))
     matrices = {id(layer.weight) for layer in layers}
-    learned = [weights for weights in network.parameters() if weights.requires_grad]
-    decaying = [weights for weights in learned if id(weights) in matrices]
-    return decaying, [weights for weights in learned if id(weights) not in matrices]
+    trained = [weights for weights in network.parameters() if weights.requires_grad]
+    decaying = [weights for weights in trained if id(weights) in matrices]
+    return decaying, [weights for weights in trained if id(weights) not in matrices]
 
 
-def build_optimizers(network: nn.Module, recipe: Recipe) -> "list[Optimizer]":
-    """Build what `recipe.optimizer` names; each group remembers its highest rate as `peak_lr`.
+def build_optimizers(
+    network: nn.Module, recipe: OptimizationRecipe, schedules: Mapping[int, LayerSchedule] | None = None
+) -> "list[Optimizer]":
+    """Return the optimizers that `recipe.optimizer` names; each parameter group holds its peak rate as `peak_lr`.
 
     Args:
-        network: the module whose learned parameters are to be changed.
-        recipe: a complete recipe.
+        network: the module whose trained parameters are to be changed.
+        recipe: complete.
+        schedules: by the `id` of parameters, where they do not train at the full rate from the start.
     """
     assert recipe.lr is not None and recipe.weight_decay is not None
     decaying, plain = split_parameters(network)
-    pace = paces(network, recipe.layer_decay, gradual=recipe.unfreeze == "gradual")
+    schedule_of = schedules or {}
 
-    def groups(lr: float, *sorts: tuple[list[nn.Parameter], float]) -> list[dict[str, Any]]:
-        """Group parameters by sort and pace; each sort comes with its weight decay."""
-        gathered: dict[tuple[float, Pace], list[nn.Parameter]] = {}
-        for parameters, weight_decay in sorts:
+    def groups(lr: float, *kinds: tuple[list[nn.Parameter], float]) -> list[dict[str, Any]]:
+        """Group parameters by kind, each with its weight decay, and by schedule."""
+        gathered: dict[tuple[float, LayerSchedule], list[nn.Parameter]] = {}
+        for parameters, weight_decay in kinds:
             for weights in parameters:
-                gathered.setdefault((weight_decay, pace.get(id(weights), Pace())), []).append(weights)
+                key = weight_decay, schedule_of.get(id(weights), LayerSchedule())
+                gathered.setdefault(key, []).append(weights)
         return [
-            {"params": together, "weight_decay": weight_decay, "peak_lr": lr * rate, "opens": opens}
-            for (weight_decay, (rate, opens)), together in gathered.items()
+            {"params": together, "weight_decay": weight_decay, "peak_lr": lr * rate, "start": start}
+            for (weight_decay, (rate, start)), together in gathered.items()
         ]
 
     if recipe.optimizer == "sgd":
@@ -57,22 +61,22 @@ def build_optimizers(network: nn.Module, recipe: Recipe) -> "list[Optimizer]":
         return [SGD(groups(recipe.lr, (decaying, recipe.weight_decay), (plain, 0.0)), momentum=recipe.momentum)]
     if recipe.optimizer == "adamw":
         return [AdamW(groups(recipe.lr, (decaying, recipe.weight_decay), (plain, 0.0)))]
-    inner, last = decaying[:-1], decaying[-1:]  # the last matrix, the head, learns better under AdamW
+    inner, last = decaying[:-1], decaying[-1:]  # the last matrix, the head, trains better under AdamW
     muon = Muon(groups(MUON_LR_RATIO * recipe.lr, (inner, recipe.weight_decay)), momentum=recipe.momentum)
     return [*([muon] if inner else []), AdamW(groups(recipe.lr, (last, recipe.weight_decay), (plain, 0.0)))]
 
 
 def set_lr(optimizers: "Iterable[Optimizer]", factor: float, done: float = 1.0) -> None:
-    """Set every group's learning rate to `factor` times its highest; to zero if its turn has not come.
+    """Set the learning rate of every group to `factor` times its peak, or to zero before its start.
 
     Args:
         optimizers: whose groups they are.
         factor: of the schedule.
-        done: the share of the run that is over.
+        done: the fraction of the run that is over.
     """
     for optimizer in optimizers:
         for group in optimizer.param_groups:
-            group["lr"] = factor * group["peak_lr"] if done >= group["opens"] else 0.0
+            group["lr"] = factor * group["peak_lr"] if done >= group["start"] else 0.0
 
 
 def one_cycle(progress: float, warmup: float) -> float:
@@ -105,10 +109,10 @@ SCHEDULES: dict[str, Callable[[float, float], float]] = {
 
 
 class MovingAverage(Generic[Model]):
-    """An exponential moving average of a model's weights and statistics, which often scores better than they do.
+    """An exponential moving average of a model's weights and statistics, which often scores better than the model.
 
     Args:
-        model: what is averaged; the average begins there.
+        model: what is averaged; the average starts as a copy of it.
         decay: of the average at each update; it rises to this as `(1 + updates) / (10 + updates)`, so that the first
             weights are soon forgotten.
     """
@@ -120,7 +124,7 @@ class MovingAverage(Generic[Model]):
 
     @torch.no_grad()
     def update(self, model: Model) -> None:
-        """Take the model's present weights in."""
+        """Include the present weights of the model."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         for mine, theirs in zip(self.model.state_dict().values(), model.state_dict().values(), strict=True):
@@ -128,14 +132,14 @@ class MovingAverage(Generic[Model]):
 
 
 class Optimizer(ABC):
-    """What every optimizer shares: groups of parameters with their rates, and a state for each parameter.
+    """What every optimizer shares: groups of parameters with their learning rates, and a state for each parameter.
 
     PyTorch's optimizers have the same `param_groups`, `state` and `step`, but import PyTorch's compiler when they are
     made, which takes a second of every run.
 
     Args:
-        groups: each a dict of `params`, `weight_decay`, the highest learning rate `peak_lr`, and at which share of
-            the run it `opens`; `set_lr` changes its `lr`.
+        groups: each a dict of `params`, `weight_decay`, the peak learning rate `peak_lr`, and the fraction of the run
+            at which it starts to train, `start`; `set_lr` changes its `lr`.
         choices: whatever else an update needs to know; the same in every group.
     """
 
@@ -147,20 +151,51 @@ class Optimizer(ABC):
     def step(self) -> None:
         """Update every parameter that has a gradient."""
         for group in self.param_groups:
-            if learning := [weights for weights in group["params"] if weights.grad is not None]:
-                self.update(learning, [weights.grad for weights in learning], group)
+            if trained := [weights for weights in group["params"] if weights.grad is not None]:
+                self.update(trained, [weights.grad for weights in trained], group)
 
     @abstractmethod
     def update(self, params: list[nn.Parameter], gradients: list[Tensor], group: dict[str, Any]) -> None:
         """Change `params` in place, as each kind of optimizer does."""
 
     def column(self, params: list[nn.Parameter], name: str, first: Callable[[Tensor], Tensor]) -> list[Tensor]:
-        """Give one entry of each parameter's state, made by `first` when it is asked for the first time."""
+        """Return one entry of each parameter's state, made by `first` when it is asked for the first time."""
         states = [self.state.setdefault(weights, {}) for weights in params]
         for weights, state in zip(params, states, strict=True):
             if name not in state:
                 state[name] = first(weights)
         return [state[name] for state in states]
+
+    def state_dict(self, names: Mapping[int, str]) -> dict[str, dict[str, Tensor]]:
+        """Return a copy of each parameter's state, by the parameter's name.
+
+        Args:
+            names: of the parameters, by their `id`.
+        """
+        return {
+            names[id(weights)]: {entry: value.clone() for entry, value in state.items()}
+            for weights, state in self.state.items()
+        }
+
+    def load_state_dict(self, state: Mapping[str, Mapping[str, Tensor]], names: Mapping[int, str]) -> None:
+        """Replace the state by a copy of what `state_dict` returned.
+
+        Args:
+            state: by the parameter's name; of a parameter that is not in it, nothing is known yet.
+            names: of the parameters, by their `id`.
+        """
+        self.state = {}
+        for group in self.param_groups:
+            for weights in group["params"]:
+                if (entries := state.get(names[id(weights)])) is not None:
+                    self.state[weights] = {entry: _like(value, weights) for entry, value in entries.items()}
+
+
+def _like(value: Tensor, weights: Tensor) -> Tensor:
+    """Return a copy of an entry on the device of its parameter, and in its memory layout where the shape is the same."""
+    if value.shape == weights.shape:
+        return torch.empty_like(weights, dtype=value.dtype).copy_(value)
+    return value.to(weights.device, copy=True)
 
 
 class AdamW(Optimizer):

@@ -1,38 +1,61 @@
-"""The road: data in; a trained, honestly scored and saved model out."""
+"""A whole training run: labeled images and a recipe in; a trained, calibrated, scored and saved model out."""
 
 import shutil
 import time
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
-from firstlight.data.dataset import write_quarantine
+import numpy as np
+import torch
+
+from firstlight.data.dataset import Dataset, open_dataset, write_quarantine
+from firstlight.data.images import uncropped_image
 from firstlight.data.samples import Samples
 from firstlight.data.split import write_split
 from firstlight.evaluation.calibration import fit_temperature
-from firstlight.evaluation.evaluate import Outputs, evaluate, worst_mistakes
+from firstlight.evaluation.evaluate import evaluate_logits
 from firstlight.files import write_text
+from firstlight.inference.predictor import Predictor
 from firstlight.models.artefact import save_model
+from firstlight.models.classifier import Classifier
+from firstlight.models.downloads import find_weights
+from firstlight.models.spec import choose_network
+from firstlight.runs.folder import (
+    HELD_OUT_FILE,
+    MODEL_FILE,
+    QUARANTINE_FILE,
+    RECIPE_FILE,
+    SPLIT_FILE,
+    make_run_folder,
+    require_free,
+    save_png,
+)
+from firstlight.runs.outputs import Outputs, write_outputs, write_thumbnails
+from firstlight.runs.record import Record, TransferRecord, headline, write_record
 from firstlight.runtime.device import pick_device, require_compiler
-from firstlight.training.learn import learn, outputs_on
-from firstlight.training.prepare import build_classifier, find_pretrained, name_backbone, prepare_data
-from firstlight.training.recipe import Recipe, to_toml
-from firstlight.training.run import Run, headline
-from firstlight.training.run_folder import make_run_folder, require_free
-from firstlight.training.transfer.ladder import answer, learn_by_transfer
+from firstlight.training.build import build_classifier
+from firstlight.training.defaults import complete, require_views
+from firstlight.training.learn import learn_by_gradient
+from firstlight.training.recipe import Recipe
+from firstlight.training.recipe_file import to_toml
+from firstlight.training.run import Run
+from firstlight.training.transfer.features import extract_features
+from firstlight.training.transfer.ladder import head_logits, learn_by_transfer
 
-MISTAKES_KEPT = 24
 
+def train(
+    samples: Samples, recipe: Recipe | None = None, out: Path | str | None = None, *, score_test: bool = True
+) -> Run:
+    """Train a classifier: pack, split, train, choose the best epoch on validation, calibrate, score the test split once.
 
-def train(samples: Samples, recipe: Recipe | None = None, out: Path | str | None = None) -> Run:
-    """Train a classifier: pack, split, train, choose by validation, calibrate, score once on the test split, save.
-
-    Ctrl-C ends training early; the best model so far is kept, and the test split stays locked.
+    Ctrl-C ends training early: the best model so far is kept, and the test split stays locked.
 
     Args:
         samples: from `load_data`.
         recipe: every choice; by default those of `Recipe()`.
         out: the run folder, new or empty; by default `runs/<name>-<n>`.
+        score_test: whether to score the test split at the end. A search over recipes leaves it locked.
 
     Raises:
         UserError: if the data or the recipe cannot be used.
@@ -42,75 +65,129 @@ def train(samples: Samples, recipe: Recipe | None = None, out: Path | str | None
     recipe, out = recipe or Recipe(), Path(out) if out is not None else None
     device = pick_device(recipe.device)
     require_free(out)
-    if recipe.compile:
+    require_views(recipe)
+    if recipe.optimization.compile:
         require_compiler()
-    recipe = name_backbone(samples, recipe, device)
-    pretrained = find_pretrained(recipe)
-    data, recipe = prepare_data(samples, recipe)
-    classifier = build_classifier(data, recipe, device, pretrained)
+    network = choose_network(recipe.model, device_type=device.type, num_images=len(samples))
+    weights = None
+    if network.pretrained:
+        file = Path(recipe.model.weights) if recipe.model.weights else None
+        weights = find_weights(network, file, license=recipe.model.weights_license)
+    data = open_dataset(
+        samples,
+        recipe.data,
+        default_side=network.default_side,
+        default_resize=network.default_resize,
+        seed=recipe.seed,
+    )
+    recipe = complete(
+        recipe.replace(model=network.name),
+        color=data.store.input_size[0] == 3,
+        images=len(data.split.train),
+        resize=network.default_resize,
+    )
+    classifier = build_classifier(data, recipe, network, weights, device)
     folder = make_run_folder(samples.name, out)
-    write_text(folder / "recipe.toml", to_toml(recipe, samples.source))
-    write_split(folder / "split.csv", samples, data.split, data.dropped)
-    write_quarantine(folder / "quarantine.csv", samples, data.store)
+    write_text(folder / RECIPE_FILE, to_toml(recipe, samples.source))
+    write_split(folder / SPLIT_FILE, samples, data.split, data.dropped)
+    write_quarantine(folder / QUARANTINE_FILE, samples, data.store)
     packed = time.perf_counter()
+    transferred = None
     try:
-        if pretrained is None:
-            learned, how = learn(folder, classifier, data, recipe), None
+        if weights is None:
+            learned = learn_by_gradient(folder, classifier, data, recipe)
         else:
-            learned, how = learn_by_transfer(folder, classifier, data, recipe, pretrained)
+            transferred = learn_by_transfer(folder, classifier, data, recipe, weights)
+            learned = transferred.learned
     except KeyboardInterrupt:  # before there was anything to keep: the folder is free again
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    seconds = {"pack": packed - started, "train": time.perf_counter() - packed}
+    train_seconds = time.perf_counter() - packed
 
-    model, classes = learned.model, samples.classes
-
-    def outputs(part: str) -> Outputs:
-        """Run the model over `valid` or `test`, just as it will predict."""
-        if pretrained is not None:
-            return answer(part, learned, data, pretrained)
-        return outputs_on(part, model, data)
-
-    # note: the loop looked in the number type of training; what is reported is calculated as prediction is
-    seen = outputs("valid")
-    model.temperature.fill_(fit_temperature(seen.logits, seen.labels))
-    temperature = model.temperature.item()
-    run = Run(
-        folder=folder,
-        model=model,
-        recipe=recipe,
-        data=data,
-        history=learned.history,
+    model, transfer = learned.model, transferred.record if transferred else None
+    # note: epochs were compared in the number type of training; from here on all is computed as prediction computes it
+    outputs = outputs_on("valid", model, data, learned.best.epoch, transfer)
+    logits, labels = torch.from_numpy(outputs.logits), torch.from_numpy(outputs.labels)
+    model.temperature.fill_(fit_temperature(logits, labels))
+    write_outputs(folder, "valid", outputs)
+    if transferred and transferred.train_outputs:
+        write_outputs(folder, "train", transferred.train_outputs)
+    seconds = {"pack": packed - started, "train": train_seconds, "total": time.perf_counter() - started}
+    record = Record(
+        source=samples.source,
+        source_key=data.store.content_key,
+        classes=samples.classes,
+        n={split: len(data.split.rows(split)) for split in ("train", "valid", "test")},
+        quarantined=len(data.store.quarantined),
+        leaks=len(data.leaks),
+        dropped=len(data.dropped),
+        notes=(*samples.notes, *data.notes),
+        epochs=learned.rows[-1].epoch,
         best_epoch=learned.best.epoch,
-        seconds=_rounded(seconds, started),
-        valid=evaluate(seen.logits, seen.labels, classes, temperature=temperature),
+        seconds={name: round(value, 3) for name, value in seconds.items()},
+        valid=evaluate_logits(logits, labels, samples.classes, temperature=model.temperature.item()),
         test=None,
-        transfer=how,
+        test_evaluations=0,
+        leaked=tuple(tuple(samples.names[row] for row in leak) for leak in data.leaks),
+        resize=model.resize,
+        transfer=transfer,
     )
-    save(run, test_evaluations=0)
-    with suppress(KeyboardInterrupt):
-        if not learned.interrupted:
-            run.write_record(test_evaluations=1)  # a look is counted before it is taken
-            seen = outputs("test")
-            run = replace(
-                run,
-                test=evaluate(seen.logits, seen.labels, classes, temperature=temperature),
-                mistakes=worst_mistakes(seen.logits, seen.labels, seen.rows, MISTAKES_KEPT, temperature=temperature),
-                seconds=_rounded(seconds, started),
-            )
-            save(run, test_evaluations=1)
+    run = Run(folder, model, recipe, data, learned.rows, record, learned.interrupted)
+    save(run)
+    if score_test and not run.interrupted:
+        with suppress(KeyboardInterrupt):
+            return evaluate_on_test(run)
     return run
 
 
-def save(run: Run, test_evaluations: int) -> None:
+def evaluate_on_test(run: Run) -> Run:
+    """Return a run with its test split scored; the model file, the record and the run folder say so too.
+
+    The evaluation is counted before it is made, so that one that is interrupted counts as well.
+    """
+    started = time.perf_counter()
+    counted = replace(run.record, test_evaluations=run.record.test_evaluations + 1)
+    write_record(run.folder, counted)
+    outputs = outputs_on("test", run.model, run.data, run.best_epoch, run.transfer)
+    logits, labels = torch.from_numpy(outputs.logits), torch.from_numpy(outputs.labels)
+    temperature = run.model.temperature.item()
+    test = evaluate_logits(logits, labels, run.model.classes, temperature=temperature)
+    write_outputs(run.folder, "test", outputs)
+    run = replace(run, record=replace(counted, test=test))
+    write_example_images(run)
+    total = round(run.seconds["total"] + time.perf_counter() - started, 3)
+    run = replace(run, record=replace(run.record, seconds={**run.seconds, "total": total}))
+    save(run)
+    return run
+
+
+def outputs_on(split: str, model: Classifier, data: Dataset, best_epoch: int, transfer: TransferRecord | None) -> Outputs:
+    """Return what a model says about `valid` or `test`: by cached features where only the head was trained."""
+    rows = data.split.rows(split)
+    names = tuple(data.samples.names[row] for row in rows)
+    if transfer is not None and best_epoch == 0:
+        features = extract_features(model, data, rows, transfer.weights["sha256"])
+        return Outputs(names, data.samples.labels[rows], head_logits(model, features).numpy(), np.array(features))
+    found = Predictor(model).collect(data.loader(split, model.mean.device).epoch(), features=True)
+    assert found.features is not None
+    return Outputs(names, found.labels.numpy(), found.logits.numpy(), found.features.numpy())
+
+
+def save(run: Run) -> None:
     """Write the model file and the record of a run, as far as it is scored."""
-    extra = {"recipe": asdict(run.recipe)}
+    extra: dict[str, object] = {"recipe": run.recipe.flat()}
     if run.transfer:
-        extra["weights"] = run.transfer.to_json()["weights"]
+        extra["weights"] = run.transfer.weights
     scores = {"valid": headline(run.valid), "test": headline(run.test) if run.test else None}
-    save_model(run.folder / "model.safetensors", run.model, scores=scores, extra=extra)
-    run.write_record(test_evaluations)
+    save_model(run.folder / MODEL_FILE, run.model, scores=scores, extra=extra)
+    write_record(run.folder, run.record)
 
 
-def _rounded(seconds: dict[str, float], started: float) -> dict[str, float]:
-    return {name: round(value, 3) for name, value in (seconds | {"total": time.perf_counter() - started}).items()}
+def write_example_images(run: Run) -> None:
+    """Write the images that figures show: the worst mistakes, and one of the test split, also as a PNG with its rim."""
+    samples, pixels = run.data.samples, run.data.store.pixels
+    example = int(run.data.split.test[0])
+    rows = list(dict.fromkeys([example, *(mistake.row for mistake in run.mistakes)]))
+    write_thumbnails(run.folder, [samples.names[row] for row in rows], np.array(pixels[rows]))
+    whole = uncropped_image(samples, pixels[example], example, run.model.resize, run.recipe.data.max_pixels)
+    save_png(run.folder / HELD_OUT_FILE, np.array(pixels[example]) if whole is None else whole)

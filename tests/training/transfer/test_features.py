@@ -1,4 +1,4 @@
-"""Features are what the network sees, seen once; what they depend on is in their name, and nothing is half-made."""
+"""Features are the network's own, computed once; what they depend on is in their name, and nothing is half-made."""
 
 import copy
 import dataclasses
@@ -8,18 +8,36 @@ import pytest
 import torch
 
 from firstlight.data.augment import Augment
-from firstlight.data.dataset import open_samples, split_samples
+from firstlight.data.dataset import open_dataset
+from firstlight.data.recipe import DataRecipe
 from firstlight.data.sources import load_data
 from firstlight.models.classifier import Classifier
 from firstlight.training.transfer import features
-from firstlight.training.transfer.features import extract_features, headless
+from firstlight.training.transfer.features import extract_features
 
 ROWS = np.array([5, 3, 200, 0, 77, 41, 12, 250, 6, 9])
 
 
-def make_dataset(images, labels):
-    samples = load_data((images, labels))
-    return split_samples(samples, open_samples(samples, size=32))
+def make_dataset(images, labels, side=32):
+    return open_dataset(load_data((images, labels)), DataRecipe(img_size=side))
+
+
+def spy_on_features(monkeypatch, act):
+    """Call `act` with the images of every forward pass, before it."""
+    whole = features.optimized
+
+    def spied(classifier):
+        model = whole(classifier)
+        own = model.features
+
+        def compute(images):
+            act(images)
+            return own(images)
+
+        model.features = compute
+        return model
+
+    monkeypatch.setattr(features, "optimized", spied)
 
 
 def make_classifier(backbone, *, seed=0, input_size=(1, 32, 32), resize="crop", classes=10):
@@ -62,18 +80,7 @@ def cache(tmp_path, monkeypatch):
 def passes(monkeypatch):
     """How many pictures each call of the network was given."""
     seen = []
-    whole = features.ready
-
-    def counted(classifier):
-        network = whole(classifier)
-
-        def forward(images):
-            seen.append(len(images))
-            return network(images)
-
-        return forward
-
-    monkeypatch.setattr(features, "ready", counted)
+    spy_on_features(monkeypatch, lambda images: seen.append(len(images)))
     return seen
 
 
@@ -92,7 +99,7 @@ def test_features_are_the_networks_own_in_the_order_of_the_rows(classifier, data
     found = extract_features(classifier, data, ROWS, "weights")
     assert found.dtype == np.float32
     wanted = own_features(classifier, pictures(data, ROWS))
-    assert wanted.std(axis=0).max() > 0.01, "all pictures look the same to it: the test would see nothing"
+    assert wanted.std(axis=0).max() > 0.01, "all pictures given the same to it: the test would see nothing"
     assert np.asarray(found) == pytest.approx(wanted, abs=1e-4, rel=1e-3)
 
 
@@ -114,32 +121,32 @@ def test_batches_of_any_size_give_the_same_features(classifier, data, monkeypatc
     assert passes == [10, 3, 3, 3, 1]
 
 
-def test_the_second_view_is_the_mirror_image(classifier, data):
-    found = extract_features(classifier, data, ROWS, "weights", view=1)
+def test_the_second_pass_is_the_mirror_image(classifier, data):
+    found = extract_features(classifier, data, ROWS, "weights", feature_pass=1)
     mirrored = pictures(data, ROWS).flip(3)
     assert np.asarray(found) == pytest.approx(own_features(classifier, mirrored), abs=1e-4, rel=1e-3)
     assert not np.allclose(found, extract_features(classifier, data, ROWS, "weights"), atol=1e-3)
 
 
-@pytest.mark.parametrize(("view", "mirror"), [(2, True), (3, True), (1, False), (2, False)])
-def test_further_views_are_random_cuts_of_every_image_by_its_row(view, mirror, classifier, data):
-    cut = Augment(flip=mirror, crop_scale=features.SMALLEST_CUT)
-    images, _ = cut(
+@pytest.mark.parametrize(("number", "mirror"), [(2, True), (3, True), (1, False), (2, False)])
+def test_later_passes_are_random_crops_of_every_image_by_its_row(number, mirror, classifier, data):
+    crop = Augment(flip=mirror, crop_scale=features.MIN_CROP_AREA)
+    images, _ = crop(
         pictures(data, ROWS), torch.zeros(10, dtype=torch.int64), torch.from_numpy(ROWS),
-        seed=7, epoch=view, num_classes=1,
+        seed=7, epoch=number, num_classes=1,
     )  # fmt: skip
-    found = extract_features(classifier, data, ROWS, "weights", view=view, mirror=mirror, seed=7)
+    found = extract_features(classifier, data, ROWS, "weights", feature_pass=number, mirror=mirror, seed=7)
     assert np.asarray(found) == pytest.approx(own_features(classifier, images), abs=1e-4, rel=1e-3)
-    backwards = extract_features(classifier, data, ROWS[::-1].copy(), "weights", view=view, mirror=mirror, seed=7)
+    backwards = extract_features(classifier, data, ROWS[::-1].copy(), "weights", feature_pass=number, mirror=mirror, seed=7)
     assert np.asarray(backwards)[::-1] == pytest.approx(np.asarray(found), abs=1e-4, rel=1e-3)
 
 
-def test_without_mirroring_the_first_view_stays_as_it_is(classifier, data):
+def test_without_mirroring_the_first_pass_stays_as_it_is(classifier, data):
     plain = extract_features(classifier, data, ROWS, "weights")
     assert np.array_equal(extract_features(classifier, data, ROWS, "weights", mirror=False), plain)
 
 
-def test_a_second_look_needs_no_pass(classifier, data, passes):
+def test_a_second_time_needs_no_pass(classifier, data, passes):
     first = np.array(extract_features(classifier, data, ROWS, "weights"))
     assert sum(passes) == len(ROWS)
     assert np.array_equal(extract_features(classifier, data, ROWS, "weights"), first)
@@ -152,17 +159,17 @@ def test_the_head_and_the_classes_make_no_other_features(backbone, data, passes)
     assert sum(passes) == len(ROWS)
 
 
-def of_another_size(look):
-    samples = look["data"].samples
+def of_another_size(given):
+    samples = given["data"].samples
     return {
-        "data": split_samples(samples, open_samples(samples, size=40)),
-        "classifier": changed(look["classifier"], input_size=(1, 40, 40)),
+        "data": open_dataset(samples, DataRecipe(img_size=40)),
+        "classifier": changed(given["classifier"], input_size=(1, 40, 40)),
     }
 
 
-def in_negative(look):
-    samples = look["data"].samples
-    return {"data": make_dataset(255 - samples.pictures.images[..., 0], samples.labels)}
+def in_negative(given):
+    samples = given["data"].samples
+    return {"data": make_dataset(255 - samples.images.images[..., 0], samples.labels)}
 
 
 def changed(classifier, **facts):
@@ -181,16 +188,16 @@ def moved(classifier, name):
 
 CHANGES = {
     "weights": lambda _: {"weights": "b"},
-    "rows": lambda look: {"rows": look["rows"] + 1},
-    "their order": lambda look: {"rows": look["rows"][::-1].copy()},
-    "view": lambda _: {"view": 1},
-    "cut": lambda _: {"view": 3},
+    "rows": lambda given: {"rows": given["rows"] + 1},
+    "their order": lambda given: {"rows": given["rows"][::-1].copy()},
+    "pass": lambda _: {"feature_pass": 1},
+    "crop": lambda _: {"feature_pass": 3},
     "seed": lambda _: {"seed": 1},
     "mirroring": lambda _: {"mirror": False},
-    "resize": lambda look: {"classifier": changed(look["classifier"], resize="crop:0.875")},
-    "architecture": lambda look: {"classifier": changed(look["classifier"], architecture={"name": "timm:another"})},
-    "mean": lambda look: {"classifier": moved(look["classifier"], "mean")},
-    "std": lambda look: {"classifier": moved(look["classifier"], "std")},
+    "resize": lambda given: {"classifier": changed(given["classifier"], resize="crop:0.875")},
+    "architecture": lambda given: {"classifier": changed(given["classifier"], architecture={"name": "timm:another"})},
+    "mean": lambda given: {"classifier": moved(given["classifier"], "mean")},
+    "std": lambda given: {"classifier": moved(given["classifier"], "std")},
     "size": of_another_size,
     "pictures": in_negative,
 }
@@ -198,50 +205,44 @@ CHANGES = {
 
 @pytest.mark.parametrize("what", CHANGES)
 def test_whatever_features_depend_on_makes_another_pass(what, classifier, data, passes):
-    look = {"classifier": classifier, "data": data, "rows": ROWS, "weights": "a", "view": 2, "seed": 0}
-    extract_features(**look)
-    extract_features(**look)
+    given = {"classifier": classifier, "data": data, "rows": ROWS, "weights": "a", "feature_pass": 2, "seed": 0}
+    extract_features(**given)
+    extract_features(**given)
     assert sum(passes) == len(ROWS)
-    extract_features(**{**look, **CHANGES[what](look)})
+    extract_features(**{**given, **CHANGES[what](given)})
     assert sum(passes) == 2 * len(ROWS)
 
 
 HERE = "firstlight.training.transfer.features"
 
 
-@pytest.mark.parametrize("number", [f"{HERE}.VERSION", f"{HERE}.SMALLEST_CUT", "torch.__version__"])
-def test_another_way_of_looking_makes_another_pass(number, classifier, data, passes, monkeypatch):
-    extract_features(classifier, data, ROWS, "weights", view=2)
+@pytest.mark.parametrize("number", [f"{HERE}.VERSION", f"{HERE}.MIN_CROP_AREA", "torch.__version__"])
+def test_another_way_of_computing_makes_another_pass(number, classifier, data, passes, monkeypatch):
+    extract_features(classifier, data, ROWS, "weights", feature_pass=2)
     monkeypatch.setattr(number, 0.75)
-    extract_features(classifier, data, ROWS, "weights", view=2)
+    extract_features(classifier, data, ROWS, "weights", feature_pass=2)
     assert sum(passes) == 2 * len(ROWS)
 
 
-def test_the_seed_matters_to_cuts_only(classifier, data, passes):
-    for view in (0, 1):
-        extract_features(classifier, data, ROWS, "weights", view=view, seed=0)
-        extract_features(classifier, data, ROWS, "weights", view=view, seed=1)
+def test_the_seed_matters_to_crops_only(classifier, data, passes):
+    for number in (0, 1):
+        extract_features(classifier, data, ROWS, "weights", feature_pass=number, seed=0)
+        extract_features(classifier, data, ROWS, "weights", feature_pass=number, seed=1)
     assert sum(passes) == 2 * len(ROWS)
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, MemoryError])
 def test_an_interrupted_pass_leaves_nothing(stop, classifier, data, cache, monkeypatch):
     monkeypatch.setattr(features, "scored_at_once", lambda *_: 3)
-    whole, calls = features.ready, []
+    calls = []
 
-    def stops_in_the_middle(classifier):
-        network = whole(classifier)
-
-        def forward(images):
-            calls.append(len(list(cache.iterdir())))
-            if len(calls) == 3:
-                raise stop
-            return network(images)
-
-        return forward
+    def stops_in_the_middle(_images):
+        calls.append(len(list(cache.iterdir())))
+        if len(calls) == 3:
+            raise stop
 
     with monkeypatch.context() as patch:
-        patch.setattr(features, "ready", stops_in_the_middle)
+        spy_on_features(patch, stops_in_the_middle)
         with pytest.raises(stop):
             extract_features(classifier, data, ROWS, "weights")
     assert calls == [1, 1, 1], "it was under way, with a file of another name"
@@ -280,13 +281,12 @@ def test_a_folder_in_the_way_is_an_error_and_no_wrong_answer(classifier, data, c
         extract_features(classifier, data, ROWS, "weights")
 
 
-def test_looking_leaves_the_classifier_as_it_was(classifier, data):
+def test_computing_features_leaves_the_classifier_as_it_was(classifier, data):
     before = {name: tensor.clone() for name, tensor in classifier.state_dict().items()}
-    extract_features(classifier, data, ROWS, "weights", view=2)
+    extract_features(classifier, data, ROWS, "weights", feature_pass=2)
     assert set(classifier.state_dict()) == set(before)
     assert all(torch.equal(before[name], tensor) for name, tensor in classifier.state_dict().items())
     assert classifier.network.head.out_features == 10
-    assert headless(classifier).network is not classifier.network
 
 
 def test_many_images_that_do_not_fit_into_memory_are_read_from_disk(classifier, data, monkeypatch):
@@ -298,7 +298,7 @@ def test_many_images_that_do_not_fit_into_memory_are_read_from_disk(classifier, 
     )
 
 
-def test_a_dataset_is_told_by_what_it_holds(data, some_digits, classifier, passes):
+def test_a_dataset_is_recognized_by_what_it_holds(data, some_digits, classifier, passes):
     extract_features(classifier, data, ROWS, "weights")
     again = make_dataset(*(part.copy() for part in some_digits))
     extract_features(classifier, dataclasses.replace(again), ROWS, "weights")

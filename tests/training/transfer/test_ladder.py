@@ -1,13 +1,14 @@
-"""Transfer learning end to end: the record is whole, nothing ends below its rung, runs repeat, stops lose nothing."""
+"""Transfer learning end to end: records are complete, no result is worse than its start, runs repeat, stops lose nothing."""
 
 import csv
 import dataclasses
 import hashlib
 import json
 import shutil
+from collections.abc import Callable
 from functools import partial
 from itertools import chain, repeat
-from types import SimpleNamespace
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -19,11 +20,14 @@ import firstlight as fl
 from firstlight.data.sources import load_data
 from firstlight.errors import ModelFileError, RecipeError, TrainingError
 from firstlight.models.artefact import load_model
-from firstlight.training import learn
-from firstlight.training.recipe import Recipe, from_toml
+from firstlight.runs.record import Rung
+from firstlight.training import learn, state
+from firstlight.training.recipe import Recipe
+from firstlight.training.recipe_file import from_toml
+from firstlight.training.state import Epoch
 from firstlight.training.train import train
 from firstlight.training.transfer import features, ladder
-from firstlight.training.transfer.rungs import Rung
+from firstlight.training.transfer.rungs import ScoredRung
 
 SIDE = 32  # pixels; as small as the tiny backbone can take
 
@@ -41,7 +45,7 @@ def _quick(tmp_path_factory):
 @pytest.fixture(scope="module")
 def recipe_for(backbone):
     def made(**choices):
-        return Recipe(**{"backbone": backbone.name, "weights": str(backbone.file), "img_size": SIDE, **choices})
+        return Recipe.of(**{"model": backbone.name, "weights": str(backbone.file), "img_size": SIDE, **choices})
 
     return made
 
@@ -58,7 +62,7 @@ def four(digits):
 def head_run(recipe_for, digit_folder, tmp_path_factory):
     """A run that ends with the exact head, on files, with everything that can be drawn."""
     out = tmp_path_factory.mktemp("runs") / "head"
-    return fl.train(str(digit_folder), recipe_for(learning_curve=True), out)
+    return fl.train(str(digit_folder), recipe_for(learning_curve=True), out=out)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +79,7 @@ def blunt_recipe(recipe_for, backbone):
 @pytest.fixture(scope="module")
 def tuned_run(blunt_recipe, four, tmp_path_factory):
     """A run in which fine-tuning pays."""
-    return fl.train(four, blunt_recipe(finetune="all"), tmp_path_factory.mktemp("runs") / "tuned")
+    return fl.train(four, blunt_recipe(finetune="all"), out=tmp_path_factory.mktemp("runs") / "tuned")
 
 
 @pytest.fixture(scope="module")
@@ -98,13 +102,13 @@ def same_bits(first, second):
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_the_digits_are_told_apart_by_what_random_weights_see(head_run):
+def test_random_weights_give_features_that_tell_digits_apart(head_run):
     assert head_run.test.accuracy.low > 0.5
     assert head_run.transfer.strategy == "linear head"
 
 
 def test_the_folder_of_a_run_without_an_epoch_is_complete(head_run):
-    promised = "recipe.toml split.csv quarantine.csv metrics.csv model.safetensors evaluation.json"
+    promised = "recipe.toml split.csv quarantine.csv metrics.csv model.safetensors evaluation.json outputs"
     drawn = "confusion.png mistakes.png view_classify.png held_out.png ladder.png learning_curve.png"
     names = {path.name for path in head_run.folder.iterdir()}
     assert names == set(promised.split()) | set(drawn.split()), "and no curves of no epoch"
@@ -139,9 +143,9 @@ def test_the_record_has_the_promised_keys(where, head_run, backbone):
         assert set(rung["accuracy"]) == {"value", "low", "high", "n"}
         assert rung["accuracy"]["n"] == found["n"]["valid"]
         assert rung["seconds"] >= 0
-    assert found["case"]["pictures"] in ("few", "many")
+    assert found["case"]["images"] in ("few", "many")
     assert len(found["learning_curve"]["points"]) == 5
-    assert found["head"]["strength"] == head_run.transfer.head.strength
+    assert found["head"]["strength"] == head_run.transfer.head["strength"]
 
 
 def test_the_kept_rung_has_the_validation_score_of_the_run(head_run, tuned_run):
@@ -172,7 +176,7 @@ def test_the_scores_of_a_fine_tuned_model_are_scikit_learns(tuned_run):
     with torch.inference_mode():
         answers = model.predict_proba(images).argmax(dim=1)
     assert tuned_run.test.accuracy.value == accuracy_score(tuned_run.data.samples.labels[rows], answers)
-    assert fl.inspect_model(tuned_run.folder / "model.safetensors").scores["test"]["accuracy"]["n"] == len(rows)
+    assert fl.read_model_card(tuned_run.folder / "model.safetensors").scores["test"]["accuracy"]["n"] == len(rows)
 
 
 def test_the_model_file_is_the_kept_head_on_the_published_body(head_run, backbone):
@@ -201,19 +205,19 @@ def held_out_is_predicted_as_shown(run):
     assert found.probability == pytest.approx(shown.max().item(), abs=1e-5)
 
 
-def test_a_image_is_predicted_as_the_run_showed_it(head_run):
+def test_an_image_is_predicted_as_the_run_showed_it(head_run):
     """The backbone's own cut leaves the rim away: `held_out.png` still has it, and is cut once."""
     assert head_run.model.resize == "crop:0.95"
     held_out_is_predicted_as_shown(head_run)
 
 
 def test_its_recipe_file_repeats_the_run_to_the_bit(head_run, tmp_path):
-    recipe, source = from_toml(head_run.folder / "recipe.toml")
+    recipe, source, _ = from_toml(head_run.folder / "recipe.toml")
     again = train(load_data(source), recipe, tmp_path / "again")
     assert same_bits(head_run.model, again.model)
     assert again.test == head_run.test
     assert again.transfer.case == head_run.transfer.case
-    assert again.transfer.curve == head_run.transfer.curve
+    assert again.transfer.learning_curve == head_run.transfer.learning_curve
 
 
 def test_a_fine_tuned_run_repeats_to_the_bit_with_and_without_the_cache(tuned_run, four, tmp_path, monkeypatch):
@@ -226,21 +230,21 @@ def test_a_fine_tuned_run_repeats_to_the_bit_with_and_without_the_cache(tuned_ru
 
 
 def test_the_second_run_makes_no_pass(recipe_for, four, head_run, tmp_path, monkeypatch):
-    first = train(load_data(four), recipe_for(views=3, flip=True), tmp_path / "first")
-    monkeypatch.setattr(features, "_run_backbone", lambda *_, **__: pytest.fail("looked again"))
-    second = train(load_data(four), recipe_for(views=3, flip=True), tmp_path / "second")
+    first = train(load_data(four), recipe_for(feature_passes=3, flip=True), tmp_path / "first")
+    monkeypatch.setattr(features, "_compute", lambda *_, **__: pytest.fail("computed again"))
+    second = train(load_data(four), recipe_for(feature_passes=3, flip=True), tmp_path / "second")
     assert same_bits(first.model, second.model)
 
 
-def test_the_global_dice_are_left_alone(recipe_for, four, tmp_path):
+def test_the_global_generator_are_left_alone(recipe_for, four, tmp_path):
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    train(load_data(four), recipe_for(finetune="last", epochs=1, views=3), tmp_path / "run")
+    train(load_data(four), recipe_for(finetune="last", epochs=1, feature_passes=3), tmp_path / "run")
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_further_views_are_learned_from(recipe_for, four, tmp_path, monkeypatch):
+def test_later_passes_are_learned_from(recipe_for, four, tmp_path, monkeypatch):
     seen = []
     whole = ladder.Problem
 
@@ -250,21 +254,21 @@ def test_further_views_are_learned_from(recipe_for, four, tmp_path, monkeypatch)
 
     monkeypatch.setattr(ladder, "Problem", noted)
     monkeypatch.setattr(ladder, "SMALL_VALIDATION", 1)
-    run = train(load_data(four), recipe_for(views=3), tmp_path / "run")
+    run = train(load_data(four), recipe_for(feature_passes=3), tmp_path / "run")
     assert seen == [(3 * len(run.data.split.train),) * 2]
 
 
 @pytest.mark.parametrize("flip", [False, True])
-def test_what_must_not_be_mirrored_in_training_is_not_mirrored_in_views(flip, recipe_for, four, tmp_path, monkeypatch):
+def test_what_must_not_be_mirrored_in_training_is_not_mirrored_in_later_passes(flip, recipe_for, four, tmp_path, monkeypatch):
     asked = []
     whole = ladder.extract_features
 
     def noted(*arguments, **choices):
-        asked.append((choices.get("view", 0), choices.get("mirror")))
+        asked.append((choices.get("feature_pass", 0), choices.get("mirror")))
         return whole(*arguments, **choices)
 
     monkeypatch.setattr(ladder, "extract_features", noted)
-    train(load_data(four), recipe_for(views=2, flip=flip), tmp_path / "run")
+    train(load_data(four), recipe_for(feature_passes=2, flip=flip), tmp_path / "run")
     assert (1, flip) in asked
     assert (1, not flip) not in asked
 
@@ -274,7 +278,7 @@ def test_a_small_validation_part_does_not_choose_the_penalty(recipe_for, four, t
     train(load_data(four), recipe_for(), tmp_path / "run")
 
 
-def test_views_of_a_image_and_its_copies_stay_in_one_fold(recipe_for, four, tmp_path, monkeypatch):
+def test_passes_of_an_image_and_its_copies_stay_in_one_fold(recipe_for, four, tmp_path, monkeypatch):
     asked = {}
     whole = ladder.fit_head_by_folds
 
@@ -285,11 +289,11 @@ def test_views_of_a_image_and_its_copies_stay_in_one_fold(recipe_for, four, tmp_
     monkeypatch.setattr(ladder, "fit_head_by_folds", noted)
     images, labels = four
     images, labels = np.concatenate([images, images[:40]]), np.concatenate([labels, labels[:40]])
-    run = train(load_data((images, labels)), recipe_for(views=2), tmp_path / "run")
+    run = train(load_data((images, labels)), recipe_for(feature_passes=2), tmp_path / "run")
     rows = run.data.split.train
     assert np.array_equal(asked["groups"], np.tile(asked["groups"][: len(rows)], 2))
-    assert np.array_equal(asked["labels"], np.tile(labels[train], 2))
-    groups = dict(zip(train.tolist(), asked["groups"].tolist(), strict=False))
+    assert np.array_equal(asked["labels"], np.tile(labels[rows], 2))
+    groups = dict(zip(rows.tolist(), asked["groups"].tolist(), strict=False))
     copies = [(row, 160 + row) for row in range(40) if row in groups]
     assert copies
     assert all(groups[one] == groups[other] for one, other in copies)
@@ -332,18 +336,17 @@ def test_fine_tuning_that_ruins_the_network_leaves_the_head(recipe_for, four_hea
     assert ruined.valid == four_head.valid
 
 
-def test_a_network_that_only_looked_better_while_it_learned_is_not_kept(
+def test_a_network_that_only_seemed_better_while_it_was_trained_is_not_kept(
     recipe_for, four_head, four, tmp_path, monkeypatch
 ):
-    """Its epochs are told to be perfect; on the same pictures, calculated as prediction is, it is not."""
-    whole = learn.train
+    """Its epochs claim to be perfect; on the same images, computed as prediction computes, it is not."""
+    whole = state.TrainState.end_epoch
 
-    def boasting(*arguments):
-        for row, model in whole(*arguments):
-            yield dataclasses.replace(row, valid_accuracy=1.0, valid_loss=1e-9), model
+    def boasting(training, row):
+        whole(training, dataclasses.replace(row, valid_accuracy=1.0, valid_loss=1e-9))
 
     assert four_head.valid.accuracy.value < 1
-    monkeypatch.setattr(learn, "train", boasting)
+    monkeypatch.setattr(state.TrainState, "end_epoch", boasting)
     run = train(load_data(four), recipe_for(finetune="all", epochs=2, lr=1.0), tmp_path / "run")
     assert run.transfer.strategy == "linear head"
     assert same_bits(run.model, four_head.model)
@@ -356,7 +359,7 @@ def test_a_loss_that_is_no_number_leaves_the_head_in_the_folder(recipe_for, four
         raise TrainingError("epoch 1, batch 1: the loss is nan")
         yield
 
-    monkeypatch.setattr(learn, "train", broken)
+    monkeypatch.setattr(learn, "train_epochs", broken)
     with pytest.raises(TrainingError, match=r"the loss is nan; the model of epoch 0 is kept in .*model\.safetensors"):
         train(load_data(four), recipe_for(finetune="last", epochs=2), tmp_path / "run")
     assert fl.load(tmp_path / "run" / "model.safetensors").classes == ("0", "1", "2", "3")
@@ -368,15 +371,15 @@ def test_only_what_was_asked_for_is_fine_tuned(depth, recipe_for, four, tmp_path
 
     recipe = recipe_for(finetune=depth, epochs=1, lr=1e-4)
     seen = {}
-    whole = learn.train
+    whole = learn.train_epochs
 
-    def spied(classifier, *rest):
-        for row, model in whole(classifier, *rest):
-            seen.update({name: tensor.clone() for name, tensor in model.network.body.state_dict().items()})
-            yield row, model
+    def spied(training, *rest):
+        for event in whole(training, *rest):
+            seen.update({name: one.clone() for name, one in training.classifier.network.body.state_dict().items()})
+            yield event
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(learn, "train", spied)
+        patch.setattr(learn, "train_epochs", spied)
         train(load_data(four), recipe, tmp_path / "run")
     published = load_file(backbone.file)
     moved = {name for name in seen if not torch.equal(seen[name], published[name])}
@@ -392,15 +395,16 @@ def test_the_next_rung_is_tried_if_the_last_was_worth_it(gains, climbed, blunt_r
     """Planted rungs: each gets right what the one below it does, and some pictures more."""
     tried = []
 
-    def planted(climb, depth, _recipe):
-        right = climb.best.hits.copy()
+    def planted(climbed_so_far, depth, _recipe):
+        best = climbed_so_far.best
+        right = best.hits.copy()
         right[np.flatnonzero(~right)[: gains[len(tried)]]] = True
         tried.append(depth)
-        before, climb.best = climb.best, Rung(depth, climb.best.accuracy, 1.0, right)
-        return ladder.chance_better(right, than=before.hits) >= ladder.WORTHWHILE_PROBABILITY
+        climbed_so_far.best = ScoredRung(Rung(depth, best.rung.accuracy, 1.0), right)
+        return ladder.chance_better(right, than=best.hits) >= ladder.CLEARLY_BETTER
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ladder.Climb, "finetune", planted)
+        patch.setattr(ladder.Ladder, "finetune", planted)
         run = train(load_data(four), blunt_recipe(ladder=True), tmp_path / "run")
     assert tried == climbed
     assert run.transfer.strategy == climbed[-1]
@@ -436,25 +440,31 @@ def test_a_tiny_time_limit_still_gives_the_head(recipe_for, four, tmp_path):
     run = train(load_data(four), recipe_for(ladder=True, time_limit=0.001), tmp_path / "run")
     assert [rung.name for rung in run.transfer.ladder][-1] == run.transfer.strategy == "linear head"
     assert run.test is not None
-    assert run.recipe.time_limit == 0.001
+    assert run.recipe.optimization.time_limit == 0.001
 
 
 def test_what_is_left_of_the_time_is_what_a_rung_gets(recipe_for, four, tmp_path, monkeypatch):
     given = []
 
     def noted(_climb, _depth, recipe):
-        given.append(recipe.time_limit)
+        given.append(recipe.optimization.time_limit)
         return True
 
-    monkeypatch.setattr(ladder.Climb, "finetune", noted)
+    monkeypatch.setattr(ladder.Ladder, "finetune", noted)
     train(load_data(four), recipe_for(ladder=True, time_limit=1000.0), tmp_path / "run")
     assert len(given) == 2
     assert 900 < given[1] <= given[0] < 1000
 
 
+class Clock(NamedTuple):
+    """In place of the module `time`."""
+
+    perf_counter: Callable[[], float]
+
+
 def test_less_than_the_shortest_time_left_is_no_fault(recipe_for, four, tmp_path, monkeypatch):
     now = chain([0.0], repeat(0.0095))
-    monkeypatch.setattr(ladder, "time", SimpleNamespace(perf_counter=lambda: next(now)))
+    monkeypatch.setattr(ladder, "time", Clock(lambda: next(now)))
     run = train(load_data(four), recipe_for(ladder=True, epochs=1, time_limit=0.01), tmp_path / "run")
     assert run.transfer.strategy == "linear head"
 
@@ -467,23 +477,23 @@ def interrupt(*_, **__):
 
 
 def interrupt_in_the_second_epoch(monkeypatch):
-    whole = learn.train
+    whole = learn.train_epochs
 
     def stopped(*arguments):
-        for row, model in whole(*arguments):
-            if row.epoch == 2:
+        for event in whole(*arguments):
+            if isinstance(event, Epoch) and event.epoch == 2:
                 raise KeyboardInterrupt
-            yield row, model
+            yield event
 
-    monkeypatch.setattr(learn, "train", stopped)
+    monkeypatch.setattr(learn, "train_epochs", stopped)
 
 
 PLACES = {
-    "before an epoch": lambda patch: patch.setattr(learn, "train", interrupt),
+    "before an epoch": lambda patch: patch.setattr(learn, "train_epochs", interrupt),
     "in the second epoch": interrupt_in_the_second_epoch,
     "while the curve is drawn": lambda patch: patch.setattr(ladder, "draw_curve", interrupt),
     "while the case is told": lambda patch: patch.setattr(ladder, "own_confidence", interrupt),
-    "while a fine-tuned network is scored": lambda patch: patch.setattr(ladder, "outputs_on", interrupt),
+    "while a fine-tuned network is scored": lambda patch: patch.setattr(ladder, "Predictor", interrupt),
 }
 
 
@@ -491,7 +501,7 @@ PLACES = {
 def test_ctrl_c_keeps_the_head_and_leaves_the_test_split_locked(place, recipe_for, four_head, tmp_path, monkeypatch):
     PLACES[place](monkeypatch)
     if place.startswith("while a fine-tuned"):
-        monkeypatch.setattr(learn, "is_better", lambda *_: True)
+        monkeypatch.setattr(state, "is_better", lambda *_: True)
     run = train(four_head.data.samples, recipe_for(ladder=True, epochs=3, lr=1.0), tmp_path / "run")
     assert run.test is None
     assert run.transfer.strategy == "linear head"
@@ -516,31 +526,33 @@ def test_ctrl_c_after_a_better_epoch_keeps_that(blunt_recipe, four, tmp_path, mo
     assert same_bits(fl.load(run.folder / "model.safetensors"), run.model)
 
 
-@pytest.mark.parametrize("part", ["train", "valid"])
-def test_ctrl_c_in_the_feature_pass_leaves_no_run_and_nothing_half_made(part, recipe_for, four, tmp_path, monkeypatch):
+@pytest.mark.parametrize("split", ["train", "valid"])
+def test_ctrl_c_in_the_feature_pass_leaves_no_run_and_nothing_half_made(split, recipe_for, four, tmp_path, monkeypatch):
     monkeypatch.setenv("FIRSTLIGHT_CACHE", str(tmp_path / "cache"))
-    whole, calls = features.ready, []
+    whole, calls = features.optimized, []
 
     def stopped(classifier):
-        network = whole(classifier)
+        model = whole(classifier)
+        own = model.features
         calls.append(0)
 
-        def forward(images):
+        def compute(images):
             calls[-1] += 1
-            if len(calls) == (1 if part == "train" else 2) and calls[-1] == 2:
+            if len(calls) == (1 if split == "train" else 2) and calls[-1] == 2:
                 raise KeyboardInterrupt
-            return network(images)
+            return own(images)
 
-        return forward
+        model.features = compute
+        return model
 
     with monkeypatch.context() as patch:
-        patch.setattr(features, "ready", stopped)
+        patch.setattr(features, "optimized", stopped)
         patch.setattr(features, "scored_at_once", lambda *_: 10)
         with pytest.raises(KeyboardInterrupt):
             train(load_data(four), recipe_for(), tmp_path / "run")
     assert not (tmp_path / "run").exists()
     kept = list((tmp_path / "cache" / "features").iterdir())
-    assert len(kept) == (0 if part == "train" else 1), "the whole of an earlier part stays"
+    assert len(kept) == (0 if split == "train" else 1), "the whole of an earlier part stays"
     assert train(load_data(four), recipe_for(), tmp_path / "run").test is not None
 
 
@@ -552,9 +564,9 @@ def test_mnist_through_a_backbone_that_was_made_for_color(shared_data, backbone,
         pytest.skip("the real MNIST is not here: expected in ../shared/data/mnist or FIRSTLIGHT_TEST_DATA")
     samples = load_data("mnist", data_root=str(shared_data))
     rows = np.arange(0, 60_000, 300)
-    images, labels = samples.pictures.images[rows, ..., 0], samples.labels[rows]
+    images, labels = samples.images.images[rows, ..., 0], samples.labels[rows]
     run = train(
-        load_data((images, labels)), Recipe(backbone=backbone.name, weights=str(backbone.file)), tmp_path / "run"
+        load_data((images, labels)), Recipe.of(model=backbone.name, weights=str(backbone.file)), tmp_path / "run"
     )
     assert run.model.input_size == (1, 28, 28)
     assert run.model.architecture["side"] == 160, "28 pixels are enlarged to what the network was made for"
@@ -566,7 +578,7 @@ def test_mnist_through_a_backbone_that_was_made_for_color(shared_data, backbone,
 def test_tiny_images_can_be_fine_tuned_by_the_backbones_own_defaults(digits, backbone, tmp_path):
     images, labels = digits
     rows = np.flatnonzero(labels < 2)[:40]
-    recipe = Recipe(backbone=backbone.name, weights=str(backbone.file), finetune="last", epochs=1)
+    recipe = Recipe.of(model=backbone.name, weights=str(backbone.file), finetune="last", epochs=1)
     run = train(load_data((images[rows], labels[rows])), recipe, tmp_path / "run")
     assert run.model.input_size == (1, 8, 8)
     assert len(run.transfer.ladder) == 4
@@ -614,11 +626,11 @@ def test_real_photographs_in_color_with_real_weights(shared_data, tmp_path):
     for row in rows.tolist():
         place = folder / samples.classes[samples.labels[row]]
         place.mkdir(parents=True, exist_ok=True)
-        (place / f"{row}.jpg").write_bytes(samples.pictures.read(row))
-    recipe = Recipe(backbone="torchvision:squeezenet1_1", weights=str(file), img_size=96)
-    run = fl.train(str(folder), recipe, tmp_path / "run")
+        (place / f"{row}.jpg").write_bytes(samples.images.read(row))
+    recipe = Recipe.of(model="torchvision:squeezenet1_1", weights=str(file), img_size=96)
+    run = fl.train(str(folder), recipe, out=tmp_path / "run")
     assert run.valid.accuracy.value > 0.3
-    assert run.transfer.case.confidence > 0
+    assert run.transfer.case["confidence"] > 0
     assert run.model.resize == "crop:0.875"
     held_out_is_predicted_as_shown(run)
 
@@ -627,12 +639,12 @@ def test_real_photographs_in_color_with_real_weights(shared_data, tmp_path):
 
 
 def packed_nothing(monkeypatch):
-    monkeypatch.setattr("firstlight.training.train.prepare_data", lambda *_: pytest.fail("packed first"))
+    monkeypatch.setattr("firstlight.training.train.open_dataset", lambda *_, **__: pytest.fail("packed first"))
 
 
 def test_weights_of_unknown_license_are_refused_before_anything_is_packed(recipe_for, four, tmp_path, monkeypatch):
     packed_nothing(monkeypatch)
-    with pytest.raises(RecipeError, match=r"tiny\.safetensors does not say its license, .*--weights-license any"):
+    with pytest.raises(RecipeError, match=r"tiny\.safetensors does not say its license, .*`weights_license` to any"):
         train(load_data(four), recipe_for(weights_license="permissive"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -644,21 +656,15 @@ def test_weights_that_are_not_there_are_told_before_anything_is_packed(recipe_fo
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     with pytest.raises(ModelFileError, match="download https://") as caught:
-        train(load_data(four), recipe_for(weights=None, backbone="torchvision:squeezenet1_1"), tmp_path / "run")
+        train(load_data(four), recipe_for(weights=None, model="torchvision:squeezenet1_1"), tmp_path / "run")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
 
 
 def test_weights_of_another_network_leave_no_run_behind(recipe_for, four, tmp_path):
     with pytest.raises(ModelFileError, match="it holds another network's weights than timm:test_vit's"):
-        train(load_data(four), recipe_for(backbone="timm:test_vit"), tmp_path / "run")
+        train(load_data(four), recipe_for(model="timm:test_vit"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
-
-
-def test_rungs_tell_who_was_right(tuned_run):
-    """The pictures that a rung got right are as many as it says."""
-    for rung in tuned_run.transfer.ladder:
-        assert rung.hits.mean() == pytest.approx(rung.accuracy.value)
 
 
 def test_the_model_file_can_be_moved_and_still_answers(head_run, tmp_path, digit_folder):

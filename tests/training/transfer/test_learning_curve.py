@@ -1,6 +1,4 @@
-"""The learning curve: parts are nested and whole, planted laws are continued, real pictures help."""
-
-import json
+"""The learning curve: subsets are nested, planted laws are continued, more real images help."""
 
 import numpy as np
 import pytest
@@ -8,36 +6,28 @@ import torch
 from sklearn.metrics import accuracy_score, log_loss
 
 from firstlight.evaluation.intervals import proportion
+from firstlight.runs.record import CurvePoint, LearningCurve
 from firstlight.training.transfer import learning_curve
 from firstlight.training.transfer.exact_head import Problem
-from firstlight.training.transfer.learning_curve import (
-    CURVE_FRACTIONS,
-    DRAWS,
-    HALF_ONLY,
-    LearningCurve,
-    Point,
-    _part_of_each_class,
-    draw_curve,
-    forecast,
-)
+from firstlight.training.transfer.learning_curve import CURVE_FRACTIONS, DRAWS, LAST_DOUBLING, _subset_of_each_class, draw_curve, forecast
 
 
 @pytest.fixture(scope="module")
-def parts(digits):
+def sets(digits):
     images, labels = digits
     seen = images.reshape(-1, 64).astype(np.float32)
     return ([seen[:960]], labels[:960]), (seen[960:1400], labels[960:1400])
 
 
 @pytest.fixture(scope="module")
-def head(parts):
-    ((seen,), labels), _ = parts
+def head(sets):
+    ((seen,), labels), _ = sets
     return Problem(seen, labels, 10).solve(0.01)
 
 
 @pytest.fixture(scope="module")
-def curve(parts, head):
-    return draw_curve(*parts, head)
+def curve(sets, head):
+    return draw_curve(*sets, head)
 
 
 @pytest.mark.parametrize(
@@ -63,36 +53,36 @@ def test_a_forecast_begins_at_the_last_point_and_never_promises_more_than_all():
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_parts_are_nested_and_have_their_share_of_every_class(seed):
+def test_subsets_are_nested_and_have_their_fraction_of_every_class(seed):
     labels = np.random.default_rng(0).permutation(np.repeat([0, 1, 2], [160, 30, 3]))
     smaller: set[int] = set()
-    for part in (*CURVE_FRACTIONS, 1.0):
-        rows = _part_of_each_class(labels, part, seed)
+    for fraction in (*CURVE_FRACTIONS, 1.0):
+        rows = _subset_of_each_class(labels, fraction, seed)
         assert smaller <= set(rows.tolist())
         assert len(set(rows.tolist())) == len(rows)
-        assert np.bincount(labels[rows]).tolist() == [max(1, round(part * count)) for count in (160, 30, 3)]
+        assert np.bincount(labels[rows]).tolist() == [max(1, round(fraction * count)) for count in (160, 30, 3)]
         smaller = set(rows.tolist())
     assert smaller == set(range(193))
 
 
-def test_another_seed_draws_other_parts():
+def test_another_seed_draws_other_subsets():
     labels = np.zeros(100, np.int64)
-    assert not np.array_equal(_part_of_each_class(labels, 0.25, 0), _part_of_each_class(labels, 0.25, 1))
+    assert not np.array_equal(_subset_of_each_class(labels, 0.25, 0), _subset_of_each_class(labels, 0.25, 1))
 
 
-def test_points_are_what_scikit_learn_says_of_heads_on_the_parts(parts, head, monkeypatch):
-    ((seen,), labels), (others, wanted) = parts
+def test_points_are_what_scikit_learn_says_of_heads_on_the_subsets(sets, head, monkeypatch):
+    ((seen,), labels), (others, wanted) = sets
     drawn = []
-    whole = learning_curve._part_of_each_class
+    whole = learning_curve._subset_of_each_class
 
     def noted(*arguments):
         drawn.append(whole(*arguments))
         return drawn[-1]
 
-    monkeypatch.setattr(learning_curve, "_part_of_each_class", noted)
-    curve = draw_curve(*parts, head, fractions=(1 / 16, 1 / 4))
+    monkeypatch.setattr(learning_curve, "_subset_of_each_class", noted)
+    curve = draw_curve(*sets, head, fractions=(1 / 16, 1 / 4))
     assert len(drawn) == 2 * DRAWS
-    assert len({tuple(rows) for rows in drawn}) == 2 * DRAWS, "each draw is another part"
+    assert len({tuple(rows) for rows in drawn}) == 2 * DRAWS, "each draw is another subset"
     for point, rows in zip(curve.points, (drawn[:DRAWS], drawn[DRAWS:]), strict=False):
         found = [Problem(seen[some], labels[some], 10).solve(head.strength).logits(others) for some in rows]
         right = np.mean([accuracy_score(wanted, logits.argmax(dim=1)) for logits in found])
@@ -103,8 +93,8 @@ def test_points_are_what_scikit_learn_says_of_heads_on_the_parts(parts, head, mo
         assert point.images == len(rows[0])
 
 
-def test_the_last_point_is_the_head_of_the_whole(curve, parts, head):
-    (_, labels), (others, wanted) = parts
+def test_the_last_point_is_the_head_of_the_whole(curve, sets, head):
+    (_, labels), (others, wanted) = sets
     probabilities = head.logits(others).softmax(dim=1).numpy()
     assert curve.points[-1].images == len(labels)
     assert curve.points[-1].accuracy.value == accuracy_score(wanted, probabilities.argmax(axis=1))
@@ -122,9 +112,9 @@ def test_more_real_images_are_better(curve):
     assert accuracies[-1] > accuracies[0] + 0.05
 
 
-def test_heads_on_parts_get_the_views_and_the_weights_that_the_whole_one_got(parts, head, monkeypatch):
+def test_heads_on_subsets_get_the_passes_and_the_weights_that_the_whole_one_got(sets, head, monkeypatch):
     """Else the last step of the curve would tell what those are worth, and not what pictures are."""
-    ((seen,), labels), valid = parts
+    ((seen,), labels), valid = sets
     weights, mirrored = torch.linspace(0.5, 2, 10), seen.reshape(-1, 8, 8)[:, :, ::-1].reshape(-1, 64)
     given = []
 
@@ -133,7 +123,7 @@ def test_heads_on_parts_get_the_views_and_the_weights_that_the_whole_one_got(par
         return Problem(*arguments)
 
     monkeypatch.setattr(learning_curve, "Problem", noted)
-    draw_curve(([seen, mirrored], labels), valid, head, weights, fractions=HALF_ONLY)
+    draw_curve(([seen, mirrored], labels), valid, head, weights, fractions=LAST_DOUBLING)
     ((features, wanted, count, used),) = given
     half = len(features) // 2
     assert np.array_equal(features[:half].reshape(-1, 8, 8)[:, :, ::-1], features[half:].reshape(-1, 8, 8))
@@ -143,30 +133,23 @@ def test_heads_on_parts_get_the_views_and_the_weights_that_the_whole_one_got(par
     assert used is weights
 
 
-def test_the_last_drop_is_the_share_of_the_log_loss_that_the_last_doubling_took():
+def test_the_last_drop_is_the_fraction_of_the_log_loss_that_the_last_doubling_took():
     score = proportion(9, 10)
-    found = LearningCurve((Point(1, score, 5.0), Point(2, score, 0.4), Point(4, score, 0.3)), ())
+    found = LearningCurve((CurvePoint(1, score, 5.0), CurvePoint(2, score, 0.4), CurvePoint(4, score, 0.3)), ())
     assert found.last_drop == pytest.approx(0.25)
 
 
-def test_half_the_images_alone_give_two_points(parts, head):
-    curve = draw_curve(*parts, head, fractions=HALF_ONLY)
-    (_, labels), _ = parts
+def test_half_the_images_alone_give_two_points(sets, head):
+    curve = draw_curve(*sets, head, fractions=LAST_DOUBLING)
+    (_, labels), _ = sets
     assert [point.images for point in curve.points] == [sum(round(n / 2) for n in np.bincount(labels)), 960]
 
 
-def test_the_same_seed_gives_the_same_curve_and_leaves_the_global_dice_alone(curve, parts, head):
-    np.random.seed(3)  # noqa: NPY002 - it is the global dice that must not be thrown
+def test_the_same_seed_gives_the_same_curve_and_leaves_the_global_generators_alone(curve, sets, head):
+    np.random.seed(3)  # noqa: NPY002 - it is the global generator that must not be used
     torch.manual_seed(3)
     before = np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
-    assert draw_curve(*parts, head) == curve
+    assert draw_curve(*sets, head) == curve
     assert np.array_equal(np.random.get_state()[1], before[0])  # noqa: NPY002
     assert torch.equal(torch.get_rng_state(), before[1])
-    assert draw_curve(*parts, head, seed=1) != curve
-
-
-def test_a_curve_is_plain_json(curve):
-    answer = json.loads(json.dumps(curve.to_json(), allow_nan=False))
-    assert [set(point) for point in answer["points"]] == [{"pictures", "accuracy", "log_loss"}] * 5
-    assert {"value", "low", "high", "n"} <= set(answer["points"][0]["accuracy"])
-    assert [row["pictures"] for row in answer["forecast"]] == [2 * 960, 4 * 960]
+    assert draw_curve(*sets, head, seed=1) != curve

@@ -1,7 +1,7 @@
-"""The four cases: told from what was measured, and the network's own confidence is torchvision's."""
+"""The four cases follow from what was measured, and the backbone's own confidence is torchvision's."""
 
 import json
-from types import SimpleNamespace
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -9,33 +9,37 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from firstlight.data.dataset import open_samples, split_samples
+from firstlight.data.dataset import open_dataset
+from firstlight.data.recipe import DataRecipe
 from firstlight.data.sources import load_data
 from firstlight.evaluation.intervals import proportion
 from firstlight.models.classifier import Classifier
 from firstlight.models.downloads import find_weights
-from firstlight.models.pretrained import load_pretrained, published
+from firstlight.models.library_network import LibraryNetwork
+from firstlight.models.pretrained import load_pretrained
+from firstlight.models.recipe import ModelRecipe
+from firstlight.models.spec import choose_network
 from firstlight.models.weights import load_state_dict_file
+from firstlight.runs.record import CurvePoint, LearningCurve
 from firstlight.training.transfer.features import extract_features
-from firstlight.training.transfer.learning_curve import LearningCurve, Point
-from firstlight.training.transfer.strategy import ADVICE, FEW_DROP, NEAR_CONFIDENCE, own_confidence, tell_case
+from firstlight.training.transfer.strategy import ADVICE, FEW_DROP, NEAR_CONFIDENCE, own_confidence, decide_case
 
 
 def curve_that_falls(drop):
     score = proportion(8, 10)
-    return LearningCurve((Point(100, score, 0.5), Point(200, score, 0.5 * (1 - drop))), ((400, 0.9),))
+    return LearningCurve((CurvePoint(100, score, 0.5), CurvePoint(200, score, 0.5 * (1 - drop))), ((400, 0.9),))
 
 
 @pytest.mark.parametrize("drop", [FEW_DROP + 0.01, FEW_DROP - 0.01, -0.2])
 @pytest.mark.parametrize("confidence", [NEAR_CONFIDENCE, NEAR_CONFIDENCE - 0.01, None])
 def test_the_case_is_told_from_the_last_drop_and_the_confidence(drop, confidence):
-    case = tell_case(confidence, curve_that_falls(drop))
-    assert case.pictures == ("few" if drop > FEW_DROP else "many")
+    case = decide_case(confidence, curve_that_falls(drop))
+    assert case.images == ("few" if drop > FEW_DROP else "many")
     assert case.domain == ("unknown" if confidence is None else "near" if confidence == NEAR_CONFIDENCE else "far")
     assert case.drop == pytest.approx(drop)
     answer = json.loads(json.dumps(case.to_json(), allow_nan=False))
-    assert answer["advice"] == ADVICE[case.pictures, case.domain]
-    assert set(answer) == {"pictures", "domain", "drop", "confidence", "advice"}
+    assert answer["advice"] == ADVICE[case.images, case.domain]
+    assert set(answer) == {"images", "domain", "drop", "confidence", "advice"}
 
 
 def test_every_case_has_its_own_advice_in_one_line():
@@ -44,16 +48,18 @@ def test_every_case_has_its_own_advice_in_one_line():
     assert all("\n" not in advice for advice in ADVICE.values())
 
 
-def test_the_words_tell_what_was_measured():
-    words = str(tell_case(0.618, curve_that_falls(0.12)))
-    for part in ("few pictures, near to", "took 12% of the log loss", "62% confidence", ADVICE["few", "near"]):
-        assert part in words
-    assert "confidence" not in str(tell_case(None, curve_that_falls(0.12)))
-
-
 def in_a_file(path, weight, bias, **others):
     save_file({"fc.weight": weight, "fc.bias": bias, **others}, path)
     return path
+
+
+class Head(NamedTuple):
+    """A published head, features, and how confident it is about them."""
+
+    weight: torch.Tensor
+    bias: torch.Tensor
+    features: np.ndarray
+    truth: float
 
 
 @pytest.fixture
@@ -63,30 +69,30 @@ def head():
     layer, seen = nn.Linear(16, 120), 20 * torch.randn(40, 16)
     with torch.no_grad():
         truth = layer(seen).softmax(dim=1).amax(dim=1).mean().item()
-    return SimpleNamespace(weight=layer.weight.detach(), bias=layer.bias.detach(), seen=seen.numpy(), truth=truth)
+    return Head(layer.weight.detach(), layer.bias.detach(), seen.numpy(), truth)
 
 
-PROBE = SimpleNamespace(replaced="fc")
+NETWORK = LibraryNetwork(nn.Identity(), nn.Identity(), nn.Linear(16, 2), "fc")
 
 
 def test_the_confidence_is_the_mean_of_the_highest_probabilities(head, tmp_path):
     assert 0.1 < head.truth < 0.9
-    found = own_confidence(PROBE, in_a_file(tmp_path / "a.safetensors", head.weight, head.bias), head.seen)
+    found = own_confidence(NETWORK, in_a_file(tmp_path / "a.safetensors", head.weight, head.bias), head.features)
     assert found == pytest.approx(head.truth, abs=1e-4)
 
 
 def test_a_head_that_is_a_convolution_or_half_precision_serves_as_well(head, tmp_path):
     filters = in_a_file(tmp_path / "conv.safetensors", head.weight[:, :, None, None].clone(), head.bias)
-    assert own_confidence(PROBE, filters, head.seen) == pytest.approx(head.truth, abs=1e-4)
+    assert own_confidence(NETWORK, filters, head.features) == pytest.approx(head.truth, abs=1e-4)
     half = in_a_file(tmp_path / "half.safetensors", head.weight.half(), head.bias.half())
-    assert own_confidence(PROBE, half, head.seen) == pytest.approx(head.truth, abs=1e-2)
+    assert own_confidence(NETWORK, half, head.features) == pytest.approx(head.truth, abs=1e-2)
 
 
 @pytest.mark.parametrize("before", ["model.", "module.network."])
 def test_a_head_is_found_behind_what_a_larger_model_has_put_before_its_name(before, head, tmp_path):
     file = tmp_path / "wrapped.safetensors"
     save_file({f"{before}fc.weight": head.weight, f"{before}fc.bias": head.bias}, file)
-    assert own_confidence(PROBE, file, head.seen) == pytest.approx(head.truth, abs=1e-4)
+    assert own_confidence(NETWORK, file, head.features) == pytest.approx(head.truth, abs=1e-4)
 
 
 @pytest.mark.parametrize("other", ["AuxLogits.fc", "AuxLogits.deep.fc", "a_layer_inside.fc"])
@@ -94,13 +100,13 @@ def test_a_head_is_found_behind_what_a_larger_model_has_put_before_its_name(befo
 def test_an_auxiliary_head_is_not_taken_for_the_head(other, features, head, tmp_path):
     aside = {f"{other}.weight": torch.zeros(120, features), f"{other}.bias": torch.zeros(120)}
     file = in_a_file(tmp_path / "inception.safetensors", head.weight, head.bias, **aside)
-    assert own_confidence(PROBE, file, head.seen) == pytest.approx(head.truth, abs=1e-4)
+    assert own_confidence(NETWORK, file, head.features) == pytest.approx(head.truth, abs=1e-4)
 
 
 def test_a_name_that_only_ends_alike_is_no_head(head, tmp_path):
     file = tmp_path / "other.safetensors"
     save_file({"metafc.weight": head.weight, "metafc.bias": head.bias}, file)
-    assert own_confidence(PROBE, file, head.seen) is None
+    assert own_confidence(NETWORK, file, head.features) is None
 
 
 def test_without_a_head_of_a_hundred_classes_nothing_is_told(head, tmp_path):
@@ -114,7 +120,7 @@ def test_without_a_head_of_a_hundred_classes_nothing_is_told(head, tmp_path):
         in_a_file(tmp_path / "few.safetensors", head.weight[:99].clone(), head.bias[:99].clone()),
         in_a_file(tmp_path / "narrow.safetensors", head.weight[:, :15].clone(), head.bias),
     ):
-        assert own_confidence(PROBE, file, head.seen) is None
+        assert own_confidence(NETWORK, file, head.features) is None
 
 
 def test_of_real_weights_it_is_the_confidence_of_torchvisions_whole_network(shared_data, digits):
@@ -124,15 +130,17 @@ def test_of_real_weights_it_is_the_confidence_of_torchvisions_whole_network(shar
     from torchvision.models import mobilenet_v2
 
     name, (images, labels) = "torchvision:mobilenet_v2", digits
-    samples = load_data((images[:40], labels[:40]))
-    data = split_samples(samples, open_samples(samples, size=(3, 64, 64)))
+    pixels = np.repeat(images[:40, ..., None], 3, axis=3)
+    samples = load_data((pixels, labels[:40] % 2))
+    data = open_dataset(samples, DataRecipe(img_size=64))
     rows = np.arange(40)
     classifier = Classifier(
         architecture={"name": name, "head": "linear"}, classes=samples.classes, input_size=(3, 64, 64)
     )
-    weights = find_weights(name, file)
-    load_pretrained(classifier.network, name, weights)
-    classifier.normalize_as(*published(name).normalization(3))
+    spec = choose_network(ModelRecipe(name=name), device_type="cpu", num_images=40)
+    weights = find_weights(spec, file)
+    load_pretrained(classifier.network, spec, weights)
+    classifier.normalize_as(*spec.normalization(3))
     found = own_confidence(classifier.network, file, extract_features(classifier, data, rows, weights.sha256))
 
     whole = mobilenet_v2()

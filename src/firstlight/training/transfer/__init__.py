@@ -1,1 +1,1 @@
-"""Transfer learning: a frozen network looks once, the best head is solved for, fine-tuning climbs as far as it pays."""
+"""Transfer learning: features once, the best linear head on them, then fine-tuning as far as it helps."""

@@ -1,14 +1,13 @@
-"""Transfer learning: look at every image once, solve for the head, then fine-tune as far as it pays.
+"""Transfer learning: features once, the best linear head on them, then fine-tuning as far as it helps.
 
-The rungs are, from the ground: the majority class, nearest neighbors in what a pretrained network sees, the best
-linear head on that, and the network itself trained on. Validation images decide; the test split stays locked.
+The rungs of the ladder are the majority class, nearest neighbors among the features of a pretrained network, the best
+linear head on these features, and the network itself, fine-tuned. Validation images decide; the test split stays locked.
 """
 
 import copy
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,157 +15,166 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from firstlight.data.dataset import Dataset, named_groups
-from firstlight.evaluation.evaluate import Outputs
+from firstlight.data.dataset import Dataset
 from firstlight.evaluation.intervals import proportion
+from firstlight.inference.predictor import Predictor
 from firstlight.models.artefact import save_model
 from firstlight.models.classifier import Classifier
 from firstlight.models.downloads import Weights
 from firstlight.models.library_network import LibraryNetwork
-from firstlight.training.depth import freeze, norms_live
-from firstlight.training.learn import Learned, learn, outputs_on
-from firstlight.training.loop import Epoch, balanced_weights
-from firstlight.training.recipe import RANGES, Recipe
-from firstlight.training.run_folder import write_metrics
+from firstlight.runs.folder import MODEL_FILE, write_metrics
+from firstlight.runs.outputs import Outputs
+from firstlight.runs.record import Rung, TransferRecord
+from firstlight.training.layer_decay import freeze, norms_are_live
+from firstlight.training.learn import learn_by_gradient
+from firstlight.training.loop import balanced_weights
+from firstlight.training.recipe import OPTIMIZATION_RANGES, Recipe
+from firstlight.training.state import Epoch, Learned
 from firstlight.training.transfer.exact_head import LinearHead, Problem, fit_head, fit_head_by_folds
 from firstlight.training.transfer.features import Features, extract_features
-from firstlight.training.transfer.learning_curve import CURVE_FRACTIONS, HALF_ONLY, LearningCurve, draw_curve
-from firstlight.training.transfer.rungs import WORTHWHILE_PROBABILITY, Rung, chance_better, majority, nearest_neighbors
-from firstlight.training.transfer.strategy import Case, own_confidence, tell_case
+from firstlight.training.transfer.learning_curve import CURVE_FRACTIONS, LAST_DOUBLING, draw_curve
+from firstlight.training.transfer.rungs import (
+    CLEARLY_BETTER,
+    ScoredRung,
+    chance_better,
+    majority,
+    nearest_neighbors,
+)
+from firstlight.training.transfer.strategy import decide_case, own_confidence
 
-SMALL_VALIDATION = 200  # images; a smaller part is too few to choose the head's penalty by
-SHORTEST, _ = RANGES["time_limit"]  # seconds; with less left, a rung is not begun
+SMALL_VALIDATION = 200  # images; a smaller validation split is too small to choose the penalty of the head by
+MIN_SECONDS = OPTIMIZATION_RANGES["time_limit"][0]  # with less time left, a rung is not begun
 RUNGS = {"head": "head fine-tuned", "last": "last quarter fine-tuned", "all": "all fine-tuned"}
 
 
 @dataclass(frozen=True)
-class Transfer:
-    """How a run built on a pretrained network, besides what every run tells.
+class Transferred:
+    """What transfer learning gave.
 
     Attributes:
-        backbone: `timm:NAME` or `torchvision:NAME`.
-        weights: the file it started from.
-        ladder: the rungs that were climbed, from the ground.
-        strategy: the rung that was kept.
-        case: which of the four cases the images are in; None if Ctrl-C came before it was told.
-        curve: accuracy against the number of images; likewise.
-        head: the exact head.
+        learned: the best model on validation.
+        record: how it came about.
+        train_outputs: what heads said about training images that they never saw; None if there were none.
     """
 
-    backbone: str
-    weights: Weights
-    ladder: tuple[Rung, ...]
-    strategy: str
-    case: Case | None
-    curve: LearningCurve | None
-    head: LinearHead
-
-    def to_json(self) -> dict[str, Any]:
-        """Give what `--json` adds to a run's."""
-        return {
-            "backbone": self.backbone,
-            "weights": {key: getattr(self.weights, key) for key in ("source", "license", "sha256")},
-            "strategy": self.strategy,
-            "ladder": [rung.to_json() for rung in self.ladder],
-            "case": self.case.to_json() if self.case else None,
-            "learning_curve": self.curve.to_json() if self.curve else None,
-            "head": {"strength": self.head.strength},
-        }
+    learned: Learned
+    record: TransferRecord
+    train_outputs: Outputs | None
 
 
 def learn_by_transfer(
     folder: Path, classifier: Classifier, data: Dataset, recipe: Recipe, weights: Weights
-) -> tuple[Learned, Transfer]:
-    """Climb the ladder as far as the recipe says, and keep what validates best.
+) -> Transferred:
+    """Try the rungs of the ladder as far as the recipe says, and keep what does best on validation.
 
     Args:
         folder: the run folder.
-        classifier: its network is a `LinearProbe` with pretrained weights; it changes.
+        classifier: its network is a `LibraryNetwork` with pretrained weights; it changes.
         data: the images.
-        recipe: complete, with a backbone.
-        weights: where the pretrained weights came from.
+        recipe: complete, with a pretrained network.
+        weights: the file that the pretrained weights came from.
 
     Raises:
         KeyboardInterrupt: if that came before there was a head.
         TrainingError: if a loss is no longer a number; the best model so far stays in the run folder.
     """
     started = time.perf_counter()
-    network = classifier.network
-    assert recipe.backbone and isinstance(network, LibraryNetwork)
-    labels, valid_labels = data.samples.labels[data.split.train], data.samples.labels[data.split.valid]
-    num_classes, named = len(data.samples.classes), weights.sha256
+    train, valid = data.split.train, data.split.valid
+    labels, valid_labels = data.samples.labels[train], data.samples.labels[valid]
+    mirror, time_limit = bool(recipe.augmentation.flip), recipe.optimization.time_limit
 
-    ground = Rung.of("majority class", majority(labels, len(valid_labels)), valid_labels, 0.0)
-    views = [
+    lowest = ScoredRung.of("majority class", majority(labels, len(valid)), valid_labels, 0.0)
+    passes = [
         extract_features(
-            classifier, data, data.split.train, named, view=view, mirror=bool(recipe.flip), seed=recipe.seed
+            classifier, data, train, weights.sha256, feature_pass=number, mirror=mirror, seed=recipe.seed
         )
-        for view in range(recipe.views)
+        for number in range(recipe.transfer.feature_passes)
     ]
-    seen, seen_valid = views[0], extract_features(classifier, data, data.split.valid, named)
-    answers = nearest_neighbors(seen, labels, seen_valid, num_classes)
+    valid_features = extract_features(classifier, data, valid, weights.sha256)
+    predicted = nearest_neighbors(passes[0], labels, valid_features, len(data.samples.classes))
     features_done = time.perf_counter()
-    neighbors = Rung.of("nearest neighbors", answers, valid_labels, features_done - started)
+    neighbors = ScoredRung.of("nearest neighbors", predicted, valid_labels, features_done - started)
 
-    head = choose_head(views, seen_valid, data, recipe)
-    put_on(network, head)
-    begun = first_row(folder, classifier, (seen, labels), (seen_valid, valid_labels), time.perf_counter() - started)
-    answers = head.logits(seen_valid).argmax(dim=1).numpy()
-    linear = Rung.of("linear head", answers, valid_labels, time.perf_counter() - features_done)
+    head = choose_head(passes, valid_features, data, recipe)
+    attach(classifier, head)
+    seconds = time.perf_counter() - started
+    first = first_row(folder, classifier, (passes[0], labels), (valid_features, valid_labels), seconds)
+    predicted = head.logits(valid_features).argmax(dim=1).numpy()
+    linear = ScoredRung.of("linear head", predicted, valid_labels, time.perf_counter() - features_done)
 
-    climb = Climb(folder, data, begun, [ground, neighbors, linear])
+    ladder = Ladder(folder, data, first, [lowest.rung, neighbors.rung, linear.rung], linear)
     curve = case = None
     try:
-        fractions = CURVE_FRACTIONS if recipe.learning_curve else HALF_ONLY
         curve = draw_curve(
-            (views, labels), (seen_valid, valid_labels), head, class_weights(data, recipe),
-            seed=recipe.seed, fractions=fractions,
+            (passes, labels), (valid_features, valid_labels), head, class_weights(data, recipe), seed=recipe.seed,
+            fractions=CURVE_FRACTIONS if recipe.transfer.learning_curve else LAST_DOUBLING,
         )  # fmt: skip
-        case = tell_case(own_confidence(network, weights.path, seen_valid), curve)
-        for depth in wished_depths(recipe):
-            left = recipe.time_limit - (time.perf_counter() - started) if recipe.time_limit else None
-            if (left is not None and left < SHORTEST) or not climb.finetune(depth, replace(recipe, time_limit=left)):
+        assert isinstance(classifier.network, LibraryNetwork)
+        case = decide_case(own_confidence(classifier.network, weights.path, valid_features), curve)
+        for depth in depths(recipe):
+            left = time_limit - (time.perf_counter() - started) if time_limit else None
+            if (left is not None and left < MIN_SECONDS) or not ladder.finetune(depth, recipe.replace(time_limit=left)):
                 break
     except KeyboardInterrupt:
-        climb.learned = replace(climb.learned, interrupted=True)
-    found = Transfer(recipe.backbone, weights, tuple(climb.ladder), climb.best.name, case, curve, head)
-    return climb.learned, found
+        ladder.learned = replace(ladder.learned, interrupted=True)
+    record = TransferRecord(
+        backbone=recipe.model.name,
+        weights={key: getattr(weights, key) for key in ("source", "license", "sha256")},
+        strategy=ladder.best.rung.name,
+        ladder=tuple(ladder.rungs),
+        case=None if case is None else case.to_json(),
+        learning_curve=curve,
+        head={"strength": head.strength},
+    )
+    return Transferred(ladder.learned, record, held_out_outputs(head, passes[0], data))
 
 
-def wished_depths(recipe: Recipe) -> tuple[str, ...]:
-    """Say what shall be fine-tuned, one after the other."""
-    if recipe.ladder:
+def depths(recipe: Recipe) -> tuple[str, ...]:
+    """Return what is to be fine-tuned, one after the other."""
+    if recipe.transfer.ladder:
         return "last", "all"
-    return () if recipe.finetune == "none" else (recipe.finetune,)
+    return () if recipe.transfer.finetune == "none" else (recipe.transfer.finetune,)
 
 
-def choose_head(views: list[Features], seen_valid: Features, data: Dataset, recipe: Recipe) -> LinearHead:
-    """Solve for the head on one or more views of the training images; validation log loss chooses its penalty.
+def choose_head(passes: list[Features], valid_features: Features, data: Dataset, recipe: Recipe) -> LinearHead:
+    """Solve for the head on one or more passes over the training images; validation log loss chooses its penalty.
 
     Where validation has fewer than 200 images, cross-validation inside the training images chooses instead.
     """
     train, num_classes = data.split.train, len(data.samples.classes)
-    seen, labels = np.concatenate(views), np.tile(data.samples.labels[train], len(views))
+    features, labels = np.concatenate(passes), np.tile(data.samples.labels[train], len(passes))
     balanced = class_weights(data, recipe)
-    groups = named_groups(data.samples, data.store.duplicates, recipe.group_by)[train]
-    if len(seen_valid) >= SMALL_VALIDATION or len(np.unique(groups)) == 1:  # which cannot be cut into folds
-        problem = Problem(seen, labels, num_classes, balanced)
-        return fit_head(problem, seen_valid, data.samples.labels[data.split.valid])
-    return fit_head_by_folds(seen, labels, np.tile(groups, len(views)), num_classes, balanced, seed=recipe.seed)
+    groups = data.groups[train]
+    if len(valid_features) >= SMALL_VALIDATION or len(np.unique(groups)) == 1:  # one group cannot be cut into folds
+        problem = Problem(features, labels, num_classes, balanced)
+        return fit_head(problem, valid_features, data.samples.labels[data.split.valid])
+    return fit_head_by_folds(
+        features, labels, np.tile(groups, len(passes)), num_classes, balanced, seed=recipe.seed
+    )
+
+
+def held_out_outputs(head: LinearHead, features: Features, data: Dataset) -> Outputs | None:
+    """Return what heads said about training images that they never saw, where cross-validation has made such heads."""
+    if head.held_out_logits is None:
+        return None
+    rows = data.split.train
+    names = tuple(data.samples.names[row] for row in rows)
+    logits = head.held_out_logits[: len(rows)].float().numpy()  # of the images as they are, the first pass
+    return Outputs(names, data.samples.labels[rows], logits, np.array(features))
 
 
 def class_weights(data: Dataset, recipe: Recipe) -> Tensor | None:
-    """Give what each class' loss is multiplied by, float32 `[K]`, if rare classes shall not stay rare."""
-    if recipe.balance == "none":
+    """Return what the loss of each class is multiplied by, float32 `[K]`; None if rare classes stay rare."""
+    if recipe.optimization.balance == "none":
         return None
     return balanced_weights(torch.from_numpy(data.samples.labels[data.split.train]), len(data.samples.classes))
 
 
-def put_on(network: LibraryNetwork, head: LinearHead) -> None:
-    """Make a head the network's own, an ordinary linear layer."""
+def attach(classifier: Classifier, head: LinearHead) -> None:
+    """Copy a head into the network's own linear layer."""
     with torch.no_grad():
-        network.head.weight.copy_(head.weight)
-        network.head.bias.copy_(head.bias)
+        classifier.network.head.weight.copy_(head.weight)
+        classifier.network.head.bias.copy_(head.bias)
 
 
 def first_row(
@@ -177,90 +185,82 @@ def first_row(
     seconds: float,
 ) -> Learned:
     """Save the classifier with its exact head as the first model of the run, epoch 0."""
-    (train_loss, _), (valid_loss, accuracy) = (_scores(classifier, *part) for part in (train, valid))
+    (train_loss, _), (valid_loss, accuracy) = (_scores(classifier, *split) for split in (train, valid))
     row = Epoch(0, round(seconds, 3), 0.0, train_loss, valid_loss, accuracy)
     write_metrics(folder, [asdict(row)])
-    save_model(folder / "model.safetensors", classifier)
-    return Learned(model=classifier, best=row, history=[row])
+    save_model(folder / MODEL_FILE, classifier)
+    return Learned(classifier, row, [row])
 
 
 @dataclass
-class Climb:
-    """The ladder, and what was learned on it so far.
+class Ladder:
+    """The ladder, and the best that was found on it so far.
 
     Attributes:
         folder: the run folder.
         data: the images.
-        learned: what validates best so far.
-        ladder: the rungs from the ground.
+        learned: the best model on validation.
+        rungs: that were tried, from the lowest.
+        best: the rung of `learned`, which the next one has to beat.
     """
 
     folder: Path
     data: Dataset
     learned: Learned
-    ladder: list[Rung]
-
-    def __post_init__(self) -> None:
-        """The last rung is the one to beat."""
-        self.best = self.ladder[-1]
+    rungs: list[Rung]
+    best: ScoredRung
 
     def finetune(self, depth: str, recipe: Recipe) -> bool:
-        """Train a copy of the best model by gradient; keep it if it validates no worse.
+        """Fine-tune a copy of the best model; keep it if it does no worse on validation.
 
         Args:
             depth: `head`, `last` or `all`.
             recipe: complete.
 
         Returns:
-            whether this was worth its time, so that the next rung may be as well.
+            whether it was clearly better, so that the next rung may help as well.
         """
-        assert recipe.batch_size
-        started, rows_before = time.perf_counter(), len(self.learned.history)
+        assert recipe.optimization.batch_size
+        started, rows_before = time.perf_counter(), len(self.learned.rows)
         model = copy.deepcopy(self.learned.model)
         assert isinstance(model.network, LibraryNetwork)
-        live = norms_live(recipe.norms, depth, batch_size=recipe.batch_size, images=len(self.data.split.train))
-        freeze(model.network, depth, live_norms=live)
-        tuned = learn(self.folder, model, self.data, recipe, before=self.learned)
+        live = norms_are_live(
+            recipe.transfer.norms,
+            depth,
+            batch_size=recipe.optimization.batch_size,
+            images=len(self.data.split.train),
+        )
+        freeze(model.network.body, depth, live_norms=live)
+        tuned = learn_by_gradient(self.folder, model, self.data, recipe, self.learned)
 
-        rows = tuned.history[rows_before:]
-        self.learned = replace(self.learned, history=tuned.history, interrupted=tuned.interrupted)
+        rows = tuned.rows[rows_before:]
+        self.learned = replace(self.learned, rows=tuned.rows, interrupted=tuned.interrupted)
         if not rows or tuned.best is self.learned.best:
             if rows:
-                top, count = max(row.valid_accuracy for row in rows), self.best.accuracy.n
-                seconds = round(time.perf_counter() - started, 3)
-                self.ladder.append(Rung(RUNGS[depth], proportion(round(top * count), count), seconds, self.best.hits))
+                highest, count = max(row.valid_accuracy for row in rows), self.best.rung.accuracy.n
+                accuracy = proportion(round(highest * count), count)
+                self.rungs.append(Rung(RUNGS[depth], accuracy, round(time.perf_counter() - started, 3)))
             return False
         labels = self.data.samples.labels[self.data.split.valid]
-        seen = outputs_on("valid", tuned.model, self.data)
-        rung = Rung.of(RUNGS[depth], seen.logits.argmax(dim=1).numpy(), labels, time.perf_counter() - started)
-        self.ladder.append(rung)
-        if rung.hits.sum() < self.best.hits.sum():  # the number type of training made it look better than it is
+        outputs = Predictor(tuned.model).collect(self.data.loader("valid", tuned.model.mean.device).epoch())
+        predicted = outputs.logits.argmax(dim=1).numpy()
+        scored = ScoredRung.of(RUNGS[depth], predicted, labels, time.perf_counter() - started)
+        self.rungs.append(scored.rung)
+        if scored.hits.sum() < self.best.hits.sum():  # the number type of training made it look better than it is
             return False
-        before, self.best, self.learned = self.best, rung, tuned
-        return not tuned.interrupted and chance_better(rung.hits, than=before.hits) >= WORTHWHILE_PROBABILITY
+        before, self.best, self.learned = self.best, scored, tuned
+        return not tuned.interrupted and chance_better(scored.hits, than=before.hits) >= CLEARLY_BETTER
 
 
-def answer(part: str, learned: Learned, data: Dataset, weights: Weights) -> Outputs:
-    """Give what a model says about `valid` or `test`: by its features where only the head was learned."""
-    model = learned.model
-    if learned.best.epoch:
-        return outputs_on(part, model, data)
-    rows = data.split.part(part)
-    logits = _logits(model, extract_features(model, data, rows, weights.sha256))
-    return Outputs(logits.clone(), torch.from_numpy(data.samples.labels[rows]), torch.from_numpy(rows))
+def head_logits(classifier: Classifier, features: Features) -> Tensor:
+    """Return the logits of features, float32 `[n, K]`, on the CPU."""
+    with torch.inference_mode():
+        logits: Tensor = classifier.network.head(torch.from_numpy(np.array(features)).to(classifier.mean.device)).cpu()
+    return logits.clone()
 
 
-def _scores(classifier: Classifier, seen: Features, labels: NDArray[np.int64]) -> tuple[float, float]:
-    """Give mean cross entropy and accuracy of a head on features."""
-    wanted, logits = torch.from_numpy(labels), _logits(classifier, seen)
+def _scores(classifier: Classifier, features: Features, labels: NDArray[np.int64]) -> tuple[float, float]:
+    """Return mean cross entropy and accuracy of the head on features."""
+    wanted, logits = torch.from_numpy(labels), head_logits(classifier, features)
     right = (logits.argmax(dim=1) == wanted).double().mean().item()
     return functional.cross_entropy(logits, wanted).item(), right
-
-
-def _logits(classifier: Classifier, seen: Features) -> Tensor:
-    """Give what the head says of features, float32 `[n, K]`, on the CPU."""
-    network = classifier.network
-    assert isinstance(network, LibraryNetwork)
-    with torch.inference_mode():
-        logits: Tensor = network.head(torch.from_numpy(np.array(seen)).to(classifier.mean.device)).cpu()
-    return logits

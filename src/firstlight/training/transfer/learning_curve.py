@@ -1,8 +1,6 @@
-"""How many more images? The linear head on parts of the training images, and where that leads."""
+"""The learning curve: how well linear heads do on growing parts of the training images, and what more would give."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -10,48 +8,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from firstlight.evaluation.intervals import Estimate, proportion
+from firstlight.evaluation.intervals import proportion
+from firstlight.runs.record import CurvePoint, LearningCurve
 from firstlight.runtime.seeds import derive_seed
 from firstlight.training.transfer.exact_head import LinearHead, Problem
 
 CURVE_FRACTIONS = (1 / 16, 1 / 8, 1 / 4, 1 / 2)
-HALF_ONLY = (1 / 2,)
-DRAWS = 3  # parts drawn of each size; one where there is only one size
-FORECAST = (2, 4)  # times as many images as there are
-
-
-@dataclass(frozen=True)
-class Point:
-    """What so many training images gave: accuracy and log loss (nats) on the validation images."""
-
-    images: int
-    accuracy: Estimate
-    log_loss: float
-
-
-@dataclass(frozen=True)
-class LearningCurve:
-    """Validation accuracy against the number of training images.
-
-    Attributes:
-        points: what was measured, fewest images first.
-        forecast: images that there are not yet, and the accuracy to expect; a law of powers through the points.
-    """
-
-    points: tuple[Point, ...]
-    forecast: tuple[tuple[int, float], ...]
-
-    @property
-    def last_drop(self) -> float:
-        """By what share the log loss fell with the last of the images."""
-        return 1 - self.points[-1].log_loss / self.points[-2].log_loss
-
-    def to_json(self) -> dict[str, Any]:
-        """Give what `--json` shows."""
-        return {
-            "points": [asdict(point) for point in self.points],
-            "forecast": [{"pictures": count, "accuracy": accuracy} for count, accuracy in self.forecast],
-        }
+LAST_DOUBLING = (1 / 2,)  # all that is needed to tell whether more images would still help
+DRAWS = 3  # random subsets of each size; one where there is only one size
+FORECAST_FACTORS = (2, 4)  # times the number of images there are
 
 
 def draw_curve(
@@ -63,42 +28,42 @@ def draw_curve(
     seed: int = 0,
     fractions: Sequence[float] = CURVE_FRACTIONS,
 ) -> LearningCurve:
-    """Fit heads on growing parts of every class, and score them on the validation images.
+    """Fit heads on growing fractions of every class, and score them on the validation images.
 
     Args:
-        train: views of the training images, each float32 `[n, D]`, and labels int64 `[n]`.
+        train: features of each pass over the training images, float32 `[n, D]`, and labels int64 `[n]`.
         valid: features of the validation images, and labels.
-        head: the one of the whole, which gives the last point; its strength serves for the parts too.
-        class_weights: float `[K]`, by which it was fitted.
-        seed: of the parts.
-        shares: the parts' sizes below 1, ascending.
+        head: of all training images, which gives the last point; its strength is used for the others too.
+        class_weights: float `[K]`, which it was fitted with.
+        seed: of the random subsets.
+        fractions: of the training images, below 1, ascending.
     """
-    (views, labels), (seen_valid, wanted) = train, valid
+    (passes, labels), (valid_features, valid_labels) = train, valid
     points = []
-    for part in fractions:
-        scores, images = [], 0
+    for fraction in fractions:
+        scores, count = [], 0
         for draw in range(DRAWS if len(fractions) > 1 else 1):
-            rows = _part_of_each_class(labels, part, derive_seed(seed, "curve", draw))
-            seen = np.concatenate([view[rows] for view in views])
-            problem = Problem(seen, np.tile(labels[rows], len(views)), len(head.bias), class_weights)
-            scores.append(_score(problem.solve(head.strength), seen_valid, wanted))
-            images = len(rows)
+            rows = _subset_of_each_class(labels, fraction, derive_seed(seed, "curve", draw))
+            features = np.concatenate([one_pass[rows] for one_pass in passes])
+            problem = Problem(features, np.tile(labels[rows], len(passes)), len(head.bias), class_weights)
+            scores.append(_score(problem.solve(head.strength), valid_features, valid_labels))
+            count = len(rows)
         hits, log_losses = np.mean(scores, axis=0)
-        # note: the draws share their validation images, so together they are worth the images of one
-        points.append(Point(images, proportion(round(hits), len(wanted)), float(log_losses)))
-    hits, log_loss = _score(head, seen_valid, wanted)
-    points.append(Point(len(labels), proportion(round(hits), len(wanted)), log_loss))
+        # note: all draws are scored on the same validation images, so n is the number of those
+        points.append(CurvePoint(count, proportion(round(hits), len(valid_labels)), float(log_losses)))
+    hits, log_loss = _score(head, valid_features, valid_labels)
+    points.append(CurvePoint(len(labels), proportion(round(hits), len(valid_labels)), log_loss))
     return LearningCurve(tuple(points), forecast([(point.images, point.accuracy.value) for point in points]))
 
 
-def _score(head: LinearHead, seen: NDArray[np.float32], wanted: NDArray[np.int64]) -> tuple[float, float]:
-    """Give the number of right answers and the mean log loss."""
-    logits, labels = head.logits(seen), torch.from_numpy(wanted)
-    return float((logits.argmax(dim=1) == labels).sum()), functional.cross_entropy(logits, labels).item()
+def _score(head: LinearHead, features: NDArray[np.float32], labels: NDArray[np.int64]) -> tuple[float, float]:
+    """Return the number of right predictions and the mean log loss."""
+    logits, wanted = head.logits(features), torch.from_numpy(labels)
+    return float((logits.argmax(dim=1) == wanted).sum()), functional.cross_entropy(logits, wanted).item()
 
 
 def forecast(points: Sequence[tuple[int, float]]) -> tuple[tuple[int, float], ...]:
-    """Continue a curve to 2 and 4 times the images: error = rest + scale * images^-power, least squares.
+    """Extrapolate a curve to 2 and 4 times the images: error = rest + scale * images^-power, by least squares.
 
     Source: J. Hestness et al., Deep learning scaling is predictable, empirically, arXiv:1712.00409.
     """
@@ -120,15 +85,15 @@ def forecast(points: Sequence[tuple[int, float]]) -> tuple[tuple[int, float], ..
             round(times * counts[-1]),
             float(np.clip(1 - errors[-1] + here - (rest + scale * (times * counts[-1]) ** -power), 0, 1)),
         )
-        for times in FORECAST
+        for times in FORECAST_FACTORS
     )
 
 
-def _part_of_each_class(labels: NDArray[np.int64], part: float, seed: int) -> NDArray[np.int64]:
-    """Draw this share of every class, at least one image; a smaller share is a part of a larger one."""
+def _subset_of_each_class(labels: NDArray[np.int64], fraction: float, seed: int) -> NDArray[np.int64]:
+    """Draw this fraction of every class, at least one image; a smaller subset is part of a larger one."""
     rng = np.random.default_rng(seed)
     chosen = []
     for label in np.unique(labels):
         rows = rng.permutation(np.flatnonzero(labels == label))
-        chosen.append(rows[: max(1, round(part * len(rows)))])
+        chosen.append(rows[: max(1, round(fraction * len(rows)))])
     return np.sort(np.concatenate(chosen))

@@ -1,4 +1,4 @@
-"""Depth: blocks cover a body once and in order; what is frozen stays to the last bit, what learns moves."""
+"""Layer-wise training: blocks cover a body once and in order; frozen weights keep every bit, trained ones move."""
 
 from functools import cache
 from itertools import chain, pairwise
@@ -11,18 +11,11 @@ from torch import nn
 from firstlight.data.loader import Loader
 from firstlight.models.classifier import Classifier
 from firstlight.models.library_network import build_library_network
-from firstlight.training.depth import (
-    GRADUAL_FRACTION,
-    LAST_FRACTION,
-    LIVE_BATCH,
-    LIVE_IMAGES,
-    blocks,
-    freeze,
-    norms_live,
-    paces,
-)
-from firstlight.training.loop import train
+from firstlight.training.layer_decay import LAST_FRACTION, MIN_LIVE_BATCH, MIN_LIVE_IMAGES, UNFREEZING_FRACTION, blocks, freeze, layer_schedules, norms_are_live
+from firstlight.training.defaults import complete
+from firstlight.training.loop import train_epochs
 from firstlight.training.recipe import Recipe
+from firstlight.training.state import Epoch, TrainState
 
 NETWORKS = {
     "torchvision:resnet18": 224,
@@ -75,36 +68,32 @@ def test_blocks_of_a_residual_network_are_its_residual_blocks():
 
 def test_blocks_are_those_of_the_order_in_which_images_pass():
     """Seen by hooks: the first use of a weight comes no later than that of the blocks behind it."""
-    probe = build_library_network("torchvision:squeezenet1_1", (3, 64, 64), 5)
+    network = build_library_network("torchvision:squeezenet1_1", (3, 64, 64), 5)
     used = []
-    for layer in probe.body.modules():
+    for layer in network.body.modules():
         if not list(layer.children()):
             layer.register_forward_hook(lambda layer, *_: used.extend(map(id, layer.parameters())))
-    probe(torch.zeros(2, 3, 64, 64))
-    assert used == [id(weights) for weights in chain(*blocks(probe.body))]
+    network(torch.zeros(2, 3, 64, 64))
+    assert used == [id(weights) for weights in chain(*blocks(network.body))]
 
 
 @pytest.mark.parametrize("gradual", [False, True])
 @pytest.mark.parametrize("layer_decay", [0.01, 0.3, 1.0])
 @pytest.mark.parametrize("name", ["torchvision:mobilenet_v2", "torchvision:vit_b_32"])
 def test_the_deeper_the_faster_and_the_sooner(name, layer_decay, gradual):
-    probe = on_meta(name)
-    given = paces(probe, layer_decay, gradual=gradual)
-    assert set(given) == {id(weights) for weights in probe.body.parameters()}
+    network = on_meta(name)
+    given = layer_schedules(network.body, layer_decay, gradual=gradual)
+    assert set(given) == {id(weights) for weights in network.body.parameters()}
     of_blocks = []
-    for block in blocks(probe.body):
-        (pace,) = {given[id(weights)] for weights in block}
-        of_blocks.append(pace)
+    for block in blocks(network.body):
+        (schedule,) = {given[id(weights)] for weights in block}
+        of_blocks.append(schedule)
     assert of_blocks[0].rate == pytest.approx(layer_decay)
-    assert of_blocks[0].opens == (GRADUAL_FRACTION if gradual else 0.0)
+    assert of_blocks[0].start == (UNFREEZING_FRACTION if gradual else 0.0)
     ratios = [after.rate / before.rate for before, after in pairwise(of_blocks)]
     assert ratios == pytest.approx([layer_decay ** (-1 / len(of_blocks))] * len(ratios))
-    assert all(0 <= after.opens <= before.opens for before, after in pairwise(of_blocks))
+    assert all(0 <= after.start <= before.start for before, after in pairwise(of_blocks))
     assert of_blocks[-1].rate <= 1.0
-
-
-def test_without_a_backbone_there_are_no_paces():
-    assert paces(nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2)), 0.1, gradual=True) == {}
 
 
 @pytest.fixture
@@ -135,7 +124,15 @@ def loaders(digits):
 
 def recipe_for(**choices):
     defaults = {"epochs": 1, "batch_size": 32, "lr": 0.01, "schedule": "constant", "warmup": 0.0}
-    return Recipe(backbone="timm:resnet18", **defaults | choices).complete(color=True, images=64)
+    return complete(Recipe.of(model="timm:resnet18", **defaults | choices), color=True, images=64)
+
+
+def epochs_of(classifier, loaders, recipe):
+    """Train, and yield the state after every epoch."""
+    state = TrainState.begin(classifier, recipe)
+    for event in train_epochs(state, *loaders, recipe):
+        if isinstance(event, Epoch):
+            yield state
 
 
 def moved(before, module):
@@ -158,17 +155,17 @@ STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 @pytest.mark.parametrize("live_norms", [False, True])
 @pytest.mark.parametrize("learning", ["head", "last", "all"])
 def test_what_is_frozen_stays_to_the_last_bit_and_what_learns_moves(learning, live_norms, choices, classifier, loaders):
-    probe = classifier.network
-    freeze(probe, learning, live_norms=live_norms)
-    before = state(probe)
-    for _, scored in train(classifier, *loaders, recipe_for(**choices)):
-        changes = moved(before, scored.network)
+    network = classifier.network
+    freeze(network.body, learning, live_norms=live_norms)
+    before = state(network)
+    for trained in epochs_of(classifier, loaders, recipe_for(**choices)):
+        changes = moved(before, trained.scored.network)
 
-    found = blocks(probe.body)
+    found = blocks(network.body)
     count = {"head": 0, "last": int(np.ceil(LAST_FRACTION * len(found))), "all": len(found)}[learning]
-    name_of = {id(weights): f"body.{name}" for name, weights in probe.body.named_parameters()}
+    name_of = {id(weights): f"body.{name}" for name, weights in network.body.named_parameters()}
     learns = {name_of[id(weights)] for block in found[len(found) - count :] for weights in block}
-    norms = {f"body.{name}" for name, layer in probe.body.named_modules() if isinstance(layer, nn.BatchNorm2d)}
+    norms = {f"body.{name}" for name, layer in network.body.named_modules() if isinstance(layer, nn.BatchNorm2d)}
     if not live_norms:
         learns -= {f"{norm}.{part}" for norm in norms for part in ("weight", "bias")}
     live = {f"{norm}.{part}" for norm in norms for part in STATISTICS if f"{norm}.weight" in learns}
@@ -188,12 +185,12 @@ def test_what_is_frozen_is_scored_as_it_was_published(classifier, loaders):
 
 
 def test_dropout_before_the_head_works_in_training_unless_all_before_it_is_frozen():
-    probe = build_library_network("torchvision:squeezenet1_1", (3, 32, 32), 5)
-    freeze(probe, "all", live_norms=True)
-    (dropout,) = (layer for layer in probe.train().body.modules() if isinstance(layer, nn.Dropout))
+    network = build_library_network("torchvision:squeezenet1_1", (3, 32, 32), 5)
+    freeze(network.body, "all", live_norms=True)
+    (dropout,) = (layer for layer in network.train().body.modules() if isinstance(layer, nn.Dropout))
     assert dropout.training
-    freeze(probe, "head", live_norms=True)
-    assert not any(layer.training for layer in probe.train().body.modules())
+    freeze(network.body, "head", live_norms=True)
+    assert not any(layer.training for layer in network.train().body.modules())
 
 
 def test_freezing_again_is_as_if_it_were_the_first_time(classifier):
@@ -208,36 +205,37 @@ def test_freezing_again_is_as_if_it_were_the_first_time(classifier):
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd", "muon"])
 def test_gradual_unfreezing_leaves_a_layer_to_the_last_bit_until_its_turn(optimizer, classifier, loaders):
-    epochs, probe = 10, classifier.network
+    epochs, network = 10, classifier.network
     learned = Loader(
         loaders[0].pixels, np.arange(80) % 10, np.arange(32), batch_size=32, device=torch.device("cpu"), seed=0
     )
-    freeze(probe, "all", live_norms=False)
-    given = paces(probe, 0.5, gradual=True)
+    freeze(network.body, "all", live_norms=False)
+    given = layer_schedules(network.body, 0.5, gradual=True)
     recipe = recipe_for(optimizer=optimizer, epochs=epochs, layer_decay=0.5, unfreeze="gradual", lr=1e-3)
-    before = {id(weights): weights.detach().clone() for weights in probe.parameters()}
+    before = {id(weights): weights.detach().clone() for weights in network.parameters()}
     waited = 0
-    for row, _ in train(classifier, learned, loaders[1], recipe):
-        last_done = (row.epoch - 1) / epochs  # one step an epoch
-        for block in blocks(probe.body):
+    for trained in epochs_of(classifier, (learned, loaders[1]), recipe):
+        row = trained.rows[-1]
+        last_done = (row.epoch - 1) / epochs  # one step per epoch
+        for block in blocks(network.body):
             learns = [weights for weights in block if weights.requires_grad]
             still = [torch.equal(weights, before[id(weights)]) for weights in learns]
             if not learns:
                 continue
-            if last_done < given[id(learns[0])].opens:
+            if last_done < given[id(learns[0])].start:
                 assert all(still), f"epoch {row.epoch}"
                 waited += 1
             else:
                 assert not all(still), f"epoch {row.epoch}"
-        assert not torch.equal(probe.head.weight, before[id(probe.head.weight)])
+        assert not torch.equal(network.head.weight, before[id(network.head.weight)])
     assert waited > 5
 
 
 @pytest.mark.parametrize("learning", ["head", "last", "all"])
-def test_batch_norms_live_only_if_all_learns_from_enough_images_or_if_it_is_asked_for(learning):
-    many = {"batch_size": LIVE_BATCH, "pictures": LIVE_IMAGES}
-    assert norms_live("auto", learning, **many) is (learning == "all")
-    assert not norms_live("auto", learning, **many | {"batch_size": LIVE_BATCH - 1})
-    assert not norms_live("auto", learning, **many | {"pictures": LIVE_IMAGES - 1})
-    assert norms_live("live", learning, batch_size=2, images=4)
-    assert not norms_live("frozen", learning, **many)
+def test_batch_norms_are_live_only_if_all_learns_from_enough_images_or_if_it_is_asked_for(learning):
+    many = {"batch_size": MIN_LIVE_BATCH, "images": MIN_LIVE_IMAGES}
+    assert norms_are_live("auto", learning, **many) is (learning == "all")
+    assert not norms_are_live("auto", learning, **many | {"batch_size": MIN_LIVE_BATCH - 1})
+    assert not norms_are_live("auto", learning, **many | {"images": MIN_LIVE_IMAGES - 1})
+    assert norms_are_live("live", learning, batch_size=2, images=4)
+    assert not norms_are_live("frozen", learning, **many)

@@ -55,13 +55,13 @@ def test_train_answers_in_json_and_leaves_a_complete_run(here, capsys, digit_fol
     assert Path("runs/digit-folder-2/model.safetensors").is_file()
 
 
-def on_backbone(backbone, source, *others: str):
-    words = ["train", str(source), "--backbone", backbone.name, "--weights", str(backbone.file), "--img-size", "32"]
+def with_backbone(backbone, source, *others: str):
+    words = ["train", str(source), "--model", backbone.name, "--weights", str(backbone.file), "--img-size", "32"]
     return [*words, *others]
 
 
 def test_train_on_a_backbone_answers_in_json_and_its_image_is_predicted(here, capsys, digit_folder, backbone):
-    found = answer(capsys, *on_backbone(backbone, digit_folder, "--learning-curve", "--json"))
+    found = answer(capsys, *with_backbone(backbone, digit_folder, "--learning-curve", "--json"))
     assert found["backbone"] == backbone.name
     assert found["weights"]["source"] == backbone.file.name
     assert [rung["rung"] for rung in found["ladder"]] == ["majority class", "nearest neighbors", "linear head"]
@@ -77,7 +77,7 @@ def test_train_on_a_backbone_answers_in_json_and_its_image_is_predicted(here, ca
 
 
 def test_train_on_a_backbone_tells_the_ladder(here, capsys, digit_folder, backbone):
-    assert main(on_backbone(backbone, digit_folder, "--finetune", "head", "--epochs", "1")) == 0
+    assert main(with_backbone(backbone, digit_folder, "--finetune", "head", "--epochs", "1")) == 0
     out = capsys.readouterr().out
     for words in ("test accuracy", "built on timm:test_resnet, weights tiny.safetensors, license unknown", "<- kept"):
         assert words in out
@@ -93,23 +93,23 @@ def test_an_interrupted_ladder_keeps_the_head_and_says_so_in_its_exit_code(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("firstlight.training.transfer.ladder.draw_curve", interrupt)
-    assert main(on_backbone(backbone, digit_folder, "--ladder", "--out", "run", "--json")) == 130
+    assert main(with_backbone(backbone, digit_folder, "--ladder", "--out", "run", "--json")) == 130
     found = json.loads(capsys.readouterr().out)
     assert found["test"] is None
     assert (found["strategy"], found["case"], found["learning_curve"]) == ("linear head", None, None)
-    assert main(on_backbone(backbone, digit_folder, "--ladder")) == 130
+    assert main(with_backbone(backbone, digit_folder, "--ladder")) == 130
     assert "interrupted: the best model so far is kept" in capsys.readouterr().out
 
-    monkeypatch.setattr("firstlight.training.transfer.ladder.see", interrupt)
-    assert main(on_backbone(backbone, digit_folder, "--out", "other")) == 130
+    monkeypatch.setattr("firstlight.training.transfer.ladder.extract_features", interrupt)
+    assert main(with_backbone(backbone, digit_folder, "--out", "other")) == 130
     assert not Path("other").exists()
 
 
 def test_weights_that_cannot_serve_are_one_line_and_nothing_is_made(here, capsys, backbone):
-    other = ["--backbone", "timm:test_vit"]
-    words = complaint(capsys, *on_backbone(backbone, "digits", *other))
+    other = ["--model", "timm:test_vit"]
+    words = complaint(capsys, *with_backbone(backbone, "digits", *other))
     assert "it holds another network's weights than timm:test_vit's" in words
-    words = complaint(capsys, *on_backbone(backbone, "digits", "--weights-license", "permissive"))
+    words = complaint(capsys, *with_backbone(backbone, "digits", "--weights-license", "permissive"))
     assert "tiny.safetensors does not say its license" in words
     assert list(here.iterdir()) == []
 
@@ -117,7 +117,7 @@ def test_weights_that_cannot_serve_are_one_line_and_nothing_is_made(here, capsys
 @pytest.mark.parametrize("name", ["torchvision:squeezenet1_1", "timm:test_vit", "fast"])
 def test_without_a_network_one_line_names_the_file_to_bring(name, here, capsys, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(here / "torch"))
-    words = complaint(capsys, "train", "digits", "--backbone", name)
+    words = complaint(capsys, "train", "digits", "--model", name)
     assert "are not on this machine and cannot be fetched" in words
     assert "download https://" in words
     assert "--weights" in words

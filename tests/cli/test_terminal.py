@@ -1,28 +1,19 @@
 """What a person reads: whole, harmless in any terminal, and never on the stream of the answers by mistake."""
 
-import csv
 import io
 import json
 import os
 import sys
-from types import SimpleNamespace
+from dataclasses import replace
 
 import pytest
 
-from firstlight.delivery.predict import Guess, Prediction
-from firstlight.errors import DataError
+from firstlight.evaluation.intervals import Estimate
+from firstlight.inference.predictor import Guess, Prediction
+from firstlight.runs.record import CurvePoint, LearningCurve, Rung, TransferRecord
+from firstlight.training.transfer.strategy import ADVICE, Case
 from firstlight.escaping import escape
-from firstlight.terminal import (
-    LISTED,
-    print_json,
-    say,
-    show_json,
-    show_table,
-    tell,
-    tell_check,
-    tell_run,
-    written_to_csv,
-)
+from firstlight.cli.terminal import MAX_ROWS, case_words, print_json, say, show_json, show_table, tell, tell_check, tell_run
 
 HOSTILE = "cat\x1b[2J\x07\r.png"
 NOT_UNICODE = os.fsdecode(b"caf\xe9.png")
@@ -92,43 +83,15 @@ def test_no_predictions_are_an_empty_list_and_no_lines(capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_predictions_pass_through_into_a_csv_that_gives_every_name_back(tmp_path):
-    path = tmp_path / "rows.csv"
-    passing = written_to_csv(predictions(), path)
-    assert next(passing).label == "cat"
-    assert not path.exists(), "a file's existence means that it is complete"
-    assert len(list(passing)) == 2
-    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-        rows = list(csv.reader(file))
-    assert rows == [
-        ["image", "label", "probability", "error"],
-        ["a.png", "cat", "0.75", ""],
-        [NOT_UNICODE, "", "", "it is empty"],
-        ["c\rd,e.png", "dog", "1.0", ""],
-    ]
-
-
-def test_an_interrupted_csv_is_not_there(tmp_path):
-    passing = written_to_csv(predictions(), tmp_path / "rows.csv")
-    next(passing)
-    passing.close()
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_csv_that_cannot_be_written_is_the_users_error_in_one_line(tmp_path):
-    with pytest.raises(DataError, match=r"--csv .*rows\.csv: cannot be written \(No such file or directory\)"):
-        list(written_to_csv(predictions(), tmp_path / "missing" / "rows.csv"))
-
-
 FOUND = {
     "source": "photos",
     "n": 1234,
-    "classes": {f"class {number}": 100 for number in range(LISTED + 2)},
+    "classes": {f"class {number}": 100 for number in range(MAX_ROWS + 2)},
     "sizes": {"8x8": 1234},
     "modes": {"RGB": 1234},
     "source_notes": ["the class names are numbers"],
     "notes": {"first of 2 frames": ["a.gif"]},
-    "quarantined": [{"image": f"{HOSTILE}{number}", "reason": "it is empty"} for number in range(LISTED + 3)],
+    "quarantined": [{"image": f"{HOSTILE}{number}", "reason": "it is empty"} for number in range(MAX_ROWS + 3)],
     "duplicates": [["a.png", "b.png"]],
     "near_duplicates": [],
     "leaks": [["train/a.png", "test/a.png"]],
@@ -150,91 +113,107 @@ def test_a_check_tells_counts_and_names_and_cuts_long_lists(capsys):
     ):
         assert words in out
     assert "\x1b" not in out
-    assert out.count("it is empty") == LISTED
+    assert out.count("it is empty") == MAX_ROWS
 
 
-def a_run(tmp_path, *, test, leaks=(), quarantined=None, transfer=None):
-    score = SimpleNamespace(accuracy="0.980 [0.970, 0.990], n = 270", log_loss="0.06")
-    return SimpleNamespace(
-        to_json=lambda: {"n": {"train": 1257, "valid": 270, "test": 270}},
-        test=score if test else None,
-        valid=score,
-        seconds={"total": 12.34},
-        folder=tmp_path,
-        transfer=transfer,
-        data=SimpleNamespace(
-            store=SimpleNamespace(quarantined=quarantined or {}),
-            leaks=list(leaks),
-            dropped=[],
-            notes=(),
-            samples=SimpleNamespace(names=("one.png", HOSTILE)),
-        ),
-    )
+def estimate(value):
+    return Estimate(value, value - 0.05, value + 0.05, 270)
 
 
-def test_a_run_is_told_with_its_test_score_and_where_it_is(tmp_path, capsys):
+def a_run(tmp_path, digit_run, *, test=True, transfer=None, **changes):
+    """A finished run with another record; everything else is that of a real one."""
+    record = replace(digit_run.record, transfer=transfer, seconds={"pack": 1.0, "train": 2.0, "total": 12.34}, **changes)
+    return replace(digit_run, folder=tmp_path, record=record if test else replace(record, test=None))
+
+
+def test_a_run_is_reported_with_its_test_score_and_where_it_is(tmp_path, capsys, digit_run):
     (tmp_path / "curves.png").touch()
-    tell_run(a_run(tmp_path, test=True))
-    out = capsys.readouterr().out
-    assert out.startswith("trained on 1,257, chosen on 270, scored once on 270 pictures\ntest accuracy  0.980 [0.970")
-    for word in (str(tmp_path / "model.safetensors"), "curves.png", "12.3 s"):
-        assert word in out
+    tell_run(a_run(tmp_path, digit_run))
+    out, n = capsys.readouterr().out, digit_run.record.n
+    assert out.startswith(
+        f"trained on {n['train']} pictures, validated on {n['valid']}, scored once on {n['test']} test pictures\n"
+    )
+    for words in (
+        f"test accuracy  {digit_run.test.accuracy}",
+        str(tmp_path / "model.safetensors"),
+        "curves.png",
+        "finished in 12.3 s",
+    ):
+        assert words in out
     assert "quarantine" not in out
     assert "copies" not in out
 
 
-def test_an_interrupted_run_tells_no_test_score(tmp_path, capsys):
-    tell_run(a_run(tmp_path, test=False, leaks=[[0, 1]], quarantined={3: "it is empty"}))
+def test_an_interrupted_run_reports_no_test_score(tmp_path, capsys, digit_run):
+    tell_run(a_run(tmp_path, digit_run, test=False, leaks=1, leaked=(("one.png", HOSTILE),), quarantined=1))
     out = capsys.readouterr().out
     assert "test accuracy" not in out
-    assert "validation accuracy  0.980" in out
-    assert "set aside as unusable: 1; quarantine.csv has the reasons" in out
+    assert f"validation accuracy  {digit_run.valid.accuracy}" in out
+    assert "quarantined: 1 pictures could not be used; quarantine.csv lists them" in out
     assert "one.png = cat\\x1b" in out
-    assert "--drop-leaks takes the training copies out" in out
+    assert "--drop-leaks leaves the training copies out" in out
 
 
-def a_transfer(*, case="few pictures, near to what the backbone has seen", points=5):
+def test_dropped_copies_are_counted(tmp_path, capsys, digit_run):
+    tell_run(a_run(tmp_path, digit_run, leaks=1, leaked=(("one.png", "two.png"),), dropped=1))
+    assert "1 training pictures were left out because of that" in capsys.readouterr().out
+
+
+CASE = {"images": "few", "domain": "near", "drop": 0.09, "confidence": 0.55, "advice": "fine-tune (`ladder`)"}
+
+
+def a_transfer(*, case=CASE, points=5):
     rungs = [("majority class", 0.1, 0.0), ("nearest neighbors", 0.8425, 12.345), ("linear head", 0.913, 123.4)]
-    score = {value: SimpleNamespace(value=value, low=value - 0.05, high=value + 0.05) for _, value, _ in rungs}
-    return SimpleNamespace(
+    curve = LearningCurve(
+        tuple(CurvePoint(100 * 2**number, estimate(0.913), 0.3) for number in range(points)),
+        ((3200, 0.93), (6400, 0.945)),
+    )
+    return TransferRecord(
         backbone="timm:resnet18",
-        weights=SimpleNamespace(source="weights\x1b[2J.safetensors", license="apache-2.0"),
-        ladder=[
-            SimpleNamespace(name=name, accuracy=score[value], seconds=seconds) for name, value, seconds in rungs
-        ],
+        weights={"source": "weights\x1b[2J.safetensors", "license": "apache-2.0", "sha256": "0" * 64},
+        ladder=tuple(Rung(name, estimate(value), seconds) for name, value, seconds in rungs),
         strategy="linear head",
         case=case,
-        curve=SimpleNamespace(
-            points=[SimpleNamespace(images=100 * 2**number, accuracy=score[0.913]) for number in range(points)],
-            forecast=((3200, 0.93), (6400, 0.945)),
-        ),
-    )  # fmt: skip
+        learning_curve=curve if points else None,
+        head={"strength": 0.01},
+    )
 
 
-def test_a_run_on_a_backbone_tells_every_rung_in_columns_and_marks_the_kept_one(tmp_path, capsys):
-    tell_run(a_run(tmp_path, test=True, transfer=a_transfer()))
+def test_a_run_on_a_backbone_reports_every_rung_in_columns_and_marks_the_kept_one(tmp_path, capsys, digit_run):
+    tell_run(a_run(tmp_path, digit_run, transfer=a_transfer()))
     lines = capsys.readouterr().out.splitlines()
     first = next(number for number, line in enumerate(lines) if line.startswith("built on"))
     assert lines[first] == "built on timm:resnet18, weights weights\\x1b[2J.safetensors, license apache-2.0"
     heading, *rungs = lines[first + 1 : first + 5]
     assert rungs == [
         "  majority class           0.100 [0.050, 0.150]            0.0",
-        "  nearest neighbors       0.843 [0.792, 0.893]           12.3",
+        "  nearest neighbors        0.843 [0.792, 0.893]           12.3",
         "  linear head              0.913 [0.863, 0.963]          123.4  <- kept",
     ]
     columns = heading.index("validation accuracy"), heading.index("seconds") + len("seconds")
     assert columns == (rungs[0].index("0.100"), len(rungs[0]))
-    assert lines[first + 5].strip() == "few pictures, near to what the backbone has seen"
-    assert "3,200: 0.930, 6,400: 0.945" in lines[first + 6]
-    assert "1,600: 0.913; to be expected" in lines[first + 6]
+    assert lines[first + 5].strip() == (
+        "More pictures would help: the last doubling lowered the log loss by 9%. They look like what the backbone was "
+        "trained on (55% confidence in its own classes). Advice: fine-tune (--ladder)"
+    )
+    assert "1,600: 0.913; forecast  3,200: 0.930, 6,400: 0.945" in lines[first + 6]
 
 
-def test_a_learning_curve_that_nobody_asked_for_and_a_case_that_was_not_told_are_left_out(tmp_path, capsys):
-    tell_run(a_run(tmp_path, test=False, transfer=a_transfer(case=None, points=2)))
+@pytest.mark.parametrize("points", [0, 2])
+def test_a_learning_curve_that_nobody_asked_for_and_a_case_that_is_not_known_are_left_out(
+    points, tmp_path, capsys, digit_run
+):
+    tell_run(a_run(tmp_path, digit_run, test=False, transfer=a_transfer(case=None, points=points)))
     out = capsys.readouterr().out
-    assert "to be expected" not in out
+    assert "linear head" in out
+    assert "forecast" not in out
     assert "None" not in out
-    how = a_transfer(case=None)
-    how.curve = None
-    tell_run(a_run(tmp_path, test=False, transfer=how))
-    assert "linear head" in capsys.readouterr().out
+
+
+def test_every_case_of_transfer_learning_is_a_sentence_about_its_figures():
+    for images, domain in ADVICE:
+        confidence = None if domain == "unknown" else 0.3
+        words = case_words(Case(images, domain, 0.123, confidence).to_json())
+        assert "12%" in words
+        assert ("30% confidence" in words) is (confidence is not None)
+        assert "`" not in words

@@ -1,0 +1,5 @@
+"""The command line: one dataclass per command, each of which calls one function; the only room that knows flags."""
+
+from firstlight.cli.entry import main
+
+__all__ = ["main"]

@@ -1,0 +1,214 @@
+"""The commands: one dataclass each, whose fields are its options.
+
+Nothing heavy is imported before a command that needs it runs, so that `--help` answers at once.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from tyro.conf import Positional
+
+from firstlight.cli.flags import ModelFlags
+from firstlight.cli.terminal import print_json, say, show_json, show_table, tell, tell_check, tell_run
+from firstlight.data.augment import Augment
+from firstlight.data.recipe import DataRecipe
+from firstlight.errors import DataError
+from firstlight.training.recipe import OptimizationRecipe, Recipe, TransferRecipe
+
+DONE, WRONG_INPUT, INTERRUPTED = 0, 2, 130
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a classifier on labeled pictures, score it once on held-out ones, and save it."""
+
+    source: Positional[str] = "digits"
+    """A folder of class folders, an archive or a list of pictures, or a named set: digits mnist fashion-mnist kmnist
+    cifar10 cifar100."""
+    data: DataRecipe = field(default_factory=DataRecipe)
+    model: ModelFlags = field(default_factory=ModelFlags)
+    transfer: TransferRecipe = field(default_factory=TransferRecipe)
+    optimization: OptimizationRecipe = field(default_factory=OptimizationRecipe)
+    augmentation: Augment = field(default_factory=Augment)
+    seed: int = 0
+    """All randomness is derived from it: the same seed gives the same model."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1 or mps."""
+    recipe: Path | None = None
+    """Start from the choices in this TOML file, such as the recipe.toml of an earlier run."""
+    out: Path | None = None
+    """The run folder, new or empty; by default runs/<name>-<n>."""
+    json: bool = False
+    """Print one JSON object instead of text."""
+
+    @classmethod
+    def of(cls, recipe: Recipe, source: str) -> "Train":
+        """Return the command with the choices of a recipe as its defaults."""
+        groups = {name: getattr(recipe, name) for name in ("data", "transfer", "optimization", "augmentation")}
+        return cls(source=source, model=ModelFlags.of(recipe.model), seed=recipe.seed, device=recipe.device, **groups)
+
+    def run(self) -> int:
+        """Train, draw the figures of the run, and report."""
+        from firstlight.api import train
+        from firstlight.data.sources import load_data
+
+        recipe = Recipe(
+            data=self.data,
+            model=self.model.recipe(),
+            transfer=self.transfer,
+            optimization=self.optimization,
+            augmentation=self.augmentation,
+            seed=self.seed,
+            device=self.device,
+        )
+        samples = load_data(self.source, data_root=self.data.data_root)
+        for note in samples.notes:
+            tell(f"note: {note}")
+        run = train(samples, recipe, out=self.out)
+        print_json(run.to_json()) if self.json else tell_run(run)
+        return DONE if run.test else INTERRUPTED
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Score a model file on labeled pictures."""
+
+    model: Positional[Path]
+    """A model.safetensors."""
+    source: Positional[str]
+    """What `train` takes; classes are matched by name."""
+    split: Literal["train", "valid", "test", "all"] = "test"
+    """Which split: of the split.csv beside the model if it is of this set, else of the source's own split."""
+    data_root: str | None = None
+    """Where named sets are looked up."""
+    allow_quarantine: bool = False
+    """Go on even if more than 1 % of the pictures cannot be used."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1 or mps."""
+    json: bool = False
+    """Print one JSON object instead of text."""
+
+    def run(self) -> int:
+        """Score and report."""
+        from firstlight.api import evaluate
+        from firstlight.data.sources import load_data
+
+        samples = load_data(self.source, data_root=self.data_root)
+        found = evaluate(
+            self.model, samples, split=self.split, device=self.device, allow_quarantine=self.allow_quarantine
+        )
+        if self.json:
+            print_json({**found.evaluation.to_json(), "split": self.split, "test_evaluations": found.test_evaluations})
+            return DONE
+        say(f"{self.model} on the {self.split} split of {self.source}")
+        for line in str(found.evaluation).splitlines():
+            say(line)
+        if found.test_evaluations:
+            say(f"this run's test split has now been scored {found.test_evaluations} times; evaluation.json keeps count")
+        return DONE
+
+
+@dataclass(frozen=True)
+class Predict:
+    """Classify pictures. One that cannot be used is listed with the reason, and the others are still classified."""
+
+    model: Positional[Path]
+    """A model.safetensors."""
+    paths: Positional[tuple[str, ...]]
+    """Picture files, folders of them, or - for a list of paths on standard input."""
+    top: int = 5
+    """How many classes to list for each picture."""
+    csv: Path | None = None
+    """Also write image,label,probability,error to this file."""
+    max_pixels: int = 50_000_000
+    """A picture with more pixels is not decoded."""
+    workers: int | None = None
+    """Number of threads that decode pictures."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1 or mps."""
+    json: bool = False
+    """Print one JSON list instead of text."""
+
+    def run(self) -> int:
+        """Classify and report, picture by picture."""
+        from firstlight.delivery.predict import find_files, written_to_csv
+        from firstlight.inference.predictor import Predictor
+        from firstlight.models.artefact import load_model
+        from firstlight.runtime.device import pick_device
+
+        if not self.paths:
+            raise DataError(
+                "there is nothing to predict; name picture files, folders, or - for paths on standard input"
+            )
+        model = load_model(self.model, pick_device(self.device))
+        predictor = Predictor(model, top=self.top, max_pixels=self.max_pixels, workers=self.workers)
+        given = (path for word in self.paths for path in (stdin_lines() if word == "-" else [word]))
+        predictions = predictor.predict_files(find_files(given))
+        if self.csv:
+            predictions = written_to_csv(predictions, self.csv)
+        count, errors = show_json(predictions) if self.json else show_table(predictions)
+        if not count:
+            raise DataError(f"no picture found in {' '.join(self.paths)}")
+        if errors:
+            tell(f"{errors:,} of {count:,} pictures could not be used")
+        return DONE if errors < count else WRONG_INPUT
+
+
+@dataclass(frozen=True)
+class Check:
+    """Check a set of pictures before training: what is in it, what cannot be used, and which pictures are copies."""
+
+    source: Positional[str]
+    """What `train` takes."""
+    data_root: str | None = None
+    """Where named sets are looked up."""
+    max_pixels: int = 50_000_000
+    """A picture with more pixels is quarantined without being decoded."""
+    workers: int | None = None
+    """Number of threads that decode pictures."""
+    json: bool = False
+    """Print one JSON object instead of text."""
+
+    def run(self) -> int:
+        """Decode every picture once, and report."""
+        from firstlight.api import check
+        from firstlight.data.sources import load_data
+
+        samples = load_data(self.source, data_root=self.data_root)
+        found = check(samples, workers=self.workers, max_pixels=self.max_pixels).to_json()
+        print_json(found) if self.json else tell_check(found)
+        return DONE
+
+
+@dataclass(frozen=True)
+class Guide:
+    """Write the nine chapters of the guide as notebooks, to read, run and change."""
+
+    folder: Positional[Path] = Path("firstlight-guide")
+    """Where to write them; existing files are kept."""
+    json: bool = False
+    """Print one JSON object instead of text."""
+
+    def run(self) -> int:
+        """Write them, and list them."""
+        from firstlight.delivery.notebooks import write_notebooks
+
+        notebooks = write_notebooks(self.folder)
+        if self.json:
+            print_json({"notebooks": [str(path) for path in notebooks]})
+            return DONE
+        for path in notebooks:
+            say(str(path))
+        tell(f"open them with: jupyter lab {self.folder}")
+        return DONE
+
+
+def stdin_lines() -> Iterator[str]:
+    """Yield the paths on standard input, one per line, as they come."""
+    for line in sys.stdin.buffer:
+        if path := line.rstrip(b"\r\n"):
+            yield os.fsdecode(path)

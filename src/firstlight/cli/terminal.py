@@ -1,0 +1,158 @@
+"""What a person reads: answers go to stdout, everything else to stderr; names from outside cannot do any harm."""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TextIO
+
+from firstlight.cli.flags import flag, with_flags
+from firstlight.escaping import escape
+from firstlight.runs.folder import HELD_OUT_FILE, MODEL_FILE
+
+if TYPE_CHECKING:
+    from firstlight.inference.predictor import Prediction
+    from firstlight.runs.record import TransferRecord
+    from firstlight.training.run import Run
+
+MAX_ROWS = 10  # of a list that a person is shown; the files and --json hold them all
+MAX_LEAKS = 3  # groups of copies that a person is shown after training
+
+
+def say(text: str) -> None:
+    """Write a line of the answer to stdout."""
+    _write_line(sys.stdout, text)
+
+
+def tell(text: str) -> None:
+    """Write a remark to stderr."""
+    _write_line(sys.stderr, text)
+
+
+def print_json(value: Any) -> None:
+    """Write one JSON value as the whole answer; names that are not valid Unicode stay readable by programs."""
+    json.dump(value, sys.stdout, allow_nan=False)
+    sys.stdout.write("\n")
+
+
+def tell_run(run: "Run") -> None:
+    """Report how a run went, the test score first."""
+    record = run.record
+    scored = f", scored once on {record.n['test']:,} test pictures" if run.test else ""
+    say(f"trained on {record.n['train']:,} pictures, validated on {record.n['valid']:,}{scored}")
+    for note in run.data.notes:
+        say(f"note: {with_flags(note)}")
+    if run.test:
+        say(f"test accuracy  {run.test.accuracy}")
+        say(f"test log loss  {run.test.log_loss}")
+    else:
+        say("interrupted: the best model so far is kept, without a test score")
+        say(f"validation accuracy  {run.valid.accuracy}")
+    if run.transfer:
+        tell_transfer(run.transfer)
+    if record.quarantined:
+        say(f"quarantined: {record.quarantined:,} pictures could not be used; quarantine.csv lists them with the reasons")
+    if record.leaks:
+        say(f"{record.leaks:,} groups of copies are in more than one split, such as:")
+        for leak in record.leaked[:MAX_LEAKS]:
+            say("  " + " = ".join(leak))
+        left_out = f"{record.dropped:,} training pictures were left out because of that"
+        say(f"  {left_out if record.dropped else flag('drop_leaks') + ' leaves the training copies out'}")
+    say(f"finished in {run.seconds['total']:.1f} s; run folder {run.folder}")
+    say(f"  model    {run.folder / MODEL_FILE}")
+    if run.test:
+        figures = sorted(file.name for file in run.folder.glob("*.png"))
+        say(f"  figures  {', '.join(figures)}")
+        say(f"try: firstlight predict {run.folder / MODEL_FILE} {run.folder / HELD_OUT_FILE}")
+
+
+def tell_transfer(transfer: "TransferRecord") -> None:
+    """Report how well each rung of the ladder did, and what follows from it."""
+    say(f"built on {transfer.backbone}, weights {transfer.weights['source']}, license {transfer.weights['license']}")
+    say("  rung                     validation accuracy         seconds")
+    for rung in transfer.ladder:
+        found, kept = rung.accuracy, "  <- kept" if rung.name == transfer.strategy else ""
+        say(f"  {rung.name:<24} {found.value:.3f} [{found.low:.3f}, {found.high:.3f}] {rung.seconds:14.1f}{kept}")
+    if transfer.case:
+        say(f"  {case_words(transfer.case)}")
+    if (curve := transfer.learning_curve) and len(curve.points) > 2:
+        measured = ", ".join(f"{point.images:,}: {point.accuracy.value:.3f}" for point in curve.points)
+        expected = ", ".join(f"{images:,}: {accuracy:.3f}" for images, accuracy in curve.forecast)
+        say(f"  accuracy of the linear head by number of training pictures  {measured}; forecast  {expected}")
+
+
+def case_words(case: Mapping[str, Any]) -> str:
+    """Return one of the four cases of transfer learning as a sentence."""
+    amount = {
+        "few": f"More pictures would help: the last doubling lowered the log loss by {case['drop']:.0%}.",
+        "many": f"There are enough pictures: the last doubling lowered the log loss by only {case['drop']:.0%}.",
+    }[case["images"]]
+    sure = "" if case["confidence"] is None else f" ({case['confidence']:.0%} confidence in its own classes)"
+    distance = {
+        "near": f" They look like what the backbone was trained on{sure}.",
+        "far": f" They look unlike what the backbone was trained on{sure}.",
+        "unknown": "",
+    }[case["domain"]]
+    return f"{amount}{distance} Advice: {with_flags(case['advice'])}"
+
+
+def tell_check(found: Mapping[str, Any]) -> None:
+    """Report what `check` found: problems with the names of the pictures."""
+    say(f"{found['source']}: {found['n']:,} pictures in {len(found['classes'])} classes")
+    say("  classes  " + _counted(found["classes"]))
+    say("  sizes    " + _counted(found["sizes"]))
+    say("  modes    " + _counted(found["modes"]))
+    for note in found["source_notes"]:
+        say(f"  note     {note}")
+    for text, names in found["notes"].items():
+        say(f"  note     {text}: {len(names):,}, such as {names[0]}")
+    rows = [f"{row['image']}: {row['reason']}" for row in found["quarantined"]]
+    _list("cannot be used", rows)
+    for title, key in (
+        ("groups of exact copies", "duplicates"),
+        ("groups of near copies", "near_duplicates"),
+        ("groups of copies in more than one split (train --drop-leaks leaves the training copies out)", "leaks"),
+    ):
+        _list(title, [" = ".join(group) for group in found[key]])
+
+
+def show_table(predictions: "Iterator[Prediction]") -> tuple[int, int]:
+    """Print one line per picture as it comes; return how many there were, and how many of them had errors."""
+    count = errors = 0
+    for prediction in predictions:
+        count += 1
+        errors += prediction.error is not None
+        rest = "  ".join(f"{guess.label} {guess.probability:.1%}" for guess in prediction.top[1:])
+        answer = f"{prediction.label} {prediction.probability:.1%}" if prediction.error is None else ""
+        say(f"{prediction.image}  {answer or 'error: ' + str(prediction.error)}" + (f"  ({rest})" if rest else ""))
+    return count, errors
+
+
+def show_json(predictions: "Iterator[Prediction]") -> tuple[int, int]:
+    """Print one JSON list, row by row, so that memory stays constant; count as `show_table` does."""
+    count = errors = 0
+    for prediction in predictions:
+        sys.stdout.write(",\n " if count else "[")
+        json.dump(prediction.to_json(), sys.stdout, allow_nan=False)
+        count += 1
+        errors += prediction.error is not None
+    sys.stdout.write("]\n" if count else "[]\n")
+    return count, errors
+
+
+def _write_line(stream: TextIO, text: str) -> None:
+    """Write a line with names escaped, in the encoding of the terminal or pipe."""
+    encoding = stream.encoding or "utf-8"
+    stream.write(escape(text).encode(encoding, "backslashreplace").decode(encoding) + "\n")
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    shown = [f"{name} {count:,}" for name, count in list(counts.items())[:MAX_ROWS]]
+    return ", ".join(shown) + (f" and {len(counts) - MAX_ROWS:,} more" if len(counts) > MAX_ROWS else "")
+
+
+def _list(title: str, rows: Sequence[str]) -> None:
+    say(f"  {len(rows):,} {title}" + (":" if rows else ""))
+    for row in rows[:MAX_ROWS]:
+        say(f"    {row}")
+    if len(rows) > MAX_ROWS:
+        say(f"    and {len(rows) - MAX_ROWS:,} more; --json lists them all")

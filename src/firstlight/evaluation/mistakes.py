@@ -1,0 +1,54 @@
+"""The most confident mistakes of a classifier, and which images a run's figures show."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+MISTAKES_SHOWN = 24  # in the figure of a run's worst mistakes
+
+
+class Mistake(NamedTuple):
+    """A wrong answer: the sample's row, its true and its predicted class, and the probabilities of both."""
+
+    row: int
+    label: int
+    predicted: int
+    probability: float
+    probability_of_label: float
+
+
+def worst_mistakes(
+    logits: Tensor, labels: Tensor, rows: Tensor | None = None, count: int = 25, *, temperature: float = 1.0
+) -> tuple[Mistake, ...]:
+    """Return up to `count` wrong answers, the most confident first, then those with the least left for the label.
+
+    Args:
+        logits: float `[n, K]`.
+        labels: int64 `[n]`.
+        rows: int64 `[n]`, each sample's row in the set, which decides what is still equal; its position if None.
+        count: how many at most.
+        temperature: as fitted on validation.
+    """
+    rows = torch.arange(len(labels), device=labels.device) if rows is None else rows
+    probabilities = (logits.double() / temperature).softmax(dim=1)
+    predicted = logits.argmax(dim=1)
+    wrong = (predicted != labels).nonzero()[:, 0]
+    label, guess, row = labels[wrong], predicted[wrong], rows[wrong]
+    confidence, left = probabilities[wrong, guess], probabilities[wrong, label]
+    order = np.lexsort([row.cpu(), left.cpu(), -confidence.cpu()])[:count].tolist()
+    columns = [column[order].tolist() for column in (row, label, guess, confidence, left)]
+    return tuple(Mistake(*mistake) for mistake in zip(*columns, strict=True))
+
+
+def shown_positions(logits: Tensor, labels: Tensor, *, temperature: float) -> list[int]:
+    """Return the positions of the images that a run's figures show: the first, then the worst mistakes.
+
+    Args:
+        logits: of the test split, float `[n, K]` with n >= 1.
+        labels: int64 `[n]`.
+        temperature: as fitted on validation.
+    """
+    mistakes = worst_mistakes(logits, labels, count=MISTAKES_SHOWN, temperature=temperature)
+    return [0, *(mistake.row for mistake in mistakes if mistake.row != 0)]

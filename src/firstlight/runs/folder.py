@@ -1,0 +1,103 @@
+"""The run folder: how it is made, the names of its files, and its table of metrics.
+
+A file that exists is complete: all are written under a temporary name first. A run folder is never overwritten.
+"""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from firstlight.errors import RunError
+from firstlight.files import atomic_path, write_csv
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+RECIPE_FILE = "recipe.toml"
+SPLIT_FILE = "split.csv"
+QUARANTINE_FILE = "quarantine.csv"
+METRICS_FILE = "metrics.csv"
+MODEL_FILE = "model.safetensors"
+RECORD_FILE = "evaluation.json"
+OUTPUTS_FOLDER = "outputs"
+TENSORBOARD_FOLDER = "tensorboard"
+HELD_OUT_FILE = "held_out.png"  # a test image, to try `firstlight predict` on
+
+
+def require_free(out: Path | None) -> None:
+    """Refuse a run folder that holds something, before any work is done for it.
+
+    Raises:
+        RunError: if `out` is not a folder or not empty.
+    """
+    if out is None or not out.exists():
+        return
+    if not out.is_dir():
+        raise RunError("that is a file; name a new folder", field="out", value=str(out))
+    if any(out.iterdir()):
+        raise RunError(
+            "the folder is not empty, and runs are never overwritten; name a new one", field="out", value=str(out)
+        )
+
+
+def make_run_folder(name: str, out: Path | None = None) -> Path:
+    """Make `out`, or else `runs/<name>-<n>` with the first `n` that is free.
+
+    Raises:
+        RunError: if `out` holds something, or the folder cannot be made.
+    """
+    try:
+        if out is not None:
+            out.mkdir(parents=True, exist_ok=True)
+            require_free(out)
+            return out
+        runs, number = Path("runs"), 1
+        runs.mkdir(exist_ok=True)
+        while True:
+            folder = runs / f"{name}-{number}"
+            try:
+                folder.mkdir()
+            except FileExistsError:
+                number += 1
+            else:
+                return folder
+    except OSError as error:
+        where = error.filename or out or "runs"
+        raise RunError(f"{where}: the run folder cannot be made ({error.strerror}); name another with `out`") from None
+
+
+def write_metrics(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write `metrics.csv`, one row per epoch; the whole file anew, so that it never ends within a row."""
+    write_csv(folder / METRICS_FILE, [tuple(rows[0]), *(tuple(row.values()) for row in rows)])
+
+
+def read_metrics(folder: Path) -> list[dict[str, float]]:
+    """Read `metrics.csv`: one dict per epoch, of numbers; `epoch` is an int, and an empty cell is NaN.
+
+    Epoch 0, where there is one, is the model before its first epoch.
+
+    Raises:
+        RunError: if there is no such file, or it is not a table of numbers with a column `epoch`.
+    """
+    file = folder / METRICS_FILE
+    try:
+        with file.open(encoding="utf-8", newline="") as lines:
+            return [
+                {name: float(cell or "nan") for name, cell in row.items()} | {"epoch": int(row["epoch"])}
+                for row in csv.DictReader(lines, strict=True)
+            ]
+    except OSError as error:
+        raise RunError(f"{file}: the metrics of this run cannot be read ({error.strerror})") from None
+    except (ValueError, KeyError, TypeError, csv.Error):
+        raise RunError(f"{file}: not a table of metrics that firstlight wrote; it is damaged") from None
+
+
+def save_png(path: Path, pixels: "NDArray[np.uint8]") -> Path:
+    """Write an image, uint8 `[H, W, C]` with C = 1 or 3, as a lossless PNG, and return its path."""
+    from PIL import Image
+
+    with atomic_path(path) as temporary:
+        Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(temporary, format="png")
+    return path

@@ -1,0 +1,171 @@
+"""The outputs of a run: what its model said about each split, and thumbnails of the images that figures show.
+
+Both lie in the run folder as `.safetensors`, so that figures and comparisons need neither the images nor the model.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from firstlight.errors import RunError
+from firstlight.files import atomic_path
+from firstlight.runs.folder import OUTPUTS_FOLDER
+
+THUMBNAILS_FILE = "images.safetensors"
+Tensors = dict[str, NDArray[np.generic]]
+
+
+@dataclass(frozen=True, eq=False)
+class Outputs:
+    """What a model said about a split.
+
+    Attributes:
+        names: of the images, n of them.
+        labels: int64 `[n]`.
+        logits: float32 `[n, K]`, before calibration.
+        features: float32 `[n, D]`; None if they were not kept.
+    """
+
+    names: tuple[str, ...]
+    labels: NDArray[np.int64]
+    logits: NDArray[np.float32]
+    features: NDArray[np.float32] | None = None
+
+    def __post_init__(self) -> None:
+        """Hold the arrays to their shapes and types."""
+        count = len(self.names)
+        assert self.labels.dtype == np.int64 and self.labels.shape == (count,)
+        assert self.logits.dtype == np.float32 and self.logits.ndim == 2 and len(self.logits) == count
+        if self.features is not None:
+            assert self.features.dtype == np.float32 and self.features.ndim == 2 and len(self.features) == count
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def write_outputs(folder: Path, split: str, outputs: Outputs) -> Path:
+    """Write `outputs/<split>.safetensors` into a run folder, atomically, and return its path.
+
+    Features are kept as float16, unless one of them is too large for that.
+
+    Args:
+        folder: the run folder.
+        split: `train`, `valid` or `test`.
+        outputs: what the model said.
+    """
+    tensors: Tensors = {**_packed(outputs.names), "labels": outputs.labels, "logits": outputs.logits}
+    if outputs.features is not None:
+        tensors["features"] = _halved(outputs.features)
+    return _write(folder, f"{split}.safetensors", tensors)
+
+
+def read_outputs(folder: Path, split: str) -> Outputs:
+    """Read what a model said about a split from its run folder.
+
+    Raises:
+        RunError: if the run has no outputs of this split, or the file is damaged.
+    """
+    file = folder / OUTPUTS_FOLDER / f"{split}.safetensors"
+    tensors = _read(file, f"this run has no outputs of its {split} split; train again to get them")
+    try:
+        names = _unpacked(tensors)
+        features = _checked(tensors, "features", "f2 f4", (len(names), -1)) if "features" in tensors else None
+        return Outputs(
+            names,
+            _checked(tensors, "labels", "i8", (len(names),)),
+            _checked(tensors, "logits", "f4", (len(names), -1)),
+            None if features is None else features.astype(np.float32, copy=False),
+        )
+    except (KeyError, ValueError):
+        raise RunError(f"{file}: not outputs that firstlight wrote; the file is damaged") from None
+
+
+def write_thumbnails(folder: Path, names: Sequence[str], images: NDArray[np.uint8]) -> Path:
+    """Write `outputs/images.safetensors`, the few images of a run that figures show, and return its path.
+
+    Args:
+        folder: the run folder.
+        names: of the images, m of them.
+        images: uint8 `[m, H, W, C]`, as packed.
+    """
+    assert images.dtype == np.uint8 and images.ndim == 4 and len(images) == len(names)
+    return _write(folder, THUMBNAILS_FILE, {**_packed(names), "images": images})
+
+
+def read_thumbnails(folder: Path) -> dict[str, NDArray[np.uint8]]:
+    """Read the images that figures show, uint8 `[H, W, C]` each, by name.
+
+    Raises:
+        RunError: if the run has none, or the file is damaged.
+    """
+    file = folder / OUTPUTS_FOLDER / THUMBNAILS_FILE
+    tensors = _read(file, "this run kept no pictures to show; train again to get them")
+    try:
+        names = _unpacked(tensors)
+        images = _checked(tensors, "images", "u1", (len(names), -1, -1, -1))
+    except (KeyError, ValueError):
+        raise RunError(f"{file}: not pictures that firstlight wrote; the file is damaged") from None
+    return dict(zip(names, images, strict=True))
+
+
+def _halved(features: NDArray[np.float32]) -> NDArray[np.generic]:
+    if np.abs(features, where=np.isfinite(features), out=np.zeros_like(features)).max(initial=0) > np.finfo("f2").max:
+        return features
+    return features.astype(np.float16)
+
+
+def _packed(names: Sequence[str]) -> Tensors:
+    """Return names as one array of their bytes and one of where each ends; any name a file can have comes back."""
+    encoded = [name.encode("utf-8", "surrogateescape") for name in names]
+    ends = np.cumsum(np.fromiter(map(len, encoded), np.int64, len(encoded)))
+    return {"names": np.frombuffer(b"".join(encoded), np.uint8), "name_ends": ends}
+
+
+def _unpacked(tensors: Tensors) -> tuple[str, ...]:
+    packed = _checked(tensors, "names", "u1", (-1,)).tobytes()
+    ends = _checked(tensors, "name_ends", "i8", (-1,))
+    starts = np.concatenate([np.zeros(1, np.int64), ends])[:-1]
+    if (ends < starts).any() or int(ends[-1] if len(ends) else 0) != len(packed):
+        raise ValueError("the ends of the names are not in order")
+    return tuple(
+        packed[start:end].decode("utf-8", "surrogateescape")
+        for start, end in zip(starts.tolist(), ends.tolist(), strict=True)
+    )
+
+
+def _checked(tensors: Tensors, key: str, types: str, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Return a tensor that has one of these types and this shape, where -1 is any length."""
+    tensor = tensors[key]
+    same = tensor.ndim == len(shape) and all(want in (-1, has) for want, has in zip(shape, tensor.shape, strict=True))
+    if not same or tensor.dtype not in [np.dtype(name) for name in types.split()]:
+        raise ValueError(f"{key} is {tensor.dtype} {tensor.shape}")
+    return tensor
+
+
+def _write(folder: Path, name: str, tensors: Tensors) -> Path:
+    from safetensors.numpy import save_file
+
+    file = folder / OUTPUTS_FOLDER / name
+    file.parent.mkdir(exist_ok=True)
+    with atomic_path(file) as temporary:
+        save_file({key: np.ascontiguousarray(tensor) for key, tensor in tensors.items()}, temporary)
+    return file
+
+
+def _read(file: Path, absent: str) -> Tensors:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        tensors: Tensors = load_file(file)
+    except FileNotFoundError:
+        raise RunError(f"{file}: {absent}") from None
+    except OSError as error:
+        raise RunError(f"{file}: it cannot be read ({error.strerror})") from None
+    except (SafetensorError, KeyError, ValueError, TypeError):
+        raise RunError(f"{file}: not a file that firstlight wrote; it is damaged") from None
+    return tensors

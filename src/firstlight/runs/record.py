@@ -1,0 +1,260 @@
+"""The record of a run, `evaluation.json`: what is known of it, as one type with one reader and one writer."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from firstlight.errors import RunError
+from firstlight.evaluation.evaluate import Evaluation
+from firstlight.evaluation.intervals import Estimate
+from firstlight.files import write_json
+from firstlight.runs.folder import MODEL_FILE, RECORD_FILE
+from firstlight.runs.record_layout import from_file_layout, to_file_layout
+
+if sys.platform != "win32":
+    import fcntl
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One way to classify, and how well it does on the validation images.
+
+    Attributes:
+        name: for people.
+        accuracy: on the validation images.
+        seconds: what it took beyond the rungs before it.
+    """
+
+    name: str
+    accuracy: Estimate
+    seconds: float
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """Accuracy and log loss (in nats) on the validation images, after training on so many images."""
+
+    images: int
+    accuracy: Estimate
+    log_loss: float
+
+
+@dataclass(frozen=True)
+class LearningCurve:
+    """Validation accuracy against the number of training images.
+
+    Attributes:
+        points: what was measured, fewest images first.
+        forecast: numbers of images that there are not yet, each with the accuracy to expect.
+    """
+
+    points: tuple[CurvePoint, ...]
+    forecast: tuple[tuple[int, float], ...]
+
+    @property
+    def last_drop(self) -> float:
+        """The fraction of the log loss that the last step of the curve took away."""
+        return 1 - self.points[-1].log_loss / self.points[-2].log_loss
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferRecord:
+    """How a run built on a pretrained network.
+
+    Attributes:
+        backbone: `timm:NAME` or `torchvision:NAME`.
+        weights: `source`, `license` and `sha256` of the file it started from.
+        strategy: the name of the rung that was kept.
+        ladder: the rungs in the order in which they were tried.
+        case: which of the four cases of transfer learning the images are in, with what it was decided by and the
+            advice that follows; None if the run was interrupted before.
+        learning_curve: accuracy against the number of images; None likewise.
+        head: `strength` of the penalty on the exact linear head.
+    """
+
+    backbone: str
+    weights: dict[str, str]
+    strategy: str
+    ladder: tuple[Rung, ...]
+    case: dict[str, Any] | None
+    learning_curve: LearningCurve | None
+    head: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What is known of a run, besides its model and what the model said.
+
+    Attributes:
+        source: where the images came from, for people.
+        source_key: digest of the packed images, which tells whether a set is the one that was trained on.
+        classes: the K names.
+        n: images in `train`, `valid` and `test`.
+        quarantined: images that could not be used.
+        leaks: groups of images that were found in more than one split.
+        dropped: images left out because of that.
+        notes: what a person should know about the images and their split.
+        epochs: how many were trained.
+        best_epoch: the one that the model is of; 0 for a pretrained network with the exact head.
+        seconds: of `pack`, `train` and `total`.
+        valid: scores on the validation split, which chose the model and its temperature, so a little optimistic.
+        test: scores on the test split; None if the run was interrupted, or left the test split locked.
+        test_evaluations: how often the test split has been scored.
+        leaked: the names of the images in each of the `leaks`.
+        resize: how images are brought to the network's size: `crop`, `crop:0.875`, `pad` or `squash`.
+        transfer: how a pretrained network was used; None if there was none.
+    """
+
+    source: str
+    source_key: str
+    classes: tuple[str, ...]
+    n: dict[str, int]
+    quarantined: int
+    leaks: int
+    dropped: int
+    notes: tuple[str, ...]
+    epochs: int
+    best_epoch: int
+    seconds: dict[str, float]
+    valid: Evaluation
+    test: Evaluation | None
+    test_evaluations: int
+    leaked: tuple[tuple[str, ...], ...]
+    resize: str
+    transfer: TransferRecord | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain dicts, lists, strings and finite numbers, in the layout of `evaluation.json`."""
+        value: dict[str, Any] = json.loads(json.dumps(to_file_layout(asdict(self)), allow_nan=False))
+        return value
+
+    def summary(self) -> dict[str, Any]:
+        """Return what is read first: `to_json` with the headlines of both evaluations in their place."""
+        kept = {
+            key: value
+            for key, value in self.to_json().items()
+            if key not in ("best_epoch", "source_key", "test_evaluations", "leaked", "resize")
+        }
+        return {**kept, "valid": headline(self.valid), "test": headline(self.test) if self.test else None}
+
+
+def headline(evaluation: Evaluation) -> dict[str, Any]:
+    """Return the scores that are read first, each with its interval and n, as plain dicts."""
+    names = ("accuracy", "log_loss", "top5", "macro_f1", "ece")
+    return {name: asdict(getattr(evaluation, name)) for name in names}
+
+
+def write_record(folder: Path, record: Record) -> Record:
+    """Write the record of a run, atomically; the count of test evaluations in the file never goes down.
+
+    Returns:
+        the record as written: where others have scored the test split meanwhile, with their count.
+    """
+    file = folder / RECORD_FILE
+    if not file.is_file():
+        _write(folder, record)
+        return record
+    with _locked(file):
+        try:
+            counted = _count_of(_json_of(file))
+        except RunError:  # what is damaged is replaced
+            counted = 0
+        record = replace(record, test_evaluations=max(record.test_evaluations, counted))
+        _write(folder, record)
+    return record
+
+
+def read_record(folder: Path) -> Record:
+    """Read the record of a run, of this version or one before.
+
+    Raises:
+        RunError: if there is none, or it is not a record that firstlight wrote.
+    """
+    file = folder / RECORD_FILE
+    value = _json_of(file)
+    try:
+        return msgspec.convert(from_file_layout(value, folder), Record)
+    except (msgspec.ValidationError, KeyError, TypeError, AttributeError) as error:
+        reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+        raise RunError(f"{file}: not a record that firstlight wrote ({reason}); it is damaged") from None
+
+
+def count_test_evaluation(folder: Path) -> int | None:
+    """Count one more evaluation of the test split in the record of a run, whoever else counts at the same time.
+
+    Returns:
+        how many there are now; None if the folder holds no record.
+
+    Raises:
+        RunError: if the record is damaged or cannot be written; it then stays as it is.
+    """
+    file = folder / RECORD_FILE
+    if not file.is_file():
+        return None
+    try:
+        with _locked(file):
+            value = _json_of(file)
+            count = _count_of(value, file) + 1
+            write_json(file, value | {"test_evaluations": count})
+    except OSError as error:
+        raise RunError(
+            f"{file}: it cannot be written ({error.strerror}), so no evaluation of the test split can be counted in it"
+        ) from None
+    return count
+
+
+def _write(folder: Path, record: Record) -> None:
+    paths = {"run": str(folder), "model": str(folder / MODEL_FILE)}
+    write_json(folder / RECORD_FILE, paths | record.to_json())
+
+
+def _json_of(file: Path) -> dict[str, Any]:
+    """Read a file that holds a JSON object with finite numbers."""
+    try:
+        value = json.loads(file.read_text("utf-8"), parse_constant=_refuse)
+    except FileNotFoundError:
+        raise RunError(f"{file}: there is no record of a run here; name the folder of a finished run") from None
+    except OSError as error:
+        raise RunError(f"{file}: the record of this run cannot be read ({error.strerror})") from None
+    except (ValueError, RecursionError):
+        raise RunError(f"{file}: not a record that firstlight wrote (it is not valid JSON); it is damaged") from None
+    if not isinstance(value, dict):
+        raise RunError(f"{file}: not a record that firstlight wrote (it is no JSON object); it is damaged")
+    return value
+
+
+def _refuse(constant: str) -> float:
+    raise ValueError(f"{constant} is no number in JSON")
+
+
+def _count_of(value: dict[str, Any], file: Path | None = None) -> int:
+    count = value.get("test_evaluations")
+    if type(count) is not int or count < 0:
+        raise RunError(
+            f"{file}: not a record that firstlight wrote, so no evaluation of the test split can be counted in it"
+        )
+    return count
+
+
+@contextmanager
+def _locked(file: Path) -> Iterator[None]:
+    """Hold the lock on a file that is replaced while it is held.
+
+    Whoever waited for the file of before waits again, for the one that took its place.
+    """
+    if sys.platform == "win32":  # which cannot replace a file that is open
+        yield
+        return
+    while True:
+        with file.open("r+b") as held:  # network file systems lock only what is open for writing
+            fcntl.flock(held, fcntl.LOCK_EX)
+            if os.path.samestat(os.fstat(held.fileno()), file.stat()):
+                yield
+                return

@@ -1,0 +1,101 @@
+"""Recipes as TOML files: one table per group of choices; the flat files of earlier versions are still read."""
+
+import dataclasses
+import tomllib
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from firstlight.errors import RecipeError
+from firstlight.training.recipe import GROUPS, HOMES, Recipe
+
+# Choices of earlier versions: their names today. The network was named by either of two choices.
+RENAMED = {"fit": "resize", "views": "feature_passes", "weights_licence": "weights_license"}
+OLD_NAMES = {*RENAMED, "backbone"}
+
+
+class RecipeFile(NamedTuple):
+    """What a recipe file holds.
+
+    Attributes:
+        recipe: the choices.
+        source: the data it was used on, if the file names it.
+        notes: what a person should know about how it was read.
+    """
+
+    recipe: Recipe
+    source: str | None
+    notes: tuple[str, ...] = ()
+
+
+def to_toml(recipe: Recipe, source: str) -> str:
+    """Return a recipe as TOML, with the source it was used on; choices that are None are left out."""
+    import tomli_w
+
+    groups = {group: _table(getattr(recipe, group)) for group in GROUPS}
+    return tomli_w.dumps({"source": source, "seed": recipe.seed, "device": recipe.device, **groups})
+
+
+def from_toml(path: Path) -> RecipeFile:
+    """Read a recipe, and the source if the file names one.
+
+    Raises:
+        RecipeError: if the file cannot be read, or holds a choice that does not exist or has the wrong type.
+    """
+    try:
+        table = tomllib.loads(path.read_text("utf-8", "surrogateescape"))  # as `write_text` writes unusual names
+    except OSError as error:
+        raise RecipeError(f"{path}: cannot be read ({error.strerror}); give the path of a recipe in TOML") from None
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{path}: not TOML ({error})") from None
+    source = table.pop("source", None)
+    if not isinstance(source, str | None):
+        raise RecipeError(f"{path}: source = {source!r}: give text")
+    is_flat = not any(isinstance(value, dict) for value in table.values())
+    choices, notes = (_modern(table), ()) if is_flat else (_flat(table, path), ())
+    if is_flat and (table.keys() - {"seed", "device"} or "backbone" in table):
+        notes = (f"{path} was written by an earlier version; its choices are read under their present names",)
+    for name, value in choices.items():
+        if name not in HOMES:
+            near = get_close_matches(name, HOMES, 1)
+            raise RecipeError(f"{path}: there is no choice {name}" + (f"; did you mean {near[0]}?" if near else ""))
+        if isinstance(value, list):
+            choices[name] = tuple(value)
+    try:
+        return RecipeFile(Recipe.of(**choices), source, notes)
+    except RecipeError as error:
+        raise RecipeError(f"{path}: {error}") from None
+
+
+def _table(group: Any) -> dict[str, Any]:
+    values = {choice.name: getattr(group, choice.name) for choice in dataclasses.fields(group)}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items() if value is not None}
+
+
+def _flat(table: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Return the choices of a file with a table per group by their flat names."""
+    choices: dict[str, Any] = {}
+    for group, values in table.items():
+        if not isinstance(values, dict):
+            choices[group] = values
+        elif group in GROUPS:
+            own_names = {own: flat for flat, (home, own) in HOMES.items() if home == group}
+            choices |= {own_names.get(name, f"{group}.{name}"): value for name, value in values.items()}
+        else:
+            near = get_close_matches(group, GROUPS, 1)
+            raise RecipeError(f"{path}: there is no group {group}" + (f"; did you mean {near[0]}?" if near else ""))
+    return choices
+
+
+def _modern(table: dict[str, Any]) -> dict[str, Any]:
+    """Return the choices of a flat file, as earlier versions wrote them, by their present names.
+
+    They trained from scratch what was named by `model`, and built on pretrained weights what was named by `backbone`.
+    """
+    choices = {RENAMED.get(name, name): value for name, value in table.items() if name != "backbone"}
+    name = choices.get("model", "cnn")
+    if "backbone" in table:
+        choices["model"] = table["backbone"]
+    elif isinstance(name, str) and ":" in name and "pretrained" not in table:
+        choices["pretrained"] = False
+    return choices

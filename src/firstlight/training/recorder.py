@@ -1,0 +1,58 @@
+"""What a run shows while it trains: metrics.csv, TensorBoard events, and the best model so far."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from firstlight.errors import TrainingError
+from firstlight.models.artefact import save_model
+from firstlight.runs.folder import MODEL_FILE, TENSORBOARD_FOLDER, write_metrics
+from firstlight.training.state import Epoch, Step, TrainState
+
+
+def record(events: Iterable[Step | Epoch], state: TrainState, folder: Path) -> bool:
+    """Write down every epoch as it comes, and the model whenever it is the best one so far.
+
+    Args:
+        events: what happens while `state` is trained.
+        state: what they change.
+        folder: the run folder; `metrics.csv`, `model.safetensors` and `tensorboard/` are written.
+
+    Returns:
+        whether Ctrl-C ended training early.
+
+    Raises:
+        KeyboardInterrupt: if that came before there was anything to keep.
+        TrainingError: if the loss is no longer a number; the best model so far stays in the run folder.
+    """
+    try:
+        with tensorboard_writer(folder) as tensorboard:
+            for event in events:
+                if isinstance(event, Epoch):
+                    write_metrics(folder, [asdict(row) for row in state.rows])
+                    for name, value in asdict(event).items():
+                        tensorboard.add_scalar(name, value, event.epoch)
+                    if state.best is state.rows[-1]:
+                        save_model(folder / MODEL_FILE, state.best_classifier())
+    except KeyboardInterrupt:
+        if state.best is None:
+            raise
+        return True
+    except TrainingError as error:
+        saved = f"; the model of epoch {state.best.epoch} is kept in {folder / MODEL_FILE}" if state.best else ""
+        raise TrainingError(f"{error}{saved}") from None
+    return False
+
+
+@contextmanager
+def tensorboard_writer(folder: Path) -> Iterator[Any]:
+    """Open a writer of TensorBoard events in the run folder."""
+    from torch.utils.tensorboard.writer import SummaryWriter
+
+    writer = SummaryWriter(str(folder / TENSORBOARD_FOLDER))
+    try:
+        yield writer
+    finally:
+        writer.close()
