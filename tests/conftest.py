@@ -58,7 +58,7 @@ def digit_run(tmp_path_factory, digit_folder):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FIRSTLIGHT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-        recipe = Recipe(model="mlp", hidden=(64,), epochs=40, batch_size=32)
+        recipe = Recipe.of(model="mlp", hidden=(64,), epochs=40, batch_size=32)
         return train(load_data(digit_folder), recipe, tmp_path_factory.mktemp("runs") / "digits-1")
 
 
