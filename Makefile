@@ -1,7 +1,7 @@
 PYTHON ?= python3
 VENV := .venv
 
-.PHONY: demo test guide bench peers setup clean
+.PHONY: demo test test-all guide bench peers setup clean
 setup: $(VENV)/.ready
 
 $(VENV)/.ready: pyproject.toml
@@ -17,6 +17,12 @@ demo: setup
 test: setup
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" scripts/check
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" scripts/test
+
+# The slow tests too, and the branches that none of them takes, room by room.
+test-all: setup
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" scripts/check
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" scripts/test -m '' --cov --cov-report=
+	@$(VENV)/bin/python scripts/coverage
 
 # The chapters are run, and any warning is an error; the real sets are used where they are.
 SETS := $(wildcard ../shared/data)
@@ -38,4 +44,4 @@ bench: setup peers
 	@$(VENV)/bin/python benchmarks/bench.py $(PARTS)
 
 clean:
-	rm -rf $(VENV) $(PEERS) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(PEERS) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.*

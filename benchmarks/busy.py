@@ -65,6 +65,7 @@ def main() -> None:
         "with another training run": [[sys.executable, "-c", TRAIN, "ours", str(cores), str(images), "endless"]],
     }
     cases = [("ours", threads) for threads in sorted({1, cores})] + [("PyTorch's settings", cores)]
+    cases = cases[:1] if smoke else cases
     seconds: dict[str, dict[tuple[str, int], list[float]]] = {load: {case: [] for case in cases} for load in loads}
     for _ in range(1 if smoke else ROUNDS):
         for load, others in loads.items():

@@ -6,6 +6,7 @@ Prints one JSON line: processor, cores, memory, device, versions, and the best r
 copying memory.
 """
 
+import argparse
 import json
 import os
 import platform
@@ -24,11 +25,16 @@ REPEATS = 100
 
 def main() -> None:
     """Measure and print the row."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--smoke", action="store_true", help="measure once, with a small copy")
+    smoke = parser.parse_args().smoke
+    repeats = 1 if smoke else REPEATS
     set_up_process()
     import torch
 
-    rates = {str(dtype).removeprefix("torch."): product_rate(dtype) for dtype in (torch.float32, torch.bfloat16)}
-    block = torch.zeros(64_000_000)
+    dtypes = (torch.float32, torch.bfloat16)
+    rates = {str(dtype).removeprefix("torch."): product_rate(dtype, repeats) for dtype in dtypes}
+    block = torch.zeros(1_000_000 if smoke else 64_000_000)
     into = torch.empty_like(block)
     moved = 2 * block.numel() * block.element_size()
     facts = {
@@ -42,7 +48,7 @@ def main() -> None:
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "gflops": {name: round(rate / 1e9) for name, rate in rates.items()},
-        "copy_gb_per_second": round(moved / seconds_of(lambda: into.copy_(block)) / 1e9, 1),
+        "copy_gb_per_second": round(moved / seconds_of(lambda: into.copy_(block), repeats) / 1e9, 1),
         "mlp_flops_per_image": mlp_flops(),
     }
     print(json.dumps(facts))
@@ -71,7 +77,7 @@ def mlp_flops() -> int:
     return 3 * sum(products) - products[0]
 
 
-def product_rate(dtype: "torch.dtype") -> float:  # noqa: F821 - torch is imported only after the threads are set
+def product_rate(dtype: "torch.dtype", repeats: int) -> float:  # noqa: F821 - torch is imported after threads are set
     """Measure operations per second over the mlp's own matrix products, one after another."""
     import torch
 
@@ -85,13 +91,13 @@ def product_rate(dtype: "torch.dtype") -> float:  # noqa: F821 - torch is import
             torch.nn.functional.linear(images, weights)
 
     operations = sum(2 * images.numel() * len(weights) for images, weights in layers)
-    return operations / seconds_of(products)
+    return operations / seconds_of(products, repeats)
 
 
-def seconds_of(work: Callable[[], object]) -> float:
+def seconds_of(work: Callable[[], object], repeats: int) -> float:
     """Return the fewest seconds that the work took: a limit is the most a machine can do, not what it usually does."""
     seconds = []
-    for _ in range(REPEATS):
+    for _ in range(repeats):
         started = time.perf_counter()
         work()
         seconds.append(time.perf_counter() - started)

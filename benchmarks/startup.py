@@ -22,8 +22,9 @@ ROUNDS = 7
 def main() -> None:
     """Measure all commands in turn and print the rows."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--smoke", action="store_true", help="one round")
-    rounds = 1 if parser.parse_args().smoke else ROUNDS
+    parser.add_argument("--smoke", action="store_true", help="one round, which nothing warms up")
+    smoke = parser.parse_args().smoke
+    rounds = 1 if smoke else ROUNDS + 1
     with tempfile.TemporaryDirectory() as folder:
         run = fl.train(fl.load_data("digits"), model="mlp", epochs=1, out=Path(folder, "run"))
         predict = [
@@ -43,11 +44,11 @@ def main() -> None:
             "import timm": ["-c", "import timm"],
         }
         seconds: dict[str, list[float]] = {name: [] for name in commands}
-        for number in range(rounds + 1):
+        for number in range(rounds):
             for name, words in commands.items():
                 started = time.perf_counter()
                 subprocess.run([sys.executable, *words], check=True, stdout=subprocess.DEVNULL)
-                if number:
+                if number or smoke:
                     seconds[name].append(time.perf_counter() - started)
     for name, values in seconds.items():
         print(json.dumps({"side": name, "seconds": median(values), "runs": [round(value, 3) for value in values]}))

@@ -1,15 +1,21 @@
-"""What tests of every room share: real pictures, a cache of their own, and no network."""
+"""What tests of every room share: real images, a cache of their own, the same random numbers, and no network."""
 
 import os
 import socket
+import sys
 from pathlib import Path
-from types import SimpleNamespace
+from typing import NamedTuple
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 from PIL import Image
 
 REPOSITORY = Path(__file__).parents[1]
+
+# How long an example takes says what else the machine does, and is no test of ours.
+settings.register_profile("firstlight", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("firstlight")
 
 
 @pytest.fixture(scope="session")
@@ -52,16 +58,21 @@ def digit_run(tmp_path_factory, digit_folder):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FIRSTLIGHT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-        recipe = Recipe(model="mlp", hidden=(64,), epochs=40, batch_size=32)
+        recipe = Recipe.of(model="mlp", hidden=(64,), epochs=40, batch_size=32)
         return train(load_data(digit_folder), recipe, tmp_path_factory.mktemp("runs") / "digits-1")
 
 
-@pytest.fixture(scope="session")
-def backbone(tmp_path_factory):
-    """A real architecture, tiny, with random weights, which tell digits apart; the files are not to be changed.
+class Backbone(NamedTuple):
+    """A network of a library by its name, with two files of weights."""
 
-    Gives its `name`; its weights in `file`; and in `blunt` others, whose features are all alike until it has learned.
-    """
+    name: str
+    file: Path
+    blunt: Path  # weights with which all features are alike until it has learned
+
+
+@pytest.fixture(scope="session")
+def backbone(tmp_path_factory) -> Backbone:
+    """A real architecture, tiny, with random weights whose features suffice for digits; its files stay as they are."""
     import timm
     import torch
     from safetensors.torch import save_file
@@ -75,9 +86,7 @@ def backbone(tmp_path_factory):
         state[f"layer4.0.{norm}.weight"] = torch.zeros(96)
     state["layer4.0.bn2.bias"] = torch.full((96,), 0.1)
     save_file(state, folder / "blunt.safetensors")
-    return SimpleNamespace(
-        name="timm:test_resnet", file=folder / "tiny.safetensors", blunt=folder / "blunt.safetensors"
-    )
+    return Backbone("timm:test_resnet", folder / "tiny.safetensors", folder / "blunt.safetensors")
 
 
 @pytest.fixture(scope="session")
@@ -93,6 +102,13 @@ def _own_cache(tmp_path_factory, monkeypatch) -> None:
     cache = tmp_path_factory.getbasetemp() / "cache"
     monkeypatch.setenv("FIRSTLIGHT_CACHE", str(cache))
     monkeypatch.delenv("FIRSTLIGHT_DATA", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _same_numbers_in_any_order() -> None:
+    """What a test draws from torch's own generator does not depend on the tests before it."""
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)
 
 
 @pytest.fixture(autouse=True)

@@ -36,6 +36,7 @@ def test_a_chapter_runs_with_nothing_but_the_library(chapter, tmp_path):
     assert ("uses the digits of scikit-learn" in said) == (chapter in WITH_REAL_SETS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chapter", WITH_REAL_SETS)
 def test_a_chapter_runs_with_the_real_sets(chapter, tmp_path, shared_data):
     assert "uses the digits of scikit-learn" not in run(chapter, tmp_path, shared_data)
