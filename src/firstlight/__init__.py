@@ -44,31 +44,41 @@ _HOMES = {
     "view_classify": "delivery.predict",
 }
 
-__all__ = [*_HOMES]  # noqa: PLE0604  # names of the table above
+__all__ = [*_HOMES]
 
-if TYPE_CHECKING:  # what editors and type checkers see
-    from firstlight.api import check, evaluate, predict, train
-    from firstlight.data.augment import Augment
-    from firstlight.data.check import CheckReport
-    from firstlight.data.dataset import Dataset, open_dataset
-    from firstlight.data.loader import Loader
-    from firstlight.data.recipe import DataRecipe
-    from firstlight.data.samples import Samples
-    from firstlight.data.sources import load_data
-    from firstlight.data.split import split
-    from firstlight.delivery.plots import confusion_matrix, image_grid, imshow, mistakes_grid, training_curves
-    from firstlight.delivery.predict import view_classify
-    from firstlight.errors import UserError
-    from firstlight.evaluation import metrics
-    from firstlight.evaluation.evaluate import Evaluation, evaluate_logits
-    from firstlight.inference.predictor import Prediction, Predictor
-    from firstlight.models.artefact import load_model as load
-    from firstlight.models.artefact import read_model_card
-    from firstlight.models.artefact import save_model as save
-    from firstlight.models.classifier import Classifier
-    from firstlight.models.recipe import ModelRecipe
-    from firstlight.training.recipe import Recipe
-    from firstlight.training.run import Run
+if TYPE_CHECKING:  # for editors and type checkers; a test holds it against the table
+    from firstlight.api import check as check
+    from firstlight.api import evaluate as evaluate
+    from firstlight.api import predict as predict
+    from firstlight.api import train as train
+    from firstlight.data.augment import Augment as Augment
+    from firstlight.data.check import CheckReport as CheckReport
+    from firstlight.data.dataset import Dataset as Dataset
+    from firstlight.data.dataset import open_dataset as open_dataset
+    from firstlight.data.loader import Loader as Loader
+    from firstlight.data.recipe import DataRecipe as DataRecipe
+    from firstlight.data.samples import Samples as Samples
+    from firstlight.data.sources import load_data as load_data
+    from firstlight.data.split import split as split
+    from firstlight.delivery.plots import confusion_matrix as confusion_matrix
+    from firstlight.delivery.plots import image_grid as image_grid
+    from firstlight.delivery.plots import imshow as imshow
+    from firstlight.delivery.plots import mistakes_grid as mistakes_grid
+    from firstlight.delivery.plots import training_curves as training_curves
+    from firstlight.delivery.predict import view_classify as view_classify
+    from firstlight.errors import UserError as UserError
+    from firstlight.evaluation import metrics as metrics
+    from firstlight.evaluation.evaluate import Evaluation as Evaluation
+    from firstlight.evaluation.evaluate import evaluate_logits as evaluate_logits
+    from firstlight.inference.predictor import Prediction as Prediction
+    from firstlight.inference.predictor import Predictor as Predictor
+    from firstlight.models.artefact import load_model as load  # noqa: F401  # exported under another name
+    from firstlight.models.artefact import read_model_card as read_model_card
+    from firstlight.models.artefact import save_model as save  # noqa: F401  # likewise
+    from firstlight.models.classifier import Classifier as Classifier
+    from firstlight.models.recipe import ModelRecipe as ModelRecipe
+    from firstlight.training.recipe import Recipe as Recipe
+    from firstlight.training.run import Run as Run
 
 
 def __getattr__(name: str) -> Any:

@@ -80,7 +80,11 @@ def evaluate(
 
 
 def predict(
-    model: Classifier, images: "PathLike[str] | str | bytes | Sequence[Any] | Any", *, top: int = TOP, max_pixels: int = MAX_PIXELS
+    model: Classifier,
+    images: "PathLike[str] | str | bytes | Sequence[Any] | Any",
+    *,
+    top: int = TOP,
+    max_pixels: int = MAX_PIXELS,
 ) -> Prediction | list[Prediction]:
     """Classify an image, or several: one `Prediction` for one image, a list in their order for more.
 

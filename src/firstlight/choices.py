@@ -22,7 +22,8 @@ def check_choices(choices: object, ranges: Mapping[str, tuple[float, float]]) ->
     Raises:
         RecipeError: carries the field and its value, and says what it may be.
     """
-    for name, hint in _hints(type(choices)).items():
+    kind: Any = type(choices)
+    for name, hint in _hints(kind).items():
         value = getattr(choices, name)
         try:
             msgspec.convert(value, hint)
@@ -35,7 +36,7 @@ def check_choices(choices: object, ranges: Mapping[str, tuple[float, float]]) ->
 
 
 @cache
-def _hints(kind: type) -> dict[str, Any]:
+def _hints(kind: Any) -> dict[str, Any]:
     return get_type_hints(kind)
 
 

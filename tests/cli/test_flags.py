@@ -16,7 +16,10 @@ SOURCE = Path(__file__).parents[2] / "src" / "firstlight"
 @pytest.mark.parametrize(
     ("error", "told"),
     [
-        (RecipeError("choose a number from 1 to 9", field="batch_size", value=0), "--batch-size 0: choose a number from 1 to 9"),
+        (
+            RecipeError("choose a number from 1 to 9", field="batch_size", value=0),
+            "--batch-size 0: choose a number from 1 to 9",
+        ),
         (RecipeError("no views; set `flip`", field="tta", value=True), "--tta: no views; set --flip"),
         (RecipeError("one width per layer", field="hidden", value=(64, 0)), "--hidden 64 0: one width per layer"),
         (RunError("that is a file", field="out", value="a b"), "--out a b: that is a file"),

@@ -8,12 +8,22 @@ from dataclasses import replace
 
 import pytest
 
+from firstlight.cli.terminal import (
+    MAX_ROWS,
+    case_words,
+    print_json,
+    say,
+    show_json,
+    show_table,
+    tell,
+    tell_check,
+    tell_run,
+)
+from firstlight.escaping import escape
 from firstlight.evaluation.intervals import Estimate
 from firstlight.inference.predictor import Guess, Prediction
 from firstlight.runs.record import CurvePoint, LearningCurve, Rung, TransferRecord
 from firstlight.training.transfer.strategy import ADVICE, Case
-from firstlight.escaping import escape
-from firstlight.cli.terminal import MAX_ROWS, case_words, print_json, say, show_json, show_table, tell, tell_check, tell_run
 
 HOSTILE = "cat\x1b[2J\x07\r.png"
 NOT_UNICODE = os.fsdecode(b"caf\xe9.png")
@@ -122,7 +132,9 @@ def estimate(value):
 
 def a_run(tmp_path, digit_run, *, test=True, transfer=None, **changes):
     """A finished run with another record; everything else is that of a real one."""
-    record = replace(digit_run.record, transfer=transfer, seconds={"pack": 1.0, "train": 2.0, "total": 12.34}, **changes)
+    record = replace(
+        digit_run.record, transfer=transfer, seconds={"pack": 1.0, "train": 2.0, "total": 12.34}, **changes
+    )
     return replace(digit_run, folder=tmp_path, record=record if test else replace(record, test=None))
 
 

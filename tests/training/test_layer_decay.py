@@ -11,8 +11,17 @@ from torch import nn
 from firstlight.data.loader import Loader
 from firstlight.models.classifier import Classifier
 from firstlight.models.library_network import build_library_network
-from firstlight.training.layer_decay import LAST_FRACTION, MIN_LIVE_BATCH, MIN_LIVE_IMAGES, UNFREEZING_FRACTION, blocks, freeze, layer_schedules, norms_are_live
 from firstlight.training.defaults import complete
+from firstlight.training.layer_decay import (
+    LAST_FRACTION,
+    MIN_LIVE_BATCH,
+    MIN_LIVE_IMAGES,
+    UNFREEZING_FRACTION,
+    blocks,
+    freeze,
+    layer_schedules,
+    norms_are_live,
+)
 from firstlight.training.loop import train_epochs
 from firstlight.training.recipe import Recipe
 from firstlight.training.state import Epoch, TrainState

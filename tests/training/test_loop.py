@@ -66,7 +66,9 @@ def loaders(digits):
 
     def make(recipe, count=64, valid=100, rows=None):
         rows = np.arange(count) if rows is None else rows
-        shuffled = Loader(images[..., None], labels, rows, batch_size=recipe.optimization.batch_size, device=CPU, seed=3)
+        shuffled = Loader(
+            images[..., None], labels, rows, batch_size=recipe.optimization.batch_size, device=CPU, seed=3
+        )
         in_order = Loader(images[..., None], labels, np.arange(1797 - valid, 1797), batch_size=64, device=CPU)
         return shuffled, in_order
 
@@ -364,9 +366,7 @@ def test_every_step_has_the_rate_of_its_place_in_the_run(schedule, optimizer, pe
 
 
 @pytest.mark.parametrize(("limit", "steps"), [(10.0, 10), (1e6, 400), (None, 400)])
-def test_a_time_limit_plays_the_schedule_out_by_the_clock_unless_the_steps_end_first(
-    limit, steps, loaders, diary
-):
+def test_a_time_limit_plays_the_schedule_out_by_the_clock_unless_the_steps_end_first(limit, steps, loaders, diary):
     recipe = recipe_for(time_limit=limit, epochs=100, lr=0.01, warmup=0.2, optimizer="adamw")
     classifier, now = classifier_for(recipe), [1000.0]
 

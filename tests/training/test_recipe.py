@@ -45,7 +45,11 @@ def test_flat_names_are_spread_over_the_groups():
         augmentation=Augment(shift=2),
         seed=7,
     )
-    assert {name: recipe.flat()[name] for name in ("model", "epochs", "shift")} == {"model": "mlp", "epochs": 3, "shift": 2}
+    assert {name: recipe.flat()[name] for name in ("model", "epochs", "shift")} == {
+        "model": "mlp",
+        "epochs": 3,
+        "shift": 2,
+    }
 
 
 def test_every_choice_has_one_flat_name():

@@ -136,7 +136,9 @@ def test_the_cnn_repeats_to_the_bit_whatever_the_number_of_workers(digit_folder,
 
 
 def test_a_loss_that_is_no_number_stops_with_the_batch_named(tmp_path):
-    recipe = Recipe.of(model="mlp", hidden=(64,), epochs=3, optimizer="sgd", lr=100.0, momentum=0.99, schedule="constant")
+    recipe = Recipe.of(
+        model="mlp", hidden=(64,), epochs=3, optimizer="sgd", lr=100.0, momentum=0.99, schedule="constant"
+    )
     with pytest.raises(TrainingError, match=r"epoch \d+, batch \d+: the loss is (nan|inf).*`lr`"):
         train(load_data("digits"), recipe, tmp_path / "run")
 
@@ -226,7 +228,9 @@ def test_a_run_is_never_overwritten(tmp_path):
 def test_a_run_can_start_from_the_weights_of_another(run, tmp_path):
     state = {f"module.{name}": weights for name, weights in run.model.network.state_dict().items()}
     torch.save(state, tmp_path / "weights.pth")
-    recipe = Recipe.of(model="mlp", hidden=(64,), epochs=1, batch_size=64, lr=1e-6, weights=str(tmp_path / "weights.pth"))
+    recipe = Recipe.of(
+        model="mlp", hidden=(64,), epochs=1, batch_size=64, lr=1e-6, weights=str(tmp_path / "weights.pth")
+    )
     warm = train(load_data("digits"), recipe, tmp_path / "run")
     assert warm.valid.accuracy.value > 0.8
 

@@ -108,7 +108,9 @@ class Evaluate:
         for line in str(found.evaluation).splitlines():
             say(line)
         if found.test_evaluations:
-            say(f"this run's test split has now been scored {found.test_evaluations} times; evaluation.json keeps count")
+            say(
+                f"this run's test split has now been scored {found.test_evaluations} times; evaluation.json keeps count"
+            )
         return DONE
 
 

@@ -16,7 +16,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from firstlight.data.eight_bits import gray_or_rgb
 from firstlight.data.images import SUFFIXES, decode, resize_image
 from firstlight.data.sources.arrays import to_uint8
-from firstlight.data.sources.class_folders import is_litter
+from firstlight.data.sources.class_folders import is_ignored
 from firstlight.errors import DataError, ImageError
 
 ACCEPTED = (
@@ -170,7 +170,7 @@ def _files_below(folder: str) -> Iterator[str]:
         yield folder
         return
     for entry in entries:
-        if is_litter(entry.name):
+        if is_ignored(entry.name):
             continue
         if entry.is_dir(follow_symlinks=False):
             yield from _files_below(entry.path)

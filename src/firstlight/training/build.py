@@ -56,7 +56,7 @@ def build_classifier(
         return classifier.to(device)
     rows = data.split.train[:: max(1, len(data.split.train) // MAX_IMAGES_FOR_STATISTICS)]
     pixels = np.ascontiguousarray(data.store.pixels[rows])
-    classifier.adapt_to(torch.from_numpy(pixels).permute(0, 3, 1, 2))
+    classifier.fit_normalization(torch.from_numpy(pixels).permute(0, 3, 1, 2))
     if recipe.model.weights:
         state = load_state_dict_file(recipe.model.weights)
         whole = any(name.startswith("network.") for name in state)

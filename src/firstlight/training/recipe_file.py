@@ -52,7 +52,8 @@ def from_toml(path: Path) -> RecipeFile:
     if not isinstance(source, str | None):
         raise RecipeError(f"{path}: source = {source!r}: give text")
     is_flat = not any(isinstance(value, dict) for value in table.values())
-    choices, notes = (_modern(table), ()) if is_flat else (_flat(table, path), ())
+    choices = _modern(table) if is_flat else _flat(table, path)
+    notes: tuple[str, ...] = ()
     if is_flat and (table.keys() - {"seed", "device"} or "backbone" in table):
         notes = (f"{path} was written by an earlier version; its choices are read under their present names",)
     for name, value in choices.items():
@@ -69,7 +70,9 @@ def from_toml(path: Path) -> RecipeFile:
 
 def _table(group: Any) -> dict[str, Any]:
     values = {choice.name: getattr(group, choice.name) for choice in dataclasses.fields(group)}
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items() if value is not None}
+    return {
+        name: list(value) if isinstance(value, tuple) else value for name, value in values.items() if value is not None
+    }
 
 
 def _flat(table: dict[str, Any], path: Path) -> dict[str, Any]:

@@ -7,14 +7,14 @@ from typing import Any
 import torch
 
 from firstlight.data.dataset import Dataset
-from firstlight.evaluation.evaluate import Evaluation, Mistake, worst_mistakes
+from firstlight.evaluation.evaluate import Evaluation
+from firstlight.evaluation.mistakes import Mistake, worst_mistakes
 from firstlight.models.classifier import Classifier
 from firstlight.runs.folder import MODEL_FILE
 from firstlight.runs.outputs import read_outputs
 from firstlight.runs.record import Record, TransferRecord
 from firstlight.training.recipe import Recipe
 from firstlight.training.state import Epoch
-
 
 MAX_MISTAKES = 24  # that are shown of a run
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from firstlight.models.classifier import Classifier
+from firstlight.models.library_network import LibraryNetwork
 from firstlight.training.layer_decay import layer_schedules
 from firstlight.training.optim import MovingAverage, Optimizer, build_optimizers
 from firstlight.training.recipe import Recipe
@@ -104,6 +105,7 @@ class TrainState:
         schedules = {}
         if recipe.model.is_pretrained:
             gradual = recipe.transfer.unfreeze == "gradual"
+            assert isinstance(classifier.network, LibraryNetwork)
             schedules = layer_schedules(classifier.network.body, recipe.transfer.layer_decay, gradual=gradual)
         state = cls(classifier, build_optimizers(classifier.network, recipe.optimization, schedules))
         if recipe.optimization.ema:

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from firstlight.data.dataset import Dataset, open_dataset, write_quarantine
-from firstlight.data.images import uncropped_image
 from firstlight.data.samples import Samples
 from firstlight.data.split import write_split
+from firstlight.data.uncropped import uncropped_image
 from firstlight.evaluation.calibration import fit_temperature
 from firstlight.evaluation.evaluate import evaluate_logits
 from firstlight.files import write_text
@@ -161,7 +161,9 @@ def evaluate_on_test(run: Run) -> Run:
     return run
 
 
-def outputs_on(split: str, model: Classifier, data: Dataset, best_epoch: int, transfer: TransferRecord | None) -> Outputs:
+def outputs_on(
+    split: str, model: Classifier, data: Dataset, best_epoch: int, transfer: TransferRecord | None
+) -> Outputs:
     """Return what a model says about `valid` or `test`: by cached features where only the head was trained."""
     rows = data.split.rows(split)
     names = tuple(data.samples.names[row] for row in rows)
@@ -189,5 +191,5 @@ def write_example_images(run: Run) -> None:
     example = int(run.data.split.test[0])
     rows = list(dict.fromkeys([example, *(mistake.row for mistake in run.mistakes)]))
     write_thumbnails(run.folder, [samples.names[row] for row in rows], np.array(pixels[rows]))
-    whole = uncropped_image(samples, pixels[example], example, run.model.resize, run.recipe.data.max_pixels)
+    whole = uncropped_image(samples, example, pixels[example], run.model.resize, max_pixels=run.recipe.data.max_pixels)
     save_png(run.folder / HELD_OUT_FILE, np.array(pixels[example]) if whole is None else whole)

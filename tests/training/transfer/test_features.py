@@ -137,7 +137,9 @@ def test_later_passes_are_random_crops_of_every_image_by_its_row(number, mirror,
     )  # fmt: skip
     found = extract_features(classifier, data, ROWS, "weights", feature_pass=number, mirror=mirror, seed=7)
     assert np.asarray(found) == pytest.approx(own_features(classifier, images), abs=1e-4, rel=1e-3)
-    backwards = extract_features(classifier, data, ROWS[::-1].copy(), "weights", feature_pass=number, mirror=mirror, seed=7)
+    backwards = extract_features(
+        classifier, data, ROWS[::-1].copy(), "weights", feature_pass=number, mirror=mirror, seed=7
+    )
     assert np.asarray(backwards)[::-1] == pytest.approx(np.asarray(found), abs=1e-4, rel=1e-3)
 
 

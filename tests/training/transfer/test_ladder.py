@@ -259,7 +259,9 @@ def test_later_passes_are_learned_from(recipe_for, four, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("flip", [False, True])
-def test_what_must_not_be_mirrored_in_training_is_not_mirrored_in_later_passes(flip, recipe_for, four, tmp_path, monkeypatch):
+def test_what_must_not_be_mirrored_in_training_is_not_mirrored_in_later_passes(
+    flip, recipe_for, four, tmp_path, monkeypatch
+):
     asked = []
     whole = ladder.extract_features
 

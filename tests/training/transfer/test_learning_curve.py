@@ -9,7 +9,14 @@ from firstlight.evaluation.intervals import proportion
 from firstlight.runs.record import CurvePoint, LearningCurve
 from firstlight.training.transfer import learning_curve
 from firstlight.training.transfer.exact_head import Problem
-from firstlight.training.transfer.learning_curve import CURVE_FRACTIONS, DRAWS, LAST_DOUBLING, _subset_of_each_class, draw_curve, forecast
+from firstlight.training.transfer.learning_curve import (
+    CURVE_FRACTIONS,
+    DRAWS,
+    LAST_DOUBLING,
+    _subset_of_each_class,
+    draw_curve,
+    forecast,
+)
 
 
 @pytest.fixture(scope="module")

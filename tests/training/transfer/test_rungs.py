@@ -9,7 +9,15 @@ from sklearn.dummy import DummyClassifier
 from sklearn.neighbors import KNeighborsClassifier
 
 from firstlight.training.transfer import rungs
-from firstlight.training.transfer.rungs import CLEARLY_BETTER, NEIGHBOR_COUNTS, VOTE_TEMPERATURE, ScoredRung, chance_better, majority, nearest_neighbors
+from firstlight.training.transfer.rungs import (
+    CLEARLY_BETTER,
+    NEIGHBOR_COUNTS,
+    VOTE_TEMPERATURE,
+    ScoredRung,
+    chance_better,
+    majority,
+    nearest_neighbors,
+)
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from firstlight.models.spec import choose_network
 from firstlight.models.weights import load_state_dict_file
 from firstlight.runs.record import CurvePoint, LearningCurve
 from firstlight.training.transfer.features import extract_features
-from firstlight.training.transfer.strategy import ADVICE, FEW_DROP, NEAR_CONFIDENCE, own_confidence, decide_case
+from firstlight.training.transfer.strategy import ADVICE, FEW_DROP, NEAR_CONFIDENCE, decide_case, own_confidence
 
 
 def curve_that_falls(drop):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from firstlight.data.augment import Augment
 from firstlight.data.dataset import Dataset
-from firstlight.data.loader import Loader, scored_at_once
+from firstlight.data.loader import Loader, scoring_batch_size
 from firstlight.files import atomic_path, cache_folder
 from firstlight.inference.optimized import optimized
 from firstlight.models.classifier import Classifier
@@ -83,7 +83,7 @@ def _compute(
 ) -> None:
     device = classifier.mean.device
     model = optimized(classifier)
-    size = scored_at_once(*data.store.input_size[1:])
+    size = scoring_batch_size(*data.store.input_size[1:])
     loader = Loader(data.store.pixels, data.samples.labels, rows, batch_size=size, device=device)
     shape = (len(rows), classifier.network.num_features)
     features = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)

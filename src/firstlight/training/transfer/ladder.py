@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from firstlight.data.dataset import Dataset
+from firstlight.data.groups import image_groups
 from firstlight.evaluation.intervals import proportion
 from firstlight.inference.predictor import Predictor
 from firstlight.models.artefact import save_model
@@ -85,9 +86,7 @@ def learn_by_transfer(
 
     lowest = ScoredRung.of("majority class", majority(labels, len(valid)), valid_labels, 0.0)
     passes = [
-        extract_features(
-            classifier, data, train, weights.sha256, feature_pass=number, mirror=mirror, seed=recipe.seed
-        )
+        extract_features(classifier, data, train, weights.sha256, feature_pass=number, mirror=mirror, seed=recipe.seed)
         for number in range(recipe.transfer.feature_passes)
     ]
     valid_features = extract_features(classifier, data, valid, weights.sha256)
@@ -144,13 +143,11 @@ def choose_head(passes: list[Features], valid_features: Features, data: Dataset,
     train, num_classes = data.split.train, len(data.samples.classes)
     features, labels = np.concatenate(passes), np.tile(data.samples.labels[train], len(passes))
     balanced = class_weights(data, recipe)
-    groups = data.groups[train]
+    groups = image_groups(data.samples, data.store.duplicates, recipe.data.group_by)[train]
     if len(valid_features) >= SMALL_VALIDATION or len(np.unique(groups)) == 1:  # one group cannot be cut into folds
         problem = Problem(features, labels, num_classes, balanced)
         return fit_head(problem, valid_features, data.samples.labels[data.split.valid])
-    return fit_head_by_folds(
-        features, labels, np.tile(groups, len(passes)), num_classes, balanced, seed=recipe.seed
-    )
+    return fit_head_by_folds(features, labels, np.tile(groups, len(passes)), num_classes, balanced, seed=recipe.seed)
 
 
 def held_out_outputs(head: LinearHead, features: Features, data: Dataset) -> Outputs | None:

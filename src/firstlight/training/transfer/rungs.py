@@ -73,7 +73,9 @@ def nearest_neighbors(
     known, answers = _normalized(train), torch.from_numpy(np.asarray(labels))
     neighbor_counts = [count for count in NEIGHBOR_COUNTS if count < len(labels)] or [1]
     queries = torch.arange(0, len(labels), max(1, len(labels) // MAX_LEFT_OUT))
-    itself = _votes(known[queries], known, answers, num_classes=num_classes, neighbor_counts=neighbor_counts, without=queries)
+    itself = _votes(
+        known[queries], known, answers, num_classes=num_classes, neighbor_counts=neighbor_counts, without=queries
+    )
     right = [int((votes.argmax(dim=1) == answers[queries]).sum()) for votes in itself]
     chosen = neighbor_counts[int(np.argmax(right))]
     (votes,) = _votes(_normalized(others), known, answers, num_classes=num_classes, neighbor_counts=[chosen])
