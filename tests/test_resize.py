@@ -1,4 +1,4 @@
-"""The words for fitting a picture: each is understood in one way or refused in one line."""
+"""The words for resizing an image: each is read in one way or refused in one line."""
 
 import pytest
 from hypothesis import given
@@ -37,7 +37,7 @@ def test_a_bare_word_keeps_all_that_it_can(resize):
 
 
 @given(st.integers(1, 10**6))
-def test_a_share_is_read_as_it_is_written(millionths):
+def test_a_fraction_is_read_as_it_is_written(millionths):
     fraction = millionths / 10**6
     assert parse_resize(f"crop:{fraction:.6f}") == ("crop", fraction)
     assert parse_resize(f"crop:{fraction:.6f}".rstrip("0").rstrip(".")) == ("crop", fraction)
@@ -47,4 +47,4 @@ def test_a_share_is_read_as_it_is_written(millionths):
 def test_anything_else_is_refused_with_what_to_choose(resize):
     with pytest.raises(RecipeError, match="choose crop, pad, squash, or crop:0.875") as refused:
         parse_resize(resize)
-    assert str(refused.value).startswith(f"--resize {resize}: ")
+    assert str(refused.value).startswith(f"resize = {resize!r}: ")

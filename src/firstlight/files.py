@@ -1,4 +1,4 @@
-"""Files that exist only when they are complete: written under a temporary name, fsynced, renamed."""
+"""Write files that exist only when they are complete: under a temporary name, fsynced, then renamed."""
 
 import csv
 import json
@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-ABANDONED_SECONDS = 24 * 3600.0
+ABANDONED_AFTER_SECONDS = 24 * 3600.0  # a temporary folder this old belongs to no running process
 
 
 @contextmanager
@@ -19,15 +19,15 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary file name beside `path`; on success it becomes `path`, on failure it is removed.
 
     Raises:
-        OSError: if the folder cannot be written or the disk is full; a former `path` is then untouched.
+        OSError: if the folder cannot be written or the disk is full; an earlier file at `path` then stays as it was.
     """
     temporary = _temporary_beside(path)
     try:
         temporary.touch()
-        rights = temporary.stat().st_mode  # what the user's umask leaves; some writers would take more away
+        permissions = temporary.stat().st_mode  # as the user's umask sets them; some writers set stricter ones
         yield temporary
-        temporary.chmod(rights)
-        with temporary.open("r+b") as written:  # Windows syncs only what is open for writing
+        temporary.chmod(permissions)
+        with temporary.open("r+b") as written:  # Windows syncs only files open for writing
             os.fsync(written.fileno())
         temporary.replace(path)
         _sync_folder(path.parent)
@@ -40,9 +40,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder beside `path`; on success it becomes `path`, on failure it is removed.
 
-    If another process has made `path` meanwhile, theirs stays and ours is removed: both hold the same.
+    If another process has made `path` in the meantime, its folder stays and ours is removed: both hold the same.
     """
-    _sweep(path.parent)
+    _remove_abandoned(path.parent)
     temporary = _temporary_beside(path)
     temporary.mkdir(parents=True)
     try:
@@ -61,7 +61,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` as UTF-8, atomically; names that are not valid Unicode survive as they are on disk."""
+    """Write `text` as UTF-8, atomically; file names that are not valid Unicode keep their bytes."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
 
@@ -72,7 +72,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_csv(path: Path, rows: Iterable[Iterable[Any]]) -> None:
-    """Write rows as comma-separated values, atomically, in the manner of `write_text`."""
+    """Write rows as comma-separated values, atomically, encoded as by `write_text`."""
     with atomic_path(path) as temporary, open_csv(temporary) as write_row:
         for row in rows:
             write_row(row)
@@ -80,7 +80,7 @@ def write_csv(path: Path, rows: Iterable[Iterable[Any]]) -> None:
 
 @contextmanager
 def open_csv(path: Path) -> Iterator[Callable[[Iterable[Any]], None]]:
-    """Yield a function that writes one row; any name can be read back, even one with line ends in it."""
+    """Yield a function that writes one row; any name can be read back, even one that contains line ends."""
     with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         plain = csv.writer(file, lineterminator="\n")
         quoted = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
@@ -94,7 +94,7 @@ def open_csv(path: Path) -> Iterator[Callable[[Iterable[Any]], None]]:
 
 
 def cache_folder() -> Path:
-    """Where packed images are kept: `FIRSTLIGHT_CACHE`, else the user's cache folder."""
+    """Return where packed images are kept: `FIRSTLIGHT_CACHE`, else the user's cache folder."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("FIRSTLIGHT_CACHE") or Path(home) / "firstlight")
 
@@ -103,16 +103,16 @@ def _temporary_beside(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
 
 
-def _sweep(folder: Path) -> None:
-    """Remove what killed processes left unfinished here, once it is old enough to be nobody's work."""
+def _remove_abandoned(folder: Path) -> None:
+    """Remove what killed processes left unfinished here, `ABANDONED_AFTER_SECONDS` after they last wrote."""
     for abandoned in folder.glob(".*.part"):
         with suppress(FileNotFoundError):
-            if abandoned.stat().st_mtime < time.time() - ABANDONED_SECONDS:
+            if abandoned.stat().st_mtime < time.time() - ABANDONED_AFTER_SECONDS:
                 shutil.rmtree(abandoned, ignore_errors=True)
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename survive a power cut; not every system lets a folder be opened."""
+    """Make a rename survive a power cut, where the system lets a folder be opened."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

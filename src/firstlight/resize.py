@@ -1,4 +1,4 @@
-"""How an image may be fitted to a network: the words for it, which data, models and recipes all understand."""
+"""The words for how an image is brought to a network's size, which data, models and recipes share."""
 
 import re
 
@@ -9,17 +9,18 @@ RESIZE_PATTERN = re.compile(r"pad|squash|crop(?::(1(?:\.0{1,6})?|0\.(?!0+$)[0-9]
 
 
 def parse_resize(resize: str) -> tuple[str, float]:
-    """Read `crop`, `pad`, `squash` or `crop:SHARE`: which of the `FITS` it is, and the share of the cut that is kept.
+    """Return the method, one of `RESIZE_METHODS`, and the fraction of the crop that is kept.
 
-    The share is a decimal above 0 and up to 1, such as `crop:0.875`, which is what weights made for the middle 224 of
-    256 pixels expect; `crop` is `crop:1`.
+    The fraction is a decimal above 0 and up to 1, as in `crop:0.875`, which is what weights made for the middle 224 of
+    256 pixels expect. `crop` is `crop:1`.
 
     Raises:
-        RecipeError: if there is no such `fit`.
+        RecipeError: if it is none of `crop`, `crop:FRACTION`, `pad` and `squash`.
     """
     if (found := RESIZE_PATTERN.fullmatch(resize)) is None:
         raise RecipeError(
-            f"--resize {resize}: there is no such way to resize a picture; choose {', '.join(RESIZE_METHODS)}, "
-            f"or crop:0.875 for so much of the crop (above 0, up to 1)"
+            f"choose {', '.join(RESIZE_METHODS)}, or crop:0.875 to keep that fraction of the crop (above 0, up to 1)",
+            field="resize",
+            value=resize,
         )
     return resize.partition(":")[0], float(found[1] or 1)

@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.datasets import load_digits, load_sample_image
 
-from firstlight.data.augment import Augment, _beta, _log_uniform, _turns
+from firstlight.data.augment import Augment
+from firstlight.data.random_transforms import (
+    beta_table,
+    crop_boxes,
+    jitter_factor,
+    log_uniform_table,
+    rotation_table,
+)
 from firstlight.data.randomness import SampleRandom
 from firstlight.errors import RecipeError
 
@@ -59,7 +66,7 @@ def test_nothing_chosen_gives_the_very_same_tensors(pictures):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_sample_looks_the_same_in_any_batch(pictures, kind):
+def test_a_sample_is_the_same_in_any_batch(pictures, kind):
     whole, _ = augmented(KINDS[kind], pictures)
     generator = torch.Generator().manual_seed(0)
     for size in (1, 2, 7, 63):
@@ -88,7 +95,7 @@ def test_the_same_batch_is_the_same_bits_whatever_the_threads_and_global_generat
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_other_epochs_and_seeds_look_different(pictures, kind):
+def test_other_epochs_and_seeds_give_other_images(pictures, kind):
     here = augmented(KINDS[kind], pictures, seed=0, epoch=0)[0]
     for seed, epoch in ((0, 1), (1, 0)):
         there = augmented(KINDS[kind], pictures, seed=seed, epoch=epoch)[0]
@@ -136,9 +143,9 @@ def test_every_shift_is_as_likely_as_any_other():
     width=st.integers(2, 300),
 )
 @settings(max_examples=50, deadline=None)
-def test_a_crop_box_covers_at_least_its_share_and_lies_inside(scale, height, width):
+def test_a_crop_box_covers_at_least_its_fraction_and_lies_inside(scale, height, width):
     rng = SampleRandom(torch.arange(200), 0, 0)
-    boxes = Augment(crop_scale=scale)._crop_boxes(rng, height=height, width=width)
+    boxes = crop_boxes(rng, scale, height=height, width=width)
     left, top, box_width, box_height = boxes.unbind(1)
     assert (left >= 0).all()
     assert (top >= 0).all()
@@ -152,24 +159,24 @@ def test_a_crop_box_covers_at_least_its_share_and_lies_inside(scale, height, wid
 
 
 def test_angles_are_uniform_and_aspects_log_uniform():
-    turns = _turns(30.0, CPU).double().numpy()
-    angles = np.degrees(np.arctan2(turns[:, 1], turns[:, 0]))
+    rotations = rotation_table(30.0, CPU).double().numpy()
+    angles = np.degrees(np.arctan2(rotations[:, 1], rotations[:, 0]))
     assert stats.kstest(angles, stats.uniform(-30, 60).cdf).statistic < 1e-3
-    assert np.allclose(np.hypot(turns[:, 0], turns[:, 1]), 1)
-    aspects = _log_uniform(4 / 3, CPU).double().numpy()
+    assert np.allclose(np.hypot(rotations[:, 0], rotations[:, 1]), 1)
+    aspects = log_uniform_table(4 / 3, CPU).double().numpy()
     assert stats.kstest(np.log(aspects), stats.uniform(-math.log(4 / 3), 2 * math.log(4 / 3)).cdf).statistic < 1e-3
 
 
 @pytest.mark.parametrize("parameter", [0.01, 0.1, 0.2, 0.5, 1.0, 2.0, 8.0, 100.0])
 def test_the_beta_table_holds_scipys_quantiles(parameter):
-    table = _beta(parameter, CPU).double().numpy()
+    table = beta_table(parameter, CPU).double().numpy()
     levels = (np.arange(len(table)) + 0.5) / len(table)
     assert np.abs(stats.beta(parameter, parameter).ppf(levels) - table).max() < 1e-4
 
 
 @pytest.mark.parametrize("parameter", [1e-6, 1e-3])
 def test_a_tiny_beta_is_a_coin(parameter):
-    table = _beta(parameter, CPU)
+    table = beta_table(parameter, CPU)
     assert table.isfinite().all()
     assert ((table < 0.01) | (table > 0.99)).float().mean() > 0.98
 
@@ -177,7 +184,7 @@ def test_a_tiny_beta_is_a_coin(parameter):
 def test_jittered_factors_stay_within_their_range_and_move_the_mean(photographs):
     images, _ = photographs
     for strength in (0.1, 0.5, 1.0):
-        factors = Augment(color_jitter=strength)._factor("brightness", SampleRandom(torch.arange(10_000), 0, 0))
+        factors = jitter_factor(SampleRandom(torch.arange(10_000), 0, 0), "brightness", strength)
         assert 1 - strength <= factors.min() < 1 - 0.99 * strength
         assert 1 + 0.99 * strength < factors.max() <= 1 + strength
     answer, _ = augmented(Augment(color_jitter=0.4), photographs)
@@ -201,7 +208,7 @@ def test_erasing_hits_as_often_as_said_and_blanks_one_box_of_the_mean_color():
 
 
 @pytest.mark.parametrize("augment", [Augment(mixup=0.4), Augment(cutmix=1.0), Augment(mixup=0.4, cutmix=1.0)])
-def test_soft_targets_are_the_shares_of_the_pixels(augment, digits):
+def test_soft_targets_are_the_fractions_of_the_pixels(augment, digits):
     # White pictures beside black ones: the mean gray level of a mixed picture is the white one's share.
     count = 64
     labels = torch.arange(count) % 10
@@ -231,7 +238,7 @@ def test_each_sample_takes_mixup_or_cutmix_by_a_fair_coin():
     assert stats.binomtest(int((~blended).sum()), count, 0.5).pvalue > 0.01
 
 
-def test_the_shares_of_cutmix_follow_its_beta():
+def test_the_fractions_of_cutmix_follow_itsbeta_table():
     count = 4000
     images = torch.zeros(count, 1, 64, 64, dtype=torch.uint8)
     labels = torch.arange(count) % 2
@@ -254,7 +261,7 @@ def test_hard_labels_come_back_as_they_were_without_mixing(pictures):
     assert targets is labels
 
 
-def test_turning_one_choice_on_leaves_the_dice_of_the_others_alone(photographs):
+def test_turning_one_choice_on_leaves_the_random_numbers_of_the_others_alone(photographs):
     flips_alone, _ = augmented(Augment(flip=True), photographs)
     flips_and_colors, _ = augmented(Augment(flip=True, erase=0.3), photographs)
     untouched = (flips_alone == flips_and_colors).flatten(1).all(1)
@@ -289,7 +296,7 @@ def test_a_silly_value_is_refused_in_one_line_that_names_the_field(field, value)
 
 @pytest.mark.parametrize("augment", [Augment(shift=8), Augment(shift=8, rotate=5)])
 def test_a_shift_as_wide_as_the_image_is_refused(digits, augment):
-    with pytest.raises(RecipeError, match="^shift = 8: .* smaller than the pictures, 8 x 8"):
+    with pytest.raises(RecipeError, match="^shift = 8: choose less than the side of the pictures, 8 x 8"):
         augmented(augment, digits)
 
 

@@ -1,4 +1,4 @@
-"""A set made ready: quarantine has a limit, copies stay together, leaks are named and can be taken out."""
+"""A set made ready: quarantine has a limit, copies stay together, leaks are named and can be left out."""
 
 import shutil
 from pathlib import Path
@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from firstlight.data.dataset import open_samples, split_samples, write_quarantine
-from firstlight.data.inspection import inspect
+from firstlight.data.check import check
+from firstlight.data.dataset import open_dataset, open_store, write_quarantine
+from firstlight.data.recipe import DataRecipe
 from firstlight.data.sources import load_data
 from firstlight.data.split import write_split
 from firstlight.errors import DataError, RecipeError
 
 
-def ready(source, **choices):
-    samples = load_data(source)
-    return split_samples(samples, open_samples(samples, allow_quarantine=True), **choices)
+def ready(source, seed=0, **choices):
+    return open_dataset(load_data(source), DataRecipe(allow_quarantine=True, **choices), seed=seed)
 
 
 @pytest.fixture
@@ -29,42 +29,42 @@ def presplit(digits, tmp_path) -> Path:
     images, labels = digits
     for label in range(3):
         rows = np.flatnonzero(labels == label)
-        for part, chosen in (("train", rows[:20]), ("test", rows[20:26])):
-            (tmp_path / part / str(label)).mkdir(parents=True)
+        for split, chosen in (("train", rows[:20]), ("test", rows[20:26])):
+            (tmp_path / split / str(label)).mkdir(parents=True)
             for row in chosen:
-                Image.fromarray(images[row]).save(tmp_path / part / str(label) / f"{row}.png")
+                Image.fromarray(images[row]).save(tmp_path / split / str(label) / f"{row}.png")
     return tmp_path
 
 
-def test_every_usable_image_stands_in_exactly_one_part(digit_folder):
+def test_every_usable_image_is_in_exactly_one_split(digit_folder):
     data = ready(digit_folder)
-    assert sorted(data.split.part("all").tolist()) == list(range(120))
+    assert sorted(data.split.rows("all").tolist()) == list(range(120))
 
 
-def test_copies_never_stand_on_two_sides(folder):
+def test_copies_are_never_on_two_sides(folder):
     for label in range(10):
         for path in sorted((folder / str(label)).iterdir())[:4]:
             for copy in range(3):
                 shutil.copy(path, path.with_name(f"{path.stem}-copy{copy}.png"))
     data = ready(folder)
-    part_of = {row: part for part in ("train", "valid", "test") for row in data.split.part(part).tolist()}
+    split_of = {row: split for split in ("train", "valid", "test") for row in data.split.rows(split).tolist()}
     assert len(data.store.duplicates.exact) == 40
     for group in data.store.duplicates.exact:
         assert len(group) == 4
-        assert len({part_of[row] for row in group}) == 1
+        assert len({split_of[row] for row in group}) == 1
     assert data.leaks == []
 
 
 def test_a_pattern_keeps_what_it_names_together(folder):
     data = ready(folder, group_by=r"(\d)\.png$")
-    part_of = {row: part for part in ("train", "valid", "test") for row in data.split.part(part).tolist()}
+    split_of = {row: split for split in ("train", "valid", "test") for row in data.split.rows(split).tolist()}
     for ending in range(10):
         rows = [row for row, name in enumerate(data.samples.names) if name.endswith(f"{ending}.png")]
-        assert len({part_of[row] for row in rows}) <= 1
+        assert len({split_of[row] for row in rows}) <= 1
 
 
-def test_a_folder_for_each_class_is_no_way_to_group(digit_folder):
-    with pytest.raises(RecipeError, match="every class is one folder"):
+def test_one_folder_for_each_class_cannot_be_a_group(digit_folder):
+    with pytest.raises(RecipeError, match="every class is a single folder"):
         ready(digit_folder, group_by="folder")
 
 
@@ -82,11 +82,11 @@ def test_leaks_of_an_official_split_are_found_and_dropped_from_training_only(pre
     gone = {clean.samples.names[row] for row in clean.dropped}
     assert gone == {f"train/1/leak-{victim.name}" for victim in victims}
     assert len(clean.split.test) == len(data.split.test) == 18
-    assert not set(clean.dropped) & set(clean.split.part("all").tolist())
-    assert inspect(load_data(presplit)).to_json()["leaks"]
+    assert not set(clean.dropped) & set(clean.split.rows("all").tolist())
+    assert check(load_data(presplit)).to_json()["leaks"]
 
 
-def test_a_validation_part_comes_out_of_training_and_test_stays_as_it_was(presplit):
+def test_a_validation_split_is_taken_from_training_and_test_stays_as_it_was(presplit):
     data = ready(presplit)
     assert all(data.samples.names[row].startswith("test/") for row in data.split.test)
     assert all(data.samples.names[row].startswith("train/") for row in data.split.valid)
@@ -101,10 +101,10 @@ def test_an_earlier_split_is_followed(folder, tmp_path):
     for label in range(10):
         for number in range(5):
             shutil.copy(sorted((folder / str(label)).iterdir())[0], folder / str(label) / f"new{number}.png")
-    after = ready(folder, fractions=str(table), seed=99)
-    for part in ("train", "valid", "test"):
-        then = {before.samples.names[row] for row in before.split.part(part)}
-        now = {after.samples.names[row] for row in after.split.part(part)}
+    after = ready(folder, split=str(table), seed=99)
+    for split in ("train", "valid", "test"):
+        then = {before.samples.names[row] for row in before.split.rows(split)}
+        now = {after.samples.names[row] for row in after.split.rows(split)}
         assert then <= now
 
 
@@ -112,19 +112,19 @@ def test_too_many_unusable_images_stop_the_run(folder):
     for number in range(2):
         (folder / "0" / f"bad{number}.png").write_bytes(b"")
     samples = load_data(folder)
-    with pytest.raises(DataError, match=r"2 of 122 pictures cannot be used.*--allow-quarantine"):
-        open_samples(samples)
-    assert len(open_samples(samples, allow_quarantine=True).quarantined) == 2
+    with pytest.raises(DataError, match=r"2 of 122 pictures cannot be used.*set `allow_quarantine`"):
+        open_store(samples)
+    assert len(open_store(samples, allow_quarantine=True).quarantined) == 2
 
 
 def test_a_class_without_usable_images_is_named(folder):
     for path in (folder / "7").iterdir():
         path.write_bytes(b"")
     with pytest.raises(DataError, match="no usable picture of 7"):
-        open_samples(load_data(folder), allow_quarantine=True)
+        open_store(load_data(folder), allow_quarantine=True)
 
 
-def test_the_quarantine_table_has_a_row_a_image(folder, tmp_path):
+def test_the_quarantine_table_has_one_row_per_image(folder, tmp_path):
     (folder / "0" / "bad, really.png").write_bytes(b"")
     data = ready(folder)
     write_quarantine(tmp_path / "quarantine.csv", data.samples, data.store)
@@ -133,11 +133,11 @@ def test_the_quarantine_table_has_a_row_a_image(folder, tmp_path):
     assert row.startswith('"0/bad, really.png",')
 
 
-def test_a_group_that_straddles_an_official_split_is_a_leak(presplit):
-    files = {part: sorted((presplit / part).rglob("*.png")) for part in ("train", "test")}
+def test_a_group_on_two_sides_of_an_official_split_is_a_leak(presplit):
+    files = {split: sorted((presplit / split).rglob("*.png")) for split in ("train", "test")}
     rows = [
-        f"{path.relative_to(presplit)},{path.parent.name},{part},{'patient 7' if path is found[0] else path.stem}"
-        for part, found in files.items()
+        f"{path.relative_to(presplit)},{path.parent.name},{split},{'patient 7' if path is found[0] else path.stem}"
+        for split, found in files.items()
         for path in found
     ]
     (presplit / "list.csv").write_text("\n".join(["image,label,split,group", *rows]))
@@ -145,7 +145,7 @@ def test_a_group_that_straddles_an_official_split_is_a_leak(presplit):
     expected = {str(found[0].relative_to(presplit)) for found in files.values()}
     data = ready(presplit / "list.csv")
     assert [{samples.names[row] for row in leak} for leak in data.leaks] == [expected]
-    assert [set(leak) for leak in inspect(samples).to_json()["leaks"]] == [expected]
+    assert [set(leak) for leak in check(samples).to_json()["leaks"]] == [expected]
 
 
 def test_what_was_dropped_stays_out_when_the_split_is_followed(presplit, tmp_path):
@@ -153,25 +153,25 @@ def test_what_was_dropped_stays_out_when_the_split_is_followed(presplit, tmp_pat
     shutil.copy(victim, presplit / "train" / "1" / "leak.png")
     first = ready(presplit, drop_leaks=True)
     write_split(tmp_path / "split.csv", first.samples, first.split, first.dropped)
-    again = ready(presplit, fractions=str(tmp_path / "split.csv"))
-    for part in ("train", "valid", "test"):
-        assert np.array_equal(first.split.part(part), again.split.part(part))
+    again = ready(presplit, split=str(tmp_path / "split.csv"))
+    for split in ("train", "valid", "test"):
+        assert np.array_equal(first.split.rows(split), again.split.rows(split))
 
 
-def test_nonsense_shares_are_refused_whatever_the_split(presplit):
+def test_nonsense_fractions_are_refused_whatever_the_split(presplit):
     with pytest.raises(RecipeError, match="three numbers"):
-        ready(presplit, fractions="nonsense")
+        ready(presplit, split="nonsense")
 
 
 @pytest.mark.parametrize("table", ["", "nonsense", "image,label,split\nother.png,3,train\n"])
 def test_a_split_file_that_is_of_no_use_is_refused(digit_folder, tmp_path, table):
     (tmp_path / "split.csv").write_text(table)
     with pytest.raises(DataError, match=r"not a split table|names no picture"):
-        ready(digit_folder, fractions=str(tmp_path / "split.csv"))
+        ready(digit_folder, split=str(tmp_path / "split.csv"))
 
 
 def test_a_class_too_small_to_be_tested_is_named(folder):
     for path in sorted((folder / "8").iterdir())[2:]:
         path.unlink()
     data = ready(folder)
-    assert any("no picture of 8 is in the test part" in note for note in data.notes)
+    assert any("no picture of 8 is in the test split" in note for note in data.notes)

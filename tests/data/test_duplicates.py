@@ -1,4 +1,4 @@
-"""Planted copies are found, look-alikes are left apart, and nothing depends on order or batch."""
+"""Planted copies are found, similar images are not merged, and nothing depends on order or batch."""
 
 import gzip
 import importlib
@@ -20,7 +20,7 @@ from firstlight.data.duplicates import (
     fingerprint,
     fingerprints,
     group_ids,
-    told_apart,
+    separate_exact_copies,
 )
 
 module = importlib.import_module("firstlight.data.duplicates.fingerprints")  # a function of the same name hides it
@@ -217,7 +217,7 @@ def test_sums_are_exact_whichever_way_they_are_taken(shape):
     cuts = [np.repeat(np.eye(32, dtype=np.int64), n, axis=1).reshape(32, n, 32).sum(axis=2) for n in shape[:2]]
     expected = np.einsum("ih,jw,hwc->cij", *cuts, pixels.astype(np.int64), optimize=True)
     np.testing.assert_array_equal(module._cell_sums_by_line(pixels), expected)
-    if shape[0] * shape[1] <= module.SMALL_AREA:
+    if shape[0] * shape[1] <= module.MAX_BLAS_AREA:
         np.testing.assert_array_equal(module._cell_sums(pixels[None])[0], expected)
 
 
@@ -237,7 +237,7 @@ def test_a_digest_tells_any_changed_pixel_and_any_other_shape(shape):
 def test_equal_pixels_in_different_files_are_told_from_near_copies():
     found = Duplicates(exact=[[0, 1], [2, 3], [8, 9]], near=[[0, 1, 4], [2, 3, 5, 6]])
     digests = {0: b"a", 1: b"a", 4: b"a", 2: b"b", 3: b"b", 5: b"c", 6: b"c"}
-    assert told_apart(found, digests) == Duplicates([[0, 1, 4], [2, 3], [5, 6], [8, 9]], [[2, 3, 5, 6]])
+    assert separate_exact_copies(found, digests) == Duplicates([[0, 1, 4], [2, 3], [5, 6], [8, 9]], [[2, 3, 5, 6]])
 
 
 def test_a_fingerprint_is_small():

@@ -19,7 +19,7 @@ import pytest
 import torch
 from PIL import Image
 
-from firstlight.data import samples
+from firstlight.data import image_sources
 from firstlight.data.images import decode
 from firstlight.data.sources import NAMED_SETS, archives, load_data, named_sets
 from firstlight.errors import DataError, ImageError
@@ -125,7 +125,7 @@ def test_litter_is_ignored_and_everything_else_left_out_is_noted(tmp_path, files
     assert len(data) == 5
     assert data.notes == (
         "1 pictures lie outside the class folders and were left out, for example loose.png",
-        "2 files are no pictures by their extension and were left out, for example cat/notes.txt",
+        "2 files do not have the extension of a picture and were left out, for example cat/notes.txt",
         "3 symbolic links were not followed, for example cat/inside.png",
     )
 
@@ -167,7 +167,9 @@ def test_folders_without_classes_or_images_are_explained(tmp_path, files):
     refuses(write(tmp_path / "flat", {"1.png": files[0]}), "no class folders")
     refuses(write(tmp_path / "flat2", {"train/1.png": files[0], "test/1.png": files[1]}), "no class folders")
     refuses(write(tmp_path / "one", {"cat/1.png": files[0]}), "only one class, cat")
-    refuses(write(tmp_path / "wrapped", {"in/cat/1.png": files[0], "in/dog/1.png": files[1]}), "name it instead")
+    refuses(
+        write(tmp_path / "wrapped", {"in/cat/1.png": files[0], "in/dog/1.png": files[1]}), "name that folder instead"
+    )
 
 
 def test_an_empty_class_folder_is_named(tmp_path, files):
@@ -231,7 +233,7 @@ def test_the_users_folder_is_never_written(tmp_path, files):
 
 
 def test_the_content_key_follows_bytes_names_and_order(tmp_path, files, monkeypatch):
-    monkeypatch.setattr(samples, "_SETTLED_SECONDS", -60.0)  # trust files that are this young
+    monkeypatch.setattr(image_sources, "MIN_AGE_SECONDS", -60.0)  # trust files that are this young
     root = write(tmp_path / "a", bare(files))
     key = load_data(root).images.content_key()
     assert load_data(root).images.content_key() == key
@@ -246,8 +248,8 @@ def test_the_content_key_follows_bytes_names_and_order(tmp_path, files, monkeypa
 def test_a_known_folder_is_not_read_again_but_a_young_one_is(tmp_path, files, monkeypatch):
     root = write(tmp_path, bare(files))
     reads = []
-    read = samples.FileImages.read
-    monkeypatch.setattr(samples.FileImages, "read", lambda self, row: reads.append(row) or read(self, row))
+    read = image_sources.FileImages.read
+    monkeypatch.setattr(image_sources.FileImages, "read", lambda self, row: reads.append(row) or read(self, row))
     images = load_data(root).images
     for _ in range(2):
         images.content_key()
@@ -262,7 +264,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, files, monkeyp
     blocked = tmp_path / "blocked"
     blocked.write_text("a file where the cache folder should be")
     monkeypatch.setenv("FIRSTLIGHT_CACHE", str(blocked))
-    monkeypatch.setattr(samples, "_SETTLED_SECONDS", -60.0)
+    monkeypatch.setattr(image_sources, "MIN_AGE_SECONDS", -60.0)
     assert load_data(write(tmp_path / "set", bare(files))).images.content_key()
 
 
@@ -321,17 +323,17 @@ def test_links_and_devices_in_a_zip_are_refused(tmp_path, files, kind, words):
 
 
 def test_bombs_are_refused_without_unpacking_them(tmp_path, files, monkeypatch):
-    monkeypatch.setattr(archives, "RATIO_FREE_BYTES", 1 << 20)
+    monkeypatch.setattr(archives, "ALWAYS_ALLOWED_BYTES", 1 << 20)
     bomb = {**bare(files), "cat/bomb.png": bytes(8 << 20)}
-    refuses(pack_zip(tmp_path / "bomb.zip", bomb), "cat/bomb.png", "a bomb?")
-    refuses(pack_tar(tmp_path / "bomb.tar.gz", bomb, "w:gz"), "a bomb?")
+    refuses(pack_zip(tmp_path / "bomb.zip", bomb), "cat/bomb.png", "200 times its size")
+    refuses(pack_tar(tmp_path / "bomb.tar.gz", bomb, "w:gz"), "200 times its size")
 
 
 def test_a_readme_beside_the_wrapping_folder_does_no_harm(tmp_path, files):
     wrapped = {f"pets/{name}": data for name, data in bare(files).items()}
     data = load_data(pack_zip(tmp_path / "a.zip", {**wrapped, "README.md": b"hello", "docs/license/x.txt": b"free"}))
     assert data.classes == ("ant", "cat", "dog")
-    assert data.notes == ("2 files are no pictures by their extension and were left out, for example README.md",)
+    assert data.notes == ("2 files do not have the extension of a picture and were left out, for example README.md",)
 
 
 def test_a_full_disk_is_not_called_a_damaged_archive(tmp_path, files, monkeypatch):
@@ -348,7 +350,7 @@ def test_counts_and_sizes_of_members_are_capped(tmp_path, files, monkeypatch):
     refuses(path, "more than 4 members")
     monkeypatch.undo()
     monkeypatch.setattr(archives, "MAX_MEMBER_BYTES", 10)
-    refuses(path, "cat/b.png", "too many")
+    refuses(path, "cat/b.png", "more than the limit of 10")
 
 
 def test_a_zip_that_lies_about_sizes_gives_image_errors(tmp_path, files):
@@ -406,7 +408,7 @@ def test_damaged_and_misnamed_archives_are_refused(tmp_path, files):
     with pytest.warns(UserWarning, match="Duplicate name"), zipfile.ZipFile(tmp_path / "twice.zip", "w") as archive:
         for data in files[:2]:
             archive.writestr("cat/a.png", data)
-    refuses(tmp_path / "twice.zip", "cat/a.png is there twice")
+    refuses(tmp_path / "twice.zip", "cat/a.png is in it twice")
 
 
 @pytest.mark.parametrize("suffix", [".tar", ".tar.gz", ".zip"])
@@ -491,7 +493,7 @@ def test_a_row_without_its_image_is_named_by_file_and_line(tmp_path, files):
         ("image,label,label\nimg/0.png,a,a\n", ["label 2 times"]),
         ("image,label\n", ["lists no pictures"]),
         ("image,label\nimg/0.png,a\nimg/1.png, \n", ["line 3", "no label"]),
-        ("image,label\nimg/0.png,a\n,b\n", ["line 3", "no picture is named"]),
+        ("image,label\nimg/0.png,a\n,b\n", ["line 3", "the column image is empty"]),
         ("image,label\nimg/0.png,a\nimg,b\n", ["line 3", "no picture at img"]),
         ("image,label\nimg/0.png,a\nimg/0.png,b\n", ["line 3", "already on line 2"]),
         ("image,label\nimg/0.png,a\nimg/1.png,a\n", ["only one class"]),
@@ -666,7 +668,7 @@ def test_damaged_idx_files_are_refused(tmp_path, idx_set, damage, packed):
         write(tmp_path / "mnist", {"train-images-idx3-ubyte.gz": gzip.compress(broken)})
     else:
         write(tmp_path / "mnist", {"train-images-idx3-ubyte": broken})
-    refuses("mnist", "train-images-idx3-ubyte", "fetch it again", data_root=tmp_path)
+    refuses("mnist", "train-images-idx3-ubyte", "download it again", data_root=tmp_path)
 
 
 def test_a_cut_gzip_file_is_refused_and_labels_must_fit(tmp_path, idx_set):
@@ -742,7 +744,7 @@ def test_even_a_trusted_pickle_can_build_arrays_only(tmp_path):
     for evil in (b"cos\nsystem\n(S'true'\ntR.", b"cbuiltins\neval\n(S'1'\ntR.", b"cnumpy\nload\n(S'x'\ntR."):
         path = tmp_path / "evil"
         path.write_bytes(evil)
-        with pytest.raises(pickle.UnpicklingError, match="has no place"):
+        with pytest.raises(pickle.UnpicklingError, match="is not needed by a set of pictures"):
             named_sets._unpickle(path, hashlib.md5(evil).hexdigest())
 
 

@@ -3,7 +3,6 @@
 import os
 import string
 from collections import defaultdict
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,16 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold
 
+from firstlight.data.groups import groups_from_names
+from firstlight.data.image_sources import ArrayImages
+from firstlight.data.samples import Samples, Split
 from firstlight.data.split import (
-    TEST,
-    TRAIN,
-    VALID,
-    Split,
+    SplitRows,
     assign,
     complete_official,
     find_leaks,
     follow,
-    name_groups,
     parse_fractions,
     read_split,
     training_copies,
@@ -28,12 +26,14 @@ from firstlight.data.split import (
 )
 from firstlight.errors import DataError, RecipeError
 
-CURVE_FRACTIONS = (0.7, 0.15, 0.15)
-SPLIT_NAMES = (TRAIN, VALID, TEST)
+FRACTIONS = (0.7, 0.15, 0.15)
+TRAIN, VALID, TEST = Split
 
 
 def set_of(names, labels, classes):
-    return SimpleNamespace(names=names, labels=labels, classes=classes)
+    """Return a set of black images."""
+    images = ArrayImages(np.zeros((len(names), 1, 1, 1), np.uint8))
+    return Samples("set", "set", images, tuple(names), labels, classes, None, None, ())
 
 
 def names_of(count):
@@ -58,17 +58,17 @@ def grouped_sets(draw):
 @given(grouped_sets(), st.integers(0, 3))
 def test_groups_never_straddle_and_parts_are_within_a_group_of_their_quota(drawn, seed):
     labels, groups = drawn
-    parts = assign(labels, groups, names_of(len(labels)), CURVE_FRACTIONS, seed)
+    parts = assign(labels, groups, names_of(len(labels)), FRACTIONS, seed)
     assert not find_leaks(groups, parts, np.arange(len(labels)))
     for label in set(labels.tolist()):
         sizes = [len(rows) for rows in members(groups[labels == label])]
-        held = {part: int((parts[labels == label] == part).sum()) for part in SPLIT_NAMES}
+        held = {part: int((parts[labels == label] == part).sum()) for part in Split}
         if len(sizes) < 3:
             assert held[VALID] == held[TEST] == 0
             continue
         assert min(held.values()) > 0, "a class of three groups stands in every part"
         for part in (VALID, TEST):
-            assert held[part] - CURVE_FRACTIONS[part] * sum(sizes) <= max(sizes) + 0.5
+            assert held[part] - FRACTIONS[part] * sum(sizes) <= max(sizes) + 0.5
         assert 3 * held[TRAIN] >= sum(sizes) - 3, "train keeps a third, but for rounding"
 
 
@@ -76,24 +76,24 @@ def test_shares_of_grouped_images_are_right_on_average():
     sizes = np.random.default_rng(0).integers(1, 10, 40)
     groups = np.repeat(np.arange(40), sizes)
     labels, names = np.zeros(len(groups), np.int64), names_of(len(groups))
-    held = [np.bincount(assign(labels, groups, names, CURVE_FRACTIONS, seed), minlength=3) for seed in range(100)]
-    assert np.abs(np.mean(held, axis=0) / len(groups) - CURVE_FRACTIONS).max() < 0.005
+    held = [np.bincount(assign(labels, groups, names, FRACTIONS, seed), minlength=3) for seed in range(100)]
+    assert np.abs(np.mean(held, axis=0) / len(groups) - FRACTIONS).max() < 0.005
 
 
 def test_a_group_that_outweighs_the_rest_of_its_class_is_never_held_out():
     groups = np.repeat(np.arange(4), [1, 2, 100, 3])
     for seed in range(50):
-        parts = assign(np.zeros(106, np.int64), groups, names_of(106), CURVE_FRACTIONS, seed)
+        parts = assign(np.zeros(106, np.int64), groups, names_of(106), FRACTIONS, seed)
         assert set(parts[groups == 2]) == {TRAIN}
         assert set(parts) == {TRAIN, VALID, TEST}
 
 
 def test_shares_hold_in_every_class_of_the_real_digits(digits):
     labels = digits[1]
-    parts = assign(labels, np.arange(len(labels)), names_of(len(labels)), CURVE_FRACTIONS, seed=0)
+    parts = assign(labels, np.arange(len(labels)), names_of(len(labels)), FRACTIONS, seed=0)
     for label in range(10):
         counts = np.bincount(parts[labels == label], minlength=3)
-        assert np.abs(counts - np.array(CURVE_FRACTIONS) * counts.sum()).max() <= 1
+        assert np.abs(counts - np.array(FRACTIONS) * counts.sum()).max() <= 1
 
 
 def test_classes_are_as_even_as_scikit_learns_grouped_folds_make_them(digits):
@@ -110,12 +110,12 @@ def test_classes_are_as_even_as_scikit_learns_grouped_folds_make_them(digits):
 def test_the_split_depends_on_the_seed_and_on_names_but_not_on_their_order():
     labels = np.repeat(np.arange(4), 50)
     names = names_of(200)
-    parts = assign(labels, np.arange(200), names, CURVE_FRACTIONS, seed=1)
-    assert np.array_equal(parts, assign(labels, np.arange(200), names, CURVE_FRACTIONS, seed=1))
-    other = assign(labels, np.arange(200), names, CURVE_FRACTIONS, seed=2)
+    parts = assign(labels, np.arange(200), names, FRACTIONS, seed=1)
+    assert np.array_equal(parts, assign(labels, np.arange(200), names, FRACTIONS, seed=1))
+    other = assign(labels, np.arange(200), names, FRACTIONS, seed=2)
     assert 0.3 < (parts != other).mean() < 0.6  # two independent splits differ in 1 - (0.7² + 2 · 0.15²) = 46.5 %
     shuffled = np.random.default_rng(0).permutation(200)
-    moved = assign(labels[shuffled], np.arange(200), [names[row] for row in shuffled], CURVE_FRACTIONS, seed=1)
+    moved = assign(labels[shuffled], np.arange(200), [names[row] for row in shuffled], FRACTIONS, seed=1)
     assert np.array_equal(moved, parts[shuffled])
 
 
@@ -125,14 +125,14 @@ def test_ten_percent_more_images_move_few_and_none_between_train_and_test(seed, 
     rng = np.random.default_rng(seed)
     names = [f"{number:06d}.png" for number in rng.choice(10**6, len(labels), replace=False)]
     old = len(labels) * 10 // 11
-    before = assign(labels[:old], np.arange(old), names[:old], CURVE_FRACTIONS, seed)
-    after = assign(labels, np.arange(len(labels)), names, CURVE_FRACTIONS, seed)
+    before = assign(labels[:old], np.arange(old), names[:old], FRACTIONS, seed)
+    after = assign(labels, np.arange(len(labels)), names, FRACTIONS, seed)
     moved = before != after[:old]
     assert moved.mean() < 0.05
     assert not (moved & (before != VALID) & (after[:old] != VALID)).any()
 
     classes = tuple(string.digits)
-    write_split(tmp_path / "split.csv", set_of(names, labels, classes), Split.of(before, np.arange(old)))
+    write_split(tmp_path / "split.csv", set_of(names, labels, classes), SplitRows.of(before, np.arange(old)))
     followed = follow(read_split(tmp_path / "split.csv"), np.arange(len(labels)), names, after)
     assert np.array_equal(followed[:old], before)
     assert np.array_equal(followed[old:], after[old:])
@@ -149,7 +149,7 @@ def test_a_new_copy_goes_where_its_original_is():
 @pytest.mark.parametrize("lacking", [{VALID}, {TEST}, {VALID, TEST}, set()])
 def test_official_parts_are_kept_bit_for_bit_and_what_lacks_comes_out_of_train(lacking, digits):
     labels = digits[1]
-    official = np.random.default_rng(0).choice(SPLIT_NAMES, len(labels)).astype(np.int8)
+    official = np.random.default_rng(0).choice(list(Split), len(labels)).astype(np.int8)
     official[np.isin(official, list(lacking))] = TRAIN
     kept = official.copy()
     parts = complete_official(official, labels, np.arange(len(labels)), names_of(len(labels)), seed=0)
@@ -189,7 +189,7 @@ def test_a_manifest_gives_every_odd_name_back(tmp_path):
     count = len(ODD_NAMES)
     parts = (np.arange(count) % 3).astype(np.int8)
     used = np.delete(np.arange(count), 4)
-    split = Split.of(parts, used)
+    split = SplitRows.of(parts, used)
     write_split(tmp_path / "split.csv", set_of(ODD_NAMES, parts.astype(np.int64), ("x,y", 'q"', "z")), split)
     expected = {ODD_NAMES[row]: int(parts[row]) for row in used}
     assert read_split(tmp_path / "split.csv") == expected
@@ -215,16 +215,16 @@ def test_a_manifest_that_is_not_there_is_refused(tmp_path):
 
 def test_the_parts_of_a_split_are_disjoint_and_all_is_all_three():
     parts = np.array([0, 1, 2, 0, 1, 2, 0], np.int8)
-    split = Split.of(parts, np.array([0, 1, 2, 3, 5]))
-    assert (split.part("train").tolist(), split.part("valid").tolist(), split.part("test").tolist()) == (
+    split = SplitRows.of(parts, np.array([0, 1, 2, 3, 5]))
+    assert (split.rows("train").tolist(), split.rows("valid").tolist(), split.rows("test").tolist()) == (
         [0, 3], [1], [2, 5],
     )  # fmt: skip
-    assert split.part("all").tolist() == [0, 1, 2, 3, 5]
+    assert split.rows("all").tolist() == [0, 1, 2, 3, 5]
 
 
 @pytest.mark.parametrize("text", ["70/15/15", "14/3/3", "0.7/0.15/0.15", "7e1 / 15 / 15"])
 def test_shares_are_read_in_any_unit(text):
-    assert parse_fractions(text) == pytest.approx(CURVE_FRACTIONS)
+    assert parse_fractions(text) == pytest.approx(FRACTIONS)
 
 
 @pytest.mark.parametrize("text", ["", "70", "70/30", "70/15/15/0", "a/b/c", "70/0/30", "-1/1/1", "nan/1/1", "inf/1/1"])
@@ -235,14 +235,14 @@ def test_shares_that_are_none_are_refused(text):
 
 def test_groups_can_be_read_from_names():
     names = ["ann/1.png", "ann/2.png", "bob/1.png", "3.png"]
-    assert name_groups(names, "folder") == ["ann", "ann", "bob", "."]
-    assert name_groups(names, r"^(\w+)/") == ["ann", "ann", "bob", ""]
-    assert name_groups(names, r"\d") == ["1", "2", "1", "3"]
-    assert name_groups(["x", "a1"], r"x|a(\d)") == ["", "1"], "a group that takes no part is no group"
+    assert groups_from_names(names, "folder") == ["ann", "ann", "bob", "."]
+    assert groups_from_names(names, r"^(\w+)/") == ["ann", "ann", "bob", ""]
+    assert groups_from_names(names, r"\d") == ["1", "2", "1", "3"]
+    assert groups_from_names(["x", "a1"], r"x|a(\d)") == ["", "1"], "a group that takes no part is no group"
 
 
 def test_a_pattern_that_cannot_be_or_matches_nothing_is_refused():
     with pytest.raises(RecipeError, match="not a regular expression"):
-        name_groups(["a"], "(")
+        groups_from_names(["a"], "(")
     with pytest.raises(RecipeError, match="matches no picture's name, such as a"):
-        name_groups(["a"], "patient")
+        groups_from_names(["a"], "patient")

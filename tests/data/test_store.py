@@ -1,4 +1,4 @@
-"""The store: decoded once, in any number of threads the same bytes, nothing half-made, nothing silent."""
+"""The store: decoded once, the same bytes with any number of threads, nothing incomplete, nothing silent."""
 
 import errno
 import shutil
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from firstlight.data import store as store_module
+from firstlight.data import packing
 from firstlight.data.images import decode, resize_image
 from firstlight.data.sources import load_data
 from firstlight.data.store import pack
@@ -27,7 +27,7 @@ def fresh_cache(tmp_path, monkeypatch) -> Path:
     return cache_folder() / "packed"
 
 
-def test_every_row_is_the_image_decoded_and_fitted(digit_folder):
+def test_every_row_is_the_image_decoded_and_resized(digit_folder):
     samples = load_data(digit_folder)
     packed = pack(samples, 12, resize="pad")
     for row, name in enumerate(samples.names):
@@ -37,7 +37,7 @@ def test_every_row_is_the_image_decoded_and_fitted(digit_folder):
 
 @pytest.mark.parametrize("workers", [1, 2, 7])
 def test_the_bytes_do_not_depend_on_the_number_of_workers(digit_folder, tmp_path, monkeypatch, workers):
-    monkeypatch.setattr(store_module, "CHUNK", 9)
+    monkeypatch.setattr(packing, "CHUNK_IMAGES", 9)
     samples = load_data(digit_folder)
     expected = pack(samples)
     monkeypatch.setenv("FIRSTLIGHT_CACHE", str(tmp_path))
@@ -47,7 +47,7 @@ def test_the_bytes_do_not_depend_on_the_number_of_workers(digit_folder, tmp_path
 def test_a_second_run_decodes_nothing(digit_folder, fresh_cache, monkeypatch):
     samples = load_data(digit_folder)
     first = pack(samples)
-    monkeypatch.setattr(store_module, "read_sample", lambda *_args, **_options: pytest.fail("decoded again"))
+    monkeypatch.setattr(packing, "read_sample", lambda *_args, **_options: pytest.fail("decoded again"))
     again = pack(load_data(digit_folder))
     assert np.array_equal(first.pixels, again.pixels)
     assert first.duplicates == again.duplicates
@@ -73,7 +73,7 @@ def test_interrupted_packing_leaves_nothing(digit_folder, fresh_cache, monkeypat
         return image
 
     fail_late.calls = 0
-    monkeypatch.setattr(store_module, "resize_image", fail_late)
+    monkeypatch.setattr(packing, "resize_image", fail_late)
     with pytest.raises(error):
         pack(load_data(digit_folder))
     assert list(fresh_cache.iterdir()) == []
@@ -94,7 +94,7 @@ def test_unusable_images_are_quarantined_with_their_reasons_and_the_rest_goes_on
 
 
 def test_one_color_image_turns_a_gray_set_into_a_colored_one(folder):
-    for number in range(300):  # more than are looked at to choose the channels
+    for number in range(300):  # more than are read to choose the channels
         Image.fromarray(np.full((8, 8), number % 200, np.uint8)).save(folder / "4" / f"x{number}.png")
     Image.fromarray(np.full((8, 8, 3), (200, 10, 10), np.uint8)).save(folder / "4" / "w.png")
     samples = load_data(folder)
@@ -118,18 +118,18 @@ def test_arrays_of_the_right_size_are_used_as_they_are(digits):
     assert packed.sizes == {"8x8": 1797}
 
 
-def test_small_images_that_are_alike_keep_their_size_and_others_take_the_usual_one(digit_folder, folder):
+def test_small_images_that_are_alike_keep_their_size_and_others_take_the_default_one(digit_folder, folder):
     assert pack(load_data(digit_folder)).input_size == (1, 8, 8)
     assert pack(load_data(digit_folder), 32).input_size == (1, 32, 32)
     Image.fromarray(np.zeros((9, 30), np.uint8)).save(folder / "0" / "0001x.png")
     samples = load_data(folder)
-    packed = pack(samples, usual=48)
+    packed = pack(samples, default_side=48)
     assert packed.input_size == (1, 48, 48)
     assert packed.sizes == {"8x8": 120, "9x30": 1}
 
 
 def test_a_full_disk_is_said_before_the_work_begins(digit_folder, fresh_cache, monkeypatch):
-    monkeypatch.setattr(store_module.shutil, "disk_usage", lambda _path: type("Usage", (), {"free": 1000})())
+    monkeypatch.setattr(packing.shutil, "disk_usage", lambda _path: type("Usage", (), {"free": 1000})())
     with pytest.raises(DataError, match="GB are free"):
         pack(load_data(digit_folder))
     assert list(fresh_cache.iterdir()) == []
@@ -142,7 +142,7 @@ def test_a_disk_that_is_full_on_the_way_is_said_too(digit_folder, fresh_cache, m
     def fail(*_):
         raise OSError(code, "as planted")
 
-    monkeypatch.setattr(store_module.np.lib.format, "write_array_header_1_0", fail)
+    monkeypatch.setattr(packing.np.lib.format, "write_array_header_1_0", fail)
     with pytest.raises(expected, match="GB are free; take a smaller" if expected is DataError else "as planted"):
         pack(load_data(digit_folder))
     assert list(fresh_cache.iterdir()) == []
@@ -152,7 +152,7 @@ def test_the_bytes_do_not_depend_on_the_memory_for_packing(digit_folder, tmp_pat
     samples, packed = load_data(digit_folder), []
     for bytes_at_once in (1, 1000, 2**25):
         monkeypatch.setenv("FIRSTLIGHT_CACHE", str(tmp_path / str(bytes_at_once)))
-        monkeypatch.setattr(store_module, "CHUNK_BYTES", bytes_at_once)
+        monkeypatch.setattr(packing, "CHUNK_BYTES", bytes_at_once)
         packed.append(pack(samples, 12, workers=2))
     assert all(np.array_equal(one.pixels, packed[0].pixels) for one in packed)
     assert all(one.duplicates == packed[0].duplicates for one in packed)
@@ -220,20 +220,20 @@ def test_damaged_photographs_are_quarantined_though_they_are_decoded_small(photo
 
 
 @pytest.mark.parametrize("resize", ["crop", "pad", "squash", "crop:0.875", "crop:0.3"])
-def test_predicting_sees_the_pixels_that_packing_kept(photographs, resize):
-    from firstlight.delivery.predict import _read_image
-
+def test_an_image_decoded_and_resized_alone_has_the_pixels_that_packing_kept(photographs, resize):
     samples = load_data(photographs)
     packed = pack(samples, (3, 40, 40), resize=resize)
     for row, name in enumerate(samples.names):
-        assert np.array_equal(_read_image(str(photographs / name), (3, 40, 40), resize), packed.pixels[row])
+        data = (photographs / name).read_bytes()
+        pixels = decode(data, name=name, input_size=(3, 40, 40), resize=resize).pixels
+        assert np.array_equal(resize_image(pixels, (3, 40, 40), resize), packed.pixels[row])
 
 
-def test_arrays_of_the_right_size_are_cut_where_only_a_share_is_kept(digits):
+def test_arrays_of_the_right_size_are_cut_where_only_a_fraction_is_kept(digits):
     samples = load_data((digits[0][:50], digits[1][:50]))
     packed = pack(samples, resize="crop:0.75")
     for row, image in enumerate(digits[0][:50]):
         assert np.array_equal(packed.pixels[row], resize_image(image[..., None], (1, 8, 8), "crop:0.75"))
     assert np.array_equal(pack(samples).pixels[..., 0], digits[0][:50])
-    with pytest.raises(RecipeError, match="--resize crop:0"):
+    with pytest.raises(RecipeError, match="resize = 'crop:0'"):
         pack(samples, resize="crop:0")

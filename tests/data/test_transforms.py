@@ -52,7 +52,7 @@ def still(pixels):
         "across": nothing,
         "down": nothing,
         "boxes": torch.tensor([[0, 0, width, height]]).repeat(count, 1),
-        "turns": torch.tensor([[1.0, 0.0]]).repeat(count, 1),
+        "rotations": torch.tensor([[1.0, 0.0]]).repeat(count, 1),
     }
 
 
@@ -100,8 +100,8 @@ def test_resampling_nothing_changes_nothing(pixels):
 @pytest.mark.parametrize("degrees", [-180, -90, -37, 5, 15, 90, 123])
 def test_rotation_is_torchvisions_inside_the_image(pixels, degrees):
     radians = torch.tensor(np.radians(degrees))
-    turns = torch.stack([radians.cos(), radians.sin()]).float().repeat(len(pixels), 1)
-    turned = resample(pixels, **(still(pixels) | {"turns": turns}))
+    rotations = torch.stack([radians.cos(), radians.sin()]).float().repeat(len(pixels), 1)
+    turned = resample(pixels, **(still(pixels) | {"rotations": rotations}))
     for image, result in zip(pixels, turned, strict=True):
         expected = oracle.rotate(planes(image), degrees, interpolation=InterpolationMode.BILINEAR, fill=0)
         # Where torchvision found a whole picture under the pixel: a white one keeps its white there.
@@ -117,8 +117,8 @@ def test_outside_a_turned_image_is_its_reflection(pixels):
 
     degrees, (_, height, width, _) = 45, pixels.shape
     angle = np.radians(degrees)
-    turns = torch.tensor([[np.cos(angle), np.sin(angle)]], dtype=torch.float32).repeat(len(pixels), 1)
-    turned = resample(pixels, **(still(pixels) | {"turns": turns}))
+    rotations = torch.tensor([[np.cos(angle), np.sin(angle)]], dtype=torch.float32).repeat(len(pixels), 1)
+    turned = resample(pixels, **(still(pixels) | {"rotations": rotations}))
     matrix = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     middle = np.array([(height - 1) / 2, (width - 1) / 2])
     for image, result in zip(pixels[:10].numpy(), turned[:10], strict=True):
@@ -159,9 +159,9 @@ def test_turn_crop_flip_and_shift_come_in_this_order(rng):
     count = len(pixels)
     drawn = moves(pixels, rng)
     angles = torch.from_numpy(rng.uniform(-0.5, 0.5, count)).float()
-    drawn |= {"turns": torch.stack([angles.cos(), angles.sin()], dim=1)}
+    drawn |= {"rotations": torch.stack([angles.cos(), angles.sin()], dim=1)}
     drawn |= {"boxes": torch.tensor([[12, 9, 24, 27]]).repeat(count, 1)}
-    turned = resample(pixels, **(still(pixels) | {"turns": drawn["turns"]}))
+    turned = resample(pixels, **(still(pixels) | {"rotations": drawn["rotations"]}))
     cropped = resample(turned, **(still(pixels) | {"boxes": drawn["boxes"]}))
     moved = flip_and_shift(cropped, drawn["flips"], drawn["across"], drawn["down"])
     inner = (slice(None), slice(8, -8), slice(8, -8))

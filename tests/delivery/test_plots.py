@@ -1,4 +1,4 @@
-"""Figures read back: the bars are the probabilities, the pixels are the picture, the words are the names."""
+"""Figures read back: the bars are the probabilities, the pixels are the image, the words are the names."""
 
 import io
 import subprocess
@@ -14,7 +14,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from firstlight.delivery import plots
-from firstlight.delivery.lettering import lettering, shorten
+from firstlight.delivery.text import drawable_text, shorten
 from firstlight.errors import UserError
 
 NASTY = ["a$b$", "50 % of_it", r"\frac{1}{2}", "$$", "猫と犬", "line\nbreak", "bad \udcff byte", "{x}", "^_^", "é ß Ж"]
@@ -59,7 +59,7 @@ def softmax(size, seed=0):
     return torch.randn(size, generator=torch.Generator().manual_seed(seed)).mul(2).softmax(0)
 
 
-def test_a_image_is_shown_pixel_for_pixel_however_its_channels_lie(digits):
+def test_an_image_is_shown_pixel_for_pixel_however_its_channels_lie(digits):
     gray, color = digits[0], np.stack(digits[:3], axis=2)
     for image in (gray, gray[:, :, None], gray[None], torch.tensor(gray[None])):
         ax = drawn(plots.imshow(image))
@@ -140,7 +140,7 @@ def test_names_are_drawn_letter_for_letter_without_a_warning(digits):
 
 
 def test_letters_without_a_glyph_keep_names_apart():
-    (one, two), options = lettering(["\U000e0041", "\U000e0042"])
+    (one, two), options = drawable_text(["\U000e0041", "\U000e0042"])
     assert one != two
     assert one.isascii()
     assert options["parse_math"] is False
@@ -278,10 +278,10 @@ def test_mistakes_say_what_was_said_and_what_it_is(digits):
         assert all((shown(ax) == digit).all() for ax, digit in zip(axes, digits, strict=False))
 
 
-def test_no_mistakes_make_a_image_too(tmp_path):
+def test_no_mistakes_make_a_figure_too(tmp_path):
     axes = plots.mistakes_grid(np.zeros((0, 8, 8, 1), np.uint8), [], [], [], ["a", "b"])
     assert words(axes[0]) == ["no mistakes"]
-    assert plots.save(axes, tmp_path / "none.png").exists()
+    assert plots.save_figure(axes, tmp_path / "none.png").exists()
 
 
 @pytest.mark.parametrize("count", [1, 4, 7, 25])
@@ -303,7 +303,7 @@ def test_given_axes_and_figures_are_drawn_on(digits):
 
 def test_saving_writes_a_png_atomically_and_the_same_one_each_time(digits, tmp_path):
     for name in ("one.png", "two.png"):
-        assert plots.save(plots.view_classify(digits[0], [0.4, 0.6], ["a", "b"]), tmp_path / name).exists()
+        assert plots.save_figure(plots.view_classify(digits[0], [0.4, 0.6], ["a", "b"]), tmp_path / name).exists()
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one.png", "two.png"]
     with Image.open(tmp_path / "one.png") as image:
@@ -340,7 +340,7 @@ def test_with_pyplot_the_figure_is_its_own_and_saving_closes_it():
         "from firstlight.delivery import plots\n"
         "ax = plots.confusion_matrix([[1, 2], [3, 4]], 'ab')\n"
         "assert pyplot.gcf() is ax.figure\n"
-        "plots.save(ax, tempfile.mkdtemp() + '/x.png')\n"
+        "plots.save_figure(ax, tempfile.mkdtemp() + '/x.png')\n"
         "assert pyplot.get_fignums() == []"
     )
     assert done.returncode == 0, done.stderr

@@ -241,3 +241,42 @@ def test_a_record_is_read_and_counted_in_without_torch(tmp_path, record):
     )
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+BEFORE = Path(__file__).parents[1] / "before"  # run folders of the version before
+
+
+def test_the_record_of_a_run_of_before_is_read(tmp_path):
+    record = read_record(BEFORE / "mlp-run")
+    assert (record.resize, record.transfer, record.epochs, record.best_epoch) == ("crop", None, 20, 20)
+    assert (record.n, record.test_evaluations) == ({"train": 80, "valid": 20, "test": 20}, 1)
+    assert (record.valid.accuracy.value, record.test.accuracy.value) == (0.55, 0.7)
+    assert record.source_key == "c8dd1e0de4fe6b4570d6900bb22c74bac6fcc992"
+    assert set(record.seconds) == {"pack", "train", "total"}
+    write_record(tmp_path, record)
+    assert read_record(tmp_path) == record
+
+
+def test_the_record_of_a_transfer_of_before_is_read(tmp_path):
+    record = read_record(BEFORE / "backbone-run")
+    transfer = record.transfer
+    assert (record.resize, transfer.backbone, transfer.strategy) == (
+        "crop:0.9",
+        "timm:test_efficientnet",
+        "linear head",
+    )
+    assert transfer.weights["license"] == "unknown"
+    assert [rung.name for rung in transfer.ladder] == ["majority class", "nearest neighbours", "linear head"]
+    assert transfer.case["images"] == "many"
+    assert [point.images for point in transfer.learning_curve.points] == [40, 80]
+    assert [images for images, _ in transfer.learning_curve.forecast] == [160, 320]
+    assert transfer.learning_curve.last_drop == pytest.approx(transfer.case["drop"], abs=1e-4)
+    write_record(tmp_path, record)
+    assert read_record(tmp_path) == record
+
+
+def test_an_evaluation_is_counted_in_a_record_of_before(tmp_path):
+    (tmp_path / "evaluation.json").write_bytes((BEFORE / "backbone-run" / "evaluation.json").read_bytes())
+    before = json.loads((tmp_path / "evaluation.json").read_text())
+    assert count_test_evaluation(tmp_path) == 2
+    assert json.loads((tmp_path / "evaluation.json").read_text()) == before | {"test_evaluations": 2}

@@ -1,1 +1,1 @@
-"""Data: from images on disk to batches on the device; knows no model."""
+"""From labeled images anywhere to batches on the device, packed, split and augmented; knows no model."""

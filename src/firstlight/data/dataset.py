@@ -1,4 +1,4 @@
-"""A data set ready to train on or to score: packed, quarantined, grouped, split, and checked for leaks."""
+"""Make a set ready to train on or to score: packed, checked for unusable images and leaks, grouped and split."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,24 +7,24 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from firstlight.data.duplicates import Duplicates, group_ids
+from firstlight.data.groups import image_groups
 from firstlight.data.images import MAX_PIXELS
-from firstlight.data.samples import Samples
+from firstlight.data.recipe import DataRecipe
+from firstlight.data.samples import Samples, Split
 from firstlight.data.split import (
-    FEWEST_GROUPS,
-    SPLIT_NAMES,
-    Split,
+    DEFAULT_FRACTIONS,
+    MIN_GROUPS,
+    SplitRows,
     assign,
     complete_official,
     find_leaks,
     follow,
-    name_groups,
     parse_fractions,
     read_split,
     training_copies,
 )
-from firstlight.data.store import USUAL_SIDE, Size, Store, pack
-from firstlight.errors import DataError, RecipeError
+from firstlight.data.store import DEFAULT_SIDE, Size, Store, pack
+from firstlight.errors import DataError
 from firstlight.files import write_csv
 
 if TYPE_CHECKING:
@@ -32,159 +32,196 @@ if TYPE_CHECKING:
 
     from firstlight.data.loader import Loader
 
-DEFAULT_FRACTIONS = "70/15/15"
-QUARANTINE_LIMIT = 0.01  # a larger share of unusable images stops a run unless it was allowed
+MAX_QUARANTINED_FRACTION = 0.01  # of the images; with more, a run stops unless `allow_quarantine` is set
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Samples, their packed images, and the part each of them plays.
+    """Samples, their packed images, and how they are split.
 
     Attributes:
         samples: names, labels and classes.
         store: the packed images.
         split: the rows of train, valid and test.
-        leaks: groups (copies, or what belongs together) that stand in more than one part of an official split, as rows.
-        dropped: rows taken out of the split because of that.
+        leaks: groups (copies, or images that belong together) in more than one part of an official split, as rows.
+        dropped: rows that were left out of the split because of leaks.
         notes: what a person should know about the split.
     """
 
     samples: Samples
     store: Store
-    split: Split
+    split: SplitRows
     leaks: list[list[int]]
     dropped: list[int]
     notes: tuple[str, ...] = ()
 
-    def loader(self, part: str, device: "torch.device") -> "Loader":
-        """Give `train`, `valid`, `test` or `all` in batches for scoring, in the order of the set."""
+    def loader(
+        self,
+        split: str,
+        device: "torch.device | None" = None,
+        *,
+        batch_size: int | None = None,
+        seed: int | None = None,
+        balanced: bool = False,
+        drop_last: bool = False,
+    ) -> "Loader":
+        """Return batches of `train`, `valid`, `test` or `all`.
+
+        By default they are for scoring, on the CPU and in the order of the set; see `Loader` for the choices.
+
+        >>> from firstlight.data.sources import load_data
+        >>> loader = open_dataset(load_data("digits")).loader("train", batch_size=64, seed=0)
+        >>> next(loader.epoch(1)).images.shape
+        torch.Size([64, 1, 8, 8])
+        """
         from firstlight.data.loader import Loader
 
-        return Loader(self.store.pixels, self.samples.labels, self.split.part(part), device=device)
+        return Loader(
+            self.store.pixels,
+            self.samples.labels,
+            self.split.rows(split),
+            device=device,
+            batch_size=batch_size,
+            seed=seed,
+            balanced=balanced,
+            drop_last=drop_last,
+        )
 
 
-def open_samples(
+def open_dataset(
+    samples: Samples,
+    recipe: DataRecipe | None = None,
+    *,
+    default_side: int = DEFAULT_SIDE,
+    default_resize: str = "crop",
+    seed: int = 0,
+) -> Dataset:
+    """Return a set that is ready to train on: decoded once, packed as uint8, and split without leaks.
+
+    Copies of an image, and images that the source or the recipe groups, are in one split.
+
+    Args:
+        samples: from `load_data`.
+        recipe: the choices about data; by default those of `DataRecipe()`.
+        default_side: side in pixels if the recipe leaves `img_size` open; small images of one size still keep it.
+        default_resize: how images are resized if the recipe leaves `resize` open.
+        seed: another seed gives another split.
+
+    Raises:
+        DataError: if too many images cannot be used, or a split or a class has no image left.
+        RecipeError: if `split`, `group_by` or `resize` cannot be used.
+
+    >>> from firstlight.data.sources import load_data
+    >>> data = open_dataset(load_data("digits"), DataRecipe(split="80/10/10"))
+    >>> data.store.pixels.shape, len(data.split.train)
+    ((1797, 8, 8, 1), 1437)
+    """
+    recipe = recipe or DataRecipe()
+    store = open_store(
+        samples,
+        size=recipe.img_size,
+        default_side=default_side,
+        resize=recipe.resize or default_resize,
+        workers=recipe.workers,
+        allow_quarantine=recipe.allow_quarantine,
+        max_pixels=recipe.max_pixels,
+    )
+    return _split_store(samples, store, recipe, seed)
+
+
+def open_store(
     samples: Samples,
     *,
     size: Size = None,
-    usual: int = USUAL_SIDE,
+    default_side: int = DEFAULT_SIDE,
     resize: str = "crop",
     workers: int | None = None,
     allow_quarantine: bool = False,
     max_pixels: int = MAX_PIXELS,
 ) -> Store:
-    """Pack a set; stop if too many of its images cannot be used.
+    """Return the packed images of a set; stop if too many of them cannot be used.
 
     Args:
         samples: from `load_data`.
-        size: what to bring images to; see `store.pack`, as for `usual`, `fit` and `workers`.
-        usual: the side where none is asked for.
-        fit: `crop`, `crop:SHARE`, `pad` or `squash`.
+        size: what images are resized to; see `store.pack`, also for `default_side`, `resize` and `workers`.
+        default_side: the side of the square if `size` is None.
+        resize: `crop`, `crop:FRACTION`, `pad` or `squash`.
         workers: decoding threads.
-        allow_quarantine: go on even if more than 1 % of the images are unusable.
-        max_pixels: an image of more is not decoded but set aside.
+        allow_quarantine: continue even if more than 1 % of the images cannot be used.
+        max_pixels: an image with more pixels is quarantined before it is decoded.
 
     Raises:
-        DataError: if more than 1 % of the images are unusable, or all images of a class.
+        DataError: if more than 1 % of the images cannot be used, or none of a class.
     """
-    store = pack(samples, size, usual=usual, resize=resize, workers=workers, max_pixels=max_pixels)
+    store = pack(samples, size, default_side=default_side, resize=resize, workers=workers, max_pixels=max_pixels)
     bad = store.quarantined
-    if len(bad) > QUARANTINE_LIMIT * len(samples) and not allow_quarantine:
+    if len(bad) > MAX_QUARANTINED_FRACTION * len(samples) and not allow_quarantine:
         row, reason = min(bad.items())
         raise DataError(
-            f"{samples.source}: {len(bad):,} of {len(samples):,} pictures cannot be used, the first is "
-            f"{samples.names[row]} ({reason}); `firstlight check` lists them; mend or remove them, or say "
-            f"--allow-quarantine"
+            f"{samples.source}: {len(bad):,} of {len(samples):,} pictures cannot be used; the first is "
+            f"{samples.names[row]} ({reason}); `firstlight check` lists them; fix or remove them, or set "
+            f"`allow_quarantine`"
         )
     if empty := _classes_without(store.usable, samples):
         raise DataError(f"{samples.source}: no usable picture of {', '.join(empty)}; add some or remove the class")
     return store
 
 
-def split_samples(
-    samples: Samples,
-    store: Store,
-    *,
-    fractions: str = DEFAULT_FRACTIONS,
-    group_by: str | None = None,
-    drop_leaks: bool = False,
-    seed: int = 0,
-) -> Dataset:
-    """Split a packed set by groups: copies of an image, and what the user says belongs together.
-
-    Args:
-        samples: the set.
-        store: its packed images.
-        shares: `70/15/15`, or the path of an earlier run's `split.csv` to follow.
-        group_by: `folder` or a regular expression; see `split.name_groups`.
-        drop_leaks: take the training copies of leaked images out.
-        seed: another seed gives another split.
-
-    Raises:
-        DataError: if there is nothing left to validate or to test on.
-        RecipeError: if `shares` or `group_by` cannot be read.
-    """
-    groups = named_groups(samples, store.duplicates, group_by)
-    manifest = read_split(Path(fractions)) if Path(fractions).suffix == ".csv" else None
-    wanted = parse_fractions(DEFAULT_FRACTIONS if manifest is not None else fractions)
-    if samples.splits is not None:
-        parts = complete_official(samples.splits, samples.labels, groups, samples.names, seed)
-    else:
-        parts = assign(samples.labels, groups, samples.names, wanted, seed)
-    notes = []
-    if manifest is not None:
-        new = sum(name not in manifest for name in samples.names)
-        if new == len(samples):
-            raise DataError(
-                f"--split {fractions}: it names no picture of {samples.source}; give the split.csv of this set"
-            )
-        parts = follow(manifest, groups, samples.names, otherwise=parts)
-        notes.append(f"the split of {fractions} is followed; pictures that it does not name: {new:,}")
-    elif samples.splits is not None and fractions != DEFAULT_FRACTIONS:
-        notes.append(f"{samples.source} is split already, so --split {fractions} was not needed")
+def _split_store(samples: Samples, store: Store, recipe: DataRecipe, seed: int) -> Dataset:
+    """Split a packed set by groups, and check that every split and every class has images."""
+    groups = image_groups(samples, store.duplicates, recipe.group_by)
+    splits, notes = _choose_splits(samples, groups, recipe.split, seed)
     usable = store.usable
-    leaks = find_leaks(groups, parts, usable)
-    dropped = training_copies(leaks, parts) if drop_leaks else []
-    split = Split.of(parts, np.setdiff1d(usable, dropped).astype(np.int64))
+    leaks = find_leaks(groups, splits, usable)
+    dropped = training_copies(leaks, splits) if recipe.drop_leaks else []
+    rows = SplitRows.of(splits, np.setdiff1d(usable, dropped).astype(np.int64))
     why = (
-        "--drop-leaks took out what also stands in another part"
+        "`drop_leaks` left out what is also in another split"
         if dropped
-        else f"a class needs {FEWEST_GROUPS} pictures, or groups of them, to be split"
+        else f"a class needs {MIN_GROUPS} pictures, or groups of pictures, to be split"
     )
-    for part in SPLIT_NAMES:
-        if not len(split.part(part)):
+    for split in Split:
+        if not len(rows.rows(split.word)):
             raise DataError(
-                f"{samples.source}: no picture is left for the {part} part ({why}); add some, or regroup them"
+                f"{samples.source}: no picture is left for the {split.word} split ({why}); add some, or group them "
+                "differently"
             )
-    if missing := _classes_without(split.train, samples):
+    if missing := _classes_without(rows.train, samples):
         raise DataError(f"{samples.source}: no picture of {', '.join(missing)} is left to train on ({why}); add some")
-    if missing := _classes_without(split.test, samples):
-        notes.append(f"no picture of {', '.join(missing)} is in the test part: how well they are told is not known")
-    return Dataset(samples, store, split, leaks, dropped, tuple(notes))
+    if missing := _classes_without(rows.test, samples):
+        notes.append(f"no picture of {', '.join(missing)} is in the test split, so its accuracy is not known")
+    return Dataset(samples, store, rows, leaks, dropped, tuple(notes))
+
+
+def _choose_splits(
+    samples: Samples, groups: NDArray[np.int64], choice: str, seed: int
+) -> tuple[NDArray[np.int8], list[str]]:
+    """Return every image's split, int8 `[N]`, and notes: from an earlier run's table, official, or by proportions."""
+    table = read_split(Path(choice)) if Path(choice).suffix == ".csv" else None
+    fractions = parse_fractions(DEFAULT_FRACTIONS if table is not None else choice)
+    if samples.splits is not None:
+        splits = complete_official(samples.splits, samples.labels, groups, samples.names, seed)
+    else:
+        splits = assign(samples.labels, groups, samples.names, fractions, seed)
+    if table is not None:
+        new = sum(name not in table for name in samples.names)
+        if new == len(samples):
+            reason = f"this table names no picture of {samples.source}; give the split.csv of this set"
+            raise DataError(reason, field="split", value=choice)
+        note = f"the split of {choice} is followed; pictures that it does not name: {new:,}"
+        return follow(table, groups, samples.names, otherwise=splits), [note]
+    if samples.splits is not None and choice != DEFAULT_FRACTIONS:
+        return splits, [f"{samples.source} has an official split, which is kept; {choice} was not used"]
+    return splits, []
 
 
 def _classes_without(rows: NDArray[np.int64], samples: Samples) -> list[str]:
+    """Return the classes that have no image among these rows."""
     counts = np.bincount(samples.labels[rows], minlength=len(samples.classes))
     return [name for name, count in zip(samples.classes, counts, strict=True) if not count]
 
 
-def named_groups(samples: Samples, duplicates: Duplicates, group_by: str | None = None) -> NDArray[np.int64]:
-    """Give each image the group of its copies, of its own `group`, and of what `group_by` makes of its name."""
-    named = [list(samples.groups)] if samples.groups else []
-    if group_by:
-        named.append(name_groups(samples.names, group_by))
-    for groups in named:
-        if group_by == "folder" and len(set(groups)) <= len(samples.classes):
-            raise RecipeError("--group-by folder: every class is one folder, so nothing could be split; use a REGEX")
-    rows_of: dict[tuple[int, str], list[int]] = {}
-    for column, groups in enumerate(named):
-        for row, group in enumerate(groups):
-            if group:
-                rows_of.setdefault((column, group), []).append(row)
-    return group_ids(len(samples.labels), duplicates, list(rows_of.values()))
-
-
 def write_quarantine(path: Path, samples: Samples, store: Store) -> None:
-    """Write `image,reason`, one row an image that could not be used; only the heading if there is none."""
+    """Write `image,reason`, one row per image that cannot be used; only the heading if there is none."""
     rows = ((samples.names[row], reason) for row, reason in sorted(store.quarantined.items()))
     write_csv(path, [("image", "reason"), *rows])

@@ -1,7 +1,7 @@
-"""One image: from the bytes of a file to upright uint8 pixels, and the one geometry that fits it to a network.
+"""Decode one image file to upright uint8 pixels, and resize the pixels to a network's size.
 
-The format is found by content, never by the file's name. Whatever decoding has to decide (a first frame, a turned
-image, transparency) becomes a note, and whatever cannot be decoded a `ImageError` with the reason.
+The format is found by content, never by the file's name. Whatever the decoder has to decide (first frame, orientation,
+transparency) becomes a note; a file that cannot be decoded raises an `ImageError` with the reason.
 """
 
 import io
@@ -26,16 +26,16 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from firstlight.data.eight_bits import gray_or_rgb
-from firstlight.data.jpeg import decode_jpeg, decode_smaller, enough_pixels
+from firstlight.data.jpeg import decode_jpeg, decode_smaller, min_decoded_side
+from firstlight.data.recipe import DataRecipe
 from firstlight.errors import ImageError
 from firstlight.resize import parse_resize
 
-MAX_PIXELS = 50_000_000
-# Padding is the mean gray of photographs (0.449 of white): about zero once a network has normalized it.
-PAD_GRAY = 114
+MAX_PIXELS = DataRecipe.max_pixels
+PAD_GRAY = 114  # gray level of padding: the mean of photographs, 0.449 of white, about zero once normalized
 
 _READERS: dict[str, type[ImageFile.ImageFile]] = {
-    "JPEG": JpegImageFile,  # read directly, a multi-image JPEG is its first image
+    "JPEG": JpegImageFile,  # read as plain JPEG, a multi-image file gives its first image
     "PNG": PngImageFile,
     "WebP": WebPImageFile,
     "GIF": GifImageFile,
@@ -50,8 +50,8 @@ _MAGIC = {
     "BMP": re.compile(rb"BM"),
     "TIFF": re.compile(rb"II[*+]\0|MM\0[*+]"),
 }
-# What people most often have instead: named, so that they know what to convert.
-_NOT_A_IMAGE = {
+# Other content that people often have, so that the message can say what to do.
+_OTHER_CONTENT = {
     "HEIC or AVIF, which is not read; convert it to JPEG or PNG": re.compile(rb"....ftyp", re.DOTALL),
     "JPEG 2000, which is not read; convert it to PNG": re.compile(rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51"),
     "a Photoshop document; export it as PNG": re.compile(rb"8BPS"),
@@ -72,8 +72,8 @@ SUFFIXES = {
     ".gif": "GIF",
 }
 
-# How stored pixels [H, W, C] become upright, for each EXIF orientation but 1, which is upright already.
-_UPRIGHT: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
+# Makes stored pixels [H, W, C] upright, for each EXIF orientation except 1, which is upright already.
+_TO_UPRIGHT: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
     2: lambda pixels: pixels[:, ::-1],
     3: lambda pixels: pixels[::-1, ::-1],
     4: lambda pixels: pixels[::-1],
@@ -82,13 +82,13 @@ _UPRIGHT: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
     7: lambda pixels: pixels[::-1, ::-1].swapaxes(0, 1),
     8: lambda pixels: pixels[:, ::-1].swapaxes(0, 1),
 }
-_LAID = {5, 6, 7, 8}  # those that swap height and width
+_SIDEWAYS = {5, 6, 7, 8}  # EXIF orientations that swap height and width
 
-# Where Pillow keeps what may tell an orientation.
-_ORIENTED_BY = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}
+# Entries of Pillow's `info` that may hold an orientation.
+_ORIENTATION_KEYS = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}
 
-_PILLOW = str(Path(PIL.__file__).parent)
-_one_recorder = threading.Lock()
+_PILLOW_FOLDER = str(Path(PIL.__file__).parent)
+_recording_warnings = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +97,9 @@ class DecodedImage:
 
     Attributes:
         pixels: uint8 `[H, W, C]`, C = 1 (gray) or 3 (RGB), upright, drawn on white.
-        mode: the file's own mode in Pillow's words, such as `L`, `RGB`, `P`, `CMYK`, `I;16`, `F`.
-        notes: what decoding had to decide, such as `first of 12 frames`.
-        size: height and width of the whole image, upright; more than those of `pixels` if it was decoded smaller.
+        mode: the file's own mode, as Pillow names it, such as `L`, `RGB`, `P`, `CMYK`, `I;16`, `F`.
+        notes: what the decoder had to decide, such as `first of 12 frames`.
+        size: height and width of the full image, upright; larger than those of `pixels` if it was decoded smaller.
     """
 
     pixels: NDArray[np.uint8]
@@ -109,7 +109,7 @@ class DecodedImage:
 
     @property
     def reduced(self) -> bool:
-        """Whether it was decoded smaller than it is."""
+        """Whether the image was decoded smaller than it is."""
         return self.pixels.shape[:2] != self.size
 
 
@@ -123,23 +123,23 @@ def decode(
 ) -> DecodedImage:
     """Decode a JPEG, PNG, WebP, GIF, BMP or TIFF file.
 
-    Gray (also 1-bit, and gray with alpha) stays one channel; palette, CMYK, YCbCr and LAB become RGB by color;
-    alpha is drawn over white; EXIF orientation is applied; of an animation the first frame is taken. Integers of
-    more than 8 bits and floats are scaled as `eight_bits` tells. Many threads may decode at once.
+    Gray (also 1-bit, and gray with alpha) stays one channel; palette, CMYK, YCbCr and LAB become RGB. Alpha is drawn
+    on white, EXIF orientation is applied, and an animation gives its first frame. Integers of more than 8 bits and
+    floats are scaled as described in `eight_bits`. Thread-safe.
 
     Args:
         data: the file's bytes.
-        name: the file's name, used only to note an extension that does not fit the content.
-        max_pixels: a larger image is refused before its pixels are decoded.
-        input_size: the network's (C, H, W), if the image is decoded to be fitted to it: a JPEG is then decoded at
-            1/2, 1/4 or 1/8 where that leaves twice the network's sides, and 128 pixels, which is much faster.
-        fit: how it will be fitted, see `fit_picture`: to cut a smaller part out, it is decoded finer.
+        name: the file's name, used only to note an extension that does not match the content.
+        max_pixels: an image with more pixels is refused before they are decoded.
+        input_size: the network's (C, H, W), if the image will be resized to it. A JPEG is then decoded at 1/2, 1/4 or
+            1/8 of its size where that leaves twice the network's sides, and 128 pixels, which is much faster.
+        resize: how it will be resized, see `resize_image`; an image of which less is kept is decoded finer.
 
     Raises:
-        ImageError: with the reason, if the bytes are no such image, are damaged or too large.
-        RecipeError: if there is no such `fit`.
+        ImageError: with the reason, if the bytes are not such an image, are damaged, or hold too many pixels.
+        RecipeError: if there is no such `resize`.
     """
-    enough = None if input_size is None else enough_pixels(input_size, resize)
+    min_side = None if input_size is None else min_decoded_side(input_size, resize)
     kind = _kind_of(data)
     notes: list[str] = []
     suffix = name[name.rfind(".") :].lower()
@@ -152,75 +152,75 @@ def decode(
         mode = image.mode
         if kind == "PNG":
             _check_png_data(data)
-        turned_by_reader = image.tag_v2.get(0x0112, 1) if isinstance(image, TiffImageFile) else 1
-        stored = decode_smaller(image, enough)
+        applied_by_pillow = image.tag_v2.get(0x0112, 1) if isinstance(image, TiffImageFile) else 1
+        stored = decode_smaller(image, min_side)
         pixels = decode_jpeg(image, data) if isinstance(image, JpegImageFile) else None
         if pixels is None:
             image.load()
             pixels = gray_or_rgb(image, notes)
         orientation = _orientation(image, notes)
-        if kind == "PNG" and data[25] == 4:  # gray with alpha, which Pillow reads as color where it has 16 bits
+        if kind == "PNG" and data[25] == 4:  # gray with alpha, which Pillow reads as color if it has 16 bits
             pixels = pixels[:, :, :1]
-        pixels = np.ascontiguousarray(_UPRIGHT.get(orientation, np.ascontiguousarray)(pixels))
-        height, width = (stored if orientation in _LAID else stored[::-1]) if stored else pixels.shape[:2]
-        if {orientation, turned_by_reader} & _UPRIGHT.keys():
-            notes.append(f"EXIF orientation {max(orientation, turned_by_reader)} applied")
+        pixels = np.ascontiguousarray(_TO_UPRIGHT.get(orientation, np.ascontiguousarray)(pixels))
+        height, width = (stored if orientation in _SIDEWAYS else stored[::-1]) if stored else pixels.shape[:2]
+        if {orientation, applied_by_pillow} & _TO_UPRIGHT.keys():
+            notes.append(f"EXIF orientation {max(orientation, applied_by_pillow)} applied")
         _note_frames(image, notes)
-    except (ImageError, MemoryError):  # what this machine cannot hold says nothing about the image
+    except (ImageError, MemoryError):  # too little memory is no fault of the image
         raise
-    # Pillow's readers raise nearly anything on hostile bytes; whatever it is, this image cannot be used.
+    # Pillow's readers raise nearly any exception on hostile bytes; whichever it is, this image cannot be used.
     except Exception as error:
         raise ImageError(_reason(kind, data, error)) from error
     return DecodedImage(pixels, mode, tuple(dict.fromkeys(notes)), (height, width))
 
 
 def resize_image(pixels: NDArray[np.uint8], input_size: tuple[int, int, int], resize: str) -> NDArray[np.uint8]:
-    """Bring an image to a network's size; packing, predicting and serving all do it here.
+    """Return an image resized to a network's size; packing and predicting both do it here.
 
-    `crop` scales until the short side fits and cuts the middle out of the long one; `crop:0.875` cuts the middle out of
-    both, that share of what `crop` keeps of either; `pad` scales until the long side fits and puts gray bars
-    (`PAD_GRAY`) beside the short one; `squash` scales each side by itself. Cuts are at whole pixels. Scaling is
-    bilinear with antialiasing. An image of the right size of which all is kept comes back untouched.
+    `crop` keeps the largest centered part that has the network's proportions; `crop:0.875` keeps that fraction of its
+    height and width; `pad` keeps everything and adds gray bars (`PAD_GRAY`) on both sides of the shorter dimension;
+    `squash` scales height and width independently. Crops are at whole pixels. Scaling is bilinear with antialiasing.
+    An image of the right size of which everything is kept is returned unchanged.
 
     Args:
         pixels: uint8 `[H, W, C]`, C = 1 or 3.
         input_size: the network's (C, H, W); gray is repeated to 3 channels, color becomes ITU-R 601 luma for 1.
-        fit: `crop`, `crop:SHARE`, `pad` or `squash`; see `fitting.parse_fit`.
+        resize: `crop`, `crop:FRACTION`, `pad` or `squash`; see `resize.parse_resize`.
 
     Returns:
         uint8 `[H, W, C]` of `input_size`.
 
     Raises:
-        RecipeError: if there is no such `fit`.
+        RecipeError: if there is no such `resize`.
     """
-    way, fraction = parse_resize(resize)
+    method, fraction = parse_resize(resize)
     channels, height, width = input_size
     assert channels in (1, 3), input_size
     if channels == 1 and pixels.shape[2] == 3:
         pixels = np.array(Image.fromarray(pixels).convert("L"))[:, :, None]
     if pixels.shape[:2] != (height, width) or fraction < 1:
-        pixels = _scale(pixels, height, width, way, fraction)
+        pixels = _scale(pixels, height, width, method, fraction)
     if channels == 3 and pixels.shape[2] == 1:
         pixels = np.repeat(pixels, 3, axis=2)
     return pixels
 
 
-def _scale(pixels: NDArray[np.uint8], height: int, width: int, way: str, fraction: float) -> NDArray[np.uint8]:
-    # torch scales photographs twice as fast as Pillow, to the same gray level give or take one
+def _scale(pixels: NDArray[np.uint8], height: int, width: int, method: str, fraction: float) -> NDArray[np.uint8]:
+    # torch scales photographs twice as fast as Pillow, to the same gray levels within one
     from torch import from_numpy
     from torch.nn.functional import interpolate
 
     rows, columns, channels = pixels.shape
     inner_height, inner_width = height, width
-    if way == "crop":
+    if method == "crop":
         step = min(columns / width, rows / height) * fraction
         kept_rows, kept_columns = max(1, round(height * step)), max(1, round(width * step))
         top, left = (rows - kept_rows) // 2, (columns - kept_columns) // 2
         pixels = pixels[top : top + kept_rows, left : left + kept_columns]
-    elif way == "pad":
+    elif method == "pad":
         step = max(columns / width, rows / height)
         inner_height, inner_width = max(1, round(rows / step)), max(1, round(columns / step))
-    # note: a batch axis of torch's making is seen to be channels-last, which is twice as fast; NumPy's has no stride
+    # note: with a batch axis added by torch the image counts as channels-last, which is twice as fast; with NumPy's not
     image = from_numpy(pixels)[None].permute(0, 3, 1, 2)
     scaled = interpolate(image, size=(inner_height, inner_width), mode="bilinear", antialias=True)
     inner: NDArray[np.uint8] = np.ascontiguousarray(scaled[0].permute(1, 2, 0).numpy())
@@ -238,10 +238,10 @@ def _kind_of(data: bytes) -> str:
     for kind, magic in _MAGIC.items():
         if magic.match(data):
             return kind
-    for what, magic in _NOT_A_IMAGE.items():
+    for what, magic in _OTHER_CONTENT.items():
         if magic.match(data[:4096]):
             raise ImageError(f"holds {what}")
-    raise ImageError("not a JPEG, PNG, WebP, GIF, BMP or TIFF picture, whatever its name")
+    raise ImageError("not a JPEG, PNG, WebP, GIF, BMP or TIFF picture, whatever its name; convert or remove it")
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:
@@ -250,12 +250,12 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
             f"{width} x {height} are {width * height:,} pixels, more than the limit of {max_pixels:,}; make it smaller"
         )
     if width < 1 or height < 1:
-        raise ImageError(f"{width} x {height}: there are no pixels in it")
+        raise ImageError(f"{width} x {height}: it has no pixels")
 
 
 def _check_png_data(data: bytes) -> None:
-    """Verify the checksums of a PNG's pixel data, the only ones that Pillow does not look at."""
-    view, position = memoryview(data), 8  # cutting pieces from a view copies nothing
+    """Verify the checksums of a PNG's pixel data, the only ones that Pillow does not check."""
+    view, position = memoryview(data), 8  # slices of a view copy nothing
     while position + 12 <= len(data):
         end = position + 8 + int.from_bytes(view[position : position + 4], "big")
         is_pixels = data[position + 4 : position + 8] == b"IDAT" and end + 4 <= len(data)
@@ -265,27 +265,27 @@ def _check_png_data(data: bytes) -> None:
 
 
 def _orientation(image: Image.Image, notes: list[str]) -> int:
-    """Read the EXIF orientation; the pixels are good even where the EXIF block is not."""
-    if isinstance(image, TiffImageFile) or not _ORIENTED_BY & image.info.keys():
-        return 1  # Pillow's TIFF reader has turned the image itself
+    """Return the EXIF orientation; 1, with a note, if the EXIF block cannot be read: the pixels may still be good."""
+    if isinstance(image, TiffImageFile) or not _ORIENTATION_KEYS & image.info.keys():
+        return 1  # Pillow's TIFF reader has already turned the image
     try:
         with _warnings_as(notes):
             value = image.getexif().get(0x0112, 1)
     except Exception:
-        notes.append("EXIF cannot be read: taken as upright")
+        notes.append("EXIF cannot be read, so the picture is taken as upright")
         return 1
     return value if isinstance(value, int) else 1
 
 
 def _note_frames(image: ImageFile.ImageFile, notes: list[str]) -> None:
-    """Count frames last: finding them moves on in the file, and may fail where the first one is good."""
+    """Note how many frames there are. Called last: counting reads on in the file, and may fail after a good frame."""
     if not isinstance(image, PngImageFile | WebPImageFile | GifImageFile | TiffImageFile):
         return
     try:
         with _warnings_as(notes):
-            frames = getattr(image, "n_frames", 1)  # a PNG that is no animation may lack it
+            frames = getattr(image, "n_frames", 1)  # missing from some PNG files that are not animations
     except Exception:
-        notes.append("first frame; those after it are damaged")
+        notes.append("first frame; the frames after it are damaged")
         return
     if frames > 1:
         notes.append(f"first of {frames:,} frames")
@@ -293,21 +293,22 @@ def _note_frames(image: ImageFile.ImageFile, notes: list[str]) -> None:
 
 @contextmanager
 def _warnings_as(notes: list[str]) -> Iterator[None]:
-    """Turn what Pillow warns of (damaged metadata, mostly) into notes; anybody else's warnings go on.
+    """Turn Pillow's warnings, mostly about damaged metadata, into notes; other warnings are passed on.
 
-    note: recording warnings changes the process, so one thread does it at a time; only headers are read meanwhile.
+    Note: recording warnings changes global state, so one thread does it at a time; only headers are read meanwhile.
     """
-    with _one_recorder, warnings.catch_warnings(record=True) as caught:
+    with _recording_warnings, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield
     for warning in caught:
-        if warning.filename.startswith(_PILLOW):
+        if warning.filename.startswith(_PILLOW_FOLDER):
             notes.append(" ".join(str(warning.message).split()))
         else:
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
 
 
 def _reason(kind: str, data: bytes, error: Exception) -> str:
+    """Return in words why decoding failed, above all whether the file ends too early."""
     words = " ".join(str(error).split()) or type(error).__name__
     ends_early: dict[str, Callable[[], bool]] = {
         "JPEG": lambda: data.find(b"\xff\xd9", data.rfind(b"\xff\xda")) < 0,

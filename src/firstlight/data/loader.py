@@ -1,4 +1,4 @@
-"""The loader: device batches in an order that is a function of (seed, epoch), so that any batch can be sought."""
+"""Load batches of packed images onto the device, in an order that depends only on (seed, epoch)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,24 +12,31 @@ from firstlight.data.parallel import in_order
 from firstlight.runtime.memory import memory_left
 from firstlight.runtime.seeds import generator
 
-SCORED_AT_ONCE, SCORED_PIXELS = 500, 2**22  # images, and pixels of theirs, where nothing is learned
+SCORING_BATCH_IMAGES, SCORING_BATCH_PIXELS = 500, 2**22  # at most, in a batch that is only scored
 
-RESIDENT_FRACTION = 0.25  # of a GPU's free memory, or of what this process may still take; a smaller set is kept there
-HOST_RESIDENT_BYTES = 2 << 30
+# Images that take less than this fraction of the memory left, of the GPU or of this process, are kept there.
+RESIDENT_FRACTION = 0.25
+HOST_RESIDENT_BYTES = 2 << 30  # and on the CPU at most this many bytes
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Images on the device: images uint8 `[B, C, H, W]` channels-last, labels and rows int64 `[B]`."""
+    """Images and labels on the device.
+
+    Attributes:
+        images: uint8 `[B, C, H, W]`, channels-last.
+        labels: int64 `[B]`.
+        rows: int64 `[B]`, each image's row in the store.
+    """
 
     images: Tensor
     labels: Tensor
     rows: Tensor
 
 
-def scored_at_once(height: int, width: int) -> int:
-    """Say how many images of this size are scored at once."""
-    return max(1, min(SCORED_AT_ONCE, SCORED_PIXELS // (height * width)))
+def scoring_batch_size(height: int, width: int) -> int:
+    """Return how many images of this size are scored at once."""
+    return max(1, min(SCORING_BATCH_IMAGES, SCORING_BATCH_PIXELS // (height * width)))
 
 
 class Loader:
@@ -38,13 +45,20 @@ class Loader:
     Args:
         pixels: uint8 `[N, H, W, C]`, in memory or memory-mapped.
         labels: int64 `[N]`.
-        rows: which rows to give, int64 `[n]`.
-        batch_size: the last batch of an epoch may be smaller unless `drop_last`; by default what suits scoring, fewer
-            of large images, whose layers take memory.
-        device: where batches go; a set that fits there is kept there.
-        seed: shuffles, together with the epoch; None gives the rows in their order.
-        balanced: draw rows, with replacement, so that every class is as frequent as the others.
+        rows: which rows to yield, int64 `[n]`.
+        batch_size: images per batch; the last batch of an epoch may be smaller unless `drop_last`. By default what
+            suits scoring: 500, or fewer if the images are large.
+        device: where batches go, by default the CPU; a set that is small enough is kept there.
+        seed: of the shuffling, together with the epoch; None keeps the order of `rows`.
+        balanced: draw rows, with replacement, so that all classes are equally frequent.
         drop_last: leave out a last batch that is not full.
+
+    >>> from firstlight.data.dataset import open_dataset
+    >>> from firstlight.data.sources import load_data
+    >>> data = open_dataset(load_data("digits"))
+    >>> loader = Loader(data.store.pixels, data.samples.labels, data.split.train, batch_size=256, seed=0)
+    >>> [len(batch.labels) for batch in loader.epoch(1)]
+    [256, 256, 256, 256, 233]
     """
 
     def __init__(
@@ -54,7 +68,7 @@ class Loader:
         rows: NDArray[np.int64],
         *,
         batch_size: int | None = None,
-        device: torch.device,
+        device: torch.device | None = None,
         seed: int | None = None,
         balanced: bool = False,
         drop_last: bool = False,
@@ -62,32 +76,32 @@ class Loader:
         self.pixels = pixels
         self.rows = torch.from_numpy(rows)
         self.labels = torch.from_numpy(labels[rows])
-        self.batch_size = batch_size or scored_at_once(*pixels.shape[1:3])
-        self.device = device
+        self.batch_size = batch_size or scoring_batch_size(*pixels.shape[1:3])
+        self.device = device or torch.device("cpu")
         self.seed = seed
         self.balanced = balanced
         self.batches = len(rows) // self.batch_size if drop_last else -(-len(rows) // self.batch_size)
         self.resident = self._keep_on_device() if self._fits() else None
 
     def __len__(self) -> int:
-        """How many batches an epoch has."""
+        """Return the number of batches in an epoch."""
         return self.batches
 
     def epoch(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
-        """Give the batches of an epoch, from batch `start` on; skipping costs nothing."""
+        """Yield the batches of an epoch, from batch `start` on; those before it are skipped at no cost."""
         order = self.order(epoch)[: self.batches * self.batch_size]
         chosen = [order[first : first + self.batch_size] for first in range(0, len(order), self.batch_size)][start:]
         if self.resident is not None:
             pixels, labels, rows = self.resident
             for positions in chosen:
-                here = positions.to(self.device, non_blocking=True)
-                images = pixels.index_select(0, here).permute(0, 3, 1, 2)
-                yield Batch(images, labels.index_select(0, here), rows.index_select(0, here))
+                chosen_rows = positions.to(self.device, non_blocking=True)
+                images = pixels.index_select(0, chosen_rows).permute(0, 3, 1, 2)
+                yield Batch(images, labels.index_select(0, chosen_rows), rows.index_select(0, chosen_rows))
         else:
             yield from self._read_ahead(chosen)
 
     def order(self, epoch: int) -> Tensor:
-        """The positions of an epoch, int64 `[n]`: a function of the seed and the epoch alone."""
+        """Return the order of an epoch as positions in `rows`, int64 `[n]`; it depends only on seed and epoch."""
         count = len(self.rows)
         if self.seed is None:
             return torch.arange(count)
@@ -108,9 +122,9 @@ class Loader:
         return pixels.to(self.device), self.labels.to(self.device), self.rows.to(self.device)
 
     def _read(self, positions: Tensor) -> Batch:
-        # note: by NumPy, since torch would start threads for this one too, and all of them would fight over the cores
+        # note: by NumPy, since torch would start more threads from this one, and they would compete for the processors
         rows = self.rows.numpy()[positions.numpy()]
-        in_file = np.argsort(rows)  # pages are read in the order of the file; the batch keeps its own
+        in_file = np.argsort(rows)  # read in the order of the file, but keep the order of the batch
         pixels = np.empty((len(rows), *self.pixels.shape[1:]), np.uint8)
         pixels[in_file] = self.pixels[rows[in_file]]
         images = torch.from_numpy(pixels)
@@ -122,4 +136,4 @@ class Loader:
     def _read_ahead(self, chosen: list[Tensor]) -> Iterator[Batch]:
         """Read the next batches from disk while the device works on this one."""
         for batch in in_order(self._read, chosen, workers=1):
-            yield Batch(*(part.to(self.device, non_blocking=True) for part in vars(batch).values()))
+            yield Batch(*(tensor.to(self.device, non_blocking=True) for tensor in vars(batch).values()))

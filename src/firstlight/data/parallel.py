@@ -1,4 +1,4 @@
-"""Work done by several threads, given back in order, with few items in flight: constant memory at any length."""
+"""Do work in several threads and yield the results in order, with constant memory however many items there are."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -11,12 +11,15 @@ Result = TypeVar("Result")
 
 
 def in_order(work: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
-    """Give `work(item)` for each item, in their order; the first failure stops the rest.
+    """Yield `work(item)` for each item, in order; the first exception ends it.
 
     Args:
         work: called from `workers` threads.
-        items: read as far ahead as threads need, no further.
-        workers: how many threads.
+        items: read no further ahead than the threads need.
+        workers: number of threads.
+
+    >>> list(in_order(abs, [-1, 2, -3], workers=2))
+    [1, 2, 3]
     """
     waiting = iter(items)
     with ThreadPoolExecutor(workers) as threads:
@@ -31,7 +34,7 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item], workers: int
 
 
 def chunks_of(size: int, items: Iterable[Item]) -> Iterator[tuple[Item, ...]]:
-    """Cut `items` into tuples of `size`, the last one perhaps shorter."""
+    """Yield `items` in tuples of `size`; the last one may be shorter."""
     waiting = iter(items)
     while chunk := tuple(islice(waiting, size)):
         yield chunk

@@ -1,4 +1,4 @@
-"""A look at one image of a set: read, decoded and fingerprinted; or the reason why it cannot be used."""
+"""Read, decode and fingerprint single images of a set, or return the reason why one cannot be used."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -6,31 +6,51 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from firstlight.data.duplicates import fingerprint, fingerprints, is_faint
+from firstlight.data.duplicates import fingerprint, fingerprints, is_nearly_plain
+from firstlight.data.image_sources import ArrayImages
 from firstlight.data.images import DecodedImage, decode
-from firstlight.data.samples import ArrayImages, Samples
+from firstlight.data.samples import Samples
 from firstlight.errors import ImageError
 
 NO_PIXELS: NDArray[np.uint8] = np.empty((0, 0, 0), np.uint8)
 
 
+def stacked(samples: Samples) -> NDArray[np.uint8] | None:
+    """Return the images of a set that is one array, uint8 `[N, H, W, C]`; else None."""
+    return samples.images.images if isinstance(samples.images, ArrayImages) else None
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What an image is, or why it cannot be used; and the digest of its file, where it is one."""
+    """The outcome of reading one image.
+
+    Attributes:
+        image: the decoded image; None if it cannot be used.
+        reason: why it cannot be used.
+        digest: of its file, 16 bytes; empty if it is not a file.
+    """
 
     image: DecodedImage | None
     reason: str = ""
     digest: bytes = b""
 
     def without_pixels(self) -> "Reading":
-        """Keep what the image told without the memory it took."""
+        """Return the same without the pixels, to free their memory."""
         return self if self.image is None else replace(self, image=replace(self.image, pixels=NO_PIXELS))
 
 
 def read_sample(
     samples: Samples, row: int, max_pixels: int, input_size: tuple[int, int, int] | None, resize: str = "crop"
 ) -> Reading:
-    """Read an image and decode it as finely as fitting it to `input_size` needs, or in full."""
+    """Return image `row`, decoded as finely as resizing it to `input_size` needs; in full if that is None.
+
+    Args:
+        samples: the set.
+        row: the image.
+        max_pixels: an image with more pixels cannot be used.
+        input_size: the (C, H, W) it will be resized to, or None.
+        resize: how it will be resized.
+    """
     try:
         found = samples.images.read(row)
         if isinstance(found, np.ndarray):
@@ -45,7 +65,7 @@ def read_sample(
 
 
 def fingerprint_into(prints: NDArray[np.void], readings: dict[int, Reading]) -> None:
-    """Fingerprint images, all at once where they are of one shape."""
+    """Fill in the fingerprints of some rows, all at once if the images have one shape."""
     images = {row: reading.image for row, reading in readings.items() if reading.image is not None}
     if len({image.pixels.shape for image in images.values()}) > 1:
         for row, reading in readings.items():
@@ -58,14 +78,17 @@ def fingerprint_into(prints: NDArray[np.void], readings: dict[int, Reading]) -> 
         prints["size"][rows] = [image.size for image in images.values()]
 
 
-def refine_faint(samples: Samples, rows: range, prints: NDArray[np.void], max_pixels: int) -> None:
-    """Know images that show next to nothing by all of their pixels: they have nothing else to be compared by."""
-    if not isinstance(samples.images, ArrayImages):  # those were never decoded smaller
-        for row in rows.start + np.flatnonzero(is_faint(prints[rows.start : rows.stop])):
-            prints[row] = whole_fingerprint(samples, int(row), prints[row], max_pixels)
+def refine_nearly_plain(samples: Samples, rows: range, prints: NDArray[np.void], max_pixels: int) -> None:
+    """Replace the fingerprints of images with hardly any detail by those of all their pixels.
+
+    Such images cannot be compared by thumbnails, and JPEGs may have been decoded at a smaller size.
+    """
+    if stacked(samples) is None:  # arrays are never decoded at a smaller size
+        for row in rows.start + np.flatnonzero(is_nearly_plain(prints[rows.start : rows.stop])):
+            prints[row] = full_fingerprint(samples, int(row), prints[row], max_pixels)
 
 
-def whole_fingerprint(samples: Samples, row: int, otherwise: np.void, max_pixels: int) -> np.void:
-    """Fingerprint all pixels of an image; what it was before, if it cannot be read."""
+def full_fingerprint(samples: Samples, row: int, otherwise: np.void, max_pixels: int) -> np.void:
+    """Return the fingerprint of all pixels of an image, or `otherwise` if it cannot be read."""
     image = read_sample(samples, row, max_pixels, None).image
     return otherwise if image is None else fingerprint(image.pixels)

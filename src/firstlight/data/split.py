@@ -1,95 +1,129 @@
-"""The split: train, valid and test, by groups, so that no image and none of its copies stands on two sides.
+"""Split a set into train, valid and test by groups, so that no image and none of its copies is on two sides.
 
-Which side a group falls on depends on the seed and on its name alone, within its class: groups are put in the order of
-a hash and cut at the wanted shares, test first, then valid, then train. Adding images therefore moves only the few
-at the two cuts, and never one between train and test; with `--split FILE`, a former run's `split.csv`, none moves.
+The split of a group depends only on the seed and on its name, within its class: groups are sorted by a hash and cut at
+the requested proportions, test first, then valid, then train. Adding images therefore moves only the few at the two
+cuts, and never one between train and test. To move none, follow the `split.csv` of an earlier run.
 """
 
 import csv
-import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from firstlight.data.samples import Samples
+from firstlight.data.recipe import DataRecipe
+from firstlight.data.samples import Samples, Split, number_names
 from firstlight.errors import DataError, RecipeError
 from firstlight.files import write_csv
 from firstlight.runtime.seeds import derive_seed
 
-TRAIN, VALID, TEST = range(3)
-SPLIT_NAMES = ("train", "valid", "test")
-DROPPED = 3
-WORDS = (*SPLIT_NAMES, "dropped")  # of the table
-HELD_OUT_FRACTION = 0.1  # taken from an official training set that lacks a validation (or test) split
-MIXED = -1
-FEWEST_GROUPS = 3  # with fewer, a class cannot stand in all three parts
+DROPPED = 3  # in the table: a training image that was left out because of a leak; its word is `dropped`
+TABLE_WORDS = {split.word: int(split) for split in Split} | {"dropped": DROPPED}
+DEFAULT_FRACTIONS = DataRecipe.split
+HELD_OUT_FRACTION = 0.1  # of an official training set, for a validation or test split that it lacks
+SEVERAL_CLASSES = -1  # stands in for the class of a group that has images of several
+MIN_GROUPS = 3  # of a class: with fewer it cannot be in all three splits
 
 
 @dataclass(frozen=True)
-class Split:
-    """The rows of each part, int64, ascending; a row may be in none (quarantined, or dropped as a leak)."""
+class SplitRows:
+    """The rows of each split, int64, ascending; a row may be in none (quarantined, or dropped as a leak)."""
 
     train: NDArray[np.int64]
     valid: NDArray[np.int64]
     test: NDArray[np.int64]
 
     @classmethod
-    def of(cls, parts: NDArray[np.int8], rows: NDArray[np.int64]) -> "Split":
-        """Build from the part of each row (0, 1, 2), keeping only `rows`."""
-        return cls(*(rows[parts[rows] == part] for part in (TRAIN, VALID, TEST)))
+    def of(cls, splits: NDArray[np.int8], rows: NDArray[np.int64]) -> "SplitRows":
+        """Return the rows of each split.
 
-    def part(self, name: str) -> NDArray[np.int64]:
-        """The rows of `train`, `valid`, `test`, or of `all` three."""
+        Args:
+            splits: the `Split` of every row, int8 `[N]`.
+            rows: the rows that are used, int64, ascending.
+        """
+        return cls(*(rows[splits[rows] == split] for split in Split))
+
+    def rows(self, name: str) -> NDArray[np.int64]:
+        """Return the rows of `train`, `valid`, `test`, or of `all` three, ascending."""
         if name == "all":
             return np.sort(np.concatenate([self.train, self.valid, self.test]))
         rows: NDArray[np.int64] = getattr(self, name)
         return rows
 
 
-def parse_fractions(text: str) -> tuple[float, float, float]:
-    """Read `70/15/15`, in any unit, as shares that sum to one.
+def split(
+    labels: ArrayLike,
+    *,
+    groups: ArrayLike | None = None,
+    names: Sequence[str] | None = None,
+    fractions: str = DEFAULT_FRACTIONS,
+    seed: int = 0,
+) -> SplitRows:
+    """Return a split that is stratified by class and keeps groups together, as `train` makes it.
+
+    Args:
+        labels: the class of each image, `[N]` numbers or words.
+        groups: the group of each image, `[N]` numbers or words; images of one group stay together. By default every
+            image is a group of its own.
+        names: the images' names, on which the split depends; by default `00000`, `00001`, ...
+        fractions: proportions of train/valid/test in any unit.
+        seed: another seed gives another split.
+
+    Returns:
+        The rows of each split. A class of fewer than three groups is in train only, so valid or test may be empty.
 
     Raises:
-        RecipeError: if it is not three numbers, the first and the last two of them above zero.
+        DataError: if `labels`, `groups` and `names` have different lengths.
+        RecipeError: if `fractions` cannot be read.
+
+    >>> rows = split(["cat", "dog"] * 50, seed=1)
+    >>> len(rows.train), len(rows.valid), len(rows.test)
+    (68, 16, 16)
+    """
+    classes = _numbered(labels)
+    count = len(classes)
+    group_numbers = np.arange(count) if groups is None else _numbered(groups)
+    names = number_names(count) if names is None else names
+    if not count == len(group_numbers) == len(names):
+        raise DataError(
+            f"{count:,} labels, {len(group_numbers):,} groups and {len(names):,} names; give one of each for each image"
+        )
+    splits = assign(classes, group_numbers, names, parse_fractions(fractions, field="fractions"), seed)
+    return SplitRows.of(splits, np.arange(count))
+
+
+def _numbered(values: Any) -> NDArray[np.int64]:
+    """Return the rank of each value among the distinct ones."""
+    return np.unique(np.asarray(values), return_inverse=True)[1].astype(np.int64)
+
+
+def parse_fractions(text: str, *, field: str = "split") -> tuple[float, float, float]:
+    """Return the proportions in a text such as `70/15/15`, in any unit, as fractions that sum to one.
+
+    Args:
+        text: three numbers with slashes between them.
+        field: the choice to name in an error.
+
+    Raises:
+        RecipeError: if it is not three finite numbers above zero.
     """
     try:
         numbers = [float(number) for number in text.split("/")]
     except ValueError:
         numbers = []
-    if len(numbers) != len(SPLIT_NAMES) or min(numbers) <= 0 or not np.isfinite(numbers).all():
+    if len(numbers) != len(Split) or min(numbers) <= 0 or not np.isfinite(numbers).all():
         raise RecipeError(
-            f"--split {text}: give three numbers above zero for train/valid/test, such as 70/15/15, "
-            f"or the split.csv of an earlier run"
+            "give three numbers above zero for train/valid/test, such as 70/15/15"
+            + (", or the split.csv of an earlier run" if field == "split" else ""),
+            field=field,
+            value=text,
         )
     train, valid, test = (number / sum(numbers) for number in numbers)
     return train, valid, test
-
-
-def name_groups(names: Sequence[str], group_by: str) -> list[str]:
-    """Give each image the group that its name tells.
-
-    Args:
-        names: the images' names.
-        group_by: `folder` (the folder an image lies in), or a regular expression whose first group, or whole match,
-            is the group's name; an image that it does not match is a group of its own.
-
-    Raises:
-        RecipeError: if the expression cannot be read or matches no image.
-    """
-    if group_by == "folder":
-        return [str(PurePosixPath(name).parent) for name in names]
-    try:
-        pattern = re.compile(group_by)
-    except re.error as error:
-        raise RecipeError(f"--group-by {group_by}: not a regular expression ({error}); or say: folder") from None
-    matches = [pattern.search(name) for name in names]
-    if not any(matches):
-        raise RecipeError(f"--group-by {group_by}: matches no picture's name, such as {names[0]}")
-    return ["" if not match else match.group(1 if pattern.groups else 0) or "" for match in matches]
 
 
 def assign(
@@ -99,17 +133,17 @@ def assign(
     fractions: tuple[float, float, float],
     seed: int,
 ) -> NDArray[np.int8]:
-    """Assign every row to a part: stratified by class, whole groups only.
+    """Return a split for every row: stratified by class, whole groups only.
 
     Args:
         labels: the class of each row, int64 `[N]`.
-        groups: the group of each row, int64 `[N]`; rows of equal number stay together.
-        names: the rows' names; a group goes by the first of its names.
-        shares: of train, valid and test.
+        groups: the group of each row, int64 `[N]`; rows with equal numbers stay together.
+        names: the rows' names; a group goes by the first of its names in alphabetical order.
+        fractions: of train, valid and test.
         seed: another seed gives another split.
 
     Returns:
-        The part of each row, int8 `[N]`: 0 train, 1 valid, 2 test. A class of fewer than three groups is train only.
+        The `Split` of each row, int8 `[N]`. A class of fewer than three groups is in train only.
     """
     members: dict[int, list[int]] = defaultdict(list)
     for row, group in enumerate(groups.tolist()):
@@ -118,27 +152,28 @@ def assign(
     strata: dict[int, list[tuple[int, list[int]]]] = defaultdict(list)
     for rows in members.values():
         # note: groups of several classes, such as patients, are a stratum of their own
-        stratum = class_of[rows[0]] if len({class_of[row] for row in rows}) == 1 else MIXED
+        stratum = class_of[rows[0]] if len({class_of[row] for row in rows}) == 1 else SEVERAL_CLASSES
         strata[stratum].append((derive_seed(seed, "split", min(names[row] for row in rows)), rows))
-    parts = np.full(len(labels), TRAIN, np.int8)
-    for drawn in strata.values():
-        if len(drawn) < FEWEST_GROUPS:
+    splits = np.full(len(labels), Split.TRAIN, np.int8)
+    for stratum_groups in strata.values():
+        if len(stratum_groups) < MIN_GROUPS:
             continue
-        total = sum(len(rows) for _, rows in drawn)
+        total = sum(len(rows) for _, rows in stratum_groups)
         # note: groups of more than a third of a class come last, so that train keeps at least about a third of it
-        waiting = sorted(drawn, key=lambda group: (3 * len(group[1]) > total, group))[::-1]
-        for part in (TEST, VALID):
-            quota = max(1, round(total * fractions[part])) if fractions[part] else 0
+        waiting = sorted(stratum_groups, key=lambda group: (3 * len(group[1]) > total, group))[::-1]
+        for held_out in (Split.TEST, Split.VALID):
+            quota = max(1, round(total * fractions[held_out])) if fractions[held_out] else 0
             chosen: list[int] = []
-            while len(chosen) < quota and len(waiting) > part:  # a part's number: how many parts still wait for a group
+            # note: a split's number is also the number of splits that still need a group
+            while len(chosen) < quota and len(waiting) > held_out:
                 rows = waiting[-1][1]
-                # note: half of a group may stand over the quota, so that shares are right on average
+                # note: up to half of a group may exceed the quota, so that fractions are right on average
                 if chosen and len(chosen) + len(rows) / 2 > quota:
                     break
                 chosen += rows
                 waiting.pop()
-            parts[chosen] = part
-    return parts
+            splits[chosen] = held_out
+    return splits
 
 
 def complete_official(
@@ -148,75 +183,92 @@ def complete_official(
     names: Sequence[str],
     seed: int,
 ) -> NDArray[np.int8]:
-    """Keep an official split as it is; a validation or test part that it lacks comes out of its train part."""
-    parts = official.copy()
-    for part in (VALID, TEST):
-        if (official == part).any():
+    """Return an official split unchanged, except that a validation or test split it lacks is taken from train."""
+    splits = official.copy()
+    for lacking in (Split.VALID, Split.TEST):
+        if (official == lacking).any():
             continue
-        train = np.flatnonzero(parts == TRAIN)
+        train = np.flatnonzero(splits == Split.TRAIN)
         fractions = (1 - HELD_OUT_FRACTION, 0.0, HELD_OUT_FRACTION)
-        drawn = assign(
-            labels[train], groups[train], [names[row] for row in train.tolist()], fractions, derive_seed(seed, part)
-        )
-        parts[train[drawn == TEST]] = part
-    return parts
+        train_names = [names[row] for row in train.tolist()]
+        drawn = assign(labels[train], groups[train], train_names, fractions, derive_seed(seed, int(lacking)))
+        splits[train[drawn == Split.TEST]] = lacking
+    return splits
 
 
 def follow(
-    manifest: dict[str, int], groups: NDArray[np.int64], names: Sequence[str], otherwise: NDArray[np.int8]
+    table: dict[str, int], groups: NDArray[np.int64], names: Sequence[str], otherwise: NDArray[np.int8]
 ) -> NDArray[np.int8]:
-    """Keep every image where a former run had it; a new one goes with its copies, else where `otherwise` says."""
-    parts = otherwise.copy()
-    known = np.array([manifest.get(name, -1) for name in names], np.int8)
+    """Return every image's split from a table; an image that it lacks goes with its copies, else by `otherwise`.
+
+    Args:
+        table: from `read_split`.
+        groups: the group of each row, int64 `[N]`.
+        names: the rows' names.
+        otherwise: the `Split` of each row for images that have no copy in the table, int8 `[N]`.
+
+    Returns:
+        int8 `[N]`, a `Split` or `DROPPED`.
+    """
+    splits = otherwise.copy()
+    known = np.array([table.get(name, -1) for name in names], np.int8)
     of_group: dict[int, int] = {}
     for row in np.flatnonzero((known >= 0) & (known != DROPPED)):
-        of_group[int(groups[row])] = max(of_group.get(int(groups[row]), TRAIN), int(known[row]))
+        of_group[int(groups[row])] = max(of_group.get(int(groups[row]), int(Split.TRAIN)), int(known[row]))
     for row in np.flatnonzero(known < 0):
-        parts[row] = of_group.get(int(groups[row]), int(parts[row]))
-    return np.where(known >= 0, known, parts).astype(np.int8)
+        splits[row] = of_group.get(int(groups[row]), int(splits[row]))
+    return np.where(known >= 0, known, splits).astype(np.int8)
 
 
-def find_leaks(groups: NDArray[np.int64], parts: NDArray[np.int8], rows: NDArray[np.int64]) -> list[list[int]]:
-    """List the groups that stand in more than one part, each as its rows."""
+def find_leaks(groups: NDArray[np.int64], splits: NDArray[np.int8], rows: NDArray[np.int64]) -> list[list[int]]:
+    """Return the groups that are in more than one split, each as its rows.
+
+    Args:
+        groups: the group of each row, int64 `[N]`.
+        splits: the split of each row, int8 `[N]`.
+        rows: the rows that are used, int64.
+    """
     members: dict[int, list[int]] = defaultdict(list)
     for row, group in zip(rows.tolist(), groups[rows].tolist(), strict=True):
         members[group].append(row)
-    return [found for found in members.values() if len(found) > 1 and len(set(parts[found].tolist())) > 1]
+    return [found for found in members.values() if len(found) > 1 and len(set(splits[found].tolist())) > 1]
 
 
-def training_copies(leaks: list[list[int]], parts: NDArray[np.int8]) -> list[int]:
-    """The rows to take out so that no leak is left: all but those in the most held-out part of each leak."""
-    return [row for leak in leaks for row in leak if parts[row] < parts[leak].max()]
+def training_copies(leaks: list[list[int]], splits: NDArray[np.int8]) -> list[int]:
+    """Return the rows to leave out so that nothing leaks: of each leak all but those in its most held-out split."""
+    return [row for leak in leaks for row in leak if splits[row] < splits[leak].max()]
 
 
-def write_split(path: Path, samples: Samples, split: Split, dropped: Sequence[int] = ()) -> None:
-    """Write `image,label,split`, one row an image, in the order of the set; atomically.
+def write_split(path: Path, samples: Samples, rows: SplitRows, dropped: Sequence[int] = ()) -> None:
+    """Write `image,label,split`, one row per image, in the order of the set; atomically.
 
     Args:
         path: the table, usually `split.csv`.
         samples: the set.
-        split: which rows are in which part.
-        dropped: rows that were taken out as leaks; the table says so, so that whoever follows it leaves them out too.
+        rows: the rows of each split.
+        dropped: rows that were left out as leaks; the table has them, so that whoever follows it leaves them out too.
     """
     names, labels, classes = samples.names, samples.labels, samples.classes
-    part_of = {int(row): part for part in SPLIT_NAMES for row in split.part(part)} | dict.fromkeys(dropped, "dropped")
-    rows = ((names[row], classes[labels[row]], part_of[row]) for row in sorted(part_of))
-    write_csv(path, [("image", "label", "split"), *rows])
+    word_of = {int(row): each.word for each in Split for row in rows.rows(each.word)} | dict.fromkeys(
+        dropped, "dropped"
+    )
+    cells = ((names[row], classes[labels[row]], word_of[row]) for row in sorted(word_of))
+    write_csv(path, [("image", "label", "split"), *cells])
 
 
 def read_split(path: Path) -> dict[str, int]:
-    """Read `split.csv` back: each image's name and its part, 0, 1 or 2, or 3 if it was dropped.
+    """Return the table that `write_split` wrote: for each image's name its `Split`, or `DROPPED`.
 
     Raises:
         DataError: if the file cannot be read or is not such a table.
     """
     try:
         with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-            manifest = {row["image"]: WORDS.index(row["split"]) for row in csv.DictReader(file)}
+            table = {row["image"]: TABLE_WORDS[row["split"]] for row in csv.DictReader(file)}
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); give the split.csv of an earlier run") from None
     except (KeyError, ValueError, csv.Error):
-        manifest = {}
-    if not manifest:
-        raise DataError(f"{path}: not a split table; it needs the columns image, label, split, and a row a picture")
-    return manifest
+        table = {}
+    if not table:
+        raise DataError(f"{path}: not a split table; it needs the columns image, label, split, and one row per picture")
+    return table

@@ -1,1 +1,1 @@
-"""Delivery: what leaves the house; reads run folders and model files, never the trainer."""
+"""What leaves the house: figures of a run, predictions for files, scores of a model file, the guide as notebooks."""

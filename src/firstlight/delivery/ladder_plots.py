@@ -1,4 +1,4 @@
-"""Figures of transfer learning: what each rung of the ladder is worth, and what more images would give.
+"""Plots of transfer learning: the accuracy of each rung of the ladder, and the learning curve.
 
 As in `plots`, every function draws on the Axes it is given, or on a new figure, and returns the Axes.
 """
@@ -7,99 +7,101 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from firstlight.delivery.canvas import ACCENT, INK, QUIET, calm, new_figure
-from firstlight.delivery.lettering import lettering, shorten
+from firstlight.delivery.style import BLUE, GRAY, TEXT_COLOR, new_figure, style_axes
+from firstlight.delivery.text import drawable_text, shorten
 from firstlight.errors import UserError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Rung = tuple[str, float, float, float, float, bool]
-Point = tuple[int, float, float, float]
+    from firstlight.runs.record import LearningCurve, Rung
 
-SIGN_ROOM = 0.017  # of the axis' length, for each sign of a number that is written below it
+CHARACTER_WIDTH = 0.017  # of a number below the axis, as a fraction of the axis' length
 
 
-def ladder(rungs: Sequence[Rung], ax: "Axes | None" = None, *, n: int | None = None) -> "Axes":
-    """Draw the ladder: a row for each rung, its accuracy as a dot on its interval, what it took at the right.
+def ladder(
+    rungs: "Sequence[Rung]", chosen: str | None = None, ax: "Axes | None" = None, *, n: int | None = None
+) -> "Axes":
+    """Draw the ladder: one row per rung, its accuracy as a dot on its 95 % interval, and its seconds at the right.
 
     Args:
-        rungs: from the top row down: name, accuracy 0 to 1, low and high end of its 95 % interval, seconds, and
-            whether it was chosen, which shows in color.
+        rungs: from the top row down.
+        chosen: the name of the rung that was kept, which is drawn in color.
         ax: where to draw; a new figure if None.
-        n: how many images the accuracies rest on.
+        n: how many images the accuracies rest on, to be written below.
 
     Raises:
         UserError: if there is no rung to draw.
     """
     if not rungs:
         raise UserError("there is no rung on this ladder; give at least one")
-    names, values, lows, highs, seconds, chosen = zip(*rungs, strict=True)
-    texts, options = lettering(names)
+    texts, options = drawable_text([rung.name for rung in rungs])
+    accuracies = [rung.accuracy for rung in rungs]
     if ax is None:
         ax = new_figure(7.0, 0.42 * len(rungs) + 0.9).add_subplot()
     places = range(len(rungs))
-    colors = [ACCENT if one else QUIET for one in chosen]
-    ax.hlines(places, [100 * low for low in lows], [100 * high for high in highs], colors=colors, linewidth=2.4)
-    ax.scatter([100 * value for value in values], places, s=46, c=colors, zorder=3)
-    for place, value in enumerate(values):
+    colors = [BLUE if rung.name == chosen else GRAY for rung in rungs]
+    lows, highs = [100 * accuracy.low for accuracy in accuracies], [100 * accuracy.high for accuracy in accuracies]
+    ax.hlines(places, lows, highs, colors=colors, linewidth=2.4)
+    ax.scatter([100 * accuracy.value for accuracy in accuracies], places, s=46, c=colors, zorder=3)
+    for place, value in enumerate(100 * accuracy.value for accuracy in accuracies):
         ax.annotate(
-            f"{100 * value:.1f}", (100 * value, place), (0, 6), textcoords="offset points", ha="center",
-            fontsize=8, color=INK,
+            f"{value:.1f}", (value, place), (0, 6), textcoords="offset points", ha="center", fontsize=8,
+            color=TEXT_COLOR,
         )  # fmt: skip
-    calm(ax, grid="x")
+    style_axes(ax, grid="x")
     ax.set_yticks(places, [shorten(text, 40) for text in texts], **options)
-    for label, one in zip(ax.get_yticklabels(), chosen, strict=True):
-        label.set_color(ACCENT if one else INK)
+    for label, rung in zip(ax.get_yticklabels(), rungs, strict=True):
+        label.set_color(BLUE if rung.name == chosen else TEXT_COLOR)
     ax.set_ylim(len(rungs) - 0.5, -0.5)
     ax.spines["left"].set_visible(False)
-    ax.set_xlabel(_accuracy_label(n), fontsize=9, color=INK)
-    took = ax.secondary_yaxis("right")
-    took.set_yticks(places, [_duration(one) for one in seconds])
-    took.tick_params(length=0, labelsize=9, labelcolor=INK)
-    took.spines[:].set_visible(False)
+    ax.set_xlabel(_accuracy_label(n), fontsize=9, color=TEXT_COLOR)
+    durations = ax.secondary_yaxis("right")
+    durations.set_yticks(places, [_duration(rung.seconds) for rung in rungs])
+    durations.tick_params(length=0, labelsize=9, labelcolor=TEXT_COLOR)
+    durations.spines[:].set_visible(False)
     return ax
 
 
-def learning_curve(
-    points: Sequence[Point], forecast: Sequence[tuple[int, float]] = (), ax: "Axes | None" = None
-) -> "Axes":
-    """Draw accuracy over the number of training images, on a logarithmic scale, and dashed what may come next.
+def learning_curve(curve: "LearningCurve", ax: "Axes | None" = None) -> "Axes":
+    """Draw accuracy against the number of training images, on a logarithmic scale, with the forecast dashed.
 
     Args:
-        points: images, accuracy 0 to 1, low and high end of its 95 % interval.
-        forecast: numbers of images that there are not yet, and the accuracy to expect.
+        curve: its points and its forecast.
         ax: where to draw; a new figure if None.
 
     Raises:
         UserError: if there is no point to draw, or one of less than one image.
     """
-    if not points or min(images for images, *_ in (*points, *forecast)) < 1:
+    counts = [point.images for point in curve.points] + [images for images, _ in curve.forecast]
+    if not curve.points or min(counts) < 1:
         raise UserError("a learning curve needs a point, and each of its points at least one picture")
-    images, values, lows, highs = zip(*sorted(points), strict=True)
-    measured = [100 * value for value in values]
+    points = sorted(curve.points, key=lambda point: point.images)
+    images = [point.images for point in points]
+    measured = [100 * point.accuracy.value for point in points]
     if ax is None:
         ax = new_figure(6.0, 3.4).add_subplot()
     ax.set_xscale("log")
-    calm(ax, grid="both")
-    if forecast:
-        ahead, expected = zip(*sorted(forecast), strict=True)
+    style_axes(ax, grid="both")
+    if curve.forecast:
+        ahead, expected = zip(*sorted(curve.forecast), strict=True)
         ax.plot(
             [images[-1], *ahead],
             [measured[-1], *(100 * value for value in expected)],
-            color=QUIET, linestyle=(0, (4, 3)), marker="o", markerfacecolor="white", markevery=slice(1, None),
+            color=GRAY, linestyle=(0, (4, 3)), marker="o", markerfacecolor="white", markevery=slice(1, None),
             label="forecast",
         )  # fmt: skip
-    ax.vlines(images, [100 * low for low in lows], [100 * high for high in highs], colors=ACCENT, linewidth=2.4)
-    ax.plot(images, measured, color=ACCENT, marker="o", label="measured, 95 % interval")
-    _number_images(ax, [*images, *(count for count, _ in forecast)])
-    ax.set_xlabel("training pictures", fontsize=9, color=INK)
-    ax.set_ylabel("accuracy in %", fontsize=9, color=INK)
+    lows, highs = [100 * point.accuracy.low for point in points], [100 * point.accuracy.high for point in points]
+    ax.vlines(images, lows, highs, colors=BLUE, linewidth=2.4)
+    ax.plot(images, measured, color=BLUE, marker="o", label="measured, 95 % interval")
+    _label_counts(ax, counts)
+    ax.set_xlabel("training pictures", fontsize=9, color=TEXT_COLOR)
+    ax.set_ylabel("accuracy in %", fontsize=9, color=TEXT_COLOR)
     handles, labels = ax.get_legend_handles_labels()
     ax.legend(
         handles[::-1], labels[::-1], ncols=2, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2,
-        frameon=False, fontsize=8.5, labelcolor=INK,
-    )  # fmt: skip  # above the axes, where it can hide nothing
+        frameon=False, fontsize=8.5, labelcolor=TEXT_COLOR,
+    )  # fmt: skip  # above the axes, where it hides nothing
     return ax
 
 
@@ -115,17 +117,17 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 99.5 * 60 else f"{seconds / 3600:.0f} h"
 
 
-def _number_images(ax: "Axes", counts: Sequence[int]) -> None:
-    """Write the numbers of images that there are points for, but for those without room beside a larger one."""
+def _label_counts(ax: "Axes", counts: Sequence[int]) -> None:
+    """Write the number of images below each point, except where there is no room beside a larger number."""
     from matplotlib.ticker import NullFormatter, NullLocator
 
     low, high = min(counts), max(counts)
     if low == high:
         ax.set_xlim(low / 2, high * 2)
-    room = SIGN_ROOM * len(f"{high:,}") * math.log(high / low)
+    width = CHARACTER_WIDTH * len(f"{high:,}") * math.log(high / low)
     written: list[int] = []
     for count in sorted(set(counts), reverse=True):
-        if not written or math.log(written[-1] / count) >= room:
+        if not written or math.log(written[-1] / count) >= width:
             written.append(count)
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_minor_formatter(NullFormatter())

@@ -1,4 +1,4 @@
-"""The guide as notebooks: its nine chapters, kept as scripts, for whoever wants to run and change them."""
+"""The guide as notebooks: finds its nine chapters, which are scripts, and writes them as `.ipynb` files."""
 
 from importlib import import_module
 from pathlib import Path
@@ -10,42 +10,42 @@ from firstlight.files import write_text
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
-CHAPTERS = "[0-9][0-9]_*.py"
-PYTHON = {"display_name": "Python 3", "language": "python", "name": "python3"}
+CHAPTER_PATTERN = "[0-9][0-9]_*.py"
+KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
 def find_chapters() -> list[Path]:
-    """Find the chapters: inside an installed package, or beside `src` in a checkout.
+    """Return the chapters' files: inside an installed package, or beside `src` in a checkout.
 
     Raises:
         DataError: if this copy of firstlight came without them.
     """
     package = Path(__file__).parents[1]
     for folder in (package / "guide", package.parents[1] / "guide"):
-        if chapters := sorted(folder.glob(CHAPTERS)):
+        if chapters := sorted(folder.glob(CHAPTER_PATTERN)):
             return chapters
     raise DataError(f"the guide's chapters are not in {package / 'guide'}; install firstlight again")
 
 
 def read_chapter(text: str) -> "NotebookNode":
-    """Turn a chapter, a script with cells in the percent format, into a notebook without output.
+    """Return a chapter, a script with cells in the percent format, as a notebook without output.
 
     Raises:
         UserError: if jupytext is not installed.
     """
     notebook: NotebookNode = _require("jupytext").reads(text, fmt="py:percent")
     for number, cell in enumerate(notebook.cells):
-        cell["id"] = f"cell-{number}"  # made up at random otherwise: the same chapter gives the same file
-    notebook.metadata["kernelspec"] = dict(PYTHON)
+        cell["id"] = f"cell-{number}"  # random otherwise: the same chapter gives the same file
+    notebook.metadata["kernelspec"] = dict(KERNEL)
     return notebook
 
 
 def write_notebooks(folder: Path) -> list[Path]:
-    """Write every chapter as a notebook into a folder, which is made if it is not there; give their paths.
+    """Write every chapter as a notebook into a folder, which is made if it does not exist; return their paths.
 
     Raises:
-        DataError: if one of them is there already, since it may have been worked in, or if they cannot be written.
-        UserError: if what makes notebooks is not installed.
+        DataError: if one of them exists, since it may have been worked in, or if they cannot be written.
+        UserError: if jupytext or nbformat is not installed.
     """
     writes = _require("nbformat").writes
     notebooks = {folder / f"{chapter.stem}.ipynb": chapter for chapter in find_chapters()}

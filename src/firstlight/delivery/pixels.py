@@ -1,4 +1,4 @@
-"""Any image a person may hold, array or tensor, as the pixels that a figure shows."""
+"""Images as the pixels that a figure shows, from arrays or tensors of any layout and type."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -16,15 +16,15 @@ IMAGE_CHANNELS = (1, 3, 4)  # gray, RGB, RGB with alpha
 
 
 def as_array(values: Any) -> NDArray[Any]:
-    """Give a NumPy array of a list, an array, or a tensor on any device."""
+    """Return a NumPy array of a list, an array, or a tensor on any device."""
     return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
 
 
 def as_pixels(image: "ImageLike") -> NDArray[Any]:
-    """Give [H, W] or [H, W, 3 or 4], uint8 or float in 0..1.
+    """Return `[H, W]` or `[H, W, 3 or 4]`, uint8 or float in 0..1.
 
-    A wider unsigned type is scaled by its own range; floats and signed integers that leave 0..1 are stretched
-    from their lowest to their highest value. Numbers of channels that no image has become their mean.
+    A wider unsigned type is scaled by its own range. Floats and signed integers outside 0..1 are stretched from their
+    lowest to their highest value. Channels are averaged where an image cannot have so many.
 
     Raises:
         UserError: if it has neither two nor three dimensions, or no pixels.
@@ -46,7 +46,7 @@ def as_pixels(image: "ImageLike") -> NDArray[Any]:
 
 
 def _channels_last(pixels: NDArray[Any], *, tensor: bool) -> NDArray[Any]:
-    """Tensors hold channels first and arrays last, unless the shape says that it cannot be so."""
+    """Return `[H, W, C]`: tensors have channels first and arrays last, unless the shape says otherwise."""
     first, _, last = pixels.shape
     if first in IMAGE_CHANNELS and last in IMAGE_CHANNELS:
         channels_first = tensor

@@ -1,1 +1,1 @@
-"""Models: networks, the classifier around them, and the file that carries it; knows no data set."""
+"""Networks, the classifier around them, pretrained weights, and the model file; knows no data set."""

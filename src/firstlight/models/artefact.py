@@ -3,16 +3,17 @@
 It is an ordinary safetensors file of the Classifier's `state_dict`. The header's `__metadata__` has one key,
 `firstlight`, whose text is a JSON table in ASCII:
 
-    format         1
-    architecture   the network by name, with its choices; with `tta` (mirror, move or mirror+move) an answer is the mean
-                   of the logits of these views of an image, see `views.py`
+    format         2
+    architecture   the network by name, with its choices, see `networks.build_network`; with `tta` (mirror, move or
+                   mirror+move) an answer is the mean of the logits of these views of an image, see `views.py`
     classes        their names, in the order of the logits
     input_size     [channels, height, width]
-    resize         how an image is brought to that size: crop, pad or squash; or crop:0.875, which keeps that share of
-                   either side of the crop (a decimal above 0, at most 1, of up to six digits after the point)
-    mean, std      per channel, of pixels in 0..1 (the tensors `mean` and `std`, told again)
-    temperature    what logits are divided by before the softmax (the tensor `temperature`, told again)
+    resize         how an image is brought to that size: crop, pad or squash; or crop:0.875, which keeps that fraction
+                   of either side of the crop (a decimal above 0, at most 1, of up to six digits after the point)
+    mean, std      per channel, of pixels in 0..1 (copies of the tensors `mean` and `std`)
+    temperature    what logits are divided by before the softmax (a copy of the tensor `temperature`)
     scores         the evaluation, or null
+    trust          a table that says when the model does not know, or null; it may be missing
     extra          whatever the writer added, such as the recipe
     versions       of firstlight, torch and python, when it was written
     sha256         the digest, 64 hexadecimal digits
@@ -22,7 +23,8 @@ of the digest replaced by zeros; then for each tensor, names in order of their c
 space, safetensors' name of the number type (`F32`), a space, the shape's numbers joined by commas, a line feed, and
 the tensor's bytes as they lie in the file. It finds damage and careless edits; it does not prove who wrote the file.
 
-Torch is imported where it is used: looking at a header does not wait for it.
+Files of format 1 are read as well, see `format1.py`. Torch is imported where it is used: reading a header does not wait
+for it.
 """
 
 import hashlib
@@ -36,7 +38,7 @@ from typing import TYPE_CHECKING, Any
 
 from firstlight.errors import ModelFileError
 from firstlight.files import atomic_path
-from firstlight.models import weights
+from firstlight.models import format1, tensor_file
 from firstlight.resize import RESIZE_PATTERN
 
 if TYPE_CHECKING:
@@ -45,14 +47,14 @@ if TYPE_CHECKING:
 
     from firstlight.models.classifier import Classifier
 
-FORMAT = 1
+FORMAT = 2
 MAX_SIDE = 8192  # pixels
 _UNSIGNED = "0" * 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCard:
-    """What a model file says about itself; the module's text explains each part."""
+    """What a model file says about itself, as of format 2; the module's docstring explains each part."""
 
     architecture: dict[str, Any]
     classes: tuple[str, ...]
@@ -62,6 +64,7 @@ class ModelCard:
     std: tuple[float, ...]
     temperature: float
     scores: dict[str, Any] | None
+    trust: dict[str, Any] | None
     extra: dict[str, Any]
     versions: dict[str, str]
     sha256: str
@@ -74,15 +77,15 @@ def save_model(
     scores: Mapping[str, Any] | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write the model file, atomically: the file is there when it is complete, and a former one until then.
+    """Write the model file atomically: a former file stays until the new one is complete.
 
     The same model and versions give the same bytes.
 
     Args:
-        path: where to; an existing file is replaced.
+        path: of the file; an existing one is replaced.
         classifier: on any device; it is not changed.
-        scores: its evaluation, of JSON's types only.
-        extra: anything else worth keeping, of JSON's types only.
+        scores: its evaluation, in JSON's types only.
+        extra: anything else worth keeping, in JSON's types only.
 
     Raises:
         ModelFileError: if a weight is not finite, the header would become too large, or the file cannot be written.
@@ -96,7 +99,7 @@ def save_model(
         name.replace("_orig_mod.", ""): tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in classifier.state_dict().items()
     }
-    weights.refuse_non_finite(path, tensors)
+    tensor_file.refuse_non_finite(path, tensors)
     fields = {
         "format": FORMAT,
         "architecture": classifier.architecture,
@@ -107,6 +110,7 @@ def save_model(
         "std": classifier.std.tolist(),
         "temperature": classifier.temperature.item(),
         "scores": scores,
+        "trust": None,
         "extra": extra or {},
         "versions": {
             "firstlight": version("firstlight"),
@@ -116,7 +120,7 @@ def save_model(
         "sha256": _UNSIGNED,
     }
     unsigned = json.dumps(fields, allow_nan=False)  # ASCII: names that are no valid Unicode survive
-    if len(unsigned) > weights.MAX_HEADER // 2:
+    if len(unsigned) > tensor_file.MAX_HEADER_BYTES // 2:
         raise ModelFileError(f"{path}: {len(unsigned):,} bytes of classes, scores and extras are too many to save")
     text = json.dumps(fields | {"sha256": _digest(unsigned, tensors)}, allow_nan=False)
     try:
@@ -129,47 +133,49 @@ def save_model(
 def load_model(path: Path | str, device: "torch.device | str" = "cpu") -> "Classifier":
     """Read a model file into a Classifier in evaluation mode, on `device`.
 
-    No code in the file is run, its digest is verified, and nothing is allocated for what the file claims beyond the
-    bytes it has: the network is first built without memory, and compared.
+    No code in the file is run, and its digest is verified. Nothing is allocated beyond the bytes that the file has: the
+    network is first built without memory, and compared.
 
     Raises:
         ModelFileError: if it is missing, damaged, from a newer firstlight, or not one of our model files.
     """
-    with weights.TensorFile(path) as file:
-        card = _read_card(file)
+    with tensor_file.TensorFile(path) as file:
+        card, fields = _read_header(file)
         tensors = file.read()
         if _digest(file.metadata["firstlight"].replace(card.sha256, _UNSIGNED), tensors) != card.sha256:
             raise ModelFileError(f"{path}: its content does not match its own SHA-256; it is damaged, copy it again")
-    weights.refuse_non_finite(path, tensors)
+    tensor_file.refuse_non_finite(path, tensors)
+    if fields["format"] == format1.FORMAT:
+        tensors = format1.upgrade_tensors(path, fields, tensors)
     classifier = _build(path, card, tensors)
     if not (classifier.temperature > 0 and classifier.std.min() > 0):
         raise ModelFileError(f"{path}: its temperature or a standard deviation is not above zero")
     return classifier.to(device).eval()
 
 
-def inspect_model(path: Path | str) -> ModelCard:
-    """Read what a model file says about itself: only its header, so at once, and unverified.
+def read_model_card(path: Path | str) -> ModelCard:
+    """Return what a model file says about itself. Only its header is read, and the digest is not verified.
 
     Raises:
         ModelFileError: if it is missing, cut short, from a newer firstlight, or not one of our model files.
     """
-    with weights.TensorFile(path) as file:
-        return _read_card(file)
+    with tensor_file.TensorFile(path) as file:
+        return _read_header(file)[0]
 
 
 def _digest(unsigned: str, tensors: "Mapping[str, Tensor]") -> str:
     digest = hashlib.sha256(unsigned.encode("utf-8", "surrogatepass"))
     for name in sorted(tensors):
         tensor = tensors[name]
-        kind = weights.DTYPE_NAMES[str(tensor.dtype).removeprefix("torch.")]
+        kind = tensor_file.DTYPE_NAMES[str(tensor.dtype).removeprefix("torch.")]
         line = f"\n{name} {kind} {','.join(map(str, tensor.shape))}\n"
         digest.update(line.encode("utf-8", "surrogatepass"))
-        digest.update(weights.raw_bytes(tensor))
+        digest.update(tensor_file.raw_bytes(tensor))
     return digest.hexdigest()
 
 
 def _build(path: Path | str, card: ModelCard, tensors: "dict[str, Tensor]") -> "Classifier":
-    """Give the Classifier that `card` describes, with `tensors` in it; `tensors` is used up."""
+    """Return the Classifier that `card` describes, with `tensors` in it; `tensors` is used up."""
     import torch
 
     from firstlight.models.classifier import Classifier
@@ -182,11 +188,11 @@ def _build(path: Path | str, card: ModelCard, tensors: "dict[str, Tensor]") -> "
     try:
         with torch.device("meta"):  # shapes only, no memory
             classifier = build()
-    except Exception as error:  # a stranger's choices reach constructors that fail in their own ways
+    except Exception as error:  # choices in the header reach constructors that fail in their own ways
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise ModelFileError(f"{path}: its network cannot be built: {reason}") from error
     expected = classifier.state_dict()
-    weights.refuse_differences(path, tensors, expected)
+    tensor_file.refuse_differences(path, tensors, expected)
     for name, wanted in expected.items():
         if (tensor := tensors[name]).dtype != wanted.dtype or tensor.stride() != wanted.stride():
             tensors[name] = torch.empty_like(wanted, device="cpu").copy_(tensor)
@@ -200,34 +206,37 @@ def _build(path: Path | str, card: ModelCard, tensors: "dict[str, Tensor]") -> "
     return classifier
 
 
-def _read_card(file: weights.TensorFile) -> ModelCard:
+def _read_header(file: tensor_file.TensorFile) -> tuple[ModelCard, dict[str, Any]]:
+    """Return the header as a checked card, and as it stands in the file."""
     text = file.metadata.get("firstlight")
     if text is None:
         raise ModelFileError(
             f"{file.path} holds weights, but is no firstlight model: its header does not say which network and classes"
         )
     try:
-        fields = weights.parse_json(text)
+        fields = tensor_file.parse_json(text)
         if isinstance(fields, dict) and type(fields.get("format")) is int and fields["format"] > FORMAT:
             raise ModelFileError(
                 f"{file.path} was written by a newer firstlight (format {fields['format']}, this one reads {FORMAT}); "
                 "update firstlight"
             )
-        return _checked_card(fields, most_layers=len(file.entries))
+        return _checked_card(fields, max_layers=len(file.entries)), fields
     except ModelFileError:
         raise
     except ValueError as error:
         raise ModelFileError(f"{file.path}: what its header says about the model is damaged ({error})") from error
 
 
-def _checked_card(fields: Any, most_layers: int) -> ModelCard:
-    """Check types and ranges of what a stranger's header says; raises `ValueError` with the name of the wrong part."""
-    _require(isinstance(fields, dict) and fields.get("format") == FORMAT, "format")
+def _checked_card(fields: Any, max_layers: int) -> ModelCard:
+    """Return a header, whoever wrote it, with its types and ranges checked; a `ValueError` names the wrong part."""
+    _require(isinstance(fields, dict) and fields.get("format") in (format1.FORMAT, FORMAT), "format")
+    if fields["format"] == format1.FORMAT:
+        fields = format1.upgrade_header(fields)
     architecture, classes, input_size = (fields.get(key) for key in ("architecture", "classes", "input_size"))
     _require(isinstance(architecture, dict) and isinstance(architecture.get("name"), str), "architecture")
     for choice in architecture.values():
         # A layer has at least one tensor, so a longer list is a trap that would build layers without end.
-        _require(not isinstance(choice, dict | list) or _is_list(choice, int | float, most_layers), "architecture")
+        _require(not isinstance(choice, dict | list) or _is_list(choice, int | float, max_layers), "architecture")
     _require(_is_list(classes, str) and 0 < len(set(classes)) == len(classes), "classes")
     _require(_is_list(input_size, int) and len(input_size) == 3 and input_size[0] in (1, 3), "input_size")
     _require(all(1 <= side <= MAX_SIDE for side in input_size[1:]), "input_size")
@@ -236,6 +245,7 @@ def _checked_card(fields: Any, most_layers: int) -> ModelCard:
         _require(_is_list(fields.get(key), int | float) and len(fields[key]) == input_size[0], key)
     _require(isinstance(fields.get("temperature"), int | float), "temperature")
     _require(isinstance(fields.get("scores", ...), dict | None), "scores")
+    _require(isinstance(fields.get("trust"), dict | None), "trust")
     for key in ("extra", "versions"):
         _require(isinstance(fields.get(key), dict), key)
     _require(isinstance(fields.get("sha256"), str) and len(fields["sha256"]) == 64, "sha256")
@@ -248,6 +258,7 @@ def _checked_card(fields: Any, most_layers: int) -> ModelCard:
         std=tuple(fields["std"]),
         temperature=fields["temperature"],
         scores=fields["scores"],
+        trust=fields.get("trust"),
         extra=fields["extra"],
         versions=fields["versions"],
         sha256=fields["sha256"],
@@ -259,9 +270,9 @@ def _require(condition: bool, part: str) -> None:
         raise ValueError(f"{part} is missing or impossible")
 
 
-def _is_list(value: Any, kind: Any, longest: int | None = None) -> bool:
+def _is_list(value: Any, kind: Any, max_length: int | None = None) -> bool:
     return (
         isinstance(value, list)
-        and (longest is None or len(value) <= longest)
+        and (max_length is None or len(value) <= max_length)
         and all(isinstance(one, kind) and not isinstance(one, bool) for one in value)
     )

@@ -1,65 +1,41 @@
-"""Networks of timm and torchvision by name, made to fit our images: size, channels, number of classes."""
+"""Which pretrained network the words `auto`, `fast`, `balanced` and `best` mean on a given machine and set."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from firstlight.models.recipe import BACKBONE_WORDS, unknown_network
 
-import torch
-from torch import nn
+MAX_FEW_IMAGES = 2_000  # images; above it, a processor gets smaller networks
 
-from firstlight.errors import RecipeError
-from firstlight.models.libraries import Size, find_network, published
+# Weights that everyone may use, fastest first, with billions of multiplications per image.
+TINY = "timm:mobilenetv3_small_100.lamb_in1k"  # 0.06
+SMALL = "timm:mobilenetv3_large_100.ra_in1k"  # 0.2
+MEDIUM = "timm:convnext_nano.in12k_ft_in1k"  # 2.5
+LARGE = "timm:convnext_tiny.in12k_ft_in1k"  # 4.5
+DINOV2 = "timm:vit_base_patch14_dinov2.lvd142m"  # 152 at its 518 pixels; trained without labels, on 142 million images
+
+CHOICES = {
+    # word: (processor, few images), (processor, many images), accelerator
+    "fast": (SMALL, TINY, MEDIUM),
+    "balanced": (MEDIUM, SMALL, LARGE),
+    "best": (LARGE, MEDIUM, DINOV2),
+}
 
 
-def build_backbone(name: str, input_size: Size, num_classes: int) -> nn.Module:
-    """Build a network by name, with fresh weights and one logit a class, in training as in evaluation.
+def choose_backbone(word: str, device_type: str, num_images: int) -> str:
+    """Return the name of a network whose published weights are good for learning new classes, and free for any use.
 
-    It is tried out first on the `meta` device, which knows shapes but holds no numbers, so that a wrong size costs
-    neither time nor memory.
+    Every image goes through the network at least once, and that takes most of the time. A processor therefore gets
+    smaller networks, and much smaller ones for more than 2,000 images; an accelerator can afford a large one.
 
     Args:
-        name: `timm:NAME` or `torchvision:NAME`.
-        input_size: channels (1 or 3), height and width of an image.
-        num_classes: how many logits come out.
+        word: `fast`, `balanced`, `best`, or `auto`, which is `balanced`.
+        device_type: `cpu`, or an accelerator's, such as `cuda` or `mps`.
+        num_images: how many images there are to learn from.
 
     Raises:
-        RecipeError: if there is no such network, or if it cannot take images of this size.
+        RecipeError: if there is no such word.
     """
-    library, model = find_network(name)
-    with trying_out(name, input_size):
-        trial = library.build(model, input_size, num_classes)
-        shape = shape_of_answer(trial, input_size)
-    if shape != (num_classes,):
-        raise RecipeError(f"--model {name} is no classifier: it gives {shape} numbers a picture; take another")
-    network = trial if only_shapes_are_wanted() else library.build(model, input_size, num_classes)
-    return network.to(memory_format=torch.channels_last)
-
-
-@contextmanager
-def trying_out(name: str, input_size: Size) -> Iterator[None]:
-    """Build on the `meta` device inside; whatever fails there is told as images that do not fit."""
-    try:
-        with torch.device("meta"):
-            yield
-    except RecipeError:
-        raise
-    except Exception as error:  # some 1,400 networks, and each fails in its own way
-        channels, height, width = input_size
-        side = published(name).input_size[1]
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-        raise RecipeError(
-            f"{name} cannot take pictures of {height} x {width} pixels and {channels} channels "
-            f"({reason}); it was made for {side} x {side}: take --img-size {side}"
-        ) from error
-
-
-def shape_of_answer(network: nn.Module, input_size: Size) -> tuple[int, ...]:
-    """Tell the shape of what a network on the `meta` device gives for one image; it is left in training mode."""
-    with torch.no_grad():
-        answer = network.eval()(torch.zeros(1, *input_size))
-    network.train()
-    return tuple(answer.shape[1:])
-
-
-def only_shapes_are_wanted() -> bool:
-    """Whether the caller builds on the `meta` device, as one does to learn what a file must hold."""
-    return torch.get_default_device().type == "meta"
+    if word not in BACKBONE_WORDS:
+        raise unknown_network(word)
+    few, many, accelerated = CHOICES["balanced" if word == "auto" else word]
+    if device_type != "cpu":
+        return accelerated
+    return few if num_images <= MAX_FEW_IMAGES else many

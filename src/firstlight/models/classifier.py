@@ -1,4 +1,4 @@
-"""The Classifier: a network together with everything needed to use it on an image of the right size."""
+"""The Classifier: a network with its classes, normalization and temperature; uint8 images in, logits out."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,21 +8,22 @@ import torch
 from torch import Tensor, nn
 
 from firstlight.errors import RecipeError
+from firstlight.models.network import Network
 from firstlight.models.networks import build_network, whiten
 from firstlight.models.views import VIEWS, views_of
 
-WHITENING_PIXELS = 6_000_000  # a patch's covariance is settled long before; more would only take memory
+MAX_WHITENING_PIXELS = 6_000_000  # the covariance of patches is stable with far fewer; more would only take memory
 
 
 class Classifier(nn.Module):
-    """Normalize, run the network, give logits; an ordinary `nn.Module`.
+    """Map uint8 images to logits: normalize, then run the network. An ordinary `nn.Module`.
 
     Args:
         architecture: the network by name, with its choices; see `networks.build_network`. With `"tta"`, one of
             `views.VIEWS`, the answer in evaluation mode is the mean over these views of an image.
         classes: the classes' names, in the order of the logits.
         input_size: channels, height and width of an image.
-        fit: how an image of another size is brought to this one: `crop`, `crop:SHARE`, `pad` or `squash`.
+        resize: how an image of another size is brought to this one: `crop`, `crop:FRACTION`, `pad` or `squash`.
         mean: per channel, in units of 0..1; subtracted inside `forward`.
         std: per channel, in units of 0..1; divided by inside `forward`.
 
@@ -55,8 +56,8 @@ class Classifier(nn.Module):
         choices = dict(architecture)
         self.tta: str | None = choices.pop("tta", None)
         if self.tta is not None and self.tta not in VIEWS:
-            raise RecipeError(f"tta {self.tta!r}: there are no such views; choose {', '.join(VIEWS)}")
-        self.network = build_network(choices, input_size, len(classes))
+            raise RecipeError(f"there are no such views; choose {', '.join(VIEWS)}", field="tta", value=self.tta)
+        self.network: Network = build_network(choices, input_size, len(classes))
 
     def forward(self, images: Tensor) -> Tensor:
         """Map uint8 `[B, C, H, W]` to logits, float32 `[B, K]`."""
@@ -65,6 +66,20 @@ class Classifier(nn.Module):
             logits: Tensor = self.network(images)
             return logits.float()
         return torch.stack([self.network(view).float() for view in views_of(images, self.tta)]).mean(dim=0)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Map uint8 `[B, C, H, W]` to what the head gets, float32 `[B, D]`; never averaged over views."""
+        return self.network.features(self.normalize(images)).float()
+
+    def features_and_logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Map uint8 `[B, C, H, W]` to features and logits, float32 `[B, D]` and `[B, K]`, in one pass."""
+        images = self.normalize(images)
+        if self.training or self.tta is None:
+            features, logits = self.network.features_and_logits(images)
+            return features.float(), logits.float()
+        found = [self.network.features_and_logits(view) for view in views_of(images, self.tta)]
+        features, _ = found[0]  # of the images as they are, which come first
+        return features.float(), torch.stack([logits.float() for _, logits in found]).mean(dim=0)
 
     def predict_proba(self, images: Tensor) -> Tensor:
         """Map uint8 `[B, C, H, W]` to calibrated probabilities, float32 `[B, K]`, each row summing to 1."""
@@ -76,8 +91,8 @@ class Classifier(nn.Module):
         shift = -self.mean / self.std
         return torch.addcmul(shift[:, None, None], images.float(), scale[:, None, None])
 
-    def adapt_to(self, images: Tensor) -> None:
-        """Take mean and standard deviation, and the whitening filters where the network has any, from images.
+    def fit_normalization(self, images: Tensor) -> None:
+        """Compute mean and standard deviation from images, and the whitening filters where the network has any.
 
         Args:
             images: uint8 `[B, C, H, W]`, training images only.
@@ -91,16 +106,16 @@ class Classifier(nn.Module):
         self.mean.copy_(mean)
         self.std.copy_(variance.sqrt().clamp_min(1 / 255))
         if isinstance(layer := getattr(self.network, "whitening", None), nn.Conv2d):
-            some = images[:: max(1, images[:, 0].numel() // WHITENING_PIXELS)]
+            some = images[:: max(1, images[:, 0].numel() // MAX_WHITENING_PIXELS)]
             whiten(layer, self.normalize(some))
 
     def normalize_as(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
-        """Take mean and standard deviation per channel, in units of 0..1, as published weights expect them."""
+        """Set mean and standard deviation per channel, in units of 0..1, such as published weights expect."""
         self.mean.copy_(torch.tensor(mean))
         self.std.copy_(torch.tensor(std))
 
     def summary(self) -> str:
-        """Give a table of the layers: name, kind, output shape for one image, parameters."""
+        """Return a table of the layers: name, kind, output shape for one image, number of parameters."""
         rows: list[tuple[str, str, str, str]] = []
         hooks = [
             layer.register_forward_hook(_row_writer(name, rows))
@@ -128,7 +143,7 @@ class Classifier(nn.Module):
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Put a module in evaluation mode for a while; each of its parts gets its own mode back."""
+    """Put a module in evaluation mode inside the block; afterwards each submodule has its own mode again."""
     modes = {part: part.training for part in module.modules()}
     module.eval()
     try:

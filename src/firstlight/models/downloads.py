@@ -1,6 +1,6 @@
-"""Published weights on this machine: found in the libraries' own caches, fetched if absent, verified, license known.
+"""Files of pretrained weights: found in the libraries' caches or downloaded, verified, and their license checked.
 
-The caches are shared with torchvision, timm and whatever else uses them: `torch.hub`'s folder and Hugging Face's.
+The caches are shared with torchvision, timm and other programs: `torch.hub`'s folder and Hugging Face's.
 """
 
 import hashlib
@@ -11,27 +11,28 @@ from typing import Literal
 
 from firstlight.errors import ModelFileError, RecipeError
 from firstlight.files import atomic_path
-from firstlight.models.libraries import UNKNOWN_LICENCE, Published, published
-from firstlight.models.weights import TensorFile, open_weights
+from firstlight.models.libraries import UNKNOWN_LICENSE, Published
+from firstlight.models.spec import NetworkSpec
+from firstlight.models.tensor_file import TensorFile, open_weights
 from firstlight.progress import progress
 
 Licenses = Literal["any", "permissive"]
 
 PERMISSIVE = ("apache-2.0", "bsd-2-clause", "bsd-3-clause", "cc-by-4.0", "cc0-1.0", "isc", "mit", "unlicense")
-TIMEOUT = 10.0  # seconds without a byte
-MEGABYTE = 2**20
+TIMEOUT_SECONDS = 10.0  # without a byte
+MEGABYTE = 2**20  # bytes
 
 _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.")  # the beginning of the file's SHA-256, as PyTorch names its files
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weights:
-    """A file of weights that is here and is what it should be.
+    """A file of weights on this machine, verified.
 
     Attributes:
-        path: where it lies on this machine.
+        path: of the file.
         source: where it comes from, the same on every machine: a URL, a hub's repository, or a file's bare name.
-        license: SPDX's word for it in small letters, or `unknown`.
+        license: its SPDX identifier in lower case, or `unknown`.
         sha256: of the whole file, 64 hexadecimal digits.
     """
 
@@ -41,39 +42,47 @@ class Weights:
     sha256: str
 
 
-def find_weights(name: str, file: Path | None = None, *, license: Licenses = "any") -> Weights:
-    """Find the weights of a network: the user's file, or else the published one, which is fetched if it is not here.
+def find_weights(spec: NetworkSpec, file: Path | str | None = None, *, license: Licenses = "any") -> Weights:
+    """Return the weights of a network: the given file, or else the published one, downloaded if it is not in a cache.
 
-    A file that is fetched or lies in a cache is verified by the hash it was published with, where it has one.
+    A file that is downloaded or found in a cache is verified by its published hash, where there is one.
 
     Args:
-        name: `timm:NAME` or `torchvision:NAME`; `.TAG` may follow, where there are several weights.
-        file: `.safetensors` or `.pth`, taken as it is; what its header says of a `license` is believed.
-        license: `permissive` refuses what may not be used, changed and sold by everyone, and what says nothing.
+        spec: a network of timm or torchvision; its name may end in `.TAG`, where there are several weights.
+        file: `.safetensors` or `.pth`, taken as it is; a `license` in its header is believed.
+        license: `permissive` refuses weights that not everyone may use, change and sell, and those without a license.
 
     Raises:
-        RecipeError: if there is no such network, no weights of it, or their license is refused.
-        ModelFileError: if the file cannot be read or fetched, or is not the one that was published.
+        RecipeError: if no weights are published for it, or their license is refused.
+        ModelFileError: if the file cannot be read or downloaded, or is not the one that was published.
     """
-    record = published(name)
+    record = spec.published
+    assert record is not None, f"{spec.name} has no published weights"
     if file is not None:
+        file = Path(file)
         found = Weights(path=file, source=file.name, license=_license_of(file), sha256=_sha256(file))
         _refuse_license(file.name, found.license, license)
         return found
     if not record.url:
-        raise RecipeError(f"--backbone {name}: no weights are published for it; give --weights FILE, or take another")
-    _refuse_license(name, record.license, license)
+        raise RecipeError(
+            "no weights are published for it; name a file of them as `weights`, or take another network",
+            field="model",
+            value=spec.name,
+        )
+    _refuse_license(spec.name, record.license, license)
     find = _find_on_hub if record.hub else _find_by_url
-    path, sha256 = find(name, record)
+    path, sha256 = find(spec.name, record)
     return Weights(path=path, source=record.hub or record.url, license=record.license, sha256=sha256)
 
 
 def _refuse_license(what: str, found: str, allowed: Licenses) -> None:
     if allowed == "permissive" and found not in PERMISSIVE:
-        fault = "does not say its license" if found == UNKNOWN_LICENCE else f"is licensed as {found}"
+        fault = "does not state its license" if found == UNKNOWN_LICENSE else f"is licensed as {found}"
         raise RecipeError(
             f"{what} {fault}, and only permissive weights are wanted ({', '.join(PERMISSIVE)}); "
-            "take others, or --weights-license any"
+            "take others, or choose any",
+            field="weights_license",
+            value=allowed,
         )
 
 
@@ -81,14 +90,14 @@ def _license_of(file: Path) -> str:
     with open_weights(file) as opened:
         is_safetensors = opened.read(9)[8:] == b"{"
     if not is_safetensors:
-        return UNKNOWN_LICENCE
+        return UNKNOWN_LICENSE
     with TensorFile(file) as tensors:
-        said = tensors.metadata.get("license") or tensors.metadata.get("license")
-    return (said or UNKNOWN_LICENCE).strip().lower()
+        stated = tensors.metadata.get("license") or tensors.metadata.get("licence")
+    return (stated or UNKNOWN_LICENSE).strip().lower()
 
 
 def _find_by_url(name: str, record: Published) -> tuple[Path, str]:
-    """Give the file in torch.hub's folder and its SHA-256."""
+    """Return the file in torch.hub's folder and its SHA-256."""
     import torch
 
     path = Path(torch.hub.get_dir()) / "checkpoints" / record.file
@@ -108,9 +117,9 @@ def _find_by_url(name: str, record: Published) -> tuple[Path, str]:
 def _fetch(url: str, target: Path) -> None:
     from urllib.request import urlopen
 
-    with urlopen(url, timeout=TIMEOUT) as response, target.open("wb") as file:
+    with urlopen(url, timeout=TIMEOUT_SECONDS) as response, target.open("wb") as file:
         size = int(response.headers.get("Content-Length") or 0)
-        with progress(f"fetching {url.rpartition('/')[2]} (MB)", size // MEGABYTE) as advance:
+        with progress(f"downloading {url.rpartition('/')[2]} (MB)", size // MEGABYTE) as advance:
             while piece := response.read(MEGABYTE):
                 file.write(piece)
                 advance()
@@ -119,33 +128,33 @@ def _fetch(url: str, target: Path) -> None:
 
 
 def _find_on_hub(name: str, record: Published) -> tuple[Path, str]:
-    """Give the file in Hugging Face's cache and its SHA-256, by which the cache names what it holds."""
+    """Return the file in Hugging Face's cache and its SHA-256, by which the cache names its files."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
 
     found = try_to_load_from_cache(record.hub, record.file)
     if not isinstance(found, str):
         try:
-            # Asked first because it gives up at once: the download tries again for half a minute and more.
-            get_hf_file_metadata(hf_hub_url(record.hub, record.file), timeout=TIMEOUT)
-            found = hf_hub_download(record.hub, record.file, etag_timeout=TIMEOUT)
-        except Exception as error:  # of half a dozen libraries below
+            # First, because it fails at once without a network: the download would try again for half a minute or more.
+            get_hf_file_metadata(hf_hub_url(record.hub, record.file), timeout=TIMEOUT_SECONDS)
+            found = hf_hub_download(record.hub, record.file, etag_timeout=TIMEOUT_SECONDS)
+        except Exception as error:  # from one of half a dozen libraries
             raise _cannot_fetch(name, record, error) from error
     path = Path(found)
-    held_as = path.readlink().name if path.is_symlink() else ""
-    return path, _verified(path, held_as if len(held_as) == 64 else "", str(path))
+    name_in_cache = path.readlink().name if path.is_symlink() else ""
+    return path, _verified(path, name_in_cache if len(name_in_cache) == 64 else "", str(path))
 
 
 def _cannot_fetch(name: str, record: Published, error: Exception, otherwise: str = "") -> ModelFileError:
     reason = next(iter(str(getattr(error, "reason", error)).splitlines()), "") or type(error).__name__
-    advice = ", ".join(part for part in (f"give it as --weights {record.file}", otherwise) if part)
+    advice = ", ".join(part for part in (f"set `weights` to that {record.file}", otherwise) if part)
     return ModelFileError(
-        f"{name}: its weights are not on this machine and cannot be fetched ({reason}); "
+        f"{name}: its weights are not on this machine and cannot be downloaded ({reason}); "
         f"download {record.url} where there is a network, and {advice}"
     )
 
 
 def _verified(path: Path, beginning: str, what: str) -> str:
-    """Give a file's SHA-256, which has to begin as was published."""
+    """Return a file's SHA-256, which has to begin as published."""
     sha256 = _sha256(path)
     if not sha256.startswith(beginning):
         raise ModelFileError(

@@ -1,7 +1,7 @@
-"""What timm and torchvision offer: networks by name, and what they say about the weights published for each.
+"""The networks of timm and torchvision by name, and what these libraries say about the weights published for each.
 
-Each library takes seconds to import, so it is imported only when one of its networks is asked for. Nothing here
-touches the network: a built one has random weights, and of the published ones only the record is read.
+Each library takes seconds to import, so it is imported only when one of its networks is asked for. Nothing is
+downloaded here: networks are built with random weights, and of published weights only the description is read.
 """
 
 import difflib
@@ -22,27 +22,27 @@ from firstlight.errors import RecipeError
 Size = tuple[int, int, int]
 State = dict[str, torch.Tensor]
 
-UNKNOWN_LICENCE = "unknown"
-TORCHVISION_LICENCE = "bsd-3-clause"
-HUB_FILE = "model.safetensors"
+UNKNOWN_LICENSE = "unknown"
+TORCHVISION_LICENSE = "bsd-3-clause"
+HUB_WEIGHTS_FILE = "model.safetensors"
 
-# Published densenets say `denselayer1.norm.1.weight`, from before PyTorch refused dots in the names of layers.
+# Published densenets have `denselayer1.norm.1.weight`, from before PyTorch refused dots in the names of layers.
 _OLD_DENSENET_NAME = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
 
 # Licenses that torchvision gives as a link to their text.
-_LINKED_LICENCES = {"https://github.com/facebookresearch/SWAG/blob/main/LICENSE": "cc-by-nc-4.0"}
+_LICENSES_BY_LINK = {"https://github.com/facebookresearch/SWAG/blob/main/LICENSE": "cc-by-nc-4.0"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """What the published weights of one network say: the images they were trained on, the license, the place.
+    """What a library says about the weights published for a network: their images, their license, where they are.
 
     Attributes:
         input_size: channels, height and width of an image.
         mean: per channel, in units of 0..1.
         std: per channel, in units of 0..1.
-        crop: the share of the short side that is kept of an image, 0..1; the rest is its rim.
-        license: SPDX's word for it in small letters, or `unknown`.
+        crop: the fraction of an image's short side that is kept, 0..1; the rest is its rim.
+        license: its SPDX identifier in lower case, or `unknown`.
         url: where the file is; empty if nothing was published.
         hub: the Hugging Face repository that holds it, or empty.
         file: its name; empty if nothing was published.
@@ -52,13 +52,13 @@ class Published:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     crop: float
-    license: str = UNKNOWN_LICENCE
+    license: str = UNKNOWN_LICENSE
     url: str = ""
     hub: str = ""
     file: str = ""
 
     def normalization(self, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Give mean and standard deviation for images of 1 or 3 channels: of gray ones, the channels' average."""
+        """Return mean and standard deviation for images of 1 or 3 channels; for gray ones, the channels' average."""
         if channels == len(self.mean):
             return self.mean, self.std
         return (sum(self.mean) / len(self.mean),) * channels, (sum(self.std) / len(self.std),) * channels
@@ -66,10 +66,10 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """One source of networks: their names, how one is built, what is known of its weights, and how they come in.
+    """A source of networks: their names, how to build one, what is known of its weights, and how to convert them.
 
-    Files have outlived the networks that wrote them: `convert` gives older names their present ones, and resamples
-    what depends on the images' size, as positions in a transformer do, to the size of the network it is given.
+    Weight files may be older than the library: `convert` renames older tensors, and resamples what depends on the
+    images' size, such as a transformer's positions, to the size of the network it is given.
     """
 
     names: Callable[[], list[str]]
@@ -79,7 +79,7 @@ class Library:
 
 
 def find_network(name: str) -> tuple[Library, str]:
-    """Give the library and the name inside it; only names that the library lists get any further.
+    """Return the library of a network and its name there; only names that the library lists are accepted.
 
     Args:
         name: `timm:NAME` or `torchvision:NAME`; `.TAG` may follow, where there are several weights.
@@ -89,18 +89,20 @@ def find_network(name: str) -> tuple[Library, str]:
     """
     prefix, _, model = name.partition(":")
     if prefix not in LIBRARIES:
-        raise RecipeError(f"{name}: there is no library {prefix}; take timm:NAME or torchvision:NAME")
+        raise RecipeError(
+            f"there is no library {prefix}; take timm:NAME or torchvision:NAME", field="model", value=name
+        )
     library = LIBRARIES[prefix]
     names = library.names()
     if model not in names:
         close = difflib.get_close_matches(model, names, n=3)
         advice = f"did you mean {', '.join(f'{prefix}:{one}' for one in close)}?" if close else "check the name"
-        raise RecipeError(f"{name}: {prefix} has no image classifier of that name; {advice}")
+        raise RecipeError(f"{prefix} has no image classifier of that name; {advice}", field="model", value=name)
     return library, model
 
 
 def published(name: str) -> Published:
-    """Tell what is known of the weights published for `timm:NAME` or `torchvision:NAME`.
+    """Return what is known of the weights published for `timm:NAME` or `torchvision:NAME`.
 
     Raises:
         RecipeError: if there is no such network.
@@ -121,7 +123,7 @@ def _build_timm(model: str, input_size: Size, num_classes: int) -> nn.Module:
     channels, *size = input_size
     config = timm.get_pretrained_cfg(model)
     assert config is not None, "every listed network has one"
-    # Transformers hold one position a patch: they must hear of another size when they are built.
+    # Transformers hold one position per patch: another size must be given when they are built.
     resized = config.fixed_input_size and list(config.input_size[1:]) != size
     options: dict[str, Any] = {"img_size": tuple(size)} if resized else {}
     network: nn.Module = timm.create_model(
@@ -137,13 +139,13 @@ def _published_by_timm(model: str) -> Published:
     assert config is not None, "every listed network has one"
     channels, height, width = config.input_size
     hub = config.hf_hub_id or ""
-    url = f"https://huggingface.co/{hub}/resolve/main/{HUB_FILE}" if hub else str(config.url or "")
+    url = f"https://huggingface.co/{hub}/resolve/main/{HUB_WEIGHTS_FILE}" if hub else str(config.url or "")
     return Published(
         input_size=(channels, height, width),
         mean=tuple(config.mean),
         std=tuple(config.std),
         crop=min(1.0, config.crop_pct),  # above 1 an image would get a frame
-        license=(config.license or UNKNOWN_LICENCE).lower(),
+        license=(config.license or UNKNOWN_LICENSE).lower(),
         url=url,
         hub=hub,
         file=PurePosixPath(url).name,
@@ -164,7 +166,7 @@ def _convert_for_timm(model: str, network: nn.Module, state: State) -> State:
 def _torchvision_names() -> list[str]:
     from torchvision import models
 
-    names = models.list_models(module=models)  # leaves out detection, segmentation and video
+    names = models.list_models(module=models)  # without detection, segmentation and video
     return [*names, *(f"{name}.{weights.name}" for name in names for weights in models.get_model_weights(name))]
 
 
@@ -175,8 +177,8 @@ def _build_torchvision(model: str, input_size: Size, num_classes: int) -> nn.Mod
     kind = model.partition(".")[0]
     options: dict[str, Any] = {}
     if kind in ("inception_v3", "googlenet"):
-        # Their auxiliary heads would make training give a tuple; the old initialization is said so as not to be warned.
-        # Their weights want images normalized in another way than the record says, which the network sees to.
+        # Auxiliary heads would make the network return a tuple in training; `init_weights` is given to avoid a warning.
+        # Their weights expect another normalization than the record says; with `transform_input` the network does it.
         options = {"aux_logits": False, "init_weights": True, "transform_input": channels == 3}
     elif kind.startswith("vit_"):
         options = {"image_size": height}
@@ -192,7 +194,7 @@ def _build_torchvision(model: str, input_size: Size, num_classes: int) -> nn.Mod
 
 
 def _make_gray(network: nn.Module) -> None:
-    """Let a network take one channel, such that a gray image gives what it gave as three equal channels."""
+    """Let a network take one channel; a gray image then gives the same answer as its three equal channels did."""
     first = next(layer for layer in network.modules() if isinstance(layer, nn.Conv2d))
     first.weight = nn.Parameter(first.weight.detach().sum(dim=1, keepdim=True))
     first.in_channels = 1
@@ -211,7 +213,7 @@ def _published_by_torchvision(model: str) -> Published:
         mean=tuple(transforms.mean),
         std=tuple(transforms.std),
         crop=side / transforms.resize_size[0],
-        license=_LINKED_LICENCES.get(link, UNKNOWN_LICENCE) if link else TORCHVISION_LICENCE,
+        license=_LICENSES_BY_LINK.get(link, UNKNOWN_LICENSE) if link else TORCHVISION_LICENSE,
         url=weights.url,
         file=PurePosixPath(weights.url).name,
     )

@@ -1,7 +1,7 @@
-"""Our own small networks: plain `nn.Module`s that turn normalized float images into logits."""
+"""The mlp and the cnn, which need no library, and how every network is built and initialized."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -9,39 +9,60 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from firstlight.errors import RecipeError
+from firstlight.models.network import Network
+from firstlight.models.recipe import LIBRARY_PREFIXES, unknown_network
 
 INITS = ("default", "zero", "normal")
-WHITENED = 2  # pixels a side of the patches that the cnn whitens
-TINY = 16  # pixels; halving a smaller image rounds up, so that something is left of it
+WHITENING_SIDE = 2  # pixels a side of the patches that the cnn whitens
+ROUND_UP_BELOW = 16  # pixels; halving the sides of a smaller image rounds up, so that something is left of it
 
 
-def build_network(architecture: dict[str, Any], input_size: tuple[int, int, int], num_classes: int) -> nn.Module:
-    """Build the network that `architecture` names, with fresh weights.
+def build_network(architecture: dict[str, Any], input_size: tuple[int, int, int], num_classes: int) -> Network:
+    """Build the network that `architecture` describes, with random weights.
 
     Args:
-        architecture: `{"name": "mlp", "hidden": [512, 256], "dropout": 0.2}`, `{"name": "cnn", "width": 64}`,
-            `{"name": "timm:NAME"}` / `{"name": "torchvision:NAME"}` with its own head, or the same with
-            `"head": "linear"` for a `probe.LinearProbe`, where `"side": 224` enlarges the images.
+        architecture: `{"name": "mlp", "hidden": [512, 256], "dropout": 0.2}`, `{"name": "cnn", "width": 64}`, or
+            `{"name": "timm:NAME", "head": "linear"}` and the same of torchvision, where `"side": 224` enlarges the
+            images, and `"channels": 1` builds a body that takes gray images as they are.
         input_size: channels, height and width of an image.
-        num_classes: how many logits come out.
+        num_classes: number of logits.
 
     Raises:
         RecipeError: if there is no such network.
     """
-    name = str(architecture.get("name"))
-    choices = {key: value for key, value in architecture.items() if key != "name"}
+    choices = dict(architecture)
+    name = str(choices.pop("name", None))
     if name in NETWORKS:
         return NETWORKS[name](input_size, num_classes, **choices)
-    if ":" in name and choices.get("head") == "linear":
-        from firstlight.models.library_network import build_library_network
+    if not name.startswith(LIBRARY_PREFIXES):
+        raise unknown_network(name)
+    from firstlight.models.library_network import build_library_network
 
-        del choices["head"]
-        return build_library_network(name, input_size, num_classes, **choices)
-    if ":" in name:
-        from firstlight.models.backbones import build_backbone
+    if (head := choices.pop("head", None)) != "linear":
+        raise RecipeError(f"its head can only be 'linear', not {head!r}", field="model", value=name)
+    return build_library_network(name, input_size, num_classes, **choices)
 
-        return build_backbone(name, input_size, num_classes, **choices)
-    raise RecipeError(f"--model {name}: there is no such network; choose mlp, cnn, timm:NAME or torchvision:NAME")
+
+class LayerChain(Network):
+    """Layers that images pass one after another, each reachable by its name, and the head.
+
+    Args:
+        layers: by name, in order.
+        head: maps what the last layer returns to logits.
+    """
+
+    def __init__(self, layers: Mapping[str, nn.Module], head: nn.Linear) -> None:
+        super().__init__()
+        for name, layer in layers.items():
+            self.add_module(name, layer)
+        self.head = head
+
+    def features(self, images: Tensor) -> Tensor:
+        """Map normalized float `[B, C, H, W]` to features, float `[B, D]`."""
+        for name, layer in self.named_children():
+            if name != "head":
+                images = layer(images)
+        return images
 
 
 def mlp(
@@ -49,10 +70,16 @@ def mlp(
     num_classes: int,
     hidden: Sequence[int] = (512, 256, 128),
     dropout: float = 0.2,
-) -> nn.Sequential:
-    """Fully connected layers: flatten, then `fc1`, `relu1`, `dropout1`, `fc2` ... `output`.
+) -> LayerChain:
+    """Return fully connected layers: flatten, then `fc1`, `relu1`, `dropout1`, `fc2` ... `head`.
 
     Every layer can be reached by its name: `network.fc1.weight` is float `[hidden[0], C * H * W]`.
+
+    Args:
+        input_size: channels, height and width of an image.
+        num_classes: number of logits.
+        hidden: widths of the hidden layers.
+        dropout: fraction of each hidden layer's units that is zeroed at each training step.
     """
     channels, height, width = input_size
     sizes = [channels * height * width, *hidden]
@@ -61,27 +88,26 @@ def mlp(
         layers[f"fc{number}"] = nn.Linear(wide_in, wide_out)
         layers[f"relu{number}"] = nn.ReLU()
         layers[f"dropout{number}"] = Dropout(dropout)
-    layers["output"] = nn.Linear(sizes[-1], num_classes)
-    return nn.Sequential(layers)
+    return LayerChain(layers, nn.Linear(sizes[-1], num_classes))
 
 
 class Dropout(nn.Dropout):
-    """PyTorch's dropout with cheaper dice: one random number of 64 bits decides about eight units.
+    """PyTorch's dropout with cheaper random numbers: one of 64 bits decides about eight units.
 
     On a processor the original draws a number for each unit, one after another, which takes longer than the matrix
-    products of the mlp. Here the share of silenced units is a multiple of 1/256. Elsewhere the original is quick.
+    products of the mlp. Here the fraction of zeroed units is a multiple of 1/256. On other devices the original runs.
     """
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name that nn.Dropout gives it
-        """Silence a share `p` of the units in training, and scale the others up so that their mean stays."""
+        """Zero a fraction `p` of the units in training, and scale the others up so that their mean stays."""
         if not self.training or not self.p:
             return input
         if input.device.type != "cpu":
             return super().forward(input)
-        silenced = max(1, round(256 * self.p))
+        zeroed = max(1, round(256 * self.p))
         words = torch.empty(-(-input.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
-        kept = words.view(torch.uint8)[: input.numel()].view(input.shape) >= silenced
-        return input * kept.to(input.dtype).mul_(256 / (256 - silenced))
+        kept = words.view(torch.uint8)[: input.numel()].view(input.shape) >= zeroed
+        return input * kept.to(input.dtype).mul_(256 / (256 - zeroed))
 
 
 class Block(nn.Module):
@@ -101,7 +127,7 @@ class Block(nn.Module):
         return widened + functional.gelu(self.norm2(self.refine(widened)))
 
 
-class Cnn(nn.Sequential):
+class Cnn(LayerChain):
     """A small convolutional network for images of 28 to 64 pixels, after airbench's CIFAR-10 network.
 
     Its first layer is not learned: it whitens 2x2 patches, with filters computed from the training images
@@ -109,30 +135,33 @@ class Cnn(nn.Sequential):
 
     Args:
         input_size: channels, height and width of an image.
-        num_classes: how many logits come out.
+        num_classes: number of logits.
         width: of the first block; the second is three times, the third six times as wide.
+
+    Raises:
+        RecipeError: if the images are smaller than a patch.
     """
 
     def __init__(self, input_size: tuple[int, int, int], num_classes: int, width: int = 32) -> None:
         channels, *sides = input_size
-        if min(sides) < WHITENED:
+        if min(sides) < WHITENING_SIDE:
             raise RecipeError(
-                f"--model cnn needs pictures of {WHITENED} pixels a side or more; take a larger --img-size"
+                f"it needs pictures of {WHITENING_SIDE} pixels a side or more; use a larger `img_size`",
+                field="model",
+                value="cnn",
             )
-        patches = 2 * channels * WHITENED**2  # every whitening filter and its negative
-        round_up = min(sides) < TINY
-        super().__init__(
-            OrderedDict(
-                whitening=nn.Conv2d(channels, patches, WHITENED),
-                activation=nn.GELU(),
-                block1=Block(patches, width, round_up=round_up),
-                block2=Block(width, 3 * width, round_up=round_up),
-                block3=Block(3 * width, 6 * width, round_up=round_up),
-                pool=nn.AdaptiveMaxPool2d(1),
-                flatten=nn.Flatten(),
-                output=nn.Linear(6 * width, num_classes),
-            )
+        patches = 2 * channels * WHITENING_SIDE**2  # every whitening filter and its negative
+        round_up = min(sides) < ROUND_UP_BELOW
+        layers: OrderedDict[str, nn.Module] = OrderedDict(
+            whitening=nn.Conv2d(channels, patches, WHITENING_SIDE),
+            activation=nn.GELU(),
+            block1=Block(patches, width, round_up=round_up),
+            block2=Block(width, 3 * width, round_up=round_up),
+            block3=Block(3 * width, 6 * width, round_up=round_up),
+            pool=nn.AdaptiveMaxPool2d(1),
+            flatten=nn.Flatten(),
         )
+        super().__init__(layers, nn.Linear(6 * width, num_classes))
         self.get_submodule("whitening").get_parameter("weight").requires_grad_(False)
         self.to(memory_format=torch.channels_last)
 
@@ -143,7 +172,7 @@ def whiten(layer: nn.Conv2d, images: Tensor, epsilon: float = 5e-4) -> None:
     Args:
         layer: a frozen convolution with `2 * C * k * k` filters of `k` by `k` pixels.
         images: normalized float `[B, C, H, W]`.
-        epsilon: added to each variance, so that flat directions are not blown up to noise.
+        epsilon: added to each variance, so that directions without variance do not become noise.
     """
     size = layer.kernel_size[0]
     patches = functional.unfold(images.double(), size).transpose(1, 2).flatten(0, 1)
@@ -157,13 +186,13 @@ def whiten(layer: nn.Conv2d, images: Tensor, epsilon: float = 5e-4) -> None:
 
 
 def initialize(network: nn.Module, init: str, generator: torch.Generator) -> None:
-    """Set the weights and biases of every linear and convolutional layer anew, in place.
+    """Draw new weights and biases for every linear and convolutional layer, in place.
 
     Args:
         network: any module.
         init: `default` is PyTorch's own (uniform, scaled by fan-in); `zero` the same with every bias at zero;
             `normal` has biases at zero and weights from a normal distribution with standard deviation 0.01.
-        generator: where the random numbers come from.
+        generator: source of the random numbers.
     """
     assert init in INITS, init
     for layer in network.modules():
@@ -181,4 +210,4 @@ def initialize(network: nn.Module, init: str, generator: torch.Generator) -> Non
                 layer.bias.zero_()
 
 
-NETWORKS: dict[str, Callable[..., nn.Module]] = {"mlp": mlp, "cnn": Cnn}
+NETWORKS: dict[str, Callable[..., Network]] = {"mlp": mlp, "cnn": Cnn}

@@ -1,22 +1,22 @@
-"""Test-time augmentation: the views of an image over which a classifier's answer is averaged."""
+"""Test-time augmentation: the versions of an image (views) over which a classifier's logits are averaged."""
 
 from collections.abc import Iterator
 
 from torch import Tensor
 from torch.nn import functional
 
-VIEWS = ("mirror", "move", "mirror+move")  # of which kinds, besides the image as it is
+VIEWS = ("mirror", "move", "mirror+move")  # kinds of views, besides the image as it is
 
 
 def views_of(images: Tensor, kinds: str) -> Iterator[Tensor]:
-    """Give the images, as they are and moved by a pixel up left and down right, and the mirror image of each.
+    """Yield the images as they are, moved by one pixel up left and down right, and the mirror image of each.
 
-    What comes in at a border is reflected, as where training shifts; an image one pixel wide is continued. After the
-    views of K. Jordan, arXiv:2404.00498, which weigh the image itself more.
+    Pixels that enter at a border are reflected, as in training; an image one pixel wide is continued. After the views
+    of K. Jordan, arXiv:2404.00498, which give the image itself more weight.
 
     Args:
         images: float `[B, C, H, W]`.
-        kinds: one of `VIEWS`; without `move` nothing is moved, without `mirror` nothing mirrored.
+        kinds: one of `VIEWS`; without `move` nothing is moved, without `mirror` nothing is mirrored.
 
     Yields:
         float `[B, C, H, W]`: two, three or six times.

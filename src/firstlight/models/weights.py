@@ -1,166 +1,27 @@
-"""Tensors out of files that nobody vouches for: safetensors read with suspicion, and other tools' checkpoints.
+"""Weights from files: plain state dicts and checkpoints of other tools, checked and copied into a network."""
 
-No code in a file is ever run, and no more memory is taken than the file has bytes, give or take its header.
-"""
-
-import difflib
-import json
-import math
-from collections.abc import Iterable, Mapping
-from io import BufferedReader
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any
 
 from firstlight.errors import ModelFileError
+from firstlight.models import format1
+from firstlight.models.tensor_file import MAGIC, TensorFile, open_weights, refuse_differences, refuse_non_finite
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-MAX_HEADER = 16 * 2**20  # bytes; the largest network of timm needs 0.3 MB, 1,000 classes with their confusions 3 MB
-MAX_TENSORS = 20_000
-MAX_DIMENSIONS = 8
-MAX_BRACKETS = 200_000  # an empty list takes two bytes of JSON, but some sixty of memory
-
-# safetensors' name of a number type: torch's name, and bytes an element.
-DTYPES = {
-    "F64": ("float64", 8),
-    "F32": ("float32", 4),
-    "F16": ("float16", 2),
-    "BF16": ("bfloat16", 2),
-    "I64": ("int64", 8),
-    "I32": ("int32", 4),
-    "I16": ("int16", 2),
-    "I8": ("int8", 1),
-    "U8": ("uint8", 1),
-    "BOOL": ("bool", 1),
-}
-DTYPE_NAMES = {torch_name: name for name, (torch_name, _) in DTYPES.items()}
-
-# Where checkpoints keep the weights, first choice first: timm's and torchvision's averaged ones, which they evaluate,
-# then those of timm, Lightning and torchvision.
+# The keys under which checkpoints keep weights, in order of preference: averaged ones of timm and torchvision, which
+# those evaluate, then those of timm, Lightning and torchvision.
 CHECKPOINT_KEYS = ("state_dict_ema", "model_ema", "state_dict", "model")
-
-_MAGIC = {
-    b"PK\x03\x04": "a zip archive, as PyTorch's .pth and .pt2 are",
-    b"\x80\x02": "a Python pickle",
-    b"\x80\x03": "a Python pickle",
-    b"\x80\x04": "a Python pickle",
-    b"\x80\x05": "a Python pickle",
-    b"\x89HDF": "an HDF5 file, as Keras writes",
-    b"GGUF": "a GGUF file",
-}
-
-
-class Entry(NamedTuple):
-    """One tensor as a safetensors header describes it; `start` and `stop` count bytes from the file's beginning."""
-
-    dtype: str
-    shape: tuple[int, ...]
-    start: int
-    stop: int
-
-
-class TensorFile:
-    """A `.safetensors` file, open, its header checked: what it promises is there, once, and nothing else is.
-
-    Raises:
-        ModelFileError: if it cannot be opened, or is not a whole safetensors file.
-    """
-
-    def __init__(self, path: Path | str) -> None:
-        self.path = Path(path)
-        self._file = open_weights(self.path)
-        try:
-            header, self._body = self._read_header()
-            self.metadata = self._checked_metadata(header.pop("__metadata__", {}))
-            self.entries = self._checked_entries(header)
-        except BaseException:
-            self._file.close()
-            raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-    def read(self) -> "dict[str, Tensor]":
-        """Give every tensor, on the CPU; the bytes are read once, straight into the tensors' own memory."""
-        import torch
-
-        tensors: dict[str, Tensor] = {}
-        for name, entry in self.entries.items():
-            tensor = torch.empty(entry.shape, dtype=getattr(torch, DTYPES[entry.dtype][0]), device="cpu")
-            self._file.seek(entry.start)
-            if self._file.readinto(raw_bytes(tensor)) != entry.stop - entry.start:
-                raise self._error("it became shorter while it was read; load it again")
-            tensors[name] = tensor
-        return tensors
-
-    def _error(self, words: str) -> ModelFileError:
-        return ModelFileError(f"{self.path}: {words}")
-
-    def _read_header(self) -> tuple[dict[str, Any], int]:
-        size = self.path.stat().st_size
-        if size == 0:
-            raise self._error("the file is empty; save or copy it again")
-        start = self._file.read(9)
-        length = int.from_bytes(start[:8], "little")
-        if len(start) < 9 or start[8:] != b"{":
-            kind = next((words for magic, words in _MAGIC.items() if start.startswith(magic)), "something else")
-            raise self._error(f"this is {kind}, not a .safetensors file, which begins with the size of its header")
-        if length > MAX_HEADER:
-            raise self._error(f"its header claims {length:,} bytes, more than the {MAX_HEADER:,} that are allowed")
-        if 8 + length > size:
-            raise self._error(f"it is cut short: {size:,} bytes, where the header alone claims {8 + length:,}")
-        text = b"{" + self._file.read(length - 1)
-        try:
-            header = parse_json(text.decode())
-        except ValueError as error:
-            raise self._error(f"its header cannot be read as JSON ({error}); the file is damaged") from error
-        return header, 8 + length
-
-    def _checked_metadata(self, metadata: Any) -> dict[str, str]:
-        if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
-            raise self._error("its header's __metadata__ is not a table of words; the file is damaged")
-        return metadata
-
-    def _checked_entries(self, header: dict[str, Any]) -> dict[str, Entry]:
-        if len(header) > MAX_TENSORS:
-            raise self._error(f"it claims {len(header):,} tensors, more than the {MAX_TENSORS:,} that are allowed")
-        entries = {name: self._checked_entry(name, described) for name, described in header.items()}
-        stop = self._body
-        for name, entry in sorted(entries.items(), key=lambda item: item[1][2:]):
-            if entry.start != stop:
-                raise self._error(f"its tensors do not follow one another at {name}; the file is damaged")
-            stop = entry.stop
-        if stop != (size := self.path.stat().st_size):
-            fault = "cut short" if size < stop else "followed by something else"
-            raise self._error(f"it is {fault}: {size:,} bytes, where the header claims {stop:,}; copy it again")
-        return entries
-
-    def _checked_entry(self, name: str, described: Any) -> Entry:
-        match described:
-            case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [start, stop]}:
-                pass
-            case _:
-                raise self._error(f"its header does not describe {name} as a tensor; the file is damaged")
-        if dtype not in DTYPES:
-            raise self._error(f"{name} is of the number type {dtype}; these can be read: {', '.join(DTYPES)}")
-        numbers = [*shape, start, stop]
-        if len(shape) > MAX_DIMENSIONS or any(type(one) is not int or not 0 <= one < 2**48 for one in numbers):
-            raise self._error(f"its header gives {name} an impossible shape or place; the file is damaged")
-        if math.prod(shape) * DTYPES[dtype][1] != stop - start:
-            raise self._error(f"{name} does not fill its place in the file; the file is damaged")
-        return Entry(dtype, tuple(shape), self._body + start, self._body + stop)
 
 
 def load_state_dict_file(path: Path | str) -> "dict[str, Tensor]":
     """Read weights that any tool has saved, as `{name: tensor}` on the CPU.
 
     A `.safetensors` file, or what `torch.save` wrote: a plain state dict, or a checkpoint of torchvision, timm or
-    Lightning, whose averaged weights are taken where there are any. What wrappers have put around the names
-    (`module.`, `_orig_mod.`) is taken off. The content decides, not the suffix.
+    Lightning, whose averaged weights are taken where there are any. Prefixes of wrappers (`module.`, `_orig_mod.`) are
+    removed, and the names of our own model files of format 1 become today's. The content decides, not the suffix.
 
     Raises:
         ModelFileError: if it cannot be read, holds Python objects besides tensors, or holds no weights.
@@ -168,11 +29,13 @@ def load_state_dict_file(path: Path | str) -> "dict[str, Tensor]":
     path = Path(path)
     with open_weights(path) as file:
         start = file.read(9)
-    if start[8:] != b"{" and any(start.startswith(magic) for magic in _MAGIC):
+    if start[8:] != b"{" and any(start.startswith(magic) for magic in MAGIC):
         state = _find_state_dict(path, _torch_load(path))
     else:
         with TensorFile(path) as opened:
             state = opened.read()
+            if (text := opened.metadata.get("firstlight")) is not None:
+                state = format1.upgrade_state(path, text, state)
     refuse_non_finite(path, state)
     return _unwrapped(state)
 
@@ -180,8 +43,8 @@ def load_state_dict_file(path: Path | str) -> "dict[str, Tensor]":
 def load_weights(module: "nn.Module", state: "Mapping[str, Tensor]", *, source: Path | str = "the weights") -> None:
     """Copy `state` into `module`, which must have the same names and shapes; number types are converted.
 
-    One common prefix, such as Lightning's `model.`, may stand before the names. A batch norm's count of batches may
-    be missing, as it is in old files.
+    The names may have one common prefix, such as Lightning's `model.`. A batch norm's count of batches may be missing,
+    as in old files.
 
     Raises:
         ModelFileError: if they differ; `module` is then unchanged.
@@ -196,59 +59,6 @@ def load_weights(module: "nn.Module", state: "Mapping[str, Tensor]", *, source: 
     refuse_differences(source, state, expected)
     expected.update(state)  # it carries the versions of the layers' layouts, without which some refuse to load
     module.load_state_dict(expected)
-
-
-def refuse_differences(source: Path | str, found: "Mapping[str, Tensor]", expected: "Mapping[str, Tensor]") -> None:
-    """Raise a `ModelFileError` that names the first differences, unless names, shapes and kinds of number agree."""
-    differences = list(_differences(found, expected))
-    if differences:
-        more = f"; and {len(differences) - 3:,} more" if len(differences) > 3 else ""
-        raise ModelFileError(f"{source} does not fit this network: {'; '.join(differences[:3])}{more}")
-
-
-def refuse_non_finite(source: Path | str, tensors: "Mapping[str, Tensor]") -> None:
-    """Raise a `ModelFileError` that names the first tensor with NaN or infinity in it, if there is one."""
-    for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not tensor.isfinite().all():
-            raise ModelFileError(f"{source}: {name} holds NaN or infinity: such weights give no predictions")
-
-
-def open_weights(path: Path) -> BufferedReader:
-    """Open a file for reading, or say in one line why not."""
-    try:
-        return path.open("rb")
-    except IsADirectoryError:
-        raise ModelFileError(f"{path} is a folder; name the file in it, as in {path / 'model.safetensors'}") from None
-    except FileNotFoundError:
-        siblings = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
-        close = difflib.get_close_matches(path.name, siblings, n=1)
-        advice = f"did you mean {path.parent / close[0]}?" if close else "check the path"
-        raise ModelFileError(f"{path}: there is no such file; {advice}") from None
-    except (OSError, ValueError) as error:  # a ValueError for a null character in the name
-        raise ModelFileError(f"{path} cannot be opened: {error}") from error
-
-
-def raw_bytes(tensor: "Tensor") -> Any:
-    """Give a contiguous CPU tensor's memory as uint8 `[n]`, shared and in the machine's byte order."""
-    import torch
-
-    return tensor.reshape(-1).view(torch.uint8).numpy()
-
-
-def _differences(found: "Mapping[str, Tensor]", expected: "Mapping[str, Tensor]") -> Iterable[str]:
-    for name, wanted in expected.items():
-        tensor = found.get(name)
-        if tensor is None:
-            yield f"{name} is missing"
-        elif tensor.shape != wanted.shape:
-            yield f"{name} is {_shape_words(tensor)}, the network's is {_shape_words(wanted)}"
-        elif tensor.is_floating_point() != wanted.is_floating_point():
-            yield f"{name} holds {tensor.dtype}, the network's {wanted.dtype}"
-    yield from (f"the network has no {name}" for name in found if name not in expected)
-
-
-def _shape_words(tensor: "Tensor") -> str:
-    return " x ".join(map(str, tensor.shape)) or "a single number"
 
 
 def _torch_load(path: Path) -> Any:
@@ -292,29 +102,8 @@ def _find_state_dict(path: Path, checkpoint: Any) -> "dict[str, Tensor]":
 
 
 def _unwrapped(state: "dict[str, Tensor]") -> "dict[str, Tensor]":
-    """Take off `module.` (data parallel, averaging) where every name has it, and `_orig_mod.` (compiled) anywhere."""
+    """Remove `module.` (data parallel, averaging) where every name has it, and `_orig_mod.` (compiled) anywhere."""
     state = {name.replace("_orig_mod.", ""): tensor for name, tensor in state.items()}
     while state and all(name.startswith("module.") for name in state):
         state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
     return state
-
-
-def parse_json(text: str) -> Any:
-    """Parse JSON that may be hostile; raises only `ValueError`, also for repeated names, NaN and endless nesting."""
-    if text.count("[") + text.count("{") > MAX_BRACKETS:
-        raise ValueError(f"it has more than {MAX_BRACKETS:,} tables and lists")
-    try:
-        return json.loads(text, object_pairs_hook=_without_repeats, parse_constant=_refuse_constant)
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-
-
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    table = dict(pairs)
-    if len(table) != len(pairs):
-        raise ValueError("a name occurs twice")
-    return table
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")

@@ -47,6 +47,11 @@ class Outputs:
         return len(self.names)
 
 
+def outputs_file(folder: Path, split: str) -> Path:
+    """Return where the outputs of a split are, or would be, in a run folder."""
+    return folder / OUTPUTS_FOLDER / f"{split}.safetensors"
+
+
 def write_outputs(folder: Path, split: str, outputs: Outputs) -> Path:
     """Write `outputs/<split>.safetensors` into a run folder, atomically, and return its path.
 
@@ -60,7 +65,7 @@ def write_outputs(folder: Path, split: str, outputs: Outputs) -> Path:
     tensors: Tensors = {**_packed(outputs.names), "labels": outputs.labels, "logits": outputs.logits}
     if outputs.features is not None:
         tensors["features"] = _halved(outputs.features)
-    return _write(folder, f"{split}.safetensors", tensors)
+    return _write(outputs_file(folder, split), tensors)
 
 
 def read_outputs(folder: Path, split: str) -> Outputs:
@@ -69,7 +74,7 @@ def read_outputs(folder: Path, split: str) -> Outputs:
     Raises:
         RunError: if the run has no outputs of this split, or the file is damaged.
     """
-    file = folder / OUTPUTS_FOLDER / f"{split}.safetensors"
+    file = outputs_file(folder, split)
     tensors = _read(file, f"this run has no outputs of its {split} split; train again to get them")
     try:
         names = _unpacked(tensors)
@@ -93,7 +98,7 @@ def write_thumbnails(folder: Path, names: Sequence[str], images: NDArray[np.uint
         images: uint8 `[m, H, W, C]`, as packed.
     """
     assert images.dtype == np.uint8 and images.ndim == 4 and len(images) == len(names)
-    return _write(folder, THUMBNAILS_FILE, {**_packed(names), "images": images})
+    return _write(folder / OUTPUTS_FOLDER / THUMBNAILS_FILE, {**_packed(names), "images": images})
 
 
 def read_thumbnails(folder: Path) -> dict[str, NDArray[np.uint8]]:
@@ -146,10 +151,9 @@ def _checked(tensors: Tensors, key: str, types: str, shape: tuple[int, ...]) -> 
     return tensor
 
 
-def _write(folder: Path, name: str, tensors: Tensors) -> Path:
+def _write(file: Path, tensors: Tensors) -> Path:
     from safetensors.numpy import save_file
 
-    file = folder / OUTPUTS_FOLDER / name
     file.parent.mkdir(exist_ok=True)
     with atomic_path(file) as temporary:
         save_file({key: np.ascontiguousarray(tensor) for key, tensor in tensors.items()}, temporary)

@@ -1,7 +1,13 @@
-"""Duplicates: images that are the same image, so that no split can put copies on both sides."""
+"""Find images that are the same image, exactly or nearly, so that no split puts copies on both sides."""
 
 from firstlight.data.duplicates.fingerprints import FINGERPRINT, fingerprint, fingerprints
-from firstlight.data.duplicates.groups import Duplicates, find_duplicates, group_ids, is_faint, told_apart
+from firstlight.data.duplicates.groups import (
+    Duplicates,
+    find_duplicates,
+    group_ids,
+    is_nearly_plain,
+    separate_exact_copies,
+)
 
 __all__ = [
     "FINGERPRINT",
@@ -10,6 +16,6 @@ __all__ = [
     "fingerprint",
     "fingerprints",
     "group_ids",
-    "is_faint",
-    "told_apart",
+    "is_nearly_plain",
+    "separate_exact_copies",
 ]

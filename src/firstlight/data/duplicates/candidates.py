@@ -1,79 +1,96 @@
-"""Pairs worth a look, found without comparing all pairs, and which images stand in a crowd of look-alikes."""
+"""Find the pairs of images that may be near copies, without comparing all pairs.
+
+An image with many similar neighbors, such as a handwritten digit among thousands, is in a dense region of the hash
+space: there a pair must be much closer to be a candidate.
+"""
 
 from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-LEAF, LARGEST_LEAF = 1024, 4096  # hashes compared by one matrix product
-CUT_TERMS = 14  # the lowest and steadiest terms of the hash, which the tree cuts along
-CUT_MARGIN = 0.04  # how far such a term may move between copies
-WORST_CUT = 0.7  # a side that keeps more than this share means that the images lie too close to be cut apart
-CANDIDATES_KEPT, NEIGHBORS_KEPT = 64, 2  # of each image, where a whole leaf looks alike
+LEAF_HASHES, MAX_LEAF_HASHES = 1024, 4096  # compared by one matrix product
+CUT_TERMS = 14  # the lowest and most stable terms of the hash, along which the tree cuts
+CUT_MARGIN = 0.04  # how far such a term may differ between copies
+MAX_CUT_FRACTION = 0.7  # if a side keeps a larger fraction, the images are too similar to be cut apart
+MAX_PAIRS_PER_IMAGE = 64  # in a leaf; with more, each image keeps only its nearest neighbors
+NEIGHBORS_KEPT = 2
 
-# Distances of hashes, at which images become candidates.
-CROWD_REACH, CROWD = 0.25, 3  # with more neighbors than this so near, an image is in a crowd of look-alikes
-CROWDED_REACH, LONELY_REACH, RESIZED_REACH = 0.09, 0.15, 0.18
+# Euclidean distances between hashes.
+DENSE_DISTANCE, DENSE_NEIGHBORS = 0.25, 3  # an image with more neighbors within this distance is in a dense region
+DENSE_PAIR_DISTANCE, SPARSE_PAIR_DISTANCE, RESIZED_PAIR_DISTANCE = 0.09, 0.15, 0.18  # of candidate pairs, at most
 
 
-def candidates(hashes: NDArray[np.float32], sizes: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Find the pairs worth a look, `[P, 2]`, and which images are in a crowd, `[N]`."""
+def candidate_pairs(
+    hashes: NDArray[np.float32], sizes: NDArray[np.int32]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return the pairs that may be near copies, and which images are in a dense region.
+
+    Args:
+        hashes: float32 `[N, 63]`, each of length one.
+        sizes: int32 `[N, 2]`, the shorter and the longer side of each image in pixels.
+
+    Returns:
+        Pairs of rows int64 `[P, 2]`, and bool `[N]`.
+    """
     count = len(hashes)
     neighbors = np.zeros(count, np.int64)
     found = [np.empty(0, np.int64)]
     sides = sizes[:, 0].astype(np.int64) << 32 | sizes[:, 1]
     for rows in _leaves(hashes):
-        likeness = hashes[rows] @ hashes[rows].T
-        near = np.add.reduce((likeness > cosine(CROWD_REACH)).view(np.uint8), axis=0, dtype=np.uint16) - 1
+        similarity = hashes[rows] @ hashes[rows].T
+        near = np.add.reduce((similarity > cosine(DENSE_DISTANCE)).view(np.uint8), axis=0, dtype=np.uint16) - 1
         neighbors[rows] = np.maximum(neighbors[rows], near)
-        floor = np.where(near > CROWD, cosine(CROWDED_REACH), cosine(LONELY_REACH)).astype(np.float32)
+        is_dense = near > DENSE_NEIGHBORS
+        floor = np.where(is_dense, cosine(DENSE_PAIR_DISTANCE), cosine(SPARSE_PAIR_DISTANCE)).astype(np.float32)
         side = sides[rows]
-        reached = np.flatnonzero(likeness > cosine(RESIZED_REACH))  # few: what follows looks at no other pairs
+        reached = np.flatnonzero(similarity > cosine(RESIZED_PAIR_DISTANCE))  # few: only these pairs are considered
         one = reached // len(rows)
-        other, alike = reached - one * len(rows), likeness.ravel()[reached]
-        close = alike > np.maximum(floor[one], floor[other])
-        if len(resized := np.flatnonzero(side != _commonest(side))):
+        other, similar = reached - one * len(rows), similarity.ravel()[reached]
+        close = similar > np.maximum(floor[one], floor[other])
+        if len(resized := np.flatnonzero(side != _most_common(side))):
             may_be_resized = np.isin(one, resized) | np.isin(other, resized)
-            close |= (alike > cosine(RESIZED_REACH)) & may_be_resized & (side[one] != side[other])
+            close |= (similar > cosine(RESIZED_PAIR_DISTANCE)) & may_be_resized & (side[one] != side[other])
         one, other = one[close], other[close]
-        if len(one) > CANDIDATES_KEPT * len(rows):  # each keeps its nearest, and a chain joins all
-            nearest = np.argpartition(likeness, -NEIGHBORS_KEPT - 1, axis=1)[:, -NEIGHBORS_KEPT - 1 :]
+        if len(one) > MAX_PAIRS_PER_IMAGE * len(rows):  # keep the nearest of each image, and a chain through all
+            nearest = np.argpartition(similarity, -NEIGHBORS_KEPT - 1, axis=1)[:, -NEIGHBORS_KEPT - 1 :]
             order = np.arange(len(rows))
             one, other = np.append(np.repeat(order, NEIGHBORS_KEPT + 1), order[:-1]), np.append(nearest, order[1:])
             one, other = np.append(one, other), np.append(other, one)
         low, high = rows[one], rows[other]
         found.append((low * count + high)[low < high])
     pairs = np.unique(np.concatenate(found))
-    return np.column_stack([pairs // max(count, 1), pairs % max(count, 1)]), neighbors > CROWD
+    return np.column_stack([pairs // max(count, 1), pairs % max(count, 1)]), neighbors > DENSE_NEIGHBORS
 
 
-def _commonest(values: NDArray[np.int64]) -> np.int64:
+def _most_common(values: NDArray[np.int64]) -> np.int64:
     kinds, counts = np.unique(values, return_counts=True)
-    commonest: np.int64 = kinds[counts.argmax()]
-    return commonest
+    most_common: np.int64 = kinds[counts.argmax()]
+    return most_common
 
 
 def cosine(distance: float) -> np.float32:
-    """Give the cosine between two hashes of length one that lie this far apart."""
+    """Return the cosine of the angle between two hashes of length one that are this far apart."""
     return np.float32(1 - distance**2 / 2)
 
 
 def _leaves(hashes: NDArray[np.float32]) -> Iterator[NDArray[np.int64]]:
-    """Cut the images into small sets, so that two closer than CUT_MARGIN in every cut term share one."""
+    """Yield small sets of rows, so that two images closer than CUT_MARGIN in every cut term share one."""
     waiting = [np.arange(len(hashes))] if len(hashes) else []
     while waiting:
         rows = waiting.pop()
-        if len(rows) <= LEAF:
+        if len(rows) <= LEAF_HASHES:
             yield rows
             continue
         terms = hashes[rows, :CUT_TERMS]
         term = terms[:, np.argmax(terms.std(axis=0))]
         cut = np.median(term)
         sides = rows[term <= cut + CUT_MARGIN / 2], rows[term >= cut - CUT_MARGIN / 2]
-        if max(map(len, sides)) <= WORST_CUT * len(rows):
+        if max(map(len, sides)) <= MAX_CUT_FRACTION * len(rows):
             waiting.extend(sides)
-        elif len(rows) <= LARGEST_LEAF:
+        elif len(rows) <= MAX_LEAF_HASHES:
             yield rows
-        else:  # more look-alikes than can be compared: each meets those next to it along the widest term
+        else:  # too many similar images to compare: each is compared with those next to it along the widest term
             rows = rows[np.argsort(term, kind="stable")]
-            yield from (rows[start : start + LEAF] for start in range(0, len(rows) - LEAF // 2, LEAF // 2))
+            step = LEAF_HASHES // 2
+            yield from (rows[start : start + LEAF_HASHES] for start in range(0, len(rows) - step, step))

@@ -1,13 +1,14 @@
-"""What is remembered of an image to find its copies by: a digest of its pixels, and a thumbnail.
+"""Compute fingerprints, by which copies of an image are found: a digest of its pixels, and a thumbnail.
 
-Sums are of whole numbers that the number type holds exactly, so a batch gives the bits of a single image, in
-whatever order they are summed.
+Thumbnails are sums of whole numbers that the number type holds exactly, so an image has the same fingerprint, bit for
+bit, alone and in a batch, in whatever order the sums are taken.
 """
 
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import xxhash
 from numpy.typing import NDArray
 
 from firstlight.data.duplicates.spectra import SIDE, Numbers
@@ -16,19 +17,20 @@ FINGERPRINT = np.dtype(
     [
         ("digest", "V16"),  # of the pixels and their shape, or of the file
         ("size", "i4", (2,)),  # height, width
-        ("plain", "?"),  # the full image is of one color, give or take PLAIN_RANGE
+        ("plain", "?"),  # whether the full image is of one color, within PLAIN_RANGE
         ("luma", "u1", (SIDE, SIDE)),
         ("chroma", "i2", (SIDE // 4, SIDE // 4, 2)),  # blue and red, minus luma
     ]
 )
 
-BLOCK = 2**15  # bytes hashed at once
-SMALL_AREA = 2**13  # pixels: such images are summed fastest by BLAS, and it starts no threads of its own for them
-PLAIN_RANGE = 8  # gray levels: an image that varies no more than this is of one color
+# Pixels. Images of no more are summed fastest by BLAS, which starts no threads of its own for so few.
+MAX_BLAS_AREA = 2**13
+PLAIN_RANGE = 8  # gray levels: an image whose channels vary no more than this counts as one color
+CHUNK_BYTES = 2**20  # of pixels that are fingerprinted at a time
 
 
 def fingerprint(pixels: NDArray[np.uint8]) -> np.void:
-    """Describe one image of any size.
+    """Return the fingerprint of one image of any size.
 
     Args:
         pixels: uint8 `[H, W, C]`, C = 1 or 3.
@@ -36,16 +38,16 @@ def fingerprint(pixels: NDArray[np.uint8]) -> np.void:
     Returns:
         FINGERPRINT, shape `[]`.
     """
-    described: np.void = fingerprints(pixels[None])[0]
-    return described
+    result: np.void = fingerprints(pixels[None])[0]
+    return result
 
 
 def fingerprints(images: NDArray[np.uint8], digests: NDArray[np.void] | None = None) -> NDArray[np.void]:
-    """Describe many images of one size: bit for bit what `fingerprint` gives for each.
+    """Return the fingerprints of many images of one size, bit for bit those of `fingerprint`.
 
     Args:
         images: uint8 `[N, H, W, C]`, C = 1 or 3.
-        digests: of their files, V16 `[N]`, in place of digests of their pixels.
+        digests: of their files, V16 `[N]`, instead of digests of their pixels.
 
     Returns:
         FINGERPRINT, shape `[N]`.
@@ -54,7 +56,7 @@ def fingerprints(images: NDArray[np.uint8], digests: NDArray[np.void] | None = N
     assert images.dtype == np.uint8 and channels in (1, 3), (images.dtype, images.shape)
     prints = np.zeros(count, FINGERPRINT)
     prints["size"] = height, width
-    chunk = max(1, 2**20 // max(1, height * width * channels))
+    chunk = max(1, CHUNK_BYTES // max(1, height * width * channels))
     for start in range(0, count, chunk):
         some = np.ascontiguousarray(images[start : start + chunk])
         out = prints[start : start + chunk]
@@ -66,46 +68,19 @@ def fingerprints(images: NDArray[np.uint8], digests: NDArray[np.void] | None = N
 
 
 def _digests(images: NDArray[np.uint8]) -> NDArray[np.void]:
-    """Hash the pixels and the shape of each image to 16 bytes, `[N]`, about twice as fast as `hashlib` can.
+    """Return 16 bytes for each image that depend on its pixels and their shape: XXH3, 128 bits, `[N]`.
 
-    Every block becomes two sums of words times fixed random keys, modulo 2**64; so do the sums, until two are left.
-    Images that differ share a digest with a chance of 2**-56 at most: enough against accidents, which is all that is
-    asked. Source: multilinear hashing, Carter and Wegman, Universal classes of hash functions, 1979.
+    That is enough against accidents, which is all it is for: an attacker could make two images with one digest.
     """
-    count, *shape = images.shape
-    sums = _block_sums(images.reshape(count, -1))
-    while sums.shape[1] + len(shape) > BLOCK // 8:
-        sums = _block_sums(sums.view(np.uint8))
-    shapes = np.broadcast_to(np.array(shape, np.uint64), (count, len(shape)))
-    digests: NDArray[np.void] = _block_sums(np.concatenate([sums, shapes], axis=1).view(np.uint8)).view("V16")[:, 0]
-    return digests
-
-
-def _block_sums(data: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """Give two sums for each block of each row, `[N, 2 * blocks]`; the last block may be shorter."""
-    count, size = data.shape
-    whole = size // BLOCK * BLOCK
-    rest = np.zeros((count, 1, -(-(size - whole) // 8) * 8), np.uint8)
-    rest[:, 0, : size - whole] = data[:, whole:]
-    sums = []
-    for blocks in (data[:, :whole].reshape(count, whole // BLOCK, BLOCK), rest):
-        words = blocks.view(np.uint64)
-        forward, backward = _keys()[:, : words.shape[2]]
-        # note: low bits of a sum never see high bits of words, so the other sum takes the words' bytes in reverse
-        sums.append(np.stack([words @ forward, words.byteswap() @ backward], axis=2).reshape(count, -1))
-    return np.concatenate(sums, axis=1)
-
-
-@cache
-def _keys() -> NDArray[np.uint64]:
-    """Give an odd key for each word of a block, twice."""
-    keys: NDArray[np.uint64] = np.random.default_rng(0).integers(2**64, size=(2, BLOCK // 8), dtype=np.uint64)
-    return keys | np.uint64(1)
+    shape = xxhash.xxh3_64_intdigest(np.array(images.shape[1:], "<i8").tobytes())
+    digests = [xxhash.xxh3_128_digest(pixels.data, shape) for pixels in images.reshape(len(images), -1)]
+    return np.frombuffer(b"".join(digests), "V16")
 
 
 def _thumbnails(images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.int16]]:
+    """Return the luma `[N, SIDE, SIDE]` and the chroma `[N, SIDE/4, SIDE/4, 2]` of each image, averaged by area."""
     _, height, width, channels = images.shape
-    small = height * width <= SMALL_AREA
+    small = height * width <= MAX_BLAS_AREA
     number: Any = np.float32 if 255 * height * width < 2**24 else np.float64
     sums: Numbers = _cell_sums(images) if small else np.stack([_cell_sums_by_line(pixels) for pixels in images])
     means: Numbers = sums.astype(number, copy=False) / number(height * width)
@@ -121,50 +96,50 @@ def _thumbnails(images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[n
 
 
 def _cell_sums(images: NDArray[np.uint8]) -> Numbers:
-    """Sum small images over SIDE x SIDE equal cells, each pixel weighing SIDE**2 in all: `[N, C, SIDE, SIDE]`."""
-    down, across = (_shares(n) for n in images.shape[1:3])
+    """Return sums over SIDE x SIDE equal cells, in which each pixel counts SIDE**2 times: `[N, C, SIDE, SIDE]`."""
+    down, across = (_overlaps(n) for n in images.shape[1:3])
     return down @ np.moveaxis(images, 3, 1).astype(np.float32, order="C") @ across.T
 
 
-def _shares(n: int) -> NDArray[np.float32]:
-    """Say how much of each of n lines, SIDE in all, lies in each of SIDE equal stretches: `[SIDE, n]`."""
+def _overlaps(n: int) -> NDArray[np.float32]:
+    """Return how much of each of n lines, each SIDE long, lies in each of SIDE equal cells: `[SIDE, n]`."""
     cells, lines = np.arange(SIDE)[:, None] * n, np.arange(n) * SIDE
     overlaps = np.minimum(cells + n, lines + SIDE) - np.maximum(cells, lines)
-    fractions: NDArray[np.float32] = np.maximum(overlaps, 0).astype(np.float32)
-    return fractions
+    positive: NDArray[np.float32] = np.maximum(overlaps, 0).astype(np.float32)
+    return positive
 
 
 def _cell_sums_by_line(pixels: NDArray[np.uint8]) -> Numbers:
-    """Give the same for one image of any size, `[C, SIDE, SIDE]`: most lines lie in one cell and are just added."""
+    """Return the same sums for one image of any size, `[C, SIDE, SIDE]`; most lines lie in one cell and are added."""
     height, width, channels = pixels.shape
     whole = np.uint32 if 255 * pixels.size < 2**32 else np.uint64
     inner = np.uint16 if height <= 2**13 else whole  # holds 2**8 lines of 255
     cuts, over = _cuts(height)
-    lines, begins = pixels.reshape(height, width * channels), cuts.tolist()
+    lines, starts = pixels.reshape(height, width * channels), cuts.tolist()
     sums = np.empty((SIDE, width * channels), inner)
     for cell in range(SIDE):
-        np.add.reduce(lines[begins[cell] : begins[cell + 1]], axis=0, dtype=inner, out=sums[cell])
-    rows = _moved_over(sums.astype(whole), lines[np.minimum(cuts, height - 1)], over[:, None])
+        np.add.reduce(lines[starts[cell] : starts[cell + 1]], axis=0, dtype=inner, out=sums[cell])
+    rows = _move_remainders(sums.astype(whole), lines[np.minimum(cuts, height - 1)], over[:, None])
     rows = rows.reshape(SIDE, width, channels)
     cuts, over = _cuts(width)
     columns = np.add.reduceat(rows, cuts[:-1], axis=1).swapaxes(0, 1)
-    columns[np.diff(cuts) == 0] = 0  # where no line begins, reduceat gives one all the same
-    cells = _moved_over(columns, rows[:, np.minimum(cuts, width - 1)].swapaxes(0, 1), over[:, None, None])
+    columns[np.diff(cuts) == 0] = 0  # where no line starts, reduceat still gives one
+    cells = _move_remainders(columns, rows[:, np.minimum(cuts, width - 1)].swapaxes(0, 1), over[:, None, None])
     return cells.transpose(2, 1, 0)
 
 
 @lru_cache(maxsize=1024)
 def _cuts(n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Cut n lines into SIDE stretches: the line that each cut goes through, and how many SIDEths come before it."""
+    """Return where n lines are cut into SIDE equal cells: the line of each cut, and how many SIDEths precede it."""
     lines, over = np.divmod(np.arange(SIDE + 1) * n, SIDE)
-    lines.setflags(write=False)  # they are shared
+    lines.setflags(write=False)  # the cached arrays are shared
     over.setflags(write=False)
     return lines, over
 
 
-def _moved_over(sums: Numbers, cut_through: Numbers, over: NDArray[np.int64]) -> Numbers:
-    """Give each stretch, in place, what its last cut leaves of a line, and take what its first cut does."""
-    # note: unsigned numbers wrap around, so what is below zero in between does no harm
+def _move_remainders(sums: Numbers, cut_through: Numbers, over: NDArray[np.int64]) -> Numbers:
+    """Add to each cell, in place, the part of a line before its last cut, and subtract the part before its first."""
+    # note: unsigned numbers wrap around, so a sum below zero in between does no harm
     moved: Numbers = cut_through * over.astype(sums.dtype)
     sums *= sums.dtype.type(SIDE)
     sums += moved[1:]

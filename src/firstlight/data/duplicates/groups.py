@@ -1,17 +1,17 @@
-"""Images that are the same image, so that no split can put copies on both sides.
+"""Group images that are the same image, from their fingerprints.
 
-Exact copies share a digest of their decoded pixels. Near copies (re-encoded, resized, turned by quarter turns,
+Exact copies share a digest of their decoded pixels. Near copies (re-encoded, resized, rotated by quarter turns,
 mirrored, a little brighter) are found in three steps, none of which compares all pairs:
 
 1. Every image becomes a 32x32 gray thumbnail and a spectrum, the lowest 8x8 terms of its cosine transform.
-   Turning or mirroring an image only swaps and negates those terms, so their sorted sizes are the same for all
-   eight ways to lay an image down. That, scaled to length one, is the perceptual hash: 63 real numbers.
+   Rotating or mirroring an image only swaps and negates those terms, so their sorted magnitudes are the same in all
+   eight orientations. Scaled to length one, they are the perceptual hash: 63 real numbers.
 2. A tree cuts the hashes into small leaves that overlap by more than a copy can move, and each leaf is compared
    by one matrix product.
-3. Each candidate is laid down as its partner lies and verified on the thumbnails' pixels, as finely as both
-   images truly show. An image among many look-alikes (handwritten ones) must match far more closely than
-   an image that stands alone. The limits below were measured on real sets;
-   `benchmarks/planted_faults.py` measures what they find.
+3. Each candidate is brought to the orientation of its partner and verified on the pixels of the thumbnails, at the
+   finest resolution that both images have. An image with many similar neighbors (a handwritten one) must match far
+   more closely than an image without. The limits were measured on real sets; `benchmarks/planted_faults.py`
+   measures what they find.
 """
 
 import itertools
@@ -21,11 +21,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from firstlight.data.duplicates.candidates import candidates
+from firstlight.data.duplicates.candidates import candidate_pairs
 from firstlight.data.duplicates.spectra import HASH_BAND, SIDE, cosine_terms, hashes
-from firstlight.data.duplicates.verification import verified
+from firstlight.data.duplicates.verification import verify
 
-FLAT = 2.0  # gray levels, root mean square: below this a hash would describe noise
+MIN_DETAIL = 2.0  # gray levels, root mean square: with less, a hash would describe noise
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,45 +43,45 @@ class Duplicates:
 
 
 def find_duplicates(prints: NDArray[np.void]) -> Duplicates:
-    """Find the groups of images that are the same image, in about N log N time.
+    """Return the groups of images that are the same image; takes about N log N time.
 
-    Images of one color count as near copies only when their thumbnails are equal to the last gray level: there is
-    nothing else to know them by.
+    Images of one color count as near copies only if their thumbnails are exactly equal: there is nothing else to
+    compare.
 
     Args:
         prints: FINGERPRINT `[N]`.
     """
     if len(prints) == 0:
         return Duplicates([], [])
-    first, digests = _equal(prints["digest"].tolist())
+    first, digests = _group_equal(prints["digest"].tolist())
     terms, detail = _detail(prints["luma"][first])
-    detailed = detail >= FLAT * SIDE
+    detailed = detail >= MIN_DETAIL * SIDE
     comparable = np.flatnonzero(detailed | prints["plain"][first])
-    first_look, reading = _equal(_looks(prints, first[comparable]))
-    twins = np.column_stack([comparable[first_look[reading]], comparable])  # the same thumbnail to the last level
-    shown = comparable[first_look]
-    shown = shown[detailed[shown]]
-    hashed = terms[shown] / detail[shown, None, None]
-    pairs, crowded = candidates(hashes(hashed), np.sort(prints["size"][first[shown]], axis=1))
-    same = verified(prints[first[shown]], hashed, pairs, crowded)
-    links = np.concatenate([twins[twins[:, 0] != twins[:, 1]], shown[pairs[same]]])
-    images = _merged(len(first), links.tolist())
+    first_thumbnail, thumbnails = _group_equal(_thumbnail_bytes(prints, first[comparable]))
+    equal = np.column_stack([comparable[first_thumbnail[thumbnails]], comparable])  # pairs with equal thumbnails
+    distinct = comparable[first_thumbnail]
+    distinct = distinct[detailed[distinct]]
+    spectra = terms[distinct] / detail[distinct, None, None]
+    pairs, is_dense = candidate_pairs(hashes(spectra), np.sort(prints["size"][first[distinct]], axis=1))
+    same = verify(prints[first[distinct]], spectra, pairs, is_dense)
+    links = np.concatenate([equal[equal[:, 0] != equal[:, 1]], distinct[pairs[same]]])
+    images = _merge(len(first), links.tolist())
     return Duplicates(
         exact=_groups(digests, np.bincount(digests, minlength=len(first)) > 1),
         near=_groups(images[digests], np.bincount(images, minlength=len(first)) > 1),
     )
 
 
-def is_faint(prints: NDArray[np.void]) -> NDArray[np.bool_]:
-    """Say which images, `[N]`, show too little to be known by their thumbnails: only all of their pixels tell."""
-    return _detail(prints["luma"])[1] < FLAT * SIDE
+def is_nearly_plain(prints: NDArray[np.void]) -> NDArray[np.bool_]:
+    """Return which images, `[N]`, have too little detail to be compared by thumbnails; all of their pixels must be."""
+    return _detail(prints["luma"])[1] < MIN_DETAIL * SIDE
 
 
-def told_apart(found: Duplicates, digests: Mapping[int, bytes]) -> Duplicates:
-    """Tell exact copies from near ones anew, by better digests than the fingerprints had.
+def separate_exact_copies(found: Duplicates, digests: Mapping[int, bytes]) -> Duplicates:
+    """Return the same groups, with exact copies separated from near ones by digests of their pixels.
 
     Args:
-        found: by fingerprints whose digests were of files: equal ones mean equal pixels, but not the other way round.
+        found: by fingerprints whose digests were of files: equal files have equal pixels, but not the other way round.
         digests: of the pixels, for every index in `found.near`.
     """
     exact, near = [group for group in found.exact if group[0] not in digests], []
@@ -95,7 +95,7 @@ def told_apart(found: Duplicates, digests: Mapping[int, bytes]) -> Duplicates:
 
 
 def group_ids(count: int, duplicates: Duplicates, groups: Iterable[Sequence[int]] = ()) -> NDArray[np.int64]:
-    """Merge exact copies, near copies and the user's own groups into one group an image.
+    """Return one group for each image, merged from exact copies, near copies and the user's own groups.
 
     Args:
         count: how many images there are, N.
@@ -105,11 +105,11 @@ def group_ids(count: int, duplicates: Duplicates, groups: Iterable[Sequence[int]
     Returns:
         int64 `[N]`: the smallest index in each image's group; its own for an image alone.
     """
-    return _merged(count, itertools.chain(duplicates.exact, duplicates.near, groups))
+    return _merge(count, itertools.chain(duplicates.exact, duplicates.near, groups))
 
 
-def _merged(count: int, groups: Iterable[Sequence[int]]) -> NDArray[np.int64]:
-    """Name each of `count` things by the smallest index that a chain of groups joins it to."""
+def _merge(count: int, groups: Iterable[Sequence[int]]) -> NDArray[np.int64]:
+    """Return for each index the smallest one that a chain of groups joins it to: int64 `[count]`."""
     parent = list(range(count))
 
     def root(index: int) -> int:
@@ -125,30 +125,30 @@ def _merged(count: int, groups: Iterable[Sequence[int]]) -> NDArray[np.int64]:
 
 
 def _groups(names: NDArray[np.int64], wanted: NDArray[np.bool_]) -> list[list[int]]:
-    """List the indices that share a wanted name, each list sorted, the lists by their first index."""
+    """Return lists of the indices that share a wanted name, each list sorted, the lists by their first index."""
     members = np.flatnonzero(wanted[names])
     members = members[np.argsort(names[members], kind="stable")]
     cuts = np.flatnonzero(np.diff(names[members])) + 1
-    return sorted(part.tolist() for part in np.split(members, cuts) if len(part))
+    return sorted(group.tolist() for group in np.split(members, cuts) if len(group))
 
 
 def _detail(luma: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Give the terms of the hash, and how much there is to see in them."""
+    """Return the terms of the hash, `[N, 8, 8]`, and their length, which is how much detail an image has: `[N]`."""
     terms = cosine_terms(luma, HASH_BAND)
     return terms, np.sqrt((terms**2).sum(axis=(1, 2)))
 
 
-def _looks(prints: NDArray[np.void], rows: NDArray[np.int64]) -> list[bytes]:
-    """Give the bytes of each thumbnail."""
+def _thumbnail_bytes(prints: NDArray[np.void], rows: NDArray[np.int64]) -> list[bytes]:
+    """Return the bytes of each thumbnail."""
     both = zip(prints["luma"][rows], prints["chroma"][rows], strict=True)
     return [luma.tobytes() + chroma.tobytes() for luma, chroma in both]
 
 
-def _equal(things: Sequence[bytes]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Sort the kinds of equal things: where each kind first is, and the kind of each thing."""
+def _group_equal(values: Sequence[bytes]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the first index of each distinct value, in sorted order, and for each value its number in that order."""
     first: dict[bytes, int] = {}
-    for place, thing in enumerate(things):
-        first.setdefault(thing, place)
-    kinds = {thing: kind for kind, thing in enumerate(sorted(first))}
-    firsts = np.fromiter((first[thing] for thing in kinds), np.int64, len(kinds))
-    return firsts, np.fromiter((kinds[thing] for thing in things), np.int64, len(things))
+    for index, value in enumerate(values):
+        first.setdefault(value, index)
+    numbers = {value: number for number, value in enumerate(sorted(first))}
+    firsts = np.fromiter((first[value] for value in numbers), np.int64, len(numbers))
+    return firsts, np.fromiter((numbers[value] for value in values), np.int64, len(values))

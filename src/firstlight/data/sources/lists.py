@@ -1,7 +1,7 @@
-"""Lists of images, CSV or Parquet: `image,label[,split][,group]`.
+"""Read lists of images, CSV or Parquet: `image,label[,split][,group]`.
 
-Paths are relative to the list's folder. A list is written by its user, so it may point anywhere, also upwards and to
-absolute paths; what it names must be a file.
+Paths are relative to the list's folder. A list is written by its user, so unlike an archive it may point anywhere,
+also upwards and to absolute paths; each path must be a file.
 """
 
 import csv
@@ -11,40 +11,44 @@ from pathlib import Path
 
 import numpy as np
 
-from firstlight.data.samples import SPLIT_WORDS, FileImages, Samples, label_classes, shown
+from firstlight.data.image_sources import FileImages
+from firstlight.data.samples import SPLIT_WORDS, Samples, Split, label_classes
 from firstlight.errors import DataError
+from firstlight.escaping import escape_name
 
 LIST_SUFFIXES = (".csv", ".tsv", ".parquet")
 _COLUMNS = ("image", "label", "split", "group")
 
-Row = tuple[str, dict[str, str]]  # where it stands, for a person; and its cells by column
+Row = tuple[str, dict[str, str]]  # the place for messages, such as "line 17", and the cells by column
 
 
 def read_list(path: Path, source: str) -> Samples:
-    """Read a list; rows keep their order, an empty `group` is a group of its own.
+    """Return the images of a list. Rows keep their order; an image with an empty `group` is a group of its own.
 
     Raises:
-        DataError: naming the file and line, if a column, an image, a label or a split is missing or unknown, or a
-            image is listed twice.
+        DataError: with the file and line, if a column, image, label or split is missing or unknown, or an image is
+            listed twice.
     """
-    where = shown(path.name)
+    where = escape_name(path.name)
     columns, rows = _parquet_rows(path, where) if path.suffix.lower() == ".parquet" else _csv_rows(path, where)
     missing = [name for name in _COLUMNS[:2] if name not in columns]
     if missing:
-        found = ", ".join(shown(name, 40) for name in columns)
+        found = ", ".join(escape_name(name, 40) for name in columns)
         raise DataError(f'{where} has no column "{missing[0]}" (found: {found}); name image,label[,split][,group]')
     names: dict[str, str] = {}
     labels, splits, groups = [], [], []
     for place, cells in rows:
-        image, label = cells["image"], cells["label"].strip()
-        image = _existing(path.parent, image, f"{where} {place}")
+        label = cells["label"].strip()
+        image = _existing(path.parent, cells["image"], f"{where} {place}")
         if image in names:
-            raise DataError(f"{where} {place}: {shown(image)} is already on {names[image]}; remove one of the rows")
+            raise DataError(
+                f"{where} {place}: {escape_name(image)} is already on {names[image]}; remove one of the rows"
+            )
         if not label:
-            raise DataError(f"{where} {place}: {shown(image)} has no label; fill it in or remove the row")
+            raise DataError(f"{where} {place}: {escape_name(image)} has no label; fill it in or remove the row")
         names[image] = place
         labels.append(label)
-        splits.append(_split(cells["split"], f"{where} {place}") if "split" in columns else 0)
+        splits.append(_split(cells["split"], f"{where} {place}") if "split" in columns else Split.TRAIN)
         groups.append(cells["group"].strip() or image if "group" in columns else "")
     if not names:
         raise DataError(f"{where} lists no pictures; add a row image,label for each")
@@ -66,7 +70,7 @@ def _csv_rows(path: Path, where: str) -> tuple[list[str], Iterator[Row]]:
     data = path.read_bytes()
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise DataError(f"{where} is UTF-16 text; save it as CSV in UTF-8")
-    # names of files need not be Unicode: surrogateescape keeps them as they are on disk
+    # file names need not be valid Unicode: surrogateescape keeps their bytes
     text = data.decode("utf-8-sig", "surrogateescape")
     first_line = text.partition("\n")[0]
     delimiter = max(",;\t", key=first_line.count)
@@ -108,11 +112,11 @@ def _parquet_rows(path: Path, where: str) -> tuple[list[str], Iterator[Row]]:
         for name in wanted:
             kind = file.schema_arrow.field(name).type
             if pa.types.is_nested(kind) or pa.types.is_binary(kind):
-                raise DataError(f"{where}: the column {name} holds {kind}; paths and words are wanted")
+                raise DataError(f"{where}: the column {name} holds {kind}; it must hold text")
         _refuse_repeated(columns, where)
         table = file.read(wanted).to_pydict()
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{where} cannot be read as Parquet ({shown(str(error))}); write it again") from error
+        raise DataError(f"{where} cannot be read as Parquet ({escape_name(str(error))}); write it again") from error
     cells = zip(*table.values(), strict=True)
     words = (["" if cell is None else str(cell) for cell in row] for row in cells)
     rows = ((f"row {number}", dict(zip(wanted, row, strict=True))) for number, row in enumerate(words, 1))
@@ -126,7 +130,7 @@ def _refuse_repeated(columns: list[str], where: str) -> None:
 
 
 def _existing(folder: Path, image: str, where: str) -> str:
-    """Give the path with the slashes that exist here.
+    """Return the path as it exists on this system, with spaces around it or backslashes in it if need be.
 
     Raises:
         DataError: if there is no file of that name.
@@ -135,15 +139,15 @@ def _existing(folder: Path, image: str, where: str) -> str:
         try:
             if name and Path(folder, name).is_file():
                 return name
-        except OSError:  # a name that is too long, a folder that may not be entered
+        except OSError:  # the name is too long, or the folder must not be entered
             continue
     if not image.strip():
-        raise DataError(f"{where}: no picture is named; fill in image or remove the row")
-    raise DataError(f"{where}: no picture at {shown(image)}; fix the path or remove the row")
+        raise DataError(f"{where}: the column image is empty; fill it in or remove the row")
+    raise DataError(f"{where}: no picture at {escape_name(image)}; fix the path or remove the row")
 
 
-def _split(word: str, where: str) -> int:
+def _split(word: str, where: str) -> Split:
     try:
         return SPLIT_WORDS[word.strip().lower()]
     except KeyError:
-        raise DataError(f'{where}: there is no split "{shown(word)}"; write train, valid or test') from None
+        raise DataError(f'{where}: there is no split "{escape_name(word)}"; write train, valid or test') from None

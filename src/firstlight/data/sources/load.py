@@ -1,23 +1,25 @@
-"""Any source, one type: a name, a folder, an archive, a list or arrays become `Samples`."""
+"""Load a set of labeled images from a name, a folder, an archive, a list or arrays."""
 
 import difflib
 import re
 from pathlib import Path
 from typing import Any
 
-from firstlight.data.samples import FileImages, ImageSource, Samples, label_classes, shown
+from firstlight.data.image_sources import FileImages
+from firstlight.data.samples import ImageSource, Samples, label_classes
 from firstlight.data.sources.archives import archive_kind, open_archive
 from firstlight.data.sources.arrays import from_arrays
-from firstlight.data.sources.class_folders import Layout, list_folder, understand
+from firstlight.data.sources.class_folders import Layout, list_folder, read_layout
 from firstlight.data.sources.lists import LIST_SUFFIXES, read_list
 from firstlight.data.sources.named_sets import NAMED_SETS, default_data_root, load_named
 from firstlight.errors import DataError
+from firstlight.escaping import escape_name
 
 
 def load_data(
     source: str | Path | tuple[Any, Any], *, data_root: Path | str | None = None, download: bool = True
 ) -> Samples:
-    """Load labeled images; only names are looked at now, each image is read when it is needed.
+    """Return a set of labeled images. Only names are read now; each image is read when it is needed.
 
     Args:
         source: one of
@@ -26,13 +28,17 @@ def load_data(
             such a folder as `.tar`, `.tar.gz`, `.tgz` or `.zip`, also with one folder around it;
             a list `image,label[,split][,group]` as `.csv`, `.tsv` or `.parquet`, paths relative to the list;
             `(images, labels)`: NumPy `[N, H, W]`, `[N, H, W, C]` or torch `[N, C, H, W]`, C = 1 or 3, uint8, or
-            floats in 0..1, or uint16 in 0..65535; labels are `[N]` whole numbers (classes in their order) or words.
-        data_root: where named sets are looked for first and downloaded to; default `FIRSTLIGHT_DATA`, else the
-            user's cache folder.
-        download: whether a named set that is not there may be fetched from the network.
+            floats in 0..1, or uint16 in 0..65535; labels are `[N]` whole numbers (classes in numeric order) or words.
+        data_root: where named sets are looked for and downloaded to; default `FIRSTLIGHT_DATA`, else the user's
+            cache folder.
+        download: whether a named set that is not there may be downloaded.
 
     Raises:
         DataError: one line that says what is wrong, where and what to do.
+
+    >>> samples = load_data("digits")
+    >>> len(samples), samples.classes[:3]
+    (1797, ('0', '1', '2'))
     """
     if isinstance(source, tuple):
         if len(source) != 2:
@@ -49,45 +55,45 @@ def load_data(
         if path.is_file():
             return _from_file(path, text)
     except OSError as error:
-        raise DataError(f"{shown(text)} cannot be read: {error.strerror}; make it readable") from error
-    raise DataError(f"{shown(text)}: no such folder, archive, list or named set{_did_you_mean(text, path)}")
+        raise DataError(f"{escape_name(text)} cannot be read: {error.strerror}; make it readable") from error
+    raise DataError(f"{escape_name(text)}: no such folder, archive, list or named set{_did_you_mean(text, path)}")
 
 
 def _from_folder(path: Path, source: str) -> Samples:
-    where = shown(source)
-    layout = understand(list_folder(path), where)
+    where = escape_name(source)
+    layout = read_layout(list_folder(path), where)
     return _labeled(path.resolve().name, source, layout, FileImages(path.resolve(), layout.names))
 
 
 def _from_file(path: Path, source: str) -> Samples:
     if archive_kind(path):
-        layout, images = open_archive(path, shown(source))
+        layout, images = open_archive(path, escape_name(source))
         return _labeled(re.sub(r"(?i)\.(tar|tar\.gz|tgz|zip)$", "", path.name), source, layout, images)
     if path.suffix.lower() in LIST_SUFFIXES:
         return read_list(path, source)
     raise DataError(
-        f"{shown(source)} is neither an archive (.tar .tar.gz .tgz .zip) nor a list (.csv .tsv .parquet); "
+        f"{escape_name(source)} is neither an archive (.tar .tar.gz .tgz .zip) nor a list (.csv .tsv .parquet); "
         "name one of these or a folder"
     )
 
 
 def _labeled(name: str, source: str, layout: Layout, images: ImageSource) -> Samples:
-    classes, labels, notes = label_classes(layout.words, shown(source))
+    classes, labels, notes = label_classes(layout.words, escape_name(source))
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "pictures"
     notes = (*layout.notes, *notes)
     return Samples(name, source, images, layout.names, labels, classes, layout.splits, None, notes)
 
 
 def _did_you_mean(text: str, path: Path) -> str:
-    """Suggest the nearest named set, or what lies beside the path that does not exist."""
+    """Return a suggestion: the most similar named set, or neighbor of the path that does not exist."""
     try:
         beside = {entry.name: str(path.parent / entry.name) for entry in path.parent.iterdir()}
     except OSError:
         beside = {}
         if not path.parent.is_dir() and path.parent.name:
-            return f" (there is no {shown(str(path.parent))} either)"
-    lowered = {name.lower(): meant for name, meant in {**beside, **{name: name for name in NAMED_SETS}}.items()}
-    near = difflib.get_close_matches(path.name.lower(), lowered, n=1, cutoff=0.6)
+            return f" (there is no {escape_name(str(path.parent))} either)"
+    by_lower_name = {name.lower(): meant for name, meant in {**beside, **{name: name for name in NAMED_SETS}}.items()}
+    near = difflib.get_close_matches(path.name.lower(), by_lower_name, n=1, cutoff=0.6)
     if near:
-        return f"; did you mean {shown(lowered[near[0]])}?"
+        return f"; did you mean {escape_name(by_lower_name[near[0]])}?"
     return f"; named sets are {', '.join(NAMED_SETS)}" if "/" not in text else ""

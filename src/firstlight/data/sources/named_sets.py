@@ -1,8 +1,8 @@
-"""Sets known by name: `digits` from scikit-learn, the MNIST family and CIFAR from torchvision's files.
+"""Load sets known by name: `digits` from scikit-learn, the MNIST family and CIFAR from torchvision's files.
 
-Files are looked for under the data root first; what is not there is downloaded by torchvision. They are read here:
-IDX strictly by its header, and the CIFAR pickles only if they are the published files, by an unpickler that can
-build arrays and nothing else.
+Files are looked for under the data root; those that are not there are downloaded by torchvision. They are read here:
+IDX strictly by its header; the CIFAR pickles only if they are the published files, by an unpickler that can build
+arrays and nothing else.
 """
 
 import gzip
@@ -23,12 +23,13 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from firstlight.data.samples import ArrayImages, Samples, shown
+from firstlight.data.image_sources import ArrayImages
+from firstlight.data.samples import Samples, Split, number_names
 from firstlight.errors import DataError
+from firstlight.escaping import escape_name
 from firstlight.files import cache_folder
 
-TRAIN, TEST = 0, 2
-DOWNLOAD_SILENCE_SECONDS = 30.0
+DOWNLOAD_TIMEOUT_SECONDS = 30.0  # without a byte from the server
 
 _DIGITS = tuple(str(digit) for digit in range(10))
 _FASHION = (
@@ -75,70 +76,70 @@ NAMED_SETS = ("digits", *_IDX_SETS, *_CIFAR_SETS)
 
 
 def default_data_root() -> Path:
-    """Where named sets are looked for and downloaded to: `FIRSTLIGHT_DATA`, else the user's cache folder."""
+    """Return where named sets are looked for and downloaded to: `FIRSTLIGHT_DATA`, else the user's cache folder."""
     return Path(os.environ.get("FIRSTLIGHT_DATA") or cache_folder() / "data").expanduser()
 
 
 def load_named(name: str, root: Path, *, download: bool = True) -> Samples:
-    """Load a named set with its official splits; `digits` (8x8, 0..16 scaled to 0..255) has none.
+    """Return a named set with its official splits; `digits` (8x8, 0..16 scaled to 0..255) has none.
 
     Raises:
         DataError: if files are damaged, or are not under `root` and cannot, or must not, be downloaded.
     """
     if name == "digits":
         return _digits()
-    parts = _find(name, root)
-    if parts is None:
+    found = _find(name, root)
+    if found is None:
         if not download:
-            raise DataError(f"{name} is not under {shown(str(root))}; set FIRSTLIGHT_DATA to the folder that has it")
+            raise DataError(
+                f"{name} is not under {escape_name(str(root))}; set FIRSTLIGHT_DATA to the folder that has it, or "
+                "choose another `data_root`"
+            )
         _download(name, root)
-        parts = _find(name, root)
-        assert parts is not None, f"torchvision put {name} where it is not looked for"
-    (train, train_labels), (test, test_labels), classes = parts
+        found = _find(name, root)
+        assert found is not None, f"torchvision put {name} where it is not looked for"
+    (train, train_labels), (test, test_labels), classes = found
     labels = np.concatenate([train_labels, test_labels]).astype(np.int64)
     if len(classes) <= labels.max() or len(labels) != len(train) + len(test):
-        raise DataError(f"{name} in {shown(str(root))}: labels and pictures do not belong together; fetch it again")
-    splits = np.repeat(np.array([TRAIN, TEST], np.int8), [len(train), len(test)])
+        raise DataError(
+            f"{name} in {escape_name(str(root))}: labels and pictures do not belong together; download it again"
+        )
+    splits = np.repeat(np.array([Split.TRAIN, Split.TEST], np.int8), [len(train), len(test)])
     names = [*number_names(len(train), "train/"), *number_names(len(test), "test/")]
     images = ArrayImages(np.concatenate([train, test]))
     return Samples(name, name, images, tuple(names), labels, classes, splits, None, ())
 
 
-def number_names(count: int, prefix: str = "") -> list[str]:
-    """Name images that have no files: numbers of at least five digits."""
-    return [f"{prefix}{index:05d}" for index in range(count)]
-
-
 def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
-    """Read an IDX file of bytes, raw or gzip'd, whose header must fit its length exactly.
+    """Return the array in an IDX file of bytes, raw or gzipped, whose header must match its length exactly.
 
     Args:
-        path: the file; `.gz` is unpacked while it is read, never beyond what the header promises.
+        path: the file; `.gz` is unpacked while it is read, never beyond the size in the header.
         dimensions: 3 for images `[N, H, W]`, 1 for labels `[N]`.
 
     Raises:
-        DataError: if it is damaged, cut short, too long or something else.
+        DataError: if it is damaged, too short, too long, or not an IDX file.
     """
-    where = shown(path.name)
+    where = escape_name(path.name)
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             header = file.read(4 + 4 * dimensions)
             magic, *shape = struct.unpack(f">{1 + dimensions}I", header)
             if magic != 0x0800 + dimensions:  # 08: unsigned bytes
-                raise DataError(f"{where} is not an IDX file of {dimensions} dimensions of bytes; fetch it again")
+                raise DataError(f"{where} is not an IDX file of {dimensions} dimensions of bytes; download it again")
             size = math.prod(shape)
             if size > 1 << 32:
-                raise DataError(f"{where} promises {size:,} bytes, too many; fetch it again")
+                raise DataError(f"{where} declares {size:,} bytes, more than such a set has; download it again")
             data = _read_up_to(file, size + 1)
     except (OSError, EOFError, zlib.error, struct.error) as error:
-        raise DataError(f"{where} cannot be read ({error}); fetch it again") from error
+        raise DataError(f"{where} cannot be read ({error}); download it again") from error
     if len(data) != size:
-        raise DataError(f"{where} holds {len(data):,} bytes where its header promises {size:,}; fetch it again")
+        raise DataError(f"{where} holds {len(data):,} bytes where its header declares {size:,}; download it again")
     return np.frombuffer(data, np.uint8).reshape(shape)
 
 
 def _read_up_to(file: BinaryIO | gzip.GzipFile, size: int) -> bytes:
-    """Read in blocks, so that a lying header does not reserve memory."""
+    """Read in blocks, so that a false header cannot reserve memory."""
     blocks, left = [], size
     while left and (block := file.read(min(left, 1 << 24))):
         blocks.append(block)
@@ -146,17 +147,17 @@ def _read_up_to(file: BinaryIO | gzip.GzipFile, size: int) -> bytes:
     return b"".join(blocks)
 
 
-Half = tuple[NDArray[np.uint8], NDArray[np.int64]]
+LabeledImages = tuple[NDArray[np.uint8], NDArray[np.int64]]  # [n, H, W, C] and [n]
 
 
-def _find(name: str, root: Path) -> tuple[Half, Half, tuple[str, ...]] | None:
-    """Read a set from where torchvision or a person puts it; None if it is not there."""
+def _find(name: str, root: Path) -> tuple[LabeledImages, LabeledImages, tuple[str, ...]] | None:
+    """Return the training part, the test part and the classes of a set; None if its files are not under `root`."""
     return _find_idx(name, root) if name in _IDX_SETS else _find_cifar(name, root)
 
 
-def _find_idx(name: str, root: Path) -> tuple[Half, Half, tuple[str, ...]] | None:
-    folder_of_torchvision, classes = _IDX_SETS[name]
-    for folder in (root / folder_of_torchvision / "raw", root / name):
+def _find_idx(name: str, root: Path) -> tuple[LabeledImages, LabeledImages, tuple[str, ...]] | None:
+    torchvision_folder, classes = _IDX_SETS[name]
+    for folder in (root / torchvision_folder / "raw", root / name):
         paths = [next((p for p in (folder / file, folder / f"{file}.gz") if p.is_file()), None) for file in _IDX_FILES]
         if None not in paths:
             train, train_labels, test, test_labels = (
@@ -170,43 +171,45 @@ def _find_idx(name: str, root: Path) -> tuple[Half, Half, tuple[str, ...]] | Non
     return None
 
 
-def _find_cifar(name: str, root: Path) -> tuple[Half, Half, tuple[str, ...]] | None:
+def _find_cifar(name: str, root: Path) -> tuple[LabeledImages, LabeledImages, tuple[str, ...]] | None:
     _, folder, label_key, class_key, meta, files = _CIFAR_SETS[name]
     if not all((root / folder / file).is_file() for file in files):
         return None
     contents = {file: _unpickle(root / folder / file, md5) for file, md5 in files.items()}
 
-    def half(names: list[str]) -> Half:
+    def read_part(names: list[str]) -> LabeledImages:
         planes = np.concatenate([contents[each]["data"] for each in names]).reshape(-1, 3, 32, 32)
         labels = np.concatenate([contents[each][label_key] for each in names])
         return planes.transpose(0, 2, 3, 1), labels.astype(np.int64)
 
     train = [file for file in files if file not in (meta, "test", "test_batch")]
     test = [file for file in files if file in ("test", "test_batch")]
-    return half(train), half(test), tuple(contents[meta][class_key])
+    return read_part(train), read_part(test), tuple(contents[meta][class_key])
 
 
 def _unpickle(path: Path, md5: str) -> dict[str, Any]:
     data = path.read_bytes()
     if hashlib.md5(data, usedforsecurity=False).hexdigest() != md5:
-        raise DataError(f"{shown(str(path))} is not the published file (its MD5 differs); remove it and fetch it again")
+        raise DataError(
+            f"{escape_name(str(path))} is not the published file (its MD5 differs); remove it and download it again"
+        )
     content: dict[str, Any] = _ArrayUnpickler(io.BytesIO(data), encoding="latin1").load()
     return content
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """Builds the plain values and byte arrays of the CIFAR files; has no other name to call."""
+    """Builds the plain values and byte arrays of the CIFAR files, and refuses every other name."""
 
     def find_class(self, module: str, name: str) -> Any:
-        pieces = {
+        allowed = {
             ("numpy.core.multiarray", "_reconstruct"): np.ndarray.__new__,
             ("numpy", "ndarray"): np.ndarray,
-            # Python 2 wrote numbers where numpy now wants booleans
+            # Python 2 wrote numbers where NumPy now expects booleans
             ("numpy", "dtype"): lambda kind, align, copy: np.dtype(kind, align=bool(align), copy=bool(copy)),
         }
-        if (module, name) not in pieces:
-            raise pickle.UnpicklingError(f"{module}.{name} has no place in a set of pictures")
-        return pieces[module, name]
+        if (module, name) not in allowed:
+            raise pickle.UnpicklingError(f"{module}.{name} is not needed by a set of pictures")
+        return allowed[module, name]
 
 
 def _digits() -> Samples:
@@ -220,36 +223,36 @@ def _digits() -> Samples:
 
 
 def _download(name: str, root: Path) -> None:
-    """Let torchvision fetch and verify the files.
+    """Download and verify the files by torchvision.
 
     Raises:
-        DataError: naming the files to bring and where to put them, if it cannot.
+        DataError: if that fails; it names the files to bring and where to put them.
     """
     from torchvision import datasets
 
     kind = getattr(datasets, _IDX_SETS[name][0] if name in _IDX_SETS else _CIFAR_SETS[name][0])
-    downloader = kind.__new__(kind)  # its constructor would also load the set, which is done here
+    downloader = kind.__new__(kind)  # without its constructor, which would also load the set
     downloader.root = str(root)
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with _no_endless_silence(), redirect_stdout(sys.stderr):
+        with _connection_timeout(), redirect_stdout(sys.stderr):
             downloader.download()
     except (OSError, RuntimeError) as error:
         if name in _IDX_SETS:
             bring = f"{', '.join(_IDX_FILES)} (raw or .gz) into {root / name}"
         else:
             bring = f"{kind.filename} into {root}"
-        why = shown(str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__)
+        why = escape_name(str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__)
         raise DataError(
-            f"{name} is not under {root} and cannot be downloaded ({why}); put {bring}, or name another --data-root"
+            f"{name} is not under {root} and cannot be downloaded ({why}); put {bring}, or choose another `data_root`"
         ) from error
 
 
 @contextmanager
-def _no_endless_silence() -> Iterator[None]:
-    """Give up a connection that says nothing: torchvision sets no limit of its own."""
+def _connection_timeout() -> Iterator[None]:
+    """End connections on which nothing arrives: torchvision sets no timeout of its own."""
     before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(DOWNLOAD_SILENCE_SECONDS)
+    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_SECONDS)
     try:
         yield
     finally:

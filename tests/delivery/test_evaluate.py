@@ -1,4 +1,4 @@
-"""Scoring again: the same numbers, classes by name, every look at the test split counted."""
+"""Evaluating again: the same scores, classes by name, every evaluation of the test split counted."""
 
 import json
 import shutil
@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from firstlight.data.sources import load_data
+from firstlight.delivery.evaluate import evaluate_model
 from firstlight.delivery.predict import predict
-from firstlight.delivery.score import score
 from firstlight.errors import DataError, RunError
 from firstlight.models.artefact import load_model, save_model
 
@@ -21,27 +21,29 @@ def run_folder(digit_run, tmp_path) -> Path:
     return Path(shutil.copytree(digit_run.folder, tmp_path / "run"))
 
 
-@pytest.mark.parametrize("part", ["valid", "test"])
-def test_the_scores_of_a_part_are_those_of_the_run(digit_run, run_folder, digit_folder, part):
-    found = score(run_folder / "model.safetensors", load_data(digit_folder), split=part, device=CPU)
-    assert found.evaluation == getattr(digit_run, part)
+@pytest.mark.parametrize("split", ["valid", "test"])
+def test_the_scores_of_a_split_are_those_of_the_run(digit_run, run_folder, digit_folder, split):
+    found = evaluate_model(run_folder / "model.safetensors", load_data(digit_folder), split=split, device=CPU)
+    assert found.evaluation == getattr(digit_run, split)
 
 
-def test_scoring_and_predicting_cut_the_same_share(digit_run, digit_folder, tmp_path):
+def test_evaluating_and_predicting_cut_the_same_share(digit_run, digit_folder, tmp_path):
     model = load_model(digit_run.folder / "model.safetensors")
     model.resize = "crop:0.5"
     save_model(tmp_path / "m", model)
-    scored = score(tmp_path / "m", load_data(digit_folder), split="all", device=CPU).evaluation
+    scored = evaluate_model(tmp_path / "m", load_data(digit_folder), split="all", device=CPU).evaluation
     answers = predict(load_model(tmp_path / "m"), digit_folder)
     right = [answer.label == Path(answer.image).parent.name for answer in answers]
     assert scored.accuracy.value == pytest.approx(sum(right) / len(right))
     assert scored.accuracy.value < digit_run.test.accuracy.value  # half a digit is hard to tell
 
 
-def test_every_further_look_at_the_test_split_is_counted(run_folder, digit_folder):
+def test_every_further_evaluation_of_the_test_split_is_counted(run_folder, digit_folder):
     counts = [
-        score(run_folder / "model.safetensors", load_data(digit_folder), split=part, device=CPU).test_evaluations
-        for part in ("test", "valid", "test")
+        evaluate_model(
+            run_folder / "model.safetensors", load_data(digit_folder), split=split, device=CPU
+        ).test_evaluations
+        for split in ("test", "valid", "test")
     ]
     assert counts == [2, None, 3]
     assert json.loads((run_folder / "evaluation.json").read_text())["test_evaluations"] == 3
@@ -51,8 +53,10 @@ def test_classes_go_by_name_whatever_their_number(digit_run, run_folder, digit_f
     partial = tmp_path / "partial"
     for name in ("3", "7", "9"):
         shutil.copytree(digit_folder / name, partial / name)
-    whole = score(run_folder / "model.safetensors", load_data(digit_folder), split="all", device=CPU).evaluation
-    found = score(run_folder / "model.safetensors", load_data(partial), split="all", device=CPU).evaluation
+    whole = evaluate_model(
+        run_folder / "model.safetensors", load_data(digit_folder), split="all", device=CPU
+    ).evaluation
+    found = evaluate_model(run_folder / "model.safetensors", load_data(partial), split="all", device=CPU).evaluation
     assert found.classes == digit_run.model.classes
     for label in (3, 7, 9):
         assert found.confusion[label] == whole.confusion[label]
@@ -62,19 +66,21 @@ def test_a_class_the_model_does_not_know_is_an_error(run_folder, digit_folder, t
     strange = Path(shutil.copytree(digit_folder, tmp_path / "strange"))
     (strange / "3").rename(strange / "three")
     with pytest.raises(DataError, match="knows no class three"):
-        score(run_folder / "model.safetensors", load_data(strange), device=CPU)
+        evaluate_model(run_folder / "model.safetensors", load_data(strange), device=CPU)
 
 
 def test_an_unsplit_set_that_the_run_does_not_know_is_not_scored_unasked(run_folder, digits):
     images, labels = digits
-    with pytest.raises(DataError, match="--split all"):
-        score(run_folder / "model.safetensors", load_data((images, [str(label) for label in labels])), device=CPU)
+    with pytest.raises(DataError, match="set `split` to all"):
+        evaluate_model(
+            run_folder / "model.safetensors", load_data((images, [str(label) for label in labels])), device=CPU
+        )
 
 
 def test_a_damaged_record_is_an_error_and_stays_as_it_is(run_folder, digit_folder):
     (run_folder / "evaluation.json").write_text("{")
-    with pytest.raises(RunError, match="no look can be counted"):
-        score(run_folder / "model.safetensors", load_data(digit_folder), device=CPU)
+    with pytest.raises(RunError, match="not a record that firstlight wrote"):
+        evaluate_model(run_folder / "model.safetensors", load_data(digit_folder), device=CPU)
     assert (run_folder / "evaluation.json").read_text() == "{"
 
 
@@ -85,13 +91,13 @@ def test_a_foreign_set_with_some_equal_names_is_foreign(run_folder, digit_folder
         for number, path in enumerate(sorted((digit_folder / label).iterdir())):
             shutil.copy(path, foreign / label / (path.name if number < 3 else f"new-{path.name}"))
     with pytest.raises(DataError, match="not the set that the run beside the model was split from"):
-        score(run_folder / "model.safetensors", load_data(foreign), device=CPU)
+        evaluate_model(run_folder / "model.safetensors", load_data(foreign), device=CPU)
     assert json.loads((run_folder / "evaluation.json").read_text())["test_evaluations"] == 1
 
 
-def test_a_set_that_has_grown_is_scored_on_its_old_test_part(digit_run, run_folder, digit_folder, tmp_path):
+def test_a_set_that_has_grown_is_scored_on_its_old_test_split(digit_run, run_folder, digit_folder, tmp_path):
     grown = Path(shutil.copytree(digit_folder, tmp_path / "grown"))
     shutil.copy(sorted((grown / "3").iterdir())[0], grown / "3" / "new.png")
-    found = score(run_folder / "model.safetensors", load_data(grown), device=CPU)
+    found = evaluate_model(run_folder / "model.safetensors", load_data(grown), device=CPU)
     assert found.evaluation.accuracy == digit_run.test.accuracy
     assert found.test_evaluations == 2

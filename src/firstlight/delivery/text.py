@@ -1,11 +1,11 @@
-"""Words in figures, drawn as they are: no mathtext, no TeX, no letter that the fonts at hand lack."""
+"""Text in figures, drawn literally: no mathtext, no TeX, no character that the installed fonts lack."""
 
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-# Common families with many scripts; those that are installed help out where the main font has no glyph.
-HELPERS = (
+# Common families that cover many scripts; the installed ones are used where the main font has no glyph.
+FALLBACK_FONTS = (
     "Noto Sans CJK JP",
     "Noto Sans CJK SC",
     "Noto Sans",
@@ -23,11 +23,11 @@ HELPERS = (
 )
 
 
-def lettering(texts: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
-    r"""Make texts that matplotlib can draw without a warning, and the text options to draw them with.
+def drawable_text(texts: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
+    r"""Return texts that matplotlib can draw without a warning, and the text options to draw them with.
 
-    `$`, `_`, `%` and backslashes stay what they are. A letter without a glyph, or a line break, becomes its
-    code such as `\u732b`, so that two names never look the same.
+    `$`, `_`, `%` and backslashes stay what they are. A character without a glyph, and a line break, becomes its code
+    such as `\u732b`, so that different names always appear different.
     """
     from matplotlib import rcParams
 
@@ -36,14 +36,14 @@ def lettering(texts: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
     family = rcParams["font.family"]
     drawable = needed & _letters(tuple(family))
     if drawable != needed:
-        helpers = _installed_helpers()
-        options["fontfamily"] = [*family, *helpers]
-        drawable = needed & _letters((*family, *helpers))
+        fallbacks = _installed_fallbacks()
+        options["fontfamily"] = [*family, *fallbacks]
+        drawable = needed & _letters((*family, *fallbacks))
     return ["".join(letter if letter in drawable else _code(letter) for letter in text) for text in texts], options
 
 
 def shorten(text: str, limit: int) -> str:
-    """Cut the middle out of a text longer than `limit`: long names often differ only at one of their ends."""
+    """Return at most `limit` characters of a text: its two ends, since long names often differ only at one of them."""
     if len(text) <= limit:
         return text
     tail = (limit - 1) // 2
@@ -63,8 +63,8 @@ def _letters(families: tuple[str, ...]) -> frozenset[str]:
 
 
 @lru_cache(maxsize=1)
-def _installed_helpers() -> tuple[str, ...]:
+def _installed_fallbacks() -> tuple[str, ...]:
     from matplotlib.font_manager import fontManager
 
     installed = {font.name for font in fontManager.ttflist}
-    return tuple(family for family in HELPERS if family in installed)
+    return tuple(family for family in FALLBACK_FONTS if family in installed)

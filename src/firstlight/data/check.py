@@ -1,0 +1,68 @@
+"""Check a set before training: what is in it, which images cannot be used, which are copies, and what leaks."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from firstlight.data.groups import image_groups
+from firstlight.data.images import MAX_PIXELS
+from firstlight.data.samples import Samples
+from firstlight.data.split import find_leaks
+from firstlight.data.store import Store, pack
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """A set, and what was found by decoding every image of it."""
+
+    samples: Samples
+    store: Store
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `firstlight check --json` prints; groups of copies are lists of names."""
+        samples, store = self.samples, self.store
+        counts = np.bincount(samples.labels, minlength=len(samples.classes)).tolist()
+        return {
+            "source": samples.source,
+            "n": len(samples),
+            "classes": dict(zip(samples.classes, counts, strict=True)),
+            "sizes": store.sizes,
+            "modes": store.modes,
+            "quarantined": [
+                {"image": samples.names[row], "reason": reason} for row, reason in sorted(store.quarantined.items())
+            ],
+            "duplicates": self._names_of(store.duplicates.exact),
+            "near_duplicates": self._names_of(store.duplicates.near),
+            "leaks": self._names_of(self._leaks()),
+            "notes": {text: [samples.names[row] for row in rows] for text, rows in store.notes.items()},
+            "source_notes": list(samples.notes),
+        }
+
+    def _leaks(self) -> list[list[int]]:
+        """Return the copies that are in more than one split of the set's own."""
+        if self.samples.splits is None:
+            return []
+        groups = image_groups(self.samples, self.store.duplicates)
+        return find_leaks(groups, self.samples.splits, self.store.usable)
+
+    def _names_of(self, groups: list[list[int]]) -> list[list[str]]:
+        return [[self.samples.names[row] for row in group] for group in groups]
+
+
+def check(samples: Samples, workers: int | None = None, max_pixels: int = MAX_PIXELS) -> CheckReport:
+    """Decode every image of a set once, or use the cached result, and return what was found.
+
+    Args:
+        samples: from `load_data`.
+        workers: decoding threads; by default one per processor.
+        max_pixels: an image with more pixels is quarantined before it is decoded.
+
+    Raises:
+        DataError: if the disk has no room for the packed images.
+
+    >>> from firstlight.data.sources import load_data
+    >>> check(load_data("digits")).to_json()["sizes"]
+    {'8x8': 1797}
+    """
+    return CheckReport(samples, pack(samples, workers=workers, max_pixels=max_pixels))

@@ -1,0 +1,125 @@
+"""Images in memory or in files, and keys that change exactly when their content does."""
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from firstlight.errors import ImageError
+from firstlight.files import cache_folder, write_text
+from firstlight.progress import progress
+from firstlight.runtime.processors import default_workers
+
+# A file that changes again within the clock tick in which it was read looks unchanged, so keys of younger files are
+# not kept.
+MIN_AGE_SECONDS = 2.0
+FILES_PER_TASK = 256  # handing a task to a thread takes as long as hashing a small file
+
+
+class ArrayImages:
+    """Images that are decoded already: uint8 `[N, H, W, C]` in memory."""
+
+    def __init__(self, images: NDArray[np.uint8]) -> None:
+        assert images.dtype == np.uint8 and images.ndim == 4, (images.dtype, images.shape)
+        self.images = np.ascontiguousarray(images)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def read(self, index: int) -> NDArray[np.uint8]:
+        """Return pixels `[H, W, C]`, as a view that must not be written to."""
+        pixels: NDArray[np.uint8] = self.images[index]
+        return pixels
+
+    def content_key(self) -> str:
+        """Return a hash of the pixels and their shape."""
+        return _digest([repr(self.images.shape).encode(), self.images.data])
+
+
+class FileImages:
+    """Images that are files, below `root` or (from a list) anywhere."""
+
+    def __init__(self, root: Path, names: tuple[str, ...]) -> None:
+        self._root = root
+        self._names = names
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def read(self, index: int) -> bytes:
+        """Return the bytes of one file."""
+        try:
+            return Path(self._root, self._names[index]).read_bytes()
+        except OSError as error:
+            raise ImageError(f"the file cannot be read: {error.strerror}") from error
+
+    def content_key(self) -> str:
+        """Return a hash of every name and every file; from the second call on only the files' times are read."""
+        paths = [Path(self._root, name) for name in self._names]
+        return remembered_key(self._names, paths, self._hash_files)
+
+    def _hash_files(self) -> str:
+        starts = range(0, len(self), FILES_PER_TASK)
+        digests: list[bytes] = []
+        with (
+            ThreadPoolExecutor(default_workers()) as pool,
+            progress("reading pictures for the first time", len(self)) as advance,
+        ):
+            for some in pool.map(self._digests_from, starts):
+                digests += some
+                advance(len(some))
+        names = (os.fsencode(name) + b"\0" for name in self._names)
+        return _digest([*names, *digests])
+
+    def _digests_from(self, start: int) -> list[bytes]:
+        digests = []
+        for index in range(start, min(start + FILES_PER_TASK, len(self))):
+            try:
+                digests.append(hashlib.blake2b(self.read(index), digest_size=16).digest())
+            except ImageError:
+                digests.append(b"unreadable")
+        return digests
+
+
+def remembered_key(names: Sequence[str], paths: Sequence[Path], compute: Callable[[], str]) -> str:
+    """Return `compute()`, or its result from when the files had the same names, sizes, times and inodes as now.
+
+    Results are kept in the cache folder, one small file each. They are not kept if that folder cannot be written, or
+    if a file is so young that its next change might not show.
+    """
+    signature, newest = _signature(names, paths)
+    remembered = cache_folder() / "index" / signature
+    with suppress(OSError):
+        return remembered.read_text("ascii")
+    key = compute()
+    if newest < time.time() - MIN_AGE_SECONDS and _signature(names, paths)[0] == signature:
+        with suppress(OSError):
+            remembered.parent.mkdir(parents=True, exist_ok=True)
+            write_text(remembered, key)
+    return key
+
+
+def _signature(names: Sequence[str], paths: Sequence[Path]) -> tuple[str, float]:
+    """Return a hash of the files' metadata, as git's index keeps it, and when the youngest changed (Unix time)."""
+    lines, newest = [], 0
+    for name, path in zip(names, paths, strict=True):
+        metadata: tuple[int, ...] = ()
+        with suppress(OSError):
+            status = path.stat()
+            metadata = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev)
+            newest = max(newest, status.st_mtime_ns, status.st_ctime_ns)
+        lines.append(os.fsencode(f"{name}\0{metadata}\n"))
+    return _digest(lines), newest / 1e9
+
+
+def _digest(parts: Iterable[bytes | memoryview]) -> str:
+    digest = hashlib.blake2b(digest_size=20)
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()

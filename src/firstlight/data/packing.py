@@ -1,0 +1,237 @@
+"""Pack images into a folder: decode them in threads, resize them to one size, and record what was found."""
+
+import errno
+import itertools
+import json
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from firstlight.data.duplicates import FINGERPRINT, Duplicates, find_duplicates, fingerprints, separate_exact_copies
+from firstlight.data.images import DecodedImage, resize_image
+from firstlight.data.parallel import in_order
+from firstlight.data.reading import (
+    Reading,
+    fingerprint_into,
+    full_fingerprint,
+    read_sample,
+    refine_nearly_plain,
+    stacked,
+)
+from firstlight.data.samples import Samples
+from firstlight.errors import DataError
+from firstlight.files import cache_folder
+from firstlight.progress import progress
+
+FACTS_FILE, PIXELS_FILE = "facts.json", "pixels.npy"
+# A worker takes up to this many images at a time; fewer, so that the packed images of all workers take at most
+# CHUNK_BYTES, and as much again while they wait to be written.
+CHUNK_IMAGES = 128
+CHUNK_BYTES = 2**25
+SIZE_SAMPLE_IMAGES = 64  # images that are read to guess the size
+SMALLEST_SIZE = (1, 1, 1)  # (C, H, W): JPEGs among them are decoded as small as possible
+BATCHED_BYTES = 2**16  # images of up to this many bytes are fingerprinted together
+SMALL_SIDE = 64  # pixels: images of one size no larger than this keep it
+DISK_MARGIN = 1.1  # free bytes wanted for each byte written
+
+Pixels = NDArray[np.uint8]
+Size = tuple[int, int, int] | int | None  # (C, H, W); or the side of a square; or as `default_side`
+
+
+@dataclass(frozen=True)
+class PackChoices:
+    """How images are packed; see `store.pack`."""
+
+    size: Size
+    default_side: int
+    resize: str
+    max_pixels: int
+
+
+class _WrongGuessError(Exception):
+    """An image does not match the guessed size; `better` is the guess that includes it."""
+
+    def __init__(self, better: tuple[int, int, int]) -> None:
+        super().__init__(better)
+        self.better = better
+
+
+def describe_array(images: Pixels, folder: Path) -> None:
+    """Write what there is to know about images that need no packing, uint8 `[N, H, W, C]`."""
+    count, height, width, channels = images.shape
+    facts = _Facts(
+        prints=fingerprints(images),
+        sizes=Counter({f"{height}x{width}": count}),
+        modes=Counter({"L" if channels == 1 else "RGB": count}),
+    )
+    facts.write(folder, facts.duplicates())
+
+
+def pack_into(folder: Path, samples: Samples, choices: PackChoices, workers: int) -> None:
+    """Write the packed images of a set, and what is known about them, into `folder`.
+
+    The size is guessed from some images; if another one shows that the guess was wrong, packing starts again.
+
+    Raises:
+        DataError: if the disk has no room.
+    """
+    guess = guess_size(samples, choices)
+    while True:
+        try:
+            return _pack_at_size(folder, samples, choices, guess, workers)
+        except _WrongGuessError as wrong:
+            guess = wrong.better
+
+
+def guess_size(samples: Samples, choices: PackChoices) -> tuple[int, int, int]:
+    """Return the channels, height and width that a set should be packed at, judging by some of its images."""
+    if isinstance(choices.size, tuple):
+        return choices.size
+    images = stacked(samples)
+    if images is not None:
+        shapes = {images.shape[1:]}
+    else:
+        rows = np.unique(np.linspace(0, len(samples) - 1, SIZE_SAMPLE_IMAGES).astype(int)).tolist()
+        found = [read_sample(samples, row, choices.max_pixels, SMALLEST_SIZE).image for row in rows]
+        shapes = {(*image.size, image.pixels.shape[2]) for image in found if image}
+    channels = max((shape[2] for shape in shapes), default=3)
+    sizes = {shape[:2] for shape in shapes}
+    if choices.size is None and len(sizes) == 1 and max(common_size := sizes.pop()) <= SMALL_SIDE:
+        return channels, *common_size
+    return channels, choices.size or choices.default_side, choices.size or choices.default_side
+
+
+def _guess_including(image: DecodedImage, guess: tuple[int, int, int], choices: PackChoices) -> tuple[int, int, int]:
+    """Return a guess that also suits this image: color is never discarded, and only equal small images keep a size."""
+    if isinstance(choices.size, tuple):
+        return choices.size
+    channels, height, width = max(guess[0], image.pixels.shape[2]), *guess[1:]
+    if choices.size is None and max(height, width) <= SMALL_SIDE and image.size != (height, width):
+        height, width = choices.default_side, choices.default_side
+    return channels, height, width
+
+
+def _pack_at_size(
+    folder: Path, samples: Samples, choices: PackChoices, input_size: tuple[int, int, int], workers: int
+) -> None:
+    """Decode every image, resize it to `input_size`, and write the pixels and what was found.
+
+    Raises:
+        _WrongGuessError: if an image does not match `input_size`.
+    """
+    count, (channels, height, width) = len(samples.labels), input_size
+    needed = count * channels * height * width
+    if needed * DISK_MARGIN > shutil.disk_usage(folder).free:
+        raise _disk_full(samples, needed)
+    facts = _Facts(prints=np.zeros(count, FINGERPRINT))
+
+    def work(rows: range) -> tuple[Pixels, list[Reading]]:
+        block = np.zeros((len(rows), height, width, channels), np.uint8)
+        readings, small = [], {}
+        for row, pixels in zip(rows, block, strict=True):
+            reading = read_sample(samples, row, choices.max_pixels, input_size, choices.resize)
+            if reading.image is not None:
+                pixels[:] = _resized(reading.image, input_size, choices)
+                if reading.image.pixels.size <= BATCHED_BYTES:
+                    small[row] = reading
+                else:
+                    fingerprint_into(facts.prints, {row: reading})
+            readings.append(reading.without_pixels())
+        fingerprint_into(facts.prints, small)
+        refine_nearly_plain(samples, rows, facts.prints, choices.max_pixels)
+        return block, readings
+
+    step = max(1, min(CHUNK_IMAGES, CHUNK_BYTES // (workers * height * width * channels)))
+    chunks = [range(start, min(start + step, count)) for start in range(0, count, step)]
+    with (
+        _explain_full_disk(samples, needed),
+        (folder / PIXELS_FILE).open("wb") as file,
+        progress("packing pictures", count) as advance,
+    ):
+        header = {"descr": "|u1", "fortran_order": False, "shape": (count, height, width, channels)}
+        np.lib.format.write_array_header_1_0(file, header)
+        for rows, (block, readings) in zip(chunks, in_order(work, chunks, workers), strict=True):
+            file.write(block.data)  # note: a memory map would be slower, and a full disk would kill the process
+            for row, reading in zip(rows, readings, strict=True):
+                facts.add(row, reading)
+            advance(len(rows))
+    facts.write(folder, _find_copies(samples, facts, choices.max_pixels, workers))
+
+
+@contextmanager
+def _explain_full_disk(samples: Samples, needed: int) -> Iterator[None]:
+    """Say what to do if the disk becomes full while packing."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise _disk_full(samples, needed) from error
+        raise
+
+
+def _disk_full(samples: Samples, needed: int) -> DataError:
+    free = shutil.disk_usage(cache_folder()).free
+    return DataError(
+        f"{samples.source}: packing needs {needed / 1e9:.1f} GB in the cache and {free / 1e9:.1f} GB are free; "
+        f"use a smaller `img_size`, or set FIRSTLIGHT_CACHE to a folder on a larger disk"
+    )
+
+
+def _resized(image: DecodedImage, input_size: tuple[int, int, int], choices: PackChoices) -> Pixels:
+    if (better := _guess_including(image, input_size, choices)) != input_size:
+        raise _WrongGuessError(better)
+    return resize_image(image.pixels, input_size, choices.resize)
+
+
+def _find_copies(samples: Samples, facts: "_Facts", max_pixels: int, workers: int) -> Duplicates:
+    """Return the copies; those whose files differ are decoded in full, since their pixels may still be equal."""
+    found = facts.duplicates()
+    if stacked(samples) is not None:
+        return found
+    near = list(itertools.chain(*found.near))
+    full = in_order(lambda row: full_fingerprint(samples, row, facts.prints[row], max_pixels), near, workers)
+    digests = {row: fingerprint["digest"].tobytes() for row, fingerprint in zip(near, full, strict=True)}
+    return separate_exact_copies(found, digests)
+
+
+@dataclass
+class _Facts:
+    """What is learned by decoding images; see `store.Store`. `prints` are FINGERPRINT `[N]`."""
+
+    prints: NDArray[np.void]
+    quarantined: dict[int, str] = field(default_factory=dict)
+    sizes: Counter[str] = field(default_factory=Counter)
+    modes: Counter[str] = field(default_factory=Counter)
+    notes: dict[str, list[int]] = field(default_factory=dict)
+
+    def add(self, row: int, reading: Reading) -> None:
+        if (image := reading.image) is None:
+            self.quarantined[row] = reading.reason
+            return
+        height, width = image.size
+        self.sizes[f"{height}x{width}"] += 1
+        self.modes[image.mode] += 1
+        for text in image.notes:
+            self.notes.setdefault(text, []).append(row)
+
+    def duplicates(self) -> Duplicates:
+        """Return the copies among the images that are not quarantined."""
+        usable = np.setdiff1d(np.arange(len(self.prints)), list(self.quarantined)).astype(np.int64)
+        found = find_duplicates(self.prints[usable])
+        return Duplicates(*([usable[group].tolist() for group in groups] for groups in (found.exact, found.near)))
+
+    def write(self, folder: Path, duplicates: Duplicates) -> None:
+        facts = {
+            "quarantined": self.quarantined,
+            "duplicates": asdict(duplicates),
+            "sizes": dict(self.sizes.most_common()),
+            "modes": dict(self.modes.most_common()),
+            "notes": self.notes,
+        }
+        (folder / FACTS_FILE).write_text(json.dumps(facts), "utf-8")

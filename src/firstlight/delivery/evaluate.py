@@ -1,0 +1,124 @@
+"""Evaluation of a model file on a data set: classes are matched by name, and test evaluations are counted."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from firstlight.data.dataset import open_samples
+from firstlight.data.images import MAX_PIXELS
+from firstlight.data.loader import Loader
+from firstlight.data.samples import Samples
+from firstlight.data.split import SPLIT_NAMES, read_split
+from firstlight.errors import DataError
+from firstlight.evaluation.evaluate import Evaluation, collect, evaluate_logits
+from firstlight.models.artefact import load_model
+from firstlight.models.inference import ready
+from firstlight.runs.folder import RECORD_FILE, SPLIT_FILE
+from firstlight.runs.record import count_test_evaluation, read_record
+
+
+@dataclass(frozen=True)
+class Score:
+    """An evaluation, and how often the run's test split has been evaluated; None if that was not part of it."""
+
+    evaluation: Evaluation
+    test_evaluations: int | None
+
+
+def evaluate_model(
+    model_file: Path,
+    samples: Samples,
+    *,
+    split: str = "test",
+    device: torch.device,
+    allow_quarantine: bool = False,
+    max_pixels: int = MAX_PIXELS,
+) -> Score:
+    """Evaluate a model file on a split of a set.
+
+    The split is that of the `split.csv` beside the model if the run was trained on this set, else the set's own.
+
+    Args:
+        model_file: a `model.safetensors`.
+        samples: from `load_data`; its classes must be among the model's, by name.
+        split: `train`, `valid`, `test` or `all`.
+        device: where to run.
+        allow_quarantine: go on even if more than 1 % of the images cannot be used.
+        max_pixels: larger images are not decoded.
+
+    Raises:
+        DataError: if the classes do not match, or the set has no such split.
+        ModelFileError: if the model file cannot be loaded.
+        RunError: if the record beside the model is damaged.
+    """
+    run = model_file.parent
+    model = load_model(model_file, device)
+    labels = match_classes(samples, model.classes)
+    store = open_samples(
+        samples,
+        size=model.input_size,
+        resize=model.resize,
+        allow_quarantine=allow_quarantine,
+        max_pixels=max_pixels,
+    )
+    run_split = _split_of_run(run, samples, store.content_key)
+    rows = np.intersect1d(_rows_of(split, samples, run_split), store.usable)
+    if not len(rows):
+        raise DataError(f"{samples.source}: its {split} split holds no usable picture; choose another `split`")
+    is_run_test = any(run_split.get(samples.names[row]) == SPLIT_NAMES.index("test") for row in rows)
+    # note: counted before it is seen, so that stopping here hides nothing
+    test_evaluations = count_test_evaluation(run) if is_run_test else None
+    loader = Loader(store.pixels, labels, rows, device=device)
+    outputs = collect(ready(model), loader.epoch())
+    evaluation = evaluate_logits(outputs.logits, outputs.labels, model.classes, temperature=model.temperature.item())
+    return Score(evaluation, test_evaluations)
+
+
+def match_classes(samples: Samples, classes: tuple[str, ...]) -> NDArray[np.int64]:
+    """Return the labels of `samples` as positions in `classes`, matched by name, int64 `[N]`.
+
+    Raises:
+        DataError: if the set has a class that the model does not know.
+    """
+    unknown = [name for name in samples.classes if name not in classes]
+    if unknown:
+        raise DataError(
+            f"{samples.source}: the model knows no class {_list(unknown, 5)}; "
+            f"it knows {_list(classes, 10)}: classes go by name"
+        )
+    position = np.array([classes.index(name) for name in samples.classes], np.int64)
+    return position[samples.labels]
+
+
+def _list(names: Sequence[str], most: int) -> str:
+    return ", ".join(names[:most]) + (" ..." if len(names) > most else "")
+
+
+def _split_of_run(run: Path, samples: Samples, content_key: str) -> dict[str, int]:
+    """Return the split that a run made of this set, by the images' names; nothing if it was trained on another set.
+
+    It was trained on this set if the content is the same, or if the set holds every image that the run knew.
+    """
+    if not (run / SPLIT_FILE).is_file():
+        return {}
+    split = read_split(run / SPLIT_FILE)
+    same = (run / RECORD_FILE).is_file() and read_record(run).source_key == content_key
+    return split if same or split.keys() <= set(samples.names) else {}
+
+
+def _rows_of(split: str, samples: Samples, run_split: dict[str, int]) -> NDArray[np.int64]:
+    if split == "all":
+        return np.arange(len(samples))
+    wanted = SPLIT_NAMES.index(split)
+    if run_split:
+        return np.flatnonzero(np.array([run_split.get(name, -1) for name in samples.names], np.int8) == wanted)
+    if samples.splits is None:
+        raise DataError(
+            f"{samples.source}: it is not split, and it is not the set that the run beside the model was split from; "
+            "if the model was trained on none of its pictures, set `split` to all"
+        )
+    return np.flatnonzero(samples.splits == wanted)

@@ -1,0 +1,184 @@
+"""What a Predictor accepts: paths, bytes, PIL images, arrays and tensors, each read as pixels of the model's size."""
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from PIL.TiffImagePlugin import TiffImageFile
+
+from firstlight.data.eight_bits import gray_or_rgb
+from firstlight.data.images import SUFFIXES, decode, resize_image
+from firstlight.data.sources.arrays import to_uint8
+from firstlight.data.sources.class_folders import is_litter
+from firstlight.errors import DataError, ImageError
+
+ACCEPTED = (
+    "the path of a file or a folder, the bytes of a file, a PIL image, a NumPy array [H, W], [H, W, C] or "
+    "[N, H, W, C], a torch tensor [C, H, W] or [N, C, H, W], with C = 1 or 3, or a list of these"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One image to classify.
+
+    Attributes:
+        content: a path as `str`, the bytes of a file, a PIL image, or uint8 `[H, W, C]`.
+        name: the path; None for what has none.
+    """
+
+    content: "str | bytes | Image.Image | NDArray[np.uint8]"
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What images are brought to: the model's `(C, H, W)` and its way of resizing, and the most pixels to decode."""
+
+    input_size: tuple[int, int, int]
+    resize: str
+    max_pixels: int
+
+
+def is_one_image(given: Any) -> bool:
+    """Return whether this is a single image; its answer is then one prediction, not a list."""
+    if isinstance(given, str | os.PathLike):
+        return not Path(os.fsdecode(given)).is_dir()
+    if isinstance(given, np.ndarray):
+        return given.ndim < 4
+    if isinstance(given, torch.Tensor):
+        return given.ndim < 4
+    return isinstance(given, bytes | bytearray | memoryview | Image.Image)
+
+
+def items_of(given: Any) -> Iterator[Item]:
+    """Yield every image in what was given, in order.
+
+    Raises:
+        TypeError: if it is nothing that is accepted; it says what is.
+        DataError: if an array holds values that no image has.
+    """
+    if isinstance(given, list | tuple | Iterator):
+        for one in given:
+            if isinstance(one, list | tuple | Iterator):
+                raise _not_accepted(one, "inside a list")
+            yield from _items_of_one(one)
+    else:
+        yield from _items_of_one(given)
+
+
+def find_files(paths: Iterable[str]) -> Iterator[str]:
+    """Yield files as they are, and for each folder the image files below it, in the order of their names.
+
+    Links inside a folder are not followed. A path that does not exist, or a folder that cannot be read, is yielded like
+    a file: its prediction will say why it cannot be used.
+    """
+    for path in paths:
+        if Path(path).is_dir():
+            yield from _files_below(path)
+        else:
+            yield path
+
+
+def read_item(item: Item, target: Target) -> "NDArray[np.uint8] | str":
+    """Return an image as uint8 `[H, W, C]` of the model's size, or the reason why it cannot be used."""
+    content = item.content
+    try:
+        if isinstance(content, str):
+            if not stat.S_ISREG(os.stat(content).st_mode):  # noqa: PTH116 - names that are no valid Unicode pass as they are
+                return "is not a regular file"  # reading a pipe or a device might never end
+            content = Path(content).read_bytes()
+        if isinstance(content, bytes):
+            pixels = decode(
+                content,
+                name=item.name or "",
+                max_pixels=target.max_pixels,
+                input_size=target.input_size,
+                resize=target.resize,
+            ).pixels
+        else:
+            height, width = content.shape[:2] if isinstance(content, np.ndarray) else content.size[::-1]
+            if height * width > target.max_pixels:
+                return f"{width} x {height} pixels are more than the limit of {target.max_pixels:,}; make it smaller"
+            pixels = content if isinstance(content, np.ndarray) else _pixels_of(content)
+        return resize_image(pixels, target.input_size, target.resize)
+    except ImageError as reason:
+        return str(reason)
+    except OSError as error:
+        return f"cannot be read: {error.strerror or error}"
+
+
+def _items_of_one(given: Any) -> Iterator[Item]:
+    if isinstance(given, str | os.PathLike):
+        yield from (Item(file, file) for file in find_files([os.fsdecode(given)]))
+    elif isinstance(given, bytes | bytearray | memoryview):
+        yield Item(bytes(given))
+    elif isinstance(given, Image.Image):
+        yield Item(given)
+    elif isinstance(given, np.ndarray | torch.Tensor):
+        yield from (Item(image) for image in _stack_of(given))
+    else:
+        raise _not_accepted(given)
+
+
+def _stack_of(given: "NDArray[Any] | torch.Tensor") -> NDArray[np.uint8]:
+    """Return an array or a tensor as uint8 `[N, H, W, C]`."""
+    if isinstance(given, torch.Tensor):
+        shaped = given.ndim in (3, 4) and given.shape[-3] in (1, 3)
+        if not shaped:
+            raise _not_accepted(given)
+        try:
+            values: NDArray[Any] = given.detach().cpu().numpy()
+        except TypeError:  # a number type that NumPy lacks
+            raise DataError(f"the tensor is {given.dtype}; give uint8 in 0..255, or floats in 0..1") from None
+        values = np.moveaxis(values, -3, -1)
+    else:
+        values = given[..., None] if given.ndim == 2 else given
+        if values.ndim not in (3, 4) or values.shape[-1] not in (1, 3):
+            raise _not_accepted(given)
+    if 0 in values.shape[-3:]:
+        raise _not_accepted(given)
+    stack = values if values.ndim == 4 else values[None]
+    return to_uint8(stack) if len(stack) else stack.astype(np.uint8)
+
+
+def _pixels_of(image: Image.Image) -> NDArray[np.uint8]:
+    """Return the pixels of a PIL image, upright, as a file of it would be decoded."""
+    try:
+        image.load()
+        if not isinstance(image, TiffImageFile) and image.getexif().get(0x0112, 1) != 1:  # orientation
+            image = ImageOps.exif_transpose(image)
+        return gray_or_rgb(image, [])
+    except ImageError:
+        raise
+    except Exception as error:  # Pillow reads when asked for pixels, and fails in many ways
+        raise ImageError(f"cannot be read: {' '.join(str(error).split()) or type(error).__name__}") from error
+
+
+def _files_below(folder: str) -> Iterator[str]:
+    try:
+        with os.scandir(folder) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
+    except OSError:
+        yield folder
+        return
+    for entry in entries:
+        if is_litter(entry.name):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            yield from _files_below(entry.path)
+        elif Path(entry.name).suffix.lower() in SUFFIXES and entry.is_file(follow_symlinks=False):
+            yield entry.path
+
+
+def _not_accepted(given: Any, where: str = "") -> TypeError:
+    shape = getattr(given, "shape", None)
+    what = type(given).__name__ + (f" of shape {tuple(shape)}" if shape is not None else "")
+    return TypeError(f"{what} {where + ' ' if where else ''}cannot be classified; give {ACCEPTED}")

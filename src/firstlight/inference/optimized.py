@@ -1,0 +1,77 @@
+"""A copy of a classifier that answers the same, but faster where a large network gains from it."""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from firstlight.models.classifier import Classifier
+from firstlight.models.library_network import LibraryNetwork
+from firstlight.models.network import Network
+
+MAX_PIXELS_AT_ONCE = 2**18  # of images that a large network takes together on a processor; more leave its caches
+
+
+def optimized(classifier: Classifier) -> Classifier:
+    """Return a copy of a classifier in evaluation mode; the original and its mode stay as they are.
+
+    In a network of timm or torchvision batch norms are folded into the convolutions before them, weights are
+    channels-last, and a processor takes a few images at a time. Our own small networks are copied as they are. All is
+    float32: bfloat16 would take two thirds of the time on some processors, but it changes answers about which the
+    network is in doubt (LOG.md).
+    """
+    network = classifier.network
+    made = copy.copy(classifier)
+    made._modules = {**classifier._modules}
+    made._buffers = {name: None if one is None else one.clone() for name, one in classifier._buffers.items()}
+    if isinstance(network, LibraryNetwork):
+        _, height, width = classifier.input_size
+        side = classifier.architecture.get("side")  # images are enlarged to this before they cost the most
+        pixels = side * side if side else height * width
+        made.network = OptimizedNetwork(network, max(1, MAX_PIXELS_AT_ONCE // pixels))
+    else:
+        made.network = copy.deepcopy(network)
+    return made.eval()
+
+
+class OptimizedNetwork(Network):
+    """A library network without batch norms, as far as they can be folded, that a processor runs in small parts.
+
+    Args:
+        network: it is copied.
+        images_at_once: how many images a processor takes through the network together.
+    """
+
+    def __init__(self, network: LibraryNetwork, images_at_once: int) -> None:
+        super().__init__()
+        copied = copy.deepcopy(network).eval()
+        self.entrance = copied.entrance
+        self.body = folded(copied.body)
+        self.head = copied.head
+        self.images_at_once = images_at_once
+        self.to(memory_format=torch.channels_last)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Map normalized float `[B, C, H, W]` to features, float `[B, D]`."""
+        return torch.cat([self.body(self.entrance(part)) for part in self._parts(images)])
+
+    def features_and_logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Map normalized float `[B, C, H, W]` to features `[B, D]` and logits `[B, K]`, in one pass."""
+        features = [self.body(self.entrance(part)) for part in self._parts(images)]
+        return torch.cat(features), torch.cat([self.head(part) for part in features])
+
+    def _parts(self, images: Tensor) -> tuple[Tensor, ...]:
+        return torch.split(images, self.images_at_once) if images.device.type == "cpu" else (images,)
+
+
+def folded(network: nn.Module) -> nn.Module:
+    """Return a network, in evaluation mode, with its batch norms folded into the convolutions before them.
+
+    Where its code cannot be traced, it is returned as it is.
+    """
+    from torch.fx.experimental.optimization import fuse
+
+    try:
+        return fuse(network)
+    except Exception:  # some networks decide by their input what to do, and each stops the tracer in its own way
+        return network

@@ -1,0 +1,162 @@
+"""`Predictor`: images of any kind in, predictions out; the one way in which a finished model classifies."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from firstlight.data.images import MAX_PIXELS
+from firstlight.data.parallel import chunks_of, in_order
+from firstlight.errors import RecipeError
+from firstlight.inference.collect import Collected, collect
+from firstlight.inference.inputs import Item, Target, is_one_image, items_of, read_item
+from firstlight.inference.optimized import optimized
+from firstlight.models.classifier import Classifier
+from firstlight.runtime.processors import default_workers
+
+if TYPE_CHECKING:
+    from firstlight.data.loader import Batch
+
+IMAGES_AT_ONCE = 64  # that are decoded by one thread, and go through the model together
+TOP = 5  # classes
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """A class and its calibrated probability, 0 to 1."""
+
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a model says about one image; or, with `error` set, why it can say nothing.
+
+    Attributes:
+        image: the path; None if the image came without one.
+        label: the most probable class.
+        probability: of that class, calibrated, 0 to 1.
+        top: the most probable classes, the most probable first.
+        error: why the image cannot be used.
+    """
+
+    image: str | None
+    label: str | None = None
+    probability: float | None = None
+    top: tuple[Guess, ...] = ()
+    error: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return `{image, label, probability, top[{label, probability}]}`, or `{image, error}`."""
+        if self.error is not None:
+            return {"image": self.image, "error": self.error}
+        return {name: value for name, value in asdict(self).items() if name != "error"}
+
+
+class Predictor:
+    """Classifies images with one model.
+
+    It holds an optimized copy of the model: what happens to the original afterwards changes no answer. It can be
+    pickled, and several threads may use it at once.
+
+    Args:
+        model: on any device.
+        top: how many classes each prediction lists.
+        max_pixels: an image with more pixels is not decoded; its prediction has an `error`.
+        workers: number of threads that decode images; by default one for each processor.
+
+    Raises:
+        RecipeError: if `top`, `max_pixels` or `workers` is below 1.
+
+    >>> import numpy as np
+    >>> from firstlight.models.classifier import Classifier
+    >>> model = Classifier(architecture={"name": "mlp"}, classes=("cat", "dog"), input_size=(1, 8, 8))
+    >>> predictor = Predictor(model)
+    >>> [guess.label for guess in predictor(np.zeros((8, 8), np.uint8)).top] in (["cat", "dog"], ["dog", "cat"])
+    True
+    """
+
+    def __init__(
+        self, model: Classifier, *, top: int = TOP, max_pixels: int = MAX_PIXELS, workers: int | None = None
+    ) -> None:
+        _require_positive(top=top, max_pixels=max_pixels, workers=workers)
+        self.model = optimized(model)
+        self.top = top
+        self.workers = workers
+        self._target = Target(model.input_size, model.resize, max_pixels)
+
+    def __call__(self, images: Any) -> Prediction | list[Prediction]:
+        """Classify one image or several, see `predict`."""
+        return self.predict(images)
+
+    def predict(self, images: Any) -> Prediction | list[Prediction]:
+        """Return one `Prediction` for one image; for a folder, a stack or a list, a list in their order.
+
+        Args:
+            images: the path of a file or a folder, the bytes of a file, a PIL image, an array `[H, W]`, `[H, W, C]` or
+                `[N, H, W, C]`, a tensor `[C, H, W]` or `[N, C, H, W]` on any device, or a list of these; C is 1 or 3.
+                Arrays and tensors hold uint8, uint16 in 0..65535, or floats in 0..1, and are resized like files.
+
+        Raises:
+            TypeError: if it is anything else; it says what is accepted.
+            DataError: if an array holds values that no image has.
+        """
+        if is_one_image(images):
+            return self._answer(self._read(list(items_of(images))))[0]
+        return list(self._stream(items_of(images), self.workers))
+
+    def predict_files(self, files: Iterable[str], *, workers: int | None = None) -> Iterator[Prediction]:
+        """Yield the prediction of each file in order, at constant memory; one that cannot be used has an `error`.
+
+        Args:
+            files: paths, read as needed.
+            workers: number of threads that decode; by default the Predictor's.
+
+        Raises:
+            RecipeError: if `workers` is below 1.
+        """
+        _require_positive(workers=workers)
+        return self._stream((Item(file, file) for file in files), workers or self.workers)
+
+    def collect(self, batches: "Iterable[Batch]", *, features: bool = False) -> Collected:
+        """Return what the model says about every batch of a loader, see `collect.collect`."""
+        return collect(self.model, batches, features=features)
+
+    def _stream(self, items: Iterable[Item], workers: int | None) -> Iterator[Prediction]:
+        for chunk in in_order(self._read, chunks_of(IMAGES_AT_ONCE, items), workers or default_workers()):
+            yield from self._answer(chunk)
+
+    def _read(self, items: Iterable[Item]) -> list[tuple[str | None, NDArray[np.uint8] | str]]:
+        return [(item.name, read_item(item, self._target)) for item in items]
+
+    def _answer(self, read: list[tuple[str | None, NDArray[np.uint8] | str]]) -> list[Prediction]:
+        pixels = [image for _, image in read if not isinstance(image, str)]
+        tops = iter(self._guess(pixels) if pixels else [])
+        predictions = []
+        for name, image in read:
+            if isinstance(image, str):
+                predictions.append(Prediction(name, error=image))
+            else:
+                top = next(tops)
+                predictions.append(Prediction(name, top[0].label, top[0].probability, top))
+        return predictions
+
+    def _guess(self, pixels: list[NDArray[np.uint8]]) -> list[tuple[Guess, ...]]:
+        images = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).to(self.model.mean.device)
+        classes = self.model.classes
+        with torch.inference_mode():
+            ranked = self.model.predict_proba(images).topk(min(self.top, len(classes)), dim=1)
+        return [
+            tuple(Guess(classes[index], probability) for index, probability in zip(*row, strict=True))
+            for row in zip(ranked.indices.tolist(), ranked.values.tolist(), strict=True)
+        ]
+
+
+def _require_positive(**choices: int | None) -> None:
+    for name, value in choices.items():
+        if value is not None and value < 1:
+            raise RecipeError("give a whole number from 1", field=name, value=value)

@@ -1,0 +1,71 @@
+"""The choices of a run that are about its network, as one dataclass; imports no torch, so that `--help` is instant."""
+
+import difflib
+from dataclasses import dataclass
+from typing import Literal
+
+from firstlight.choices import check_choices
+from firstlight.errors import RecipeError
+
+OWN_NETWORKS = ("mlp", "cnn")
+BACKBONE_WORDS = ("auto", "fast", "balanced", "best")
+LIBRARY_PREFIXES = ("timm:", "torchvision:")
+
+RANGES: dict[str, tuple[float, float]] = {"dropout": (0, 0.95), "width": (1, 4096)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelRecipe:
+    """Which network a run trains, and what it starts from."""
+
+    name: str = "cnn"
+    """The network: mlp, cnn, timm:NAME or torchvision:NAME, or a pretrained one chosen for you: auto, fast, balanced,
+    best."""
+    pretrained: bool = True
+    """Start from published weights. The mlp and the cnn have none and are always trained from scratch."""
+    weights: str | None = None
+    """Start from the weights in this file: a model.safetensors of ours, or a plain .safetensors or .pth state dict, of
+    the same network. Without it, published weights are found by the network's name."""
+    weights_license: Literal["any", "permissive"] = "any"
+    """With permissive, refuse weights whose license is not known to allow any use."""
+    hidden: tuple[int, ...] = (512, 256, 128)
+    """Widths of the mlp's hidden layers."""
+    width: int = 32
+    """Width of the cnn's first block; the second is three times, the third six times as wide."""
+    dropout: float = 0.2
+    """Fraction of the mlp's hidden units that is zeroed at each training step."""
+    init: Literal["default", "zero", "normal"] = "default"
+    """Initial weights: PyTorch's own, the same with zero biases, or normal with standard deviation 0.01."""
+    tta: bool = False
+    """Test-time augmentation: average the answers over a picture and, as far as training shows them, its mirror image
+    and both moved by a pixel. More accurate, at up to six times the work of every answer, also on the validation
+    pictures after each epoch."""
+
+    def __post_init__(self) -> None:
+        """Check every choice.
+
+        Raises:
+            RecipeError: carries the field, its value, and what it may be.
+        """
+        check_choices(self, RANGES)
+        if self.name not in (*OWN_NETWORKS, *BACKBONE_WORDS) and not self.name.startswith(LIBRARY_PREFIXES):
+            raise unknown_network(self.name)
+        if not self.hidden or min(self.hidden) < 1:
+            raise RecipeError("give one width above zero for each layer", field="hidden", value=self.hidden)
+
+    @property
+    def is_pretrained(self) -> bool:
+        """Whether training starts from published weights, or from a file in their place."""
+        return self.pretrained and self.name not in OWN_NETWORKS
+
+
+def unknown_network(name: str) -> RecipeError:
+    """Return the error about a network's name that means nothing."""
+    known = (*OWN_NETWORKS, *BACKBONE_WORDS)
+    close = difflib.get_close_matches(name, known, n=1)
+    advice = f"did you mean {close[0]}? Else " if close else ""
+    return RecipeError(
+        f"there is no such network; {advice}choose {', '.join(known)}, timm:NAME or torchvision:NAME",
+        field="model",
+        value=name,
+    )
