@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import firstlight as fl
-from firstlight.cli import main, parse
+from firstlight.cli.entry import main, parse
 
 REPOSITORY = Path(__file__).parents[2]
 GUIDE = REPOSITORY / "guide"
@@ -90,6 +90,18 @@ def commands(page: str) -> list[list[str]]:
     return [shlex.split(line, comments=True)[1:] for line in lines]
 
 
+PAGES = ["train_on_your_folder.md", "bring_your_own_weights.md"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_what_a_page_tells_people_to_type_is_understood(page):
+    typed = commands(page)
+    assert len(typed) > 3
+    for words in typed:
+        assert parse(words) is not None
+
+
+@pytest.mark.slow
 def test_what_the_pages_tell_people_to_type_works(digits, backbone, tmp_path, monkeypatch, capsys):
     """On pictures called as in the text; backbones are replaced by one that is at hand."""
     from PIL import Image
@@ -102,7 +114,7 @@ def test_what_the_pages_tell_people_to_type_works(digits, backbone, tmp_path, mo
         for name, row in zip("abcdefghijkl", (labels == label).nonzero()[0], strict=False):
             Image.fromarray(images[row]).save(folder / f"{name}nna-01.png")
     shutil.copy(tmp_path / "photos" / "3" / "anna-01.png", "new.jpg")
-    lines = [words for page in ("train_on_your_folder.md", "bring_your_own_weights.md") for words in commands(page)]
+    lines = [words for page in PAGES for words in commands(page)]
     assert len(lines) == 13
     for typed in lines:
         words = [word for word in typed if word != "--weights" and not word.startswith("mobilenet_v2.")]
