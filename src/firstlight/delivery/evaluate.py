@@ -8,15 +8,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from firstlight.data.dataset import open_samples
+from firstlight.data.dataset import open_store
 from firstlight.data.images import MAX_PIXELS
 from firstlight.data.loader import Loader
-from firstlight.data.samples import Samples
-from firstlight.data.split import SPLIT_NAMES, read_split
-from firstlight.errors import DataError
-from firstlight.evaluation.evaluate import Evaluation, collect, evaluate_logits
+from firstlight.data.samples import SPLIT_WORDS, Samples, Split
+from firstlight.data.split import read_split
+from firstlight.errors import DataError, RecipeError
+from firstlight.evaluation.evaluate import Evaluation, evaluate_logits
+from firstlight.inference.predictor import Predictor
 from firstlight.models.artefact import load_model
-from firstlight.models.inference import ready
 from firstlight.runs.folder import RECORD_FILE, SPLIT_FILE
 from firstlight.runs.record import count_test_evaluation, read_record
 
@@ -53,12 +53,15 @@ def evaluate_model(
     Raises:
         DataError: if the classes do not match, or the set has no such split.
         ModelFileError: if the model file cannot be loaded.
+        RecipeError: if `split` is none of these words.
         RunError: if the record beside the model is damaged.
     """
+    if split not in (*SPLIT_WORDS, "all"):
+        raise RecipeError("choose train, valid, test or all", field="split", value=split)
     run = model_file.parent
     model = load_model(model_file, device)
     labels = match_classes(samples, model.classes)
-    store = open_samples(
+    store = open_store(
         samples,
         size=model.input_size,
         resize=model.resize,
@@ -69,11 +72,11 @@ def evaluate_model(
     rows = np.intersect1d(_rows_of(split, samples, run_split), store.usable)
     if not len(rows):
         raise DataError(f"{samples.source}: its {split} split holds no usable picture; choose another `split`")
-    is_run_test = any(run_split.get(samples.names[row]) == SPLIT_NAMES.index("test") for row in rows)
+    is_run_test = any(run_split.get(samples.names[row]) == Split.TEST for row in rows)
     # note: counted before it is seen, so that stopping here hides nothing
     test_evaluations = count_test_evaluation(run) if is_run_test else None
     loader = Loader(store.pixels, labels, rows, device=device)
-    outputs = collect(ready(model), loader.epoch())
+    outputs = Predictor(model).collect(loader.epoch())
     evaluation = evaluate_logits(outputs.logits, outputs.labels, model.classes, temperature=model.temperature.item())
     return Score(evaluation, test_evaluations)
 
@@ -113,7 +116,7 @@ def _split_of_run(run: Path, samples: Samples, content_key: str) -> dict[str, in
 def _rows_of(split: str, samples: Samples, run_split: dict[str, int]) -> NDArray[np.int64]:
     if split == "all":
         return np.arange(len(samples))
-    wanted = SPLIT_NAMES.index(split)
+    wanted = SPLIT_WORDS[split]
     if run_split:
         return np.flatnonzero(np.array([run_split.get(name, -1) for name in samples.names], np.int8) == wanted)
     if samples.splits is None:

@@ -165,12 +165,3 @@ def _notes(classes: tuple[str, ...], support: list[int]) -> tuple[str, ...]:
         return ()
     shown = ", ".join(absent[:5]) + (f" and {len(absent) - 5} more" if len(absent) > 5 else "")
     return (f"no samples of {shown}: left out of the AUC, and of macro F1 unless predicted",)
-
-
-# interim: until training is rebuilt
-def __getattr__(name: str) -> Any:
-    if name.startswith("__"):
-        raise AttributeError(name)
-    from firstlight.evaluation import interim
-
-    return getattr(interim, name)
