@@ -9,11 +9,13 @@ import torch
 
 from firstlight.data.sources import load_data
 from firstlight.delivery.evaluate import evaluate_model
-from firstlight.delivery.predict import predict
-from firstlight.errors import DataError, RunError
+from firstlight.errors import DataError, RecipeError, RunError
+from firstlight.inference.predictor import Predictor
 from firstlight.models.artefact import load_model, save_model
+from firstlight.runs.record import read_record
 
 CPU = torch.device("cpu")
+BEFORE = Path(__file__).parents[1] / "before"  # run folders of the version before
 
 
 @pytest.fixture
@@ -32,7 +34,7 @@ def test_evaluating_and_predicting_cut_the_same_share(digit_run, digit_folder, t
     model.resize = "crop:0.5"
     save_model(tmp_path / "m", model)
     scored = evaluate_model(tmp_path / "m", load_data(digit_folder), split="all", device=CPU).evaluation
-    answers = predict(load_model(tmp_path / "m"), digit_folder)
+    answers = Predictor(load_model(tmp_path / "m"))(digit_folder)
     right = [answer.label == Path(answer.image).parent.name for answer in answers]
     assert scored.accuracy.value == pytest.approx(sum(right) / len(right))
     assert scored.accuracy.value < digit_run.test.accuracy.value  # half a digit is hard to tell
@@ -101,3 +103,26 @@ def test_a_set_that_has_grown_is_scored_on_its_old_test_split(digit_run, run_fol
     found = evaluate_model(run_folder / "model.safetensors", load_data(grown), device=CPU)
     assert found.evaluation.accuracy == digit_run.test.accuracy
     assert found.test_evaluations == 2
+
+
+@pytest.mark.parametrize("name", ["mlp-run", "backbone-run"])
+def test_a_run_of_the_version_before_is_evaluated_with_the_same_scores(digit_folder, tmp_path, name):
+    run = Path(shutil.copytree(BEFORE / name, tmp_path / name))
+    record = read_record(run)
+    for split, scores in (("valid", record.valid), ("test", record.test)):
+        found = evaluate_model(run / "model.safetensors", load_data(digit_folder), split=split, device=CPU)
+        assert found.evaluation.confusion == scores.confusion
+        assert found.evaluation.log_loss.value == pytest.approx(scores.log_loss.value, rel=1e-5)
+    assert found.test_evaluations == 2
+    assert read_record(run).test_evaluations == 2
+
+
+def test_pictures_of_too_many_pixels_are_not_decoded(run_folder, digit_folder):
+    with pytest.raises(DataError, match="cannot be used"):
+        evaluate_model(run_folder / "model.safetensors", load_data(digit_folder), device=CPU, max_pixels=63)
+
+
+def test_a_split_that_does_not_exist_is_refused(run_folder, digit_folder):
+    with pytest.raises(RecipeError, match="choose train, valid, test or all") as refused:
+        evaluate_model(run_folder / "model.safetensors", load_data(digit_folder), split="tests", device=CPU)
+    assert (refused.value.field, refused.value.value) == ("split", "tests")

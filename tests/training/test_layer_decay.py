@@ -186,7 +186,7 @@ def test_what_is_frozen_stays_to_the_last_bit_and_what_learns_moves(learning, li
 
 def test_what_is_frozen_is_scored_as_it_was_published(classifier, loaders):
     """Batch norms that took each batch's statistics in training would make other features than those of the head."""
-    freeze(classifier.network, "head", live_norms=False)
+    freeze(classifier.network.body, "head", live_norms=False)
     images = next(iter(loaders[0].epoch())).images
     wanted = classifier.eval().network.features(classifier.normalize(images))
     assert torch.equal(classifier.train().network.features(classifier.normalize(images)), wanted)
@@ -204,11 +204,11 @@ def test_dropout_before_the_head_works_in_training_unless_all_before_it_is_froze
 
 def test_freezing_again_is_as_if_it_were_the_first_time(classifier):
     for learning, live_norms in (("all", True), ("head", False), ("last", False), ("all", False), ("last", True)):
-        freeze(classifier.network, learning, live_norms=live_norms)
+        freeze(classifier.network.body, learning, live_norms=live_norms)
         learns = [weights.requires_grad for weights in classifier.network.parameters()]
         assert classifier.network.head.weight.requires_grad
         classifier.network.requires_grad_(True)
-        freeze(classifier.network, learning, live_norms=live_norms)
+        freeze(classifier.network.body, learning, live_norms=live_norms)
         assert [weights.requires_grad for weights in classifier.network.parameters()] == learns
 
 

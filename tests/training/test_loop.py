@@ -417,12 +417,12 @@ def test_one_loss_that_is_no_number_stops_the_run_at_the_next_check_and_is_named
 @pytest.mark.parametrize(("logit", "loss"), [(float("nan"), "nan"), (float("-inf"), "inf")])
 def test_a_validation_loss_that_is_no_number_stops_the_run_though_training_looks_well(logit, loss, loaders):
     recipe = recipe_for(epochs=3)
-    classifier, epochs = classifier_for(recipe), itertools.count(1)
+    classifier, scorings = classifier_for(recipe), itertools.count(1)
     spoil = torch.zeros(10)
     spoil[3] = logit
 
     def act(stand, logits):
-        return logits if stand.training or next(epochs) == 1 else logits + spoil
+        return logits if stand.training or next(scorings) == 1 else logits + spoil
 
     classifier.network = Stand(act)
     rows = epochs(classifier, loaders(recipe, valid=50), recipe)

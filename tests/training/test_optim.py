@@ -159,7 +159,7 @@ def test_training_does_not_wait_for_pytorchs_compiler():
 
 def test_muon_leaves_the_head_to_adamw():
     recipe = recipe_for("muon")
-    network = build_network(recipe.architecture, (1, 8, 8), 10)
+    network = build_network({"name": "mlp"}, (1, 8, 8), 10)
     muon, adamw = build_optimizers(network, recipe)
     assert isinstance(muon, Muon)
     assert [id(weights) for weights in muon.param_groups[0]["params"]] == [

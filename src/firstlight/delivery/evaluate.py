@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from firstlight.data.dataset import open_store
 from firstlight.data.images import MAX_PIXELS
 from firstlight.data.loader import Loader
-from firstlight.data.samples import Samples, Split
+from firstlight.data.samples import SPLIT_WORDS, Samples, Split
 from firstlight.data.split import read_split
-from firstlight.errors import DataError
+from firstlight.errors import DataError, RecipeError
 from firstlight.evaluation.evaluate import Evaluation, evaluate_logits
 from firstlight.inference.predictor import Predictor
 from firstlight.models.artefact import load_model
@@ -53,8 +53,11 @@ def evaluate_model(
     Raises:
         DataError: if the classes do not match, or the set has no such split.
         ModelFileError: if the model file cannot be loaded.
+        RecipeError: if `split` is none of these words.
         RunError: if the record beside the model is damaged.
     """
+    if split not in (*SPLIT_WORDS, "all"):
+        raise RecipeError("choose train, valid, test or all", field="split", value=split)
     run = model_file.parent
     model = load_model(model_file, device)
     labels = match_classes(samples, model.classes)
@@ -113,7 +116,7 @@ def _split_of_run(run: Path, samples: Samples, content_key: str) -> dict[str, in
 def _rows_of(split: str, samples: Samples, run_split: dict[str, int]) -> NDArray[np.int64]:
     if split == "all":
         return np.arange(len(samples))
-    wanted = Split[split.upper()]
+    wanted = SPLIT_WORDS[split]
     if run_split:
         return np.flatnonzero(np.array([run_split.get(name, -1) for name in samples.names], np.int8) == wanted)
     if samples.splits is None:

@@ -125,21 +125,23 @@ def _halved(features: NDArray[np.float32]) -> NDArray[np.generic]:
 
 def _packed(names: Sequence[str]) -> Tensors:
     """Return names as one array of their bytes and one of where each ends; any name a file can have comes back."""
-    encoded = [name.encode("utf-8", "surrogateescape") for name in names]
-    ends = np.cumsum(np.fromiter(map(len, encoded), np.int64, len(encoded)))
-    return {"names": np.frombuffer(b"".join(encoded), np.uint8), "name_ends": ends}
+    packed, ends = bytearray(), np.zeros(len(names), np.int64)
+    for place, name in enumerate(names):
+        packed += name.encode("utf-8", "surrogateescape")
+        ends[place] = len(packed)
+    return {"names": np.frombuffer(packed, np.uint8), "name_ends": ends}
 
 
 def _unpacked(tensors: Tensors) -> tuple[str, ...]:
     packed = _checked(tensors, "names", "u1", (-1,)).tobytes()
     ends = _checked(tensors, "name_ends", "i8", (-1,))
-    starts = np.concatenate([np.zeros(1, np.int64), ends])[:-1]
-    if (ends < starts).any() or int(ends[-1] if len(ends) else 0) != len(packed):
+    if (np.diff(ends, prepend=0) < 0).any() or int(ends[-1] if len(ends) else 0) != len(packed):
         raise ValueError("the ends of the names are not in order")
-    return tuple(
-        packed[start:end].decode("utf-8", "surrogateescape")
-        for start, end in zip(starts.tolist(), ends.tolist(), strict=True)
-    )
+    names, start = [], 0
+    for end in ends.tolist():
+        names.append(packed[start:end].decode("utf-8", "surrogateescape"))
+        start = end
+    return tuple(names)
 
 
 def _checked(tensors: Tensors, key: str, types: str, shape: tuple[int, ...]) -> NDArray[Any]:

@@ -26,9 +26,9 @@ def pick_device(name: str = "auto") -> "torch.device":
         return torch.device(next(kind for kind in present if present[kind]))
     kind, _, number = name.partition(":")
     if kind not in present or not (number or "0").isdecimal():
-        raise RecipeError(f"--device {name}: there is no such device; choose auto, cpu, cuda, cuda:1 or mps")
+        raise RecipeError("there is no such device; choose auto, cpu, cuda, cuda:1 or mps", field="device", value=name)
     if int(number or 0) >= present[kind]:
-        raise RecipeError(f"--device {name}: this machine has none that torch can use; take --device auto")
+        raise RecipeError("torch finds no such device on this machine; choose auto", field="device", value=name)
     return torch.device(kind, int(number)) if number else torch.device(kind)
 
 
@@ -55,7 +55,7 @@ def pick_dtype(device: "torch.device", choice: str = "auto") -> "torch.dtype":
 
 
 def require_compiler() -> None:
-    """Refuse `--compile` where the machine has no C++ compiler for torch to use.
+    """Refuse `compile` where the machine has no C++ compiler for torch to use.
 
     Raises:
         RecipeError: names what to install.
@@ -63,7 +63,9 @@ def require_compiler() -> None:
     names = [os.environ.get("CXX") or "c++", "g++", "clang++", "cl"]
     if not any(map(shutil.which, names)):
         raise RecipeError(
-            "--compile needs a C++ compiler, and none is on the path; install g++, or leave --compile out"
+            "it needs a C++ compiler, and none is on the path; install g++, or leave it out",
+            field="compile",
+            value=True,
         )
 
 

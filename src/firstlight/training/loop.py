@@ -67,7 +67,10 @@ def train_epochs(  # noqa: C901 - one page that is read from top to bottom, on p
 
     with progress("training", total_steps) as advance:
         advance((state.epoch - 1) * len(train_loader) + state.step)
-        while (state.epoch == 1 or fraction_done() < 1.0) and not out_of_patience(state, choices.patience):
+        # note: an epoch that is open is finished, whether or not it was begun here
+        while (state.epoch == 1 or state.step or fraction_done() < 1.0) and not out_of_patience(
+            state, choices.patience
+        ):
             epoch = state.epoch
             classifier.train()
             for number, batch in enumerate(train_loader.epoch(epoch, start=state.step), start=state.step + 1):
@@ -92,7 +95,7 @@ def train_epochs(  # noqa: C901 - one page that is read from top to bottom, on p
                 if state.average:
                     state.average.update(classifier)
                 state.losses.append(loss.detach())
-                state.step, state.seconds = number, clock() - started
+                state.step, state.lr, state.seconds = number, optimizers[-1].param_groups[-1]["lr"], clock() - started
                 if number % LOSS_CHECK_STEPS == 0:
                     mean_loss(state.losses, epoch)
                 advance()
@@ -106,7 +109,7 @@ def train_epochs(  # noqa: C901 - one page that is read from top to bottom, on p
             row = Epoch(
                 epoch=state.epochs_before + epoch,
                 seconds=round(state.seconds_before + state.seconds, 3),
-                lr=optimizers[-1].param_groups[-1]["lr"],
+                lr=state.lr,
                 train_loss=train_loss,
                 valid_loss=functional.cross_entropy(outputs.logits, outputs.labels).item(),
                 valid_accuracy=(outputs.logits.argmax(dim=1) == outputs.labels).double().mean().item(),

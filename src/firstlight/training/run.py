@@ -8,16 +8,13 @@ import torch
 
 from firstlight.data.dataset import Dataset
 from firstlight.evaluation.evaluate import Evaluation
-from firstlight.evaluation.mistakes import Mistake, worst_mistakes
+from firstlight.evaluation.mistakes import MISTAKES_SHOWN, Mistake, worst_mistakes
 from firstlight.models.classifier import Classifier
 from firstlight.runs.folder import MODEL_FILE
 from firstlight.runs.outputs import read_outputs
 from firstlight.runs.record import Record, TransferRecord
 from firstlight.training.recipe import Recipe
 from firstlight.training.state import Epoch
-
-MAX_MISTAKES = 24  # that are shown of a run
-
 
 @dataclass(frozen=True)
 class Run:
@@ -73,7 +70,7 @@ class Run:
             return ()
         outputs = read_outputs(self.folder, "test")
         logits, labels, rows = map(torch.from_numpy, (outputs.logits, outputs.labels, self.data.split.test))
-        return worst_mistakes(logits, labels, rows, MAX_MISTAKES, temperature=self.model.temperature.item())
+        return worst_mistakes(logits, labels, rows, MISTAKES_SHOWN, temperature=self.model.temperature.item())
 
     def to_json(self) -> dict[str, Any]:
         """Return what `firstlight train --json` prints."""

@@ -72,6 +72,7 @@ class TrainState:
         epoch: the open epoch, from 1.
         step: how many steps of the open epoch are done.
         losses: of those steps, on the device.
+        lr: the learning rate of the last step.
         seconds: spent on training so far.
         rows: of the epochs that are over, those of earlier training in the same run included.
         epochs_before: how many epochs were over before this training began; `seconds_before`, how many seconds.
@@ -85,6 +86,7 @@ class TrainState:
     epoch: int = 1
     step: int = 0
     losses: list[Tensor] = field(default_factory=list)
+    lr: float = 0.0
     seconds: float = 0.0
     rows: list[Epoch] = field(default_factory=list)
     epochs_before: int = 0
@@ -149,6 +151,7 @@ class TrainState:
             "epoch": self.epoch,
             "step": self.step,
             "losses": torch.stack(self.losses).cpu() if self.losses else torch.zeros(0),
+            "lr": self.lr,
             "seconds": self.seconds,
             "rows": [asdict(row) for row in self.rows],
             "epochs_before": self.epochs_before,
@@ -166,7 +169,7 @@ class TrainState:
             self.average.updates = state["updates"]
         for optimizer, its_state in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(its_state, names)
-        self.epoch, self.step, self.seconds = state["epoch"], state["step"], state["seconds"]
+        self.epoch, self.step, self.lr, self.seconds = state["epoch"], state["step"], state["lr"], state["seconds"]
         self.losses = list(state["losses"].to(self.classifier.mean.device))
         self.rows = [Epoch(**row) for row in state["rows"]]
         self.epochs_before, self.seconds_before = state["epochs_before"], state["seconds_before"]
