@@ -16,6 +16,7 @@ from firstlight.runs.record import Record, TransferRecord
 from firstlight.training.recipe import Recipe
 from firstlight.training.state import Epoch
 
+
 @dataclass(frozen=True)
 class Run:
     """A finished run.
