@@ -317,7 +317,6 @@ def test_a_body_of_one_channel_answers_as_for_three_equal_ones() -> None:
         ("torchvision:vit_b_16", (3, 50, 50), "set `img_size` to 224"),
         ("torchvision:vit_b_16", (3, 32, 64), "cannot take pictures of 32 x 64"),
         ("timm:inception_v3", (3, 32, 32), "set `img_size` to 299"),
-        ("timm:crossvit_9_240", (3, 64, 64), "set `img_size` to 240"),
         ("torchvision:resnet18", (3, 0, 0), "cannot take pictures of 0 x 0"),
         ("timm:gemma4_vit_167m_enc", (3, 768, 768), "no classifier"),
     ],
