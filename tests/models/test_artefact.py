@@ -15,8 +15,8 @@ import safetensors.torch
 import torch
 
 from firstlight.errors import ModelFileError
-from firstlight.models import artefact, weights
-from firstlight.models.artefact import inspect_model, load_model, save_model
+from firstlight.models import artefact, tensor_file, weights
+from firstlight.models.artefact import load_model, read_model_card, save_model
 from firstlight.models.classifier import Classifier
 
 CLASSES = ("plain", "Ünïcödé", "e\u0301", "猫", "🐈\u200d⬛", "not \udce9 Unicode", 'quotes " \\ \n', "")
@@ -26,7 +26,7 @@ def make(architecture: dict[str, Any], size: tuple[int, int, int], classes: tupl
     torch.manual_seed(5)
     classifier = Classifier(architecture=architecture, classes=classes, input_size=size, resize="pad")
     images = torch.randint(0, 256, (16, *size), dtype=torch.uint8)
-    classifier.adapt_to(images)
+    classifier.fit_normalization(images)
     classifier(images)  # in training mode: the batch norms' statistics are no longer the initial ones
     classifier.temperature.fill_(1.37)
     return classifier.eval()
@@ -54,9 +54,9 @@ def agree(first: Classifier, second: Classifier) -> bool:
         ({"name": "mlp", "hidden": [64, 32], "dropout": 0.1}, (1, 28, 28)),
         ({"name": "mlp", "hidden": []}, (3, 8, 8)),
         ({"name": "cnn", "width": 16}, (3, 32, 32)),
-        ({"name": "torchvision:mobilenet_v3_small"}, (1, 64, 64)),
-        ({"name": "timm:test_vit"}, (3, 64, 64)),  # told of another size than its own
-        ({"name": "timm:resnetblur18"}, (3, 32, 32)),  # computes tables that no file holds
+        ({"name": "torchvision:mobilenet_v3_small", "head": "linear", "channels": 1}, (1, 64, 64)),
+        ({"name": "timm:test_vit", "head": "linear"}, (3, 64, 64)),  # told of another size than its own
+        ({"name": "timm:resnetblur18", "head": "linear"}, (3, 32, 32)),  # computes tables that no file holds
     ],
 )
 def test_a_loaded_model_gives_the_same_bits(tmp_path: Path, architecture: dict[str, Any], size: Any) -> None:
@@ -107,11 +107,11 @@ def test_another_program_can_verify_the_digest_from_its_description(tmp_path: Pa
     assert hashlib.sha256(content).hexdigest() == claimed
 
 
-def test_inspect_tells_all_that_was_saved(tmp_path: Path) -> None:
+def test_the_card_holds_all_that_was_saved(tmp_path: Path) -> None:
     classifier = small()
     scores = {"accuracy": {"value": 0.5, "low": 0.4, "high": 0.6, "n": 10}, "confusion": [[1, 2], [3, 4]]}
     save_model(tmp_path / "m", classifier, scores=scores, extra={"recipe": {"epochs": 3}})
-    card = inspect_model(tmp_path / "m")
+    card = read_model_card(tmp_path / "m")
     assert card.architecture == {"name": "mlp", "hidden": [6, 5], "dropout": 0.2}
     assert card.classes == CLASSES
     assert (card.input_size, card.resize) == ((1, 4, 4), "pad")
@@ -121,11 +121,11 @@ def test_inspect_tells_all_that_was_saved(tmp_path: Path) -> None:
     assert card.versions.keys() == {"firstlight", "torch", "python"}
 
 
-def test_looking_needs_no_torch_and_loading_no_backbone_library(tmp_path: Path) -> None:
+def test_reading_a_card_needs_no_torch_and_loading_no_backbone_library(tmp_path: Path) -> None:
     save_model(tmp_path / "m", small())
     program = (
-        "import sys; from firstlight.models.artefact import inspect_model, load_model\n"
-        "inspect_model(sys.argv[1]); assert 'torch' not in sys.modules\n"
+        "import sys; from firstlight.models.artefact import read_model_card, load_model\n"
+        "read_model_card(sys.argv[1]); assert 'torch' not in sys.modules\n"
         "load_model(sys.argv[1]); assert not {'timm', 'torchvision', 'torch._dynamo'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", program, str(tmp_path / "m")], check=True)
@@ -142,7 +142,7 @@ def test_a_share_of_the_crop_is_kept_to_the_letter(tmp_path: Path) -> None:
     classifier = small()
     classifier.resize = "crop:0.875"
     save_model(tmp_path / "m", classifier)
-    assert inspect_model(tmp_path / "m").resize == load_model(tmp_path / "m").resize == "crop:0.875"
+    assert read_model_card(tmp_path / "m").resize == load_model(tmp_path / "m").resize == "crop:0.875"
 
 
 def test_a_failed_save_leaves_the_former_file(tmp_path: Path) -> None:
@@ -150,17 +150,23 @@ def test_a_failed_save_leaves_the_former_file(tmp_path: Path) -> None:
     save_model(path, small())
     before = path.read_bytes()
     broken = small()
-    broken.network[1].bias.data[0] = float("nan")
+    broken.network.fc1.bias.data[0] = float("nan")
     with pytest.raises(ModelFileError, match=r"network.fc1.bias holds NaN"):
         save_model(path, broken)
     with pytest.raises(ModelFileError, match="too many to save"):
-        save_model(path, small(), extra={"note": "x" * weights.MAX_HEADER})
+        save_model(path, small(), extra={"note": "x" * tensor_file.MAX_HEADER_BYTES})
     with pytest.raises(ValueError, match="not JSON compliant"):
         save_model(path, small(), scores={"accuracy": float("nan")})
     assert [file.name for file in tmp_path.iterdir()] == ["m"]
     assert path.read_bytes() == before
     with pytest.raises(ModelFileError, match="cannot be written"):
         save_model(tmp_path / "nowhere" / "m", small())
+
+
+def test_a_trust_block_is_a_table_or_null_and_may_be_missing(tmp_path: Path) -> None:
+    for trust, expected in (({"unsure_below": 0.5}, {"unsure_below": 0.5}), (None, None), (..., None)):
+        assert read_model_card(forged(tmp_path / "m", trust=trust)).trust == expected
+        assert agree(load_model(tmp_path / "m"), small())
 
 
 # --- files that are not what they say ---------------------------------------------------------------------------------
@@ -175,7 +181,7 @@ def forged(
     """Write a model file as someone would who knows the format, changed, and signed with a right digest or not."""
     save_model(path, small())
     tensors = safetensors.torch.load_file(path)
-    with weights.TensorFile(path) as file:
+    with tensor_file.TensorFile(path) as file:
         card = json.loads(file.metadata["firstlight"])
     change_tensors(tensors)
     card = {name: value for name, value in (card | fields).items() if value is not ...}
@@ -197,13 +203,16 @@ def put(name: str, tensor: torch.Tensor) -> Callable[[dict[str, torch.Tensor]], 
 
 
 FORGERIES: dict[str, tuple[dict[str, Any], str]] = {
-    "newer format": ({"format": 2}, "newer firstlight"),
+    "newer format": ({"format": 3}, "newer firstlight"),
     "no format": ({"format": ...}, "format is missing"),
     "format in words": ({"format": "one"}, "format is missing"),
     "no network": ({"architecture": ...}, "architecture"),
     "nameless network": ({"architecture": {"hidden": [6, 5]}}, "architecture"),
     "unknown network": ({"architecture": {"name": "transmogrifier"}}, "no such network"),
-    "network from the internet": ({"architecture": {"name": "timm:hf-hub:a/b"}}, "no image classifier"),
+    "network from the internet": (
+        {"architecture": {"name": "timm:hf-hub:a/b", "head": "linear"}},
+        "no image classifier",
+    ),
     "another network": ({"architecture": {"name": "cnn", "width": 8}}, r"network.whitening.weight is missing"),
     "huge layer": ({"architecture": {"name": "mlp", "hidden": [10**9]}}, r"network.fc1.weight is 6 x 16"),
     "absurd layer": ({"architecture": {"name": "mlp", "hidden": [10**30]}}, "cannot be built"),
@@ -213,7 +222,7 @@ FORGERIES: dict[str, tuple[dict[str, Any], str]] = {
     "nested choice": ({"architecture": {"name": "mlp", "hidden": [[6], 5]}}, "architecture"),
     "unknown choice": ({"architecture": {"name": "mlp", "hidden": [6, 5], "os": "x"}}, "cannot be built"),
     "impossible dropout": ({"architecture": {"name": "mlp", "hidden": [6, 5], "dropout": 7}}, "cannot be built"),
-    "fewer classes": ({"classes": list(CLASSES[:-1])}, r"network.output.weight is 8 x 5, the network's is 7 x 5"),
+    "fewer classes": ({"classes": list(CLASSES[:-1])}, r"network.head.weight is 8 x 5, the network's is 7 x 5"),
     "no classes": ({"classes": []}, "classes"),
     "twice the same class": ({"classes": ["a"] * 8}, "classes"),
     "numbered classes": ({"classes": list(range(8))}, "classes"),
@@ -232,6 +241,7 @@ FORGERIES: dict[str, tuple[dict[str, Any], str]] = {
     "hot temperature": ({"temperature": "hot"}, "temperature"),
     "no scores": ({"scores": ...}, "scores"),
     "scores in a list": ({"scores": [1]}, "scores"),
+    "trust in a list": ({"trust": []}, "trust"),
     "no digest": ({"sha256": ...}, "sha256"),
     "no tensor": ({"change_tensors": lambda tensors: tensors.pop("network.fc1.bias")}, "network.fc1.bias is missing"),
     "one tensor more": ({"change_tensors": put("x", torch.zeros(3))}, "the network has no x"),
@@ -303,7 +313,7 @@ HEADERS: dict[str, tuple[Any, str]] = {
 def test_a_faulty_header_is_one_clear_line(tmp_path: Path, fault: str) -> None:
     header, words = HEADERS[fault]
     path = with_header(tmp_path / "m.safetensors", header, bytes(4))
-    for read in (load_model, inspect_model):
+    for read in (load_model, read_model_card):
         with pytest.raises(ModelFileError, match=words) as raised:
             read(path)
         assert "\n" not in str(raised.value)
@@ -344,7 +354,7 @@ def other_files(folder: Path) -> dict[str, str]:
 
 def test_other_files_are_one_clear_line(tmp_path: Path) -> None:
     for name, words in other_files(tmp_path).items():
-        for read in (load_model, inspect_model):
+        for read in (load_model, read_model_card):
             with pytest.raises(ModelFileError) as raised:
                 read(tmp_path / f"{name}.safetensors")
             assert re.search(words, str(raised.value)), (name, str(raised.value))
@@ -407,7 +417,7 @@ def test_no_hostile_header_takes_memory_beyond_the_file(tmp_path: Path) -> None:
     forged(tmp_path / "0", architecture={"name": "mlp", "hidden": [10**9, 10**9]})
     forged(tmp_path / "1", architecture={"name": "cnn", "width": 10**6})
     forged(tmp_path / "2", architecture={"name": "mlp", "hidden": [1] * 1_000_000})
-    forged(tmp_path / "3", architecture={"name": "torchvision:vit_h_14"}, input_size=[1, 224, 224])
+    forged(tmp_path / "3", architecture={"name": "torchvision:vit_h_14", "head": "linear"}, input_size=[1, 224, 224])
     with_header(tmp_path / "4", b'{"a":[' + b"[]," * 5_000_000 + b"[]]}")
     (tmp_path / "5").write_bytes(struct.pack("<Q", 2**40) + b"{")
     program = f"""

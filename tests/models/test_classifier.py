@@ -61,9 +61,9 @@ def test_what_is_normalized_by_default_lies_around_zero():
 
 
 @pytest.mark.parametrize("name", ["mlp", "cnn"])
-def test_adapting_takes_numpys_mean_and_deviation(name, images):
+def test_fitting_takes_numpys_mean_and_deviation(name, images):
     classifier = build(name)
-    classifier.adapt_to(images)
+    classifier.fit_normalization(images)
     pixels = images.numpy() / 255
     np.testing.assert_allclose(classifier.mean, pixels.mean((0, 2, 3)), rtol=1e-6)
     np.testing.assert_allclose(classifier.std, pixels.std((0, 2, 3)), rtol=1e-6)
@@ -74,14 +74,14 @@ def test_adapting_takes_numpys_mean_and_deviation(name, images):
 
 def test_images_without_any_contrast_do_no_harm():
     classifier = build("cnn")
-    classifier.adapt_to(torch.full((4, 3, 8, 8), 255, dtype=torch.uint8))
+    classifier.fit_normalization(torch.full((4, 3, 8, 8), 255, dtype=torch.uint8))
     assert classifier(torch.zeros(2, 3, 8, 8, dtype=torch.uint8)).isfinite().all()
 
 
 def test_adapting_whitens_the_patches_of_the_real_digits(digits):
     images = torch.from_numpy(digits[0])[:, None]
     classifier = build("cnn", input_size=(1, 8, 8))
-    classifier.adapt_to(images)
+    classifier.fit_normalization(images)
     whitening = classifier.network.whitening
     assert isinstance(whitening, nn.Conv2d)
     inside = nn.functional.conv2d(classifier.normalize(images), whitening.weight)  # no patches that hang over the edge
@@ -94,9 +94,9 @@ def test_large_sets_are_whitened_by_some_of_their_images(digits, monkeypatch):
     classifier = build("cnn", input_size=(1, 8, 8))
     seen = []
     monkeypatch.setattr(module, "whiten", lambda layer, given: seen.append(given))
-    monkeypatch.setattr(module, "WHITENING_PIXELS", 8 * 8 * 600)
-    classifier.adapt_to(images)
-    classifier.adapt_to(images[:700])
+    monkeypatch.setattr(module, "MAX_WHITENING_PIXELS", 8 * 8 * 600)
+    classifier.fit_normalization(images)
+    classifier.fit_normalization(images[:700])
     many, few = seen
     assert len(many) == 899, "every second one: 1,797 is nearly three times 600"
     assert len(few) == 700
@@ -119,7 +119,7 @@ def test_the_summary_counts_every_parameter(name):
 def test_the_summary_shows_each_layers_shape():
     text = build(input_size=(1, 28, 28)).summary()
     assert re.search(r"fc1 +Linear +512 +401,920", text)
-    assert re.search(r"output +Linear +3 +387", text)
+    assert re.search(r"head +Linear +3 +387", text)
 
 
 def test_everything_needed_to_use_it_is_saved_with_it():
@@ -127,3 +127,21 @@ def test_everything_needed_to_use_it_is_saved_with_it():
     assert {"mean", "std", "temperature"} <= set(classifier.state_dict())
     assert (classifier.classes, classifier.input_size, classifier.resize) == (("a", "b", "c"), (3, 8, 8), "pad")
     assert classifier.architecture == {"name": "mlp"}
+
+
+@pytest.mark.parametrize("tta", [None, "mirror+move"])
+@pytest.mark.parametrize("name", ["mlp", "cnn"])
+def test_the_head_on_the_features_gives_the_logits_of_the_image_as_it_is(name, tta, images):
+    torch.manual_seed(0)
+    architecture = {"name": name} | ({"tta": tta} if tta else {})
+    classifier = Classifier(architecture=architecture, classes=("a", "b", "c"), input_size=(3, 8, 8)).eval()
+    with torch.inference_mode():
+        features = classifier.features(images)
+        both, logits = classifier.features_and_logits(images)
+        plain = classifier.network(classifier.normalize(images))
+        assert features.dtype == torch.float32
+        assert features.shape == (200, classifier.network.num_features)
+        assert torch.equal(features, both)
+        assert torch.equal(classifier.network.head(features), plain)
+        assert torch.equal(logits, classifier(images))
+        assert torch.equal(logits, plain) == (tta is None)

@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import save_file
 
 from firstlight.errors import ModelFileError, RecipeError
-from firstlight.models import downloads
 from firstlight.models.downloads import PERMISSIVE, find_weights
 from firstlight.models.libraries import Published
+from firstlight.models.spec import NetworkSpec
 
 CONTENT = b"weights, for all that a download knows" * 1000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -28,11 +28,11 @@ def caches(tmp_path, monkeypatch):
     return tmp_path / "torch" / "hub" / "checkpoints"
 
 
-def published_at(url, monkeypatch):
+def published_at(url):
     record = Published(
         input_size=(3, 8, 8), mean=(0.5,) * 3, std=(0.5,) * 3, crop=1.0, license="mit", url=url, file=Path(url).name
     )
-    monkeypatch.setattr(downloads, "published", lambda _name: record)
+    return NetworkSpec(name="torchvision:small", published=record, pretrained=True)
 
 
 def plant_on_hub(cache, content, name=SHA256):
@@ -50,16 +50,16 @@ def plant_on_hub(cache, content, name=SHA256):
     ("name", "words"),
     [
         ("torchvision:resnet50", f"download https://download.pytorch.org/models/{RESNET50} "),
-        ("torchvision:resnet50", f"give it as --weights {RESNET50}, or put it into "),
+        ("torchvision:resnet50", f"set `weights` to that {RESNET50}, or put it into "),
         ("timm:resnet50.a1_in1k", "huggingface.co/timm/resnet50.a1_in1k/resolve/main/model.safetensors where"),
-        ("timm:resnet50.a1_in1k", "give it as --weights model.safetensors"),
+        ("timm:resnet50.a1_in1k", "set `weights` to that model.safetensors"),
         ("timm:gcvit_tiny", "github.com/rwightman/pytorch-image-models/releases/download/.*-ac783954.pth"),
     ],
 )
 def test_without_a_network_one_line_says_at_once_which_file_to_bring_and_where(name, words, caches):
     start = time.monotonic()
     with pytest.raises(ModelFileError, match=words) as raised:
-        find_weights(name)
+        find_weights(NetworkSpec.of(name))
     assert time.monotonic() - start < 5
     assert "\n" not in str(raised.value)
     assert "tests have no network" in str(raised.value)
@@ -67,15 +67,15 @@ def test_without_a_network_one_line_says_at_once_which_file_to_bring_and_where(n
 
 
 def test_a_network_without_published_weights_is_one_clear_line():
-    with pytest.raises(RecipeError, match="no weights are published for it; give --weights FILE"):
-        find_weights("timm:vit_giant_patch14_224")
+    with pytest.raises(RecipeError, match="no weights are published for it; name a file of them as `weights`"):
+        find_weights(NetworkSpec.of("timm:vit_giant_patch14_224"))
 
 
-def test_a_file_in_torch_hubs_folder_is_taken(caches, monkeypatch):
-    published_at(f"https://example.org/small-{SHA256[:8]}.pth", monkeypatch)
+def test_a_file_in_torch_hubs_folder_is_taken(caches):
+    small = published_at(f"https://example.org/small-{SHA256[:8]}.pth")
     caches.mkdir(parents=True)
     (caches / f"small-{SHA256[:8]}.pth").write_bytes(CONTENT)
-    found = find_weights("torchvision:small")
+    found = find_weights(small)
     assert found.path == caches / f"small-{SHA256[:8]}.pth"
     assert (found.source, found.license) == (f"https://example.org/small-{SHA256[:8]}.pth", "mit")
     assert found.sha256 == SHA256
@@ -85,30 +85,30 @@ def test_a_file_that_is_not_what_its_name_says_is_refused(caches):
     caches.mkdir(parents=True)
     (caches / RESNET50).write_bytes(CONTENT)
     with pytest.raises(ModelFileError, match=f"{RESNET50} is damaged .* with {SHA256[:8]}, not with 11ad3fa6; delete"):
-        find_weights("torchvision:resnet50")
+        find_weights(NetworkSpec.of("torchvision:resnet50"))
 
 
-def test_a_file_is_fetched_verified_and_kept(caches, tmp_path, monkeypatch):
+def test_a_file_is_fetched_verified_and_kept(caches, tmp_path):
     origin = tmp_path / f"small-{SHA256[:8]}.pth"
     origin.write_bytes(CONTENT)
-    published_at(origin.as_uri(), monkeypatch)
-    found = find_weights("torchvision:small")
+    small = published_at(origin.as_uri())
+    found = find_weights(small)
     assert found.path.read_bytes() == CONTENT
     assert [file.name for file in caches.iterdir()] == [origin.name]
     origin.unlink()
-    assert find_weights("torchvision:small") == found, "it is not fetched twice"
+    assert find_weights(small) == found, "it is not fetched twice"
 
 
-def test_what_was_fetched_damaged_is_not_kept(caches, tmp_path, monkeypatch):
+def test_what_was_fetched_damaged_is_not_kept(caches, tmp_path):
     origin = tmp_path / f"small-{SHA256[:8]}.pth"
     origin.write_bytes(CONTENT[:-1])
-    published_at(origin.as_uri(), monkeypatch)
+    small = published_at(origin.as_uri())
     with pytest.raises(ModelFileError, match=f"what {origin.as_uri()} sent is damaged"):
-        find_weights("torchvision:small")
+        find_weights(small)
     assert list(caches.iterdir()) == []
 
 
-def test_a_download_that_breaks_off_is_not_kept(caches, monkeypatch):
+def test_a_download_that_breaks_off_is_not_kept(caches):
     class BreaksOff(BaseHTTPRequestHandler):
         def do_GET(self):
             self.send_response(200)
@@ -122,9 +122,9 @@ def test_a_download_that_breaks_off_is_not_kept(caches, monkeypatch):
     with HTTPServer(("127.0.0.1", 0), BreaksOff) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        published_at(f"http://127.0.0.1:{server.server_port}/small.pth", monkeypatch)
+        small = published_at(f"http://127.0.0.1:{server.server_port}/small.pth")
         with pytest.raises(ModelFileError, match="it broke off after 4 of 1,000 bytes"):
-            find_weights("torchvision:small")
+            find_weights(small)
         server.shutdown()
         thread.join()
     assert list(caches.iterdir()) == []
@@ -132,7 +132,7 @@ def test_a_download_that_breaks_off_is_not_kept(caches, monkeypatch):
 
 def test_a_file_in_hugging_faces_cache_is_taken(tmp_path):
     plant_on_hub(tmp_path / "hub", CONTENT)
-    found = find_weights("timm:resnet50.a1_in1k", license="permissive")
+    found = find_weights(NetworkSpec.of("timm:resnet50.a1_in1k"), license="permissive")
     assert found.path.read_bytes() == CONTENT
     assert (found.source, found.license, found.sha256) == ("timm/resnet50.a1_in1k", "apache-2.0", SHA256)
 
@@ -140,7 +140,7 @@ def test_a_file_in_hugging_faces_cache_is_taken(tmp_path):
 def test_a_damaged_file_in_hugging_faces_cache_is_refused(tmp_path):
     plant_on_hub(tmp_path / "hub", CONTENT[:-1])
     with pytest.raises(ModelFileError, match=f"is damaged .* not with {SHA256}; delete it"):
-        find_weights("timm:resnet50.a1_in1k")
+        find_weights(NetworkSpec.of("timm:resnet50.a1_in1k"))
 
 
 @pytest.mark.parametrize(
@@ -153,8 +153,8 @@ def test_a_damaged_file_in_hugging_faces_cache_is_refused(tmp_path):
 )
 def test_licenses_that_restrict_are_refused_before_anything_is_fetched(name, words):
     with pytest.raises(RecipeError, match=words) as raised:
-        find_weights(name, license="permissive")
-    assert str(raised.value).endswith("take others, or --weights-license any")
+        find_weights(NetworkSpec.of(name), license="permissive")
+    assert str(raised.value).endswith("take others, or choose any")
     assert "\n" not in str(raised.value)
 
 
@@ -162,26 +162,26 @@ def test_the_license_of_a_file_is_what_its_header_says(tmp_path):
     file = tmp_path / "mine.safetensors"
     for metadata, license in (
         ({"license": "MIT"}, "mit"),
-        ({"license": "cc-by-nc-4.0"}, "cc-by-nc-4.0"),
+        ({"licence": "cc-by-nc-4.0"}, "cc-by-nc-4.0"),
         ({}, "unknown"),
     ):
         save_file({"weight": torch.ones(2)}, file, metadata=metadata)
-        assert find_weights("torchvision:resnet18", file).license == license
+        assert find_weights(NetworkSpec.of("torchvision:resnet18"), file).license == license
         if license in PERMISSIVE:
-            find_weights("torchvision:resnet18", file, license="permissive")
+            find_weights(NetworkSpec.of("torchvision:resnet18"), file, license="permissive")
             continue
-        with pytest.raises(RecipeError, match=r"mine.safetensors (is licensed as cc-by-nc|does not say its license)"):
-            find_weights("torchvision:resnet18", file, license="permissive")
+        with pytest.raises(RecipeError, match=r"mine.safetensors (is licensed as cc-by-nc|does not state its license)"):
+            find_weights(NetworkSpec.of("torchvision:resnet18"), file, license="permissive")
 
 
 def test_a_file_is_told_by_its_bare_name_and_hash(tmp_path):
     file = tmp_path / "mine.pth"
     torch.save({"weight": torch.ones(2)}, file)
-    found = find_weights("timm:resnet18", file)
+    found = find_weights(NetworkSpec.of("timm:resnet18"), file)
     assert (found.path, found.source, found.license) == (file, "mine.pth", "unknown")
     assert found.sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def test_a_file_that_is_not_there_is_one_clear_line(tmp_path):
     with pytest.raises(ModelFileError, match="there is no such file"):
-        find_weights("timm:resnet18", tmp_path / "gone.pth")
+        find_weights(NetworkSpec.of("timm:resnet18"), tmp_path / "gone.pth")

@@ -1,4 +1,7 @@
-"""A published network under a new linear head: that alone is new, and small or gray pictures are seen as published."""
+"""Library networks: only the head is replaced, and small or gray images reach the body as published."""
+
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -6,10 +9,10 @@ from torch import nn
 from torchvision.transforms.v2.functional import resize
 
 from firstlight.errors import ModelFileError, RecipeError
-from firstlight.models import inference
+from firstlight.inference import optimized as optimized_module
+from firstlight.inference.optimized import optimized
 from firstlight.models.artefact import load_model, save_model
 from firstlight.models.classifier import Classifier
-from firstlight.models.inference import ready
 from firstlight.models.libraries import find_network, published
 from firstlight.models.library_network import build_library_network
 from firstlight.models.networks import build_network
@@ -60,7 +63,7 @@ LINEAR = {
 }
 
 
-def probe(name="torchvision:mobilenet_v2", input_size=(3, 32, 32), **choices):
+def build(name="torchvision:mobilenet_v2", input_size=(3, 32, 32), **choices):
     torch.manual_seed(0)
     return build_network({"name": name, "head": "linear", **choices}, input_size, 5).eval()
 
@@ -119,7 +122,7 @@ def test_of_every_family_the_head_alone_is_replaced(name):
 def test_the_old_head_on_the_features_gives_the_old_logits(name):
     side = LINEAR[name]
     library, model = find_network(name)
-    network = probe(name, (3, side, side)).double()
+    network = build(name, (3, side, side)).double()
     torch.manual_seed(1)
     images = torch.rand(4, 3, side, side, dtype=torch.float64)
     whole = awake(library.build(model, (3, side, side), 5).double(), images)
@@ -133,7 +136,7 @@ def test_the_old_head_on_the_features_gives_the_old_logits(name):
 
 @pytest.mark.parametrize("name", ["torchvision:squeezenet1_0", "torchvision:squeezenet1_1"])
 def test_features_of_a_squeezenet_are_what_its_last_convolution_sees_averaged(name):
-    network = probe(name, (3, 64, 64))
+    network = build(name, (3, 64, 64))
     images = torch.rand(2, 3, 64, 64)
     with torch.inference_mode():
         maps = network.body.features(images)
@@ -142,7 +145,7 @@ def test_features_of_a_squeezenet_are_what_its_last_convolution_sees_averaged(na
 
 
 def test_dropout_before_the_old_head_stays():
-    network = probe()
+    network = build()
     assert [type(layer) for layer in network.body.classifier] == [nn.Dropout, nn.Identity]
     images = torch.rand(2, 3, 32, 32)
     assert torch.equal(network.features(images), network.features(images))
@@ -152,13 +155,13 @@ def test_dropout_before_the_old_head_stays():
 
 def test_small_images_are_enlarged_as_torchvision_enlarges_them():
     images = torch.rand(2, 3, 28, 28)
-    network = probe("torchvision:resnet18", (3, 28, 28), side=64)
-    plain = probe("torchvision:resnet18", (3, 64, 64))
+    network = build("torchvision:resnet18", (3, 28, 28), side=64)
+    plain = build("torchvision:resnet18", (3, 64, 64))
     with torch.inference_mode():
         truth = plain(resize(images, [64, 64]))
         torch.testing.assert_close(network(images), truth, rtol=1e-4, atol=1e-5)
     assert isinstance(plain.entrance, nn.Identity)
-    assert isinstance(probe("torchvision:resnet18", (3, 64, 64), side=64).entrance, nn.Identity)
+    assert isinstance(build("torchvision:resnet18", (3, 64, 64), side=64).entrance, nn.Identity)
 
 
 @pytest.mark.parametrize(("name", "side"), [("torchvision:mobilenet_v2", 64), ("timm:vit_small_patch14_dinov2", 56)])
@@ -193,20 +196,21 @@ def test_the_body_sees_gray_images_normalized_channel_by_channel():
         ("torchvision:resnet18", {"side": [64]}, "cannot be enlarged"),
         ("torchvision:alexnet", {}, "cannot take pictures of 28 x 28 pixels"),
         ("torchvision:vit_b_32", {"side": 50}, "cannot take pictures of 50 x 50 pixels"),
+        ("torchvision:resnet18", {"channels": 1}, "it takes 3 channels, or 1 of gray pictures, not 1"),
+        ("torchvision:resnet18", {"channels": "3"}, "it takes 3 channels"),
         ("torchvision:resnet81", {}, "did you mean"),
     ],
 )
 def test_what_cannot_be_built_is_one_clear_line(name, choices, words):
     with pytest.raises(RecipeError, match=words) as raised:
-        probe(name, (3, 28, 28), **choices)
+        build(name, (3, 28, 28), **choices)
     assert "\n" not in str(raised.value)
 
 
-def test_other_heads_are_refused():
-    with pytest.raises(TypeError, match="head"):
-        build_network({"name": "torchvision:resnet18", "head": "conic"}, (3, 32, 32), 5)
-    with pytest.raises(TypeError, match="side"):
-        build_network({"name": "torchvision:resnet18", "side": 64}, (3, 32, 32), 5)
+@pytest.mark.parametrize("head", [None, "conic", ["linear"]])
+def test_other_heads_are_refused(head):
+    with pytest.raises(RecipeError, match="its head can only be 'linear', not"):
+        build_network({"name": "torchvision:resnet18", "head": head, "side": 64}, (3, 32, 32), 5)
 
 
 @pytest.mark.parametrize(
@@ -240,25 +244,117 @@ def test_a_file_with_an_impossible_side_is_refused(tmp_path):
     ("name", "channels"),
     [("torchvision:mobilenet_v2", 1), ("torchvision:resnet18", 3), ("timm:vit_tiny_patch16_224", 1)],
 )
-def test_made_ready_it_gives_the_same_logits(name, channels):
+def test_optimized_it_gives_the_same_logits(name, channels):
     plain = classifier(channels, name=name, side=64)
     with torch.inference_mode():
         truth = plain(pictures(channels=channels))
-        answers = ready(plain)(pictures(channels=channels))
+        answers = optimized(plain)(pictures(channels=channels))
     torch.testing.assert_close(answers, truth, rtol=1e-3, atol=1e-4 * truth.abs().max().item())
 
 
-def test_made_ready_its_norms_are_folded_behind_any_entrance():
-    layers = [type(layer) for layer in ready(classifier(1, side=64)).modules()]
+def test_optimized_its_norms_are_folded_behind_any_entrance():
+    layers = [type(layer) for layer in optimized(classifier(1, side=64)).modules()]
     assert nn.Conv2d in layers
     assert nn.BatchNorm2d not in layers
 
 
-def test_a_handful_counts_the_pixels_that_the_body_sees(monkeypatch):
-    monkeypatch.setattr(inference, "HANDFUL_PIXELS", 3 * 64 * 64)
+def test_the_images_at_once_follow_from_the_pixels_that_the_body_gets(monkeypatch):
+    monkeypatch.setattr(optimized_module, "MAX_PIXELS_AT_ONCE", 3 * 64 * 64)
     seen = []
-    quick = ready(classifier(side=64))
-    quick.network.network.register_forward_hook(lambda _layer, inputs, _output: seen.append(len(inputs[0])))
+    quick = optimized(classifier(side=64))
+    quick.network.body.register_forward_hook(lambda _layer, inputs, _output: seen.append(len(inputs[0])))
     with torch.inference_mode():
         quick(pictures(8))
     assert seen == [3, 3, 2]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_family_gives_one_logit_a_class(name: str, channels: int) -> None:
+    with torch.device("meta"):
+        network = build_library_network(name, (channels, FAMILIES[name][0], FAMILIES[name][0]), 7, channels=channels)
+        assert network.training
+        assert network.eval()(torch.zeros(2, channels, FAMILIES[name][0], FAMILIES[name][0])).shape == (2, 7)
+
+
+@pytest.mark.parametrize("name", ["torchvision:inception_v3", "torchvision:googlenet", "timm:inception_v3"])
+def test_auxiliary_heads_never_turn_logits_into_a_tuple(name: str) -> None:
+    network = build_library_network(name, (3, 96, 96), 5)
+    images = torch.rand(2, 3, 96, 96)
+    for mode in (True, False):
+        logits = network.train(mode)(images)
+        assert isinstance(logits, torch.Tensor)
+        assert logits.shape == (2, 5)
+        assert logits.isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["torchvision:mobilenet_v2", "timm:mobilenetv3_small_050"])
+def test_a_real_network_is_random_trainable_and_channels_last(name: str) -> None:
+    first, second = (build_library_network(name, (3, 32, 32), 4) for _ in range(2))
+    assert not any(tensor.is_meta for tensor in first.state_dict().values())
+    convolution = next(layer for layer in first.modules() if isinstance(layer, nn.Conv2d))
+    assert convolution.weight.is_contiguous(memory_format=torch.channels_last)
+    first(torch.rand(2, 3, 32, 32)).sum().backward()
+    assert all(weight.grad is not None for weight in first.parameters())
+    assert not torch.equal(convolution.weight, next(iter(second.parameters())))
+
+
+def test_a_body_of_one_channel_answers_as_for_three_equal_ones() -> None:
+    torch.manual_seed(3)
+    color = build_library_network("torchvision:resnet18", (3, 64, 64), 5).eval()
+    torch.manual_seed(3)
+    gray = build_library_network("torchvision:resnet18", (1, 64, 64), 5, channels=1).eval()
+    images = torch.rand(2, 1, 64, 64)
+    with torch.inference_mode():
+        torch.testing.assert_close(gray(images), color(images.expand(-1, 3, -1, -1)), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "input_size", "words"),
+    [
+        ("torchvision:alexnet", (3, 28, 28), "set `img_size` to 224"),
+        ("torchvision:inception_v3", (1, 28, 28), "set `img_size` to 299"),
+        ("torchvision:vit_b_16", (3, 50, 50), "set `img_size` to 224"),
+        ("torchvision:vit_b_16", (3, 32, 64), "cannot take pictures of 32 x 64"),
+        ("timm:inception_v3", (3, 32, 32), "set `img_size` to 299"),
+        ("torchvision:resnet18", (3, 0, 0), "cannot take pictures of 0 x 0"),
+        ("timm:gemma4_vit_167m_enc", (3, 768, 768), "no classifier"),
+    ],
+)
+def test_images_that_do_not_fit_are_one_clear_line(name: str, input_size: tuple[int, int, int], words: str) -> None:
+    with pytest.raises(RecipeError, match=words) as raised:
+        build_library_network(name, input_size, 10)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("timm:resnet81", "did you mean timm:resnet18"),
+        ("torchvision:mobilnet_v2", "did you mean torchvision:mobilenet_v2"),
+        ("torchvision:fasterrcnn_resnet50_fpn", "no image classifier"),
+        ("torchvision:ResNet", "no image classifier"),
+        ("timm:resnet18.no_such_tag", "no image classifier"),
+        ("timm:hf-hub:someone/something", "no image classifier"),
+        ("timm:local-dir:/tmp", "no image classifier"),
+        ("timm:", "no image classifier"),
+        ("torchhub:resnet18", "no library torchhub"),
+        ("resnet18", "timm:NAME or torchvision:NAME"),
+    ],
+)
+def test_unknown_names_are_one_clear_line(name: str, words: str) -> None:
+    with pytest.raises(RecipeError, match=words) as raised:
+        published(name)
+    assert "\n" not in str(raised.value)
+    with pytest.raises(RecipeError, match=words):
+        build_library_network(name, (3, 64, 64), 10)
+
+
+def test_only_the_library_that_is_asked_for_is_imported() -> None:
+    program = (
+        "import sys; from firstlight.models.library_network import build_library_network\n"
+        "assert not {'timm', 'torchvision'} & set(sys.modules)\n"
+        "build_library_network('torchvision:squeezenet1_1', (3, 64, 64), 3)\n"
+        "assert 'timm' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn import functional
 
 from firstlight.errors import RecipeError
+from firstlight.models.network import Network
 from firstlight.models.networks import INITS, Dropout, build_network, initialize, whiten
 
 MLP = {"name": "mlp", "hidden": [512, 256, 128], "dropout": 0.2}
@@ -29,10 +30,10 @@ def test_images_of_every_size_become_logits_and_every_learned_weight_a_gradient(
 def test_the_mlp_is_the_one_of_the_guide():
     network = build_network(MLP, (1, 28, 28), 10)
     assert list(dict(network.named_children())) == [
-        "flatten", "fc1", "relu1", "dropout1", "fc2", "relu2", "dropout2", "fc3", "relu3", "dropout3", "output",
+        "flatten", "fc1", "relu1", "dropout1", "fc2", "relu2", "dropout2", "fc3", "relu3", "dropout3", "head",
     ]  # fmt: skip
     assert network.fc1.weight.shape == (512, 784)
-    assert network.output.weight.shape == (10, 128)
+    assert network.head.weight.shape == (10, 128)
     assert network.dropout3.p == 0.2
     assert sum(weights.numel() for weights in network.parameters()) == 567_434  # 784·512+512 + 512·256+256 + ...
 
@@ -43,12 +44,14 @@ def test_the_mlp_is_its_matrices_and_nothing_else():
     expected = images.flatten(1)
     for layer in (network.fc1, network.fc2, network.fc3):
         expected = (expected @ layer.weight.T + layer.bias).clamp(min=0)
-    torch.testing.assert_close(network(images), expected @ network.output.weight.T + network.output.bias)
+    torch.testing.assert_close(network(images), expected @ network.head.weight.T + network.head.bias)
 
 
 @pytest.mark.parametrize("name", ["", "vgg", "MLP", None])
 def test_an_unknown_network_is_refused_with_the_choices(name):
-    with pytest.raises(RecipeError, match="there is no such network; choose mlp, cnn, timm:NAME or torchvision:NAME"):
+    with pytest.raises(
+        RecipeError, match="there is no such network; .*choose mlp, cnn, .*timm:NAME or torchvision:NAME"
+    ):
         build_network({"name": name}, (1, 8, 8), 2)
 
 
@@ -145,3 +148,23 @@ def test_dropout_passes_gradients_where_it_passed_units_and_does_nothing_when_ev
     assert layer.eval()(inputs) is inputs
     assert isinstance(layer, nn.Dropout)
     assert Dropout(0.0)(inputs) is inputs
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn"])
+def test_every_network_is_its_features_and_a_linear_head(name):
+    network = build_network({"name": name}, (1, 8, 8), 3).eval()
+    images = torch.randn(5, 1, 8, 8, generator=rng())
+    features = network.features(images)
+    assert isinstance(network, Network)
+    assert features.shape == (5, network.num_features)
+    assert torch.equal(network(images), functional.linear(features, network.head.weight, network.head.bias))
+    assert list(dict(network.named_children()))[-1] == "head", "it is initialized last"
+
+
+def test_frozen_layers_stay_in_evaluation_mode():
+    network = build_network({"name": "cnn"}, (1, 8, 8), 3)
+    network.block1.requires_grad_(False)
+    network.train()
+    assert not network.block1.norm1.training
+    assert network.block2.norm1.training
+    assert not network.eval().block2.norm1.training

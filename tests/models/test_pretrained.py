@@ -5,16 +5,18 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from firstlight.errors import ModelFileError, RecipeError
+from firstlight.errors import ModelFileError
 from firstlight.models.artefact import save_model
 from firstlight.models.classifier import Classifier
+from firstlight.models.downloads import find_weights
 from firstlight.models.networks import build_network
-from firstlight.models.pretrained import choose_backbone, find_weights, load_pretrained, published
+from firstlight.models.pretrained import load_pretrained
+from firstlight.models.spec import NetworkSpec
 
 REAL = {"mobilenet_v2": "classifier.1", "squeezenet1_0": "classifier.1", "squeezenet1_1": "classifier.1"}
 
 
-def probe(name, side=64):
+def build(name, side=64):
     torch.manual_seed(0)
     return build_network({"name": name, "head": "linear"}, (3, side, side), 5).eval()
 
@@ -41,7 +43,8 @@ def disturb(network: nn.Module) -> nn.Module:
 
 
 def load(network, name, path):
-    load_pretrained(network, name, find_weights(name, path))
+    spec = NetworkSpec.of(name)
+    load_pretrained(network, spec, find_weights(spec, path))
 
 
 @pytest.mark.parametrize("name", REAL)
@@ -49,7 +52,7 @@ def test_real_weights_give_the_features_of_torchvisions_own_model(name, shared_d
     from torchvision import models
 
     path = shared_data / "weights" / f"{name}-imagenet.safetensors"
-    network = probe(f"torchvision:{name}", 128)
+    network = build(f"torchvision:{name}", 128)
     head = network.head.weight.clone()
     load(network, f"torchvision:{name}", path)
     truth = models.get_model(name)
@@ -83,7 +86,7 @@ def test_files_as_torchvision_publishes_them_load(name, tmp_path):
     else:
         assert any(path.startswith("aux1.") for path in state)
     torch.save(state, tmp_path / "published.pth")
-    network = probe(f"torchvision:{name}")
+    network = build(f"torchvision:{name}")
     load(network, f"torchvision:{name}", tmp_path / "published.pth")
     with torch.inference_mode():
         seen = seen_by(truth.classifier if name == "densenet121" else truth.fc, truth, pictures())
@@ -112,7 +115,7 @@ def test_weights_for_another_size_are_resampled_as_timm_does(name, side, tmp_pat
     resized = {} if side == 224 or "mobilenet" in model else {"img_size": side}
     overlay = {"file": str(tmp_path / "a.safetensors"), "custom_load": False, "num_classes": 3}
     truth = timm.create_model(model, pretrained=True, num_classes=3, pretrained_cfg_overlay=overlay, **resized).eval()
-    network = probe(name, side)
+    network = build(name, side)
     load(network, name, tmp_path / "a.safetensors")
     images = pictures(side)
     with torch.inference_mode():
@@ -127,7 +130,7 @@ def test_other_tools_names_number_types_and_classes_do_not_matter(wrapped, tmp_p
     truth = models.squeezenet1_1(num_classes=17).half()
     state = {f"{wrapped}{path}": tensor for path, tensor in truth.state_dict().items()}
     torch.save({"state_dict": state}, tmp_path / "lightning.ckpt")
-    network = probe("torchvision:squeezenet1_1")
+    network = build("torchvision:squeezenet1_1")
     load(network, "torchvision:squeezenet1_1", tmp_path / "lightning.ckpt")
     for path, tensor in network.body.state_dict().items():
         assert torch.equal(tensor, truth.state_dict()[path].float())
@@ -137,7 +140,7 @@ def test_the_body_of_our_own_model_file_loads(tmp_path):
     architecture = {"name": "torchvision:squeezenet1_1", "head": "linear", "side": 64}
     made = Classifier(architecture=architecture, classes=("a", "b"), input_size=(1, 28, 28))
     save_model(tmp_path / "model.safetensors", made)
-    network = probe("torchvision:squeezenet1_1")
+    network = build("torchvision:squeezenet1_1")
     load(network, "torchvision:squeezenet1_1", tmp_path / "model.safetensors")
     torch.testing.assert_close(network.body.state_dict(), made.network.body.state_dict(), rtol=0, atol=0)
 
@@ -147,7 +150,7 @@ def test_weights_of_another_network_are_one_clear_line_and_change_nothing(tmp_pa
 
     torch.save(models.squeezenet1_1().state_dict(), tmp_path / "squeezenet1_1-b8a52dc0.pth")
     for name in ("torchvision:squeezenet1_0", "torchvision:mobilenet_v2", "timm:vit_tiny_patch16_224"):
-        network = probe(name)
+        network = build(name)
         before = {path: tensor.clone() for path, tensor in network.state_dict().items()}
         with pytest.raises(ModelFileError, match="does not fit this network: ") as raised:
             load(network, name, tmp_path / "squeezenet1_1-b8a52dc0.pth")
@@ -166,29 +169,12 @@ def test_a_missing_and_a_surplus_weight_are_named(tmp_path):
     del state["features.3.squeeze.bias"]
     torch.save(state | {"features.99.weight": torch.ones(1)}, tmp_path / "a.pth")
     with pytest.raises(ModelFileError, match=r"3.squeeze.bias is missing; the network has no features.99.weight; it"):
-        load(probe("torchvision:squeezenet1_1"), "torchvision:squeezenet1_1", tmp_path / "a.pth")
+        load(build("torchvision:squeezenet1_1"), "torchvision:squeezenet1_1", tmp_path / "a.pth")
 
 
 def test_positions_that_nobody_can_resample_are_told_as_images_of_another_size(tmp_path):
     name = "timm:gmlp_s16_224"
-    made = probe(name, 64)
+    made = build(name, 64)
     torch.save(made.body.state_dict(), tmp_path / "a.pth")
     with pytest.raises(ModelFileError, match=f"pictures of another size .{name} was made for 224 x 224"):
-        load(probe(name, 96), name, tmp_path / "a.pth")
-
-
-@pytest.mark.parametrize("device", ["cpu", "cuda", "mps"])
-@pytest.mark.parametrize("pictures", [10, 2_000, 2_001, 1_000_000])
-@pytest.mark.parametrize("word", ["fast", "balanced", "best"])
-def test_every_choice_is_a_published_network_that_everyone_may_use(word, pictures, device):
-    record = published(choose_backbone(word, device, pictures))
-    assert record.license == "apache-2.0"
-    assert record.hub
-
-
-def test_choices_follow_the_word_the_device_and_the_number_of_images():
-    assert choose_backbone("auto", "cpu", 500) == choose_backbone("balanced", "cpu", 500)
-    assert len({choose_backbone(word, "cpu", 500) for word in ("fast", "balanced", "best")}) == 3
-    assert len({choose_backbone("balanced", *case) for case in (("cpu", 500), ("cpu", 60_000), ("cuda", 500))}) == 3
-    with pytest.raises(RecipeError, match="--backbone bset: there is no such choice; take auto, fast, balanced, best"):
-        choose_backbone("bset", "cpu", 500)
+        load(build(name, 96), name, tmp_path / "a.pth")

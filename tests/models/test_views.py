@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-import firstlight as fl
 from firstlight.errors import ModelFileError, RecipeError
-from firstlight.evaluation.evaluate import collect
 from firstlight.models.artefact import load_model, save_model
 from firstlight.models.classifier import Classifier
+from firstlight.models.recipe import ModelRecipe
+from firstlight.models.spec import architecture, choose_network
 from firstlight.models.views import VIEWS, views_of
 
 
@@ -81,34 +81,24 @@ def test_a_summary_names_each_layer_once():
     assert build("mirror+move", "cnn").summary() == build(None, "cnn").summary()
 
 
+def of_training(name: str = "cnn", *, pretrained: bool = True, **shown) -> dict:
+    recipe = ModelRecipe(name=name, pretrained=pretrained, tta=True)
+    spec = choose_network(recipe, device_type="cpu", num_images=100)
+    return architecture(spec, recipe, input_size=(1, 28, 28), **shown)
+
+
 @pytest.mark.parametrize(
-    ("choices", "expected"),
-    [({"flip": True, "shift": 0}, "mirror"), ({"flip": False, "shift": 2}, "move"), ({"flip": True}, "mirror+move")],
+    ("shown", "expected"),
+    [({"flip": True}, "mirror"), ({"shift": 2}, "move"), ({"flip": True, "shift": 2}, "mirror+move")],
 )
-def test_the_views_are_those_that_training_shows(choices, expected):
-    recipe = fl.Recipe(model="cnn", tta=True, **choices).complete(color=False, images=1000)
-    assert recipe.architecture["tta"] == expected
-    assert "tta" not in fl.Recipe(model="cnn", **choices).complete(color=False, images=1000).architecture
+def test_the_views_are_those_that_training_shows(shown, expected):
+    assert of_training(**shown)["tta"] == expected
+    assert of_training("timm:test_resnet", pretrained=False, **shown)["tta"] == expected
 
 
-def test_without_other_views_or_on_a_backbone_it_is_refused():
-    for choices in ({"model": "mlp"}, {"model": "cnn", "flip": False, "shift": 0}):  # known before any picture is read
-        with pytest.raises(RecipeError, match="--tta: training shows no other views"):
-            fl.Recipe(tta=True, **choices)
-    gray = fl.Recipe(model="cnn", shift=0, tta=True)
-    with pytest.raises(RecipeError, match="--tta: training shows no other views"):
-        gray.complete(color=False, images=1000)
-    assert gray.complete(color=True, images=1000).architecture["tta"] == "mirror"
-    with pytest.raises(RecipeError, match="--tta is for networks that are trained from nothing"):
-        fl.Recipe(backbone="fast", tta=True)
-
-
-def test_a_trained_run_is_scored_as_it_will_answer(tmp_path):
-    recipe = fl.Recipe(model="cnn", width=4, epochs=1, tta=True, dtype="float32", device="cpu")
-    run = fl.train(fl.load_data("digits"), recipe, tmp_path / "run")
-    loaded = load_model(tmp_path / "run" / "model.safetensors")
-    assert loaded.tta == "move"
-    answers = collect(loaded, run.data.loader("test", torch.device("cpu")).epoch())
-    right = (answers.logits.argmax(1) == answers.labels).double().mean().item()
-    assert run.test.accuracy.value == pytest.approx(right, abs=1e-12)
-    assert run.history[-1].valid_accuracy == pytest.approx(run.valid.accuracy.value, abs=1e-12)
+def test_without_other_views_or_with_pretrained_weights_it_is_refused():
+    with pytest.raises(RecipeError, match="training shows no other views") as raised:
+        of_training()
+    assert (raised.value.field, raised.value.value) == ("tta", True)
+    with pytest.raises(RecipeError, match="networks that are trained from scratch"):
+        of_training("timm:test_resnet", flip=True)
