@@ -114,7 +114,7 @@ def open_dataset(
     >>> from firstlight.data.sources import load_data
     >>> data = open_dataset(load_data("digits"), DataRecipe(split="80/10/10"))
     >>> data.store.pixels.shape, len(data.split.train)
-    ((1797, 8, 8, 1), 1437)
+    ((1797, 8, 8, 1), 1439)
     """
     recipe = recipe or DataRecipe()
     store = open_store(

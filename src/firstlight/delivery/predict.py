@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from firstlight.data.images import SUFFIXES, decode, resize_image
 from firstlight.data.parallel import chunks_of, in_order
-from firstlight.data.sources.class_folders import is_litter
+from firstlight.data.sources.class_folders import is_ignored
 from firstlight.errors import ImageError, RecipeError
 from firstlight.models.classifier import Classifier
 from firstlight.models.inference import ready
@@ -146,7 +146,7 @@ def _below(folder: str) -> Iterator[str]:
         yield folder
         return
     for entry in entries:
-        if is_litter(entry.name):
+        if is_ignored(entry.name):
             continue
         if entry.is_dir(follow_symlinks=False):
             yield from _below(entry.path)

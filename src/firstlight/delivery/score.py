@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from firstlight.data.dataset import open_samples
+from firstlight.data.dataset import open_store
 from firstlight.data.loader import Loader
-from firstlight.data.samples import Samples
-from firstlight.data.split import SPLIT_NAMES, read_split
+from firstlight.data.samples import SPLIT_WORDS, Samples, Split
+from firstlight.data.split import read_split
 from firstlight.errors import DataError, RunError
 from firstlight.evaluation.evaluate import Evaluation, collect, evaluate
 from firstlight.files import write_json
@@ -49,13 +49,13 @@ def score(
     """
     model = load_model(model_file, device)
     labels = match_classes(samples, model.classes)
-    store = open_samples(samples, size=model.input_size, resize=model.resize, allow_quarantine=allow_quarantine)
+    store = open_store(samples, size=model.input_size, resize=model.resize, allow_quarantine=allow_quarantine)
     own = _own_split(model_file.parent, samples, store.content_key)
     rows = _rows_of(split, samples, own)
     rows = np.intersect1d(rows, store.usable)
     if not len(rows):
         raise DataError(f"{samples.source}: its {split} part holds no usable picture; choose another with --split")
-    is_run_test = any(own.get(samples.names[row]) == SPLIT_NAMES.index("test") for row in rows)
+    is_run_test = any(own.get(samples.names[row]) == Split.TEST for row in rows)
     test_evaluations = (
         _count_test_evaluation(model_file.parent) if is_run_test else None
     )  # a look is counted before it is taken
@@ -96,7 +96,7 @@ def _own_split(run: Path, samples: Samples, content_key: str) -> dict[str, int]:
 def _rows_of(split: str, samples: Samples, own: dict[str, int]) -> NDArray[np.int64]:
     if split == "all":
         return np.arange(len(samples))
-    wanted = SPLIT_NAMES.index(split)
+    wanted = SPLIT_WORDS[split]
     if own:
         return np.flatnonzero(np.array([own.get(name, -1) for name in samples.names], np.int8) == wanted)
     if samples.splits is None:
