@@ -175,3 +175,44 @@ def test_a_class_too_small_to_be_tested_is_named(folder):
         path.unlink()
     data = ready(folder)
     assert any("no picture of 8 is in the test split" in note for note in data.notes)
+
+
+def test_messages_about_a_choice_carry_it_and_name_no_flag(presplit, tmp_path):
+    (tmp_path / "other.csv").write_text("image,label,split\nother.png,3,train\n")
+    for field, choice in (("split", "nonsense"), ("split", str(tmp_path / "other.csv")), ("group_by", "(")):
+        with pytest.raises(DataError if choice.endswith("csv") else RecipeError) as refused:
+            ready(presplit, **{field: choice})
+        assert (refused.value.field, refused.value.value) == (field, choice)
+        assert "--" not in str(refused.value)
+
+
+def test_the_defaults_of_a_network_hold_only_where_the_recipe_is_open(folder):
+    samples = load_data(folder)
+    Image.fromarray(np.zeros((9, 30), np.uint8)).save(folder / "0" / "wide.png")
+    mixed = load_data(folder)
+    assert open_dataset(samples, default_side=20).store.input_size == (1, 8, 8)
+    assert open_dataset(mixed, default_side=20).store.input_size == (1, 20, 20)
+    assert open_dataset(mixed, DataRecipe(img_size=12), default_side=20).store.input_size == (1, 12, 12)
+    padded = open_dataset(mixed, DataRecipe(resize="pad"), default_side=20, default_resize="squash").store
+    row = mixed.names.index("0/wide.png")
+    assert (padded.pixels[row, 0] > 0).all(), "gray bars above"
+    squashed = open_dataset(mixed, default_side=20, default_resize="squash").store
+    assert not squashed.pixels[row].any()
+
+
+def test_an_official_split_that_is_kept_is_noted(presplit):
+    assert any(
+        "has an official split, which is kept; 80/10/10 was not used" in n
+        for n in ready(presplit, split="80/10/10").notes
+    )
+
+
+def test_a_dataset_gives_batches_of_a_split(folder):
+    data = ready(folder)
+    scored = list(data.loader("valid").epoch())
+    assert np.array_equal(np.concatenate([batch.rows.numpy() for batch in scored]), data.split.valid)
+    train = data.loader("train", batch_size=16, seed=0, balanced=True, drop_last=True)
+    assert {len(batch.labels) for batch in train.epoch(1)} == {16}
+    assert set(np.concatenate([batch.rows.numpy() for batch in train.epoch(1)]).tolist()) <= set(
+        data.split.train.tolist()
+    )

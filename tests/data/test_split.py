@@ -21,6 +21,7 @@ from firstlight.data.split import (
     follow,
     parse_fractions,
     read_split,
+    split,
     training_copies,
     write_split,
 )
@@ -246,3 +247,34 @@ def test_a_pattern_that_cannot_be_or_matches_nothing_is_refused():
         groups_from_names(["a"], "(")
     with pytest.raises(RecipeError, match="matches no picture's name, such as a"):
         groups_from_names(["a"], "patient")
+
+
+def test_the_public_split_is_the_one_that_training_makes(digits):
+    from firstlight.data.dataset import open_dataset
+    from firstlight.data.sources import load_data
+
+    data = open_dataset(load_data("digits"), seed=3)
+    for labels in (digits[1], [f"digit {label}" for label in digits[1]]):
+        rows = split(labels, seed=3)
+        assert all(np.array_equal(rows.rows(each.word), data.split.rows(each.word)) for each in Split)
+
+
+@pytest.mark.parametrize("kind", [int, str])
+def test_the_public_split_keeps_groups_together(kind):
+    groups = [kind(row // 7) for row in range(300)]
+    rows = split(np.arange(300) % 2, groups=groups, names=names_of(300))
+    assert sorted(rows.rows("all").tolist()) == list(range(300))
+    split_of = {row: each for each in Split for row in rows.rows(each.word).tolist()}
+    assert all(split_of[row] == split_of[row // 7 * 7] for row in range(300))
+
+
+def test_the_public_split_refuses_what_does_not_belong_together():
+    with pytest.raises(DataError, match="4 labels, 3 groups and 4 names"):
+        split([0, 1, 0, 1], groups=[0, 1, 2])
+    with pytest.raises(RecipeError, match=r"^fractions = '70/30': give three numbers above zero") as refused:
+        split([0, 1], fractions="70/30")
+    assert "split.csv" not in str(refused.value)
+
+
+def test_each_split_has_one_number_and_one_word():
+    assert [(each.word, int(each)) for each in Split] == [("train", 0), ("valid", 1), ("test", 2)]

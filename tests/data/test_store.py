@@ -143,7 +143,9 @@ def test_a_disk_that_is_full_on_the_way_is_said_too(digit_folder, fresh_cache, m
         raise OSError(code, "as planted")
 
     monkeypatch.setattr(packing.np.lib.format, "write_array_header_1_0", fail)
-    with pytest.raises(expected, match="GB are free; take a smaller" if expected is DataError else "as planted"):
+    with pytest.raises(
+        expected, match="GB are free; use a smaller `img_size`" if expected is DataError else "as planted"
+    ):
         pack(load_data(digit_folder))
     assert list(fresh_cache.iterdir()) == []
 

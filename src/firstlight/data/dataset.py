@@ -43,7 +43,8 @@ class Dataset:
         samples: names, labels and classes.
         store: the packed images.
         split: the rows of train, valid and test.
-        leaks: groups (copies, or images that belong together) in more than one part of an official split, as rows.
+        leaks: groups (copies, or images that belong together) in more than one split, as rows;
+            only an official split can have any.
         dropped: rows that were left out of the split because of leaks.
         notes: what a person should know about the split.
     """
@@ -114,7 +115,7 @@ def open_dataset(
     >>> from firstlight.data.sources import load_data
     >>> data = open_dataset(load_data("digits"), DataRecipe(split="80/10/10"))
     >>> data.store.pixels.shape, len(data.split.train)
-    ((1797, 8, 8, 1), 1437)
+    ((1797, 8, 8, 1), 1439)
     """
     recipe = recipe or DataRecipe()
     store = open_store(

@@ -34,7 +34,7 @@ class DataRecipe:
     group_by: str | None = None
     """Pictures that must stay together: folder, or a regular expression on their names."""
     drop_leaks: bool = False
-    """Leave out training pictures that have a copy in the validation or test part of an official split."""
+    """Leave out training pictures that have a copy in an official validation or test split."""
     workers: int | None = None
     """Number of threads that decode pictures; the result does not depend on it."""
 

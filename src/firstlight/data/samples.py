@@ -14,7 +14,7 @@ from firstlight.escaping import escape_name
 
 
 class Split(IntEnum):
-    """The part that an image plays: trained on, used to choose the model, or scored once."""
+    """What an image is used for: to train on, to choose the model by, or to be scored once."""
 
     TRAIN = 0
     VALID = 1
