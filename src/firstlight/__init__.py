@@ -44,7 +44,7 @@ _HOMES = {
     "view_classify": "delivery.predict",
 }
 
-__all__ = [*_HOMES]
+__all__ = list(_HOMES)
 
 if TYPE_CHECKING:  # for editors and type checkers; a test holds it against the table
     from firstlight.api import check as check

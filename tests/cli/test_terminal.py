@@ -161,7 +161,7 @@ def test_an_interrupted_run_reports_no_test_score(tmp_path, capsys, digit_run):
     out = capsys.readouterr().out
     assert "test accuracy" not in out
     assert f"validation accuracy  {digit_run.valid.accuracy}" in out
-    assert "quarantined: 1 pictures could not be used; quarantine.csv lists them" in out
+    assert "quarantined: 1 pictures could not be used; quarantine.csv has the reasons" in out
     assert "one.png = cat\\x1b" in out
     assert "--drop-leaks leaves the training copies out" in out
 

@@ -165,7 +165,7 @@ def test_muon_leaves_the_head_to_adamw():
     assert [id(weights) for weights in muon.param_groups[0]["params"]] == [
         id(layer.weight) for layer in (network.fc1, network.fc2, network.fc3)
     ]
-    assert [id(weights) for weights in adamw.param_groups[0]["params"]] == [id(network.output.weight)]
+    assert [id(weights) for weights in adamw.param_groups[0]["params"]] == [id(network.head.weight)]
 
 
 @pytest.mark.parametrize(("optimizer", "shrunk"), [("adamw", 0.95), ("muon", 0.95), ("sgd", 1 - 0.05 * 1.9)])

@@ -18,7 +18,7 @@ from firstlight.training import learn, recorder
 from firstlight.training import train as training
 from firstlight.training.recipe import Recipe
 from firstlight.training.recipe_file import from_toml
-from firstlight.training.state import Epoch, Step
+from firstlight.training.state import Step
 from firstlight.training.train import evaluate_on_test, train
 
 QUICK = Recipe.of(model="mlp", hidden=(64,), epochs=6, batch_size=64)
@@ -54,7 +54,8 @@ def test_the_model_is_the_best_epoch_by_validation(run):
 
 
 def test_the_run_folder_is_complete(run):
-    promised = "recipe.toml split.csv quarantine.csv metrics.csv model.safetensors evaluation.json outputs tensorboard"
+    promised = "recipe.toml split.csv quarantine.csv metrics.csv model.safetensors evaluation.json outputs"
+    promised += " tensorboard held_out.png"
     assert {path.name for path in run.folder.iterdir()} == set(promised.split())
     assert list((run.folder / "tensorboard").glob("events.*"))
     record = json.loads((run.folder / "evaluation.json").read_text())
@@ -170,7 +171,7 @@ def test_the_last_good_model_outlives_a_loss_that_is_no_number(tmp_path, monkeyp
 
     def breaks_in_the_third_epoch(*arguments):
         for event in whole(*arguments):
-            if isinstance(event, Epoch) and event.epoch == 3:
+            if isinstance(event, Step) and event.epoch == 3:
                 raise TrainingError("epoch 3, batch 1: the loss is nan")
             yield event
 

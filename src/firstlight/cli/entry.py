@@ -2,10 +2,12 @@
 
 import errno
 import io
+import re
 import signal
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stderr
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,6 +23,8 @@ from firstlight.runtime.processors import set_up_process
 from firstlight.training.recipe_file import from_toml
 
 TERMINATED = 143
+BORDER = re.compile(r"[╭╰+]|--+ .* -+$")  # of a box that the parser draws; its title is in the upper one
+RULE = re.compile(r"[─-]{2,}")  # between its paragraphs
 # The disk is full, or closed to this user: not a bug of ours.
 ENVIRONMENT_ERRNOS = {errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS, errno.EDQUOT}
 
@@ -81,16 +85,23 @@ def parse(words: list[str]) -> Any:
                 config=(OmitArgPrefixes,),
             )
     except SystemExit as stop:
-        if stop.code:
-            raise UserError(f"{first_paragraph(complaint.getvalue())}; see `firstlight --help`") from None
-        raise
+        if not stop.code:  # help was asked for
+            raise
+        raise cause_of(stop) or UserError(f"{first_paragraph(complaint.getvalue())}; see `firstlight --help`") from None
+
+
+def cause_of(error: BaseException) -> UserError | None:
+    """Return the error of ours that the parser met while it built a command, if there was one."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, UserError):
+        cause = cause.__cause__ or cause.__context__
+    return cause
 
 
 def first_paragraph(box: str) -> str:
-    """Return the first paragraph inside a box drawn by the parser, as one line."""
-    lines = [line.strip("│ ") for line in box.splitlines()[1:]]
-    until = next((place for place, line in enumerate(lines) if not line or line[0] in "─╰"), len(lines))
-    return " ".join(lines[:until]).rstrip(".")
+    """Return the first paragraph inside a box drawn by the parser, as one line, whatever its border is drawn with."""
+    lines = [line.strip("│| ") for line in box.splitlines() if not BORDER.match(line)]
+    return " ".join(takewhile(lambda line: line and not RULE.match(line), lines)).rstrip(".")
 
 
 def value_of(flag: str, words: list[str]) -> str | None:

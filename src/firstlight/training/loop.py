@@ -12,6 +12,7 @@ from torch.nn import functional
 from firstlight.data.loader import Loader
 from firstlight.errors import TrainingError
 from firstlight.inference.collect import collect
+from firstlight.models.classifier import Classifier
 from firstlight.progress import progress
 from firstlight.runtime.device import autocast, pick_dtype
 from firstlight.runtime.seeds import derive_seed
@@ -101,24 +102,29 @@ def train_epochs(  # noqa: C901 - one page that is read from top to bottom, on p
                 advance()
                 yield Step(epoch, number)
             train_loss = mean_loss(state.losses, epoch)
-
-            # note: the epoch is scored on validation, by which the best one is chosen
             with autocast(device, dtype):
-                outputs = collect(state.scored, valid_loader.epoch())
+                valid_loss, valid_accuracy = score(state.scored, valid_loader)
+            if not math.isfinite(valid_loss):
+                raise TrainingError(f"epoch {epoch}: the validation loss is {valid_loss}; use a smaller `lr`")
             state.seconds = clock() - started
             row = Epoch(
                 epoch=state.epochs_before + epoch,
                 seconds=round(state.seconds_before + state.seconds, 3),
                 lr=state.lr,
                 train_loss=train_loss,
-                valid_loss=functional.cross_entropy(outputs.logits, outputs.labels).item(),
-                valid_accuracy=(outputs.logits.argmax(dim=1) == outputs.labels).double().mean().item(),
+                valid_loss=valid_loss,
+                valid_accuracy=valid_accuracy,
             )
-            if not math.isfinite(row.valid_loss):
-                raise TrainingError(f"epoch {epoch}: the validation loss is {row.valid_loss}; use a smaller `lr`")
             state.end_epoch(row)
             advance(0, f"epoch {epoch}/{choices.epochs}  loss {train_loss:.3f}  valid {row.valid_accuracy:.2%}")
             yield row
+
+
+def score(classifier: Classifier, loader: Loader) -> tuple[float, float]:
+    """Return mean cross entropy in nats, and accuracy 0 to 1: validation, by which the best epoch is chosen."""
+    outputs = collect(classifier, loader.epoch())
+    loss = functional.cross_entropy(outputs.logits, outputs.labels).item()
+    return loss, (outputs.logits.argmax(dim=1) == outputs.labels).double().mean().item()
 
 
 def out_of_patience(state: TrainState, patience: int | None) -> bool:

@@ -192,7 +192,7 @@ class Optimizer(ABC):
 
 
 def _like(value: Tensor, weights: Tensor) -> Tensor:
-    """Return a copy of an entry on the device of its parameter, and in its memory layout where the shape is the same."""
+    """Return a copy of an entry, on the device of its parameter, and in its memory layout if the shape is the same."""
     if value.shape == weights.shape:
         return torch.empty_like(weights, dtype=value.dtype).copy_(value)
     return value.to(weights.device, copy=True)

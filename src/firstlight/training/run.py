@@ -41,7 +41,7 @@ class Run:
 
     @property
     def valid(self) -> Evaluation:
-        """Scores on the validation split, which chose the model and its temperature, so they are a little optimistic."""
+        """Scores on the validation split; a little optimistic, since it chose the model and its temperature."""
         return self.record.valid
 
     @property
@@ -74,6 +74,6 @@ class Run:
         return worst_mistakes(logits, labels, rows, MISTAKES_SHOWN, temperature=self.model.temperature.item())
 
     def to_json(self) -> dict[str, Any]:
-        """Return what `firstlight train --json` prints."""
+        """Return what `firstlight train` prints as JSON."""
         paths = {"run": str(self.folder), "model": str(self.folder / MODEL_FILE)}
         return paths | self.record.summary()

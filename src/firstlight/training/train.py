@@ -47,7 +47,7 @@ from firstlight.training.transfer.ladder import head_logits, learn_by_transfer
 def train(
     samples: Samples, recipe: Recipe | None = None, out: Path | str | None = None, *, score_test: bool = True
 ) -> Run:
-    """Train a classifier: pack, split, train, choose the best epoch on validation, calibrate, score the test split once.
+    """Train a classifier: pack, split, train, keep the best epoch on validation, calibrate, score the test split once.
 
     Ctrl-C ends training early: the best model so far is kept, and the test split stays locked.
 
@@ -104,7 +104,7 @@ def train(
         raise
     train_seconds = time.perf_counter() - packed
 
-    model, transfer = learned.model, transferred.record if transferred else None
+    model, transfer = learned.model.eval(), transferred.record if transferred else None
     # note: epochs were compared in the number type of training; from here on all is computed as prediction computes it
     outputs = outputs_on("valid", model, data, learned.best.epoch, transfer)
     logits, labels = torch.from_numpy(outputs.logits), torch.from_numpy(outputs.labels)

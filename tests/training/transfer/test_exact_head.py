@@ -15,7 +15,7 @@ from firstlight.training.transfer.exact_head import (
     STRENGTHS,
     LinearHead,
     Problem,
-    deal_into_folds,
+    assign_folds,
     fit_head,
     fit_head_by_folds,
     out_of_fold,
@@ -189,7 +189,7 @@ def test_out_of_fold_answers_never_saw_a_image_of_the_group(copies):
 def test_every_fold_is_answered_by_a_head_of_the_others(parts):
     (seen, labels), _ = parts
     groups = np.arange(500) // 2
-    fold_of = deal_into_folds(labels, groups, seed=3)
+    fold_of = assign_folds(labels, groups, seed=3)
     logits = out_of_fold(seen, labels, groups, 10, CLASS_WEIGHTS, strength=0.1, seed=3)
     for fold in range(5):
         asked = fold_of == fold
@@ -203,7 +203,7 @@ def test_folds_are_alike_in_every_class_and_keep_groups_together(group_size):
     label_of_group = np.repeat(np.arange(7), [50, 5, 33, 10, 8, 100, 21])
     groups = rng.permutation(np.repeat(np.arange(len(label_of_group)), group_size))
     labels = label_of_group[groups]
-    fold_of = deal_into_folds(labels, groups, seed=1)
+    fold_of = assign_folds(labels, groups, seed=1)
     for group in np.unique(groups):
         assert len(set(fold_of[groups == group])) == 1
     for label in range(7):
@@ -217,14 +217,14 @@ def test_folds_depend_on_the_seed_alone(parts):
     (_, labels), _ = parts
     groups = np.arange(500)
     torch.manual_seed(1)
-    first = deal_into_folds(labels, groups, seed=0)
+    first = assign_folds(labels, groups, seed=0)
     torch.manual_seed(2)
-    assert np.array_equal(deal_into_folds(labels, groups, seed=0), first)
-    assert not np.array_equal(deal_into_folds(labels, groups, seed=1), first)
+    assert np.array_equal(assign_folds(labels, groups, seed=0), first)
+    assert not np.array_equal(assign_folds(labels, groups, seed=1), first)
 
 
 def test_fewer_groups_than_folds_give_as_many_folds():
-    assert sorted(deal_into_folds(np.array([0, 0, 1, 1, 0]), np.array([7, 7, 9, 9, 8]))) == [0, 0, 1, 1, 2]
+    assert sorted(assign_folds(np.array([0, 0, 1, 1, 0]), np.array([7, 7, 9, 9, 8]))) == [0, 0, 1, 1, 2]
 
 
 def test_the_same_images_give_the_same_bits(parts):
@@ -254,7 +254,7 @@ def test_a_search_ends_after_two_worse_strengths(parts, monkeypatch):
     asked = []
     whole = Problem.solve
 
-    def counted(problem, strength, slope=exact_head.FLAT):
+    def counted(problem, strength, slope=exact_head.EXACT_SLOPE):
         asked.append((strength, slope))
         return whole(problem, strength, slope)
 
@@ -262,4 +262,4 @@ def test_a_search_ends_after_two_worse_strengths(parts, monkeypatch):
     head = fit_head(Problem(seen, labels, 10), others, wanted)
     tried, (last, slope) = [strength for strength, _ in asked[:-1]], asked[-1]
     assert tried == list(STRENGTHS[: STRENGTHS.index(head.strength) + 3])
-    assert (last, slope) == (head.strength, exact_head.FLAT), "what is kept is solved to the end"
+    assert (last, slope) == (head.strength, exact_head.EXACT_SLOPE), "what is kept is solved to the end"

@@ -114,7 +114,7 @@ def test_the_head_on_the_features_gives_the_logits_of_the_classifier(classifier,
 
 def test_batches_of_any_size_give_the_same_features(classifier, data, monkeypatch, passes):
     whole = np.array(extract_features(classifier, data, ROWS, "weights"))
-    monkeypatch.setattr(features, "scored_at_once", lambda *_: 3)
+    monkeypatch.setattr(features, "scoring_batch_size", lambda *_: 3)
     assert np.asarray(extract_features(classifier, data, ROWS, "another name")) == pytest.approx(
         whole, abs=1e-5, rel=1e-4
     )
@@ -235,7 +235,7 @@ def test_the_seed_matters_to_crops_only(classifier, data, passes):
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, MemoryError])
 def test_an_interrupted_pass_leaves_nothing(stop, classifier, data, cache, monkeypatch):
-    monkeypatch.setattr(features, "scored_at_once", lambda *_: 3)
+    monkeypatch.setattr(features, "scoring_batch_size", lambda *_: 3)
     calls = []
 
     def stops_in_the_middle(_images):
@@ -294,7 +294,7 @@ def test_computing_features_leaves_the_classifier_as_it_was(classifier, data):
 def test_many_images_that_do_not_fit_into_memory_are_read_from_disk(classifier, data, monkeypatch):
     whole = np.array(extract_features(classifier, data, ROWS, "weights"))
     monkeypatch.setattr("firstlight.data.loader.HOST_RESIDENT_BYTES", 0)
-    monkeypatch.setattr(features, "scored_at_once", lambda *_: 4)
+    monkeypatch.setattr(features, "scoring_batch_size", lambda *_: 4)
     assert np.asarray(extract_features(classifier, data, ROWS, "another name")) == pytest.approx(
         whole, abs=1e-5, rel=1e-4
     )

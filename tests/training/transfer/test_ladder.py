@@ -1,4 +1,4 @@
-"""Transfer learning end to end: records are complete, no result is worse than its start, runs repeat, stops lose nothing."""
+"""Transfer learning end to end: records are complete, nothing ends worse than it began, stops lose nothing."""
 
 import csv
 import dataclasses
@@ -24,7 +24,7 @@ from firstlight.runs.record import Rung
 from firstlight.training import learn, state
 from firstlight.training.recipe import Recipe
 from firstlight.training.recipe_file import from_toml
-from firstlight.training.state import Epoch
+from firstlight.training.state import Step
 from firstlight.training.train import train
 from firstlight.training.transfer import features, ladder
 from firstlight.training.transfer.rungs import ScoredRung
@@ -483,7 +483,7 @@ def interrupt_in_the_second_epoch(monkeypatch):
 
     def stopped(*arguments):
         for event in whole(*arguments):
-            if isinstance(event, Epoch) and event.epoch == 2:
+            if isinstance(event, Step) and event.epoch == 2:
                 raise KeyboardInterrupt
             yield event
 
@@ -549,7 +549,7 @@ def test_ctrl_c_in_the_feature_pass_leaves_no_run_and_nothing_half_made(split, r
 
     with monkeypatch.context() as patch:
         patch.setattr(features, "optimized", stopped)
-        patch.setattr(features, "scored_at_once", lambda *_: 10)
+        patch.setattr(features, "scoring_batch_size", lambda *_: 10)
         with pytest.raises(KeyboardInterrupt):
             train(load_data(four), recipe_for(), tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -646,7 +646,7 @@ def packed_nothing(monkeypatch):
 
 def test_weights_of_unknown_license_are_refused_before_anything_is_packed(recipe_for, four, tmp_path, monkeypatch):
     packed_nothing(monkeypatch)
-    with pytest.raises(RecipeError, match=r"tiny\.safetensors does not say its license, .*`weights_license` to any"):
+    with pytest.raises(RecipeError, match=r"tiny\.safetensors does not state its license, .*choose any"):
         train(load_data(four), recipe_for(weights_license="permissive"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

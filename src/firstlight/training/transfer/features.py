@@ -67,7 +67,7 @@ def _opened(file: Path) -> Features:
 
 
 def augmentation_of(feature_pass: int, *, mirror: bool) -> Augment:
-    """Return how a pass varies images at random; the first one does not, nor, where mirroring is allowed, the second."""
+    """Return how a pass varies images at random: not at all in the first one, and, if they are mirrored, the second."""
     return Augment() if feature_pass <= int(mirror) else Augment(flip=mirror, crop_scale=MIN_CROP_AREA)
 
 

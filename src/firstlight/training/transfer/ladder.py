@@ -1,7 +1,7 @@
 """Transfer learning: features once, the best linear head on them, then fine-tuning as far as it helps.
 
 The rungs of the ladder are the majority class, nearest neighbors among the features of a pretrained network, the best
-linear head on these features, and the network itself, fine-tuned. Validation images decide; the test split stays locked.
+linear head on these features, and the network itself, fine-tuned. Validation decides; the test split stays locked.
 """
 
 import copy

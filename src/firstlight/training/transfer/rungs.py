@@ -95,7 +95,7 @@ def _votes(
     neighbor_counts: list[int],
     without: Tensor | None = None,
 ) -> list[Tensor]:
-    """Return the votes, float `[m, K]`, for each number of neighbors; `without` are the rows of the queries in `known`."""
+    """Return votes, float `[m, K]`, for each number of neighbors; `without` are the rows of the queries in `known`."""
     parts: list[list[Tensor]] = [[] for _ in neighbor_counts]
     step = max(1, SIMILARITIES_AT_ONCE // len(known))
     for start in range(0, len(queries), step):
