@@ -50,9 +50,7 @@ def tell_run(run: "Run") -> None:
     if run.transfer:
         tell_transfer(run.transfer)
     if record.quarantined:
-        say(
-            f"quarantined: {record.quarantined:,} pictures could not be used; quarantine.csv lists them with the reasons"
-        )
+        say(f"quarantined: {record.quarantined:,} pictures could not be used; quarantine.csv has the reasons")
     if record.leaks:
         say(f"{record.leaks:,} groups of copies are in more than one split, such as:")
         for leak in record.leaked[:MAX_LEAKS]:

@@ -1,4 +1,4 @@
-"""The choices of a run that are about its network, as one dataclass; imports no torch, so that `--help` is instant."""
+"""The choices of a run that are about its network, as one dataclass; it imports no torch, so that asking for help is instant."""
 
 import difflib
 from dataclasses import dataclass
