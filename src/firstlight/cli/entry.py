@@ -20,7 +20,6 @@ from firstlight.cli.flags import message
 from firstlight.cli.terminal import say, tell
 from firstlight.errors import UserError
 from firstlight.runtime.processors import set_up_process
-from firstlight.training.recipe_file import from_toml
 
 TERMINATED = 143
 RULE = re.compile(r"[╰─-]{2,}.*")  # a line across a box that the parser draws, between its paragraphs
@@ -69,6 +68,8 @@ def parse(words: list[str]) -> Any:
     """Return the command that the words stand for; `--recipe FILE` sets choices that other flags may then change."""
     train = Train()
     if words[:1] == ["train"] and (file := value_of("--recipe", words)):
+        from firstlight.training.recipe_file import from_toml
+
         recipe, source, notes = from_toml(Path(file))
         train = Train.of(recipe, source or train.source)
         for note in notes:
