@@ -44,6 +44,8 @@ FAMILIES = {
     "timm:vit_tiny_patch16_224": (64, 192, "head"),
     "timm:vit_small_patch14_dinov2": (56, 384, "head"),
     "timm:swin_tiny_patch4_window7_224": (64, 768, "head.fc"),
+    "timm:test_convnext": (32, 64, "head.fc"),
+    "timm:test_vit": (64, 64, "head"),
 }
 
 # One of each kind: a linear head, a convolution before or after the pooling, auxiliary heads, tokens.
@@ -51,12 +53,10 @@ QUICK = {
     "torchvision:resnet18",
     "torchvision:squeezenet1_1",
     "torchvision:googlenet",
-    "torchvision:mobilenet_v2",
     "torchvision:mobilenet_v3_small",
     "timm:resnetv2_18",
-    "timm:mobilenetv4_conv_small",
-    "timm:convnext_atto",
-    "timm:vit_tiny_patch16_224",
+    "timm:test_convnext",
+    "timm:test_vit",
 }
 
 
@@ -75,10 +75,12 @@ LINEAR = {
     "timm:convnext_atto": 32,
     "timm:vit_tiny_patch16_224": 64,
     "timm:vit_small_patch14_dinov2": 56,
+    "timm:test_convnext": 32,
+    "timm:test_vit": 64,
 }
 
 
-def build(name="torchvision:mobilenet_v2", input_size=(3, 32, 32), **choices):
+def build(name="torchvision:mnasnet0_5", input_size=(3, 32, 32), **choices):
     torch.manual_seed(0)
     return build_network({"name": name, "head": "linear", **choices}, input_size, 5).eval()
 
@@ -97,7 +99,7 @@ def awake(network: nn.Module, images):
     return network
 
 
-def classifier(channels=3, name="torchvision:mobilenet_v2", **choices):
+def classifier(channels=3, name="torchvision:mnasnet0_5", **choices):
     """One for pictures of 28 x 28 pixels, normalized as published."""
     torch.manual_seed(0)
     mean, std = published(name).normalization(channels)
@@ -185,7 +187,7 @@ def test_small_images_are_enlarged_as_torchvision_enlarges_them():
 
 @pytest.mark.parametrize(
     ("name", "side"),
-    [("torchvision:mobilenet_v2", 64), pytest.param("timm:vit_small_patch14_dinov2", 56, marks=pytest.mark.slow)],
+    [("torchvision:mnasnet0_5", 64), pytest.param("timm:vit_small_patch14_dinov2", 56, marks=pytest.mark.slow)],
 )
 def test_gray_images_give_the_logits_of_three_equal_channels(name, side):
     gray, color = classifier(1, name=name, side=side), classifier(3, name=name, side=side)
@@ -200,7 +202,7 @@ def test_gray_images_give_the_logits_of_three_equal_channels(name, side):
 
 def test_the_body_sees_gray_images_normalized_channel_by_channel():
     gray = classifier(1)
-    record = published("torchvision:mobilenet_v2")
+    record = published("torchvision:mnasnet0_5")
     images = pictures(channels=1)
     mean, std = (torch.tensor(values)[:, None, None] for values in (record.mean, record.std))
     seen = gray.network.entrance(gray.normalize(images))
@@ -238,9 +240,9 @@ def test_other_heads_are_refused(head):
 @pytest.mark.parametrize(
     ("name", "channels"),
     [
-        ("torchvision:mobilenet_v2", 3),
+        pytest.param("torchvision:mobilenet_v2", 3, marks=pytest.mark.slow),
         ("torchvision:mnasnet0_5", 1),
-        ("timm:vit_tiny_patch16_224", 1),
+        ("timm:test_vit", 1),
         # its table of positions is in no file
         pytest.param("timm:swin_tiny_patch4_window7_224", 3, marks=pytest.mark.slow),
     ],
@@ -257,7 +259,7 @@ def test_a_saved_one_answers_the_same_to_the_last_bit(name, channels, tmp_path):
 def test_a_file_with_an_impossible_side_is_refused(tmp_path):
     made = classifier()
     for side in (4, 2**40, "64"):
-        made.architecture = {"name": "torchvision:mobilenet_v2", "head": "linear", "side": side}
+        made.architecture = {"name": "torchvision:mnasnet0_5", "head": "linear", "side": side}
         save_model(tmp_path / "model.safetensors", made)
         with pytest.raises(ModelFileError, match="its network cannot be built"):
             load_model(tmp_path / "model.safetensors")
@@ -265,7 +267,7 @@ def test_a_file_with_an_impossible_side_is_refused(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "channels"),
-    [("torchvision:mobilenet_v2", 1), ("torchvision:resnet18", 3), ("timm:vit_tiny_patch16_224", 1)],
+    [("torchvision:mnasnet0_5", 1), ("torchvision:resnet18", 3), ("timm:test_vit", 1)],
 )
 def test_optimized_it_gives_the_same_logits(name, channels):
     plain = classifier(channels, name=name, side=64)
@@ -291,7 +293,9 @@ def test_the_images_at_once_follow_from_the_pixels_that_the_body_gets(monkeypatc
     assert seen == [3, 3, 2]
 
 
-@pytest.mark.parametrize("name", ["torchvision:inception_v3", "torchvision:googlenet", "timm:inception_v3"])
+@pytest.mark.parametrize(
+    "name", with_the_rest_slow(["torchvision:inception_v3", "torchvision:googlenet", "timm:inception_v3"])
+)
 def test_auxiliary_heads_never_turn_logits_into_a_tuple(name: str) -> None:
     network = build_library_network(name, (3, 96, 96), 5)
     images = torch.rand(2, 3, 96, 96)
@@ -302,7 +306,7 @@ def test_auxiliary_heads_never_turn_logits_into_a_tuple(name: str) -> None:
         assert logits.isfinite().all()
 
 
-@pytest.mark.parametrize("name", ["torchvision:mobilenet_v2", "timm:mobilenetv3_small_050"])
+@pytest.mark.parametrize("name", ["torchvision:mnasnet0_5", "timm:mobilenetv3_small_050"])
 def test_a_real_network_is_random_trainable_and_channels_last(name: str) -> None:
     first, second = (build_library_network(name, (3, 32, 32), 4) for _ in range(2))
     assert not any(tensor.is_meta for tensor in first.state_dict().values())

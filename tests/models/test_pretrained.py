@@ -173,7 +173,7 @@ def test_a_missing_and_a_surplus_weight_are_named(tmp_path):
 
 
 def test_positions_that_nobody_can_resample_are_told_as_images_of_another_size(tmp_path):
-    name = "timm:gmlp_s16_224"
+    name = "timm:mixer_s32_224"
     made = build(name, 64)
     torch.save(made.body.state_dict(), tmp_path / "a.pth")
     with pytest.raises(ModelFileError, match=f"pictures of another size .{name} was made for 224 x 224"):
