@@ -1,79 +1,88 @@
-"""What Python and the command line share: a held-out picture that, cut again, is the one that was classified."""
-
-import io
-from types import SimpleNamespace
+"""The verbs in Python: the same as on the command line, on whatever people have at hand."""
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+import torch
 from PIL import Image
 
-from firstlight.api import before_the_cut
-from firstlight.data.images import decode, resize_image
-from firstlight.errors import ImageError
-from firstlight.training.recipe import Recipe
+import firstlight as fl
+from firstlight.errors import DataError, RecipeError
 
 
-def photograph(height, width):
-    """A smooth scene with some grain, as uint8 `[H, W, 3]`."""
-    rows, columns = np.mgrid[:height, :width] / max(height, width)
-    rng = np.random.default_rng(0)
-    waves = [np.sin(2 * np.pi * (a * rows + b * columns) + c) for a, b, c in ((2, 1, 0), (1, 3, 1), (4, 2, 2))]
-    return np.clip(127 + 90 * np.stack(waves, axis=2) + rng.normal(0, 8, (height, width, 3)), 0, 255).astype(np.uint8)
+@pytest.fixture(scope="module")
+def run(some_digits, tmp_path_factory):
+    """A short run on arrays."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FIRSTLIGHT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        out = tmp_path_factory.mktemp("runs") / "arrays"
+        return fl.train(some_digits, model="mlp", hidden=(16,), epochs=20, batch_size=32, out=out)
 
 
-def as_jpeg(pixels):
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, format="jpeg", quality=90)
-    return file.getvalue()
+def test_single_choices_replace_those_of_a_recipe(some_digits, tmp_path):
+    recipe = fl.Recipe.of(model="mlp", hidden=(8,), epochs=3)
+    run = fl.train(some_digits, recipe, out=tmp_path / "run", epochs=1)
+    assert (run.recipe.model.hidden, run.recipe.optimization.epochs) == ((8,), 1)
 
 
-def run_of(found, packed, resize, recipe=None):
-    """As much of a run as is looked at: one picture, bytes of a file or pixels, and what was packed of it."""
-    samples = SimpleNamespace(images=SimpleNamespace(read=lambda _: found), names=["one.jpg"])
-    data = SimpleNamespace(samples=samples, store=SimpleNamespace(pixels=packed[None]))
-    return SimpleNamespace(model=SimpleNamespace(resize=resize), data=data, recipe=recipe or Recipe())
+def test_a_choice_that_does_not_exist_is_refused_before_the_work(some_digits, tmp_path):
+    with pytest.raises(RecipeError, match="there is no choice epoch; did you mean epochs?"):
+        fl.train(some_digits, epoch=3, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
-@given(side=st.integers(1, 96), fraction=st.floats(0.3, 0.999), height=st.integers(20, 200), width=st.integers(20, 200))
-def test_cut_again_a_image_is_what_was_packed(side, fraction, height, width):
-    resize, pixels = f"crop:{fraction:.4f}", photograph(height, width)
-    packed = resize_image(pixels, (3, side, side), resize)
-    whole = before_the_cut(run_of(pixels, packed, resize), 0)
-    assert np.array_equal(resize_image(whole, (3, side, side), resize), packed)
-    assert whole.shape[:2] == (round(side / float(resize[5:])),) * 2
+def test_a_search_can_leave_the_test_split_locked(some_digits, tmp_path):
+    run = fl.train(some_digits, model="mlp", hidden=(8,), epochs=1, out=tmp_path / "run", score_test=False)
+    assert run.test is None
+    assert run.mistakes == ()
+    assert run.record.test_evaluations == 0
+    assert not list(run.folder.glob("*.png")), "figures show the test split"
 
 
-@pytest.mark.parametrize(("side", "fraction"), [(224, 0.875), (160, 0.95), (64, 0.875), (96, 0.9)])
-def test_the_rim_goes_on_from_what_was_packed(side, fraction):
-    """A photograph's file is decoded smaller for packing: no seam must be seen where its rim begins."""
-    data, resize = as_jpeg(photograph(600, 900)), f"crop:{fraction}"
-    packed = resize_image(decode(data, input_size=(3, side, side), resize=resize).pixels, (3, side, side), resize)
-    whole = before_the_cut(run_of(data, packed, resize), 0)
-    assert np.array_equal(resize_image(whole, (3, side, side), resize), packed)
-    uncut = resize_image(decode(data).pixels, (3, *whole.shape[:2]), "crop")
-    assert np.abs(whole.astype(int) - uncut).mean() < 8
-    top = (whole.shape[0] - side) // 2
-    inside = np.abs(np.diff(packed.astype(int), axis=0)).mean()
-    assert np.abs(whole[top - 1].astype(int) - whole[top]).mean() < 3 * inside
+@pytest.mark.parametrize("what", ["run", "folder", "file", "text"])
+def test_evaluate_takes_a_run_its_folder_or_its_model_file(what, digit_run, digit_folder, tmp_path):
+    given = {"run": digit_run, "folder": digit_run.folder, "file": digit_run.folder / "model.safetensors"}
+    model = given.get(what, str(digit_run.folder))
+    assert fl.evaluate(model, digit_folder, split="valid").evaluation.accuracy == digit_run.valid.accuracy
 
 
-@pytest.mark.parametrize("resize", ["crop", "crop:1", "pad", "squash"])
-def test_where_nothing_was_cut_off_there_is_nothing_to_put_back(resize):
-    assert before_the_cut(run_of(b"not even looked at", np.zeros((8, 8, 3), np.uint8), resize), 0) is None
+def test_evaluate_reads_any_data(digit_run, digits):
+    images, labels = digits
+    found = fl.evaluate(digit_run, (images[:50], labels[:50].astype(str)), split="all")
+    assert found.evaluation.n == 50
+    assert found.test_evaluations is None
+    with pytest.raises(DataError, match="the model knows no class"):
+        fl.evaluate(digit_run, (images[:50], np.where(labels[:50] == 0, "zero", "other")), split="all")
 
 
-def test_the_runs_own_limit_of_pixels_holds_here_too():
-    pixels = photograph(40, 50)
-    data, packed = as_jpeg(pixels), resize_image(pixels, (3, 16, 16), "crop:0.5")
-    assert before_the_cut(run_of(data, packed, "crop:0.5", Recipe(max_pixels=2000)), 0).shape == (32, 32, 3)
-    with pytest.raises(ImageError, match="more than the limit of 1,999"):
-        before_the_cut(run_of(data, packed, "crop:0.5", Recipe(max_pixels=1999)), 0)
+def test_predict_gives_the_same_answer_to_an_image_in_any_form(run, some_digits, tmp_path):
+    pixels = some_digits[0][0]
+    file = tmp_path / "digit.png"
+    Image.fromarray(pixels).save(file)
+    wanted = fl.predict(run.model, file)
+    forms = [str(file), file.read_bytes(), Image.open(file), pixels, pixels[..., None], torch.from_numpy(pixels)[None]]
+    for form in forms:
+        found = fl.predict(run.model, form)
+        assert (found.label, found.top) == (wanted.label, wanted.top), type(form)
+    for form in (forms, tuple(forms)):
+        assert [found.label for found in fl.predict(run.model, form)] == [wanted.label] * len(forms)
+    stack = fl.predict(run.model, some_digits[0][:3, ..., None])
+    assert [found.label for found in stack] == [fl.predict(run.model, image).label for image in some_digits[0][:3]]
 
 
-def test_the_users_own_array_is_left_as_it_is():
-    pixels = photograph(32, 32)
-    before, packed = pixels.copy(), np.zeros((16, 16, 3), np.uint8)
-    before_the_cut(run_of(pixels, packed, "crop:0.5"), 0)
-    assert np.array_equal(pixels, before)
+@pytest.mark.parametrize("given", [None, 3, 1.5, {"a": 1}, object(), [None]])
+def test_predict_refuses_a_wrong_type_and_says_what_it_takes(given, run):
+    with pytest.raises(TypeError, match="PIL image"):
+        fl.predict(run.model, given)
+
+
+def test_predict_does_not_decode_what_is_too_large(run, some_digits, tmp_path):
+    file = tmp_path / "digit.png"
+    Image.fromarray(some_digits[0][0]).save(file)
+    assert "64 pixels, more than the limit of 63" in fl.predict(run.model, file, max_pixels=63).error
+    assert fl.predict(run.model, file, max_pixels=64).error is None
+
+
+def test_check_is_the_report_of_the_command_line(digit_folder):
+    found = fl.check(digit_folder)
+    assert isinstance(found, fl.CheckReport)
+    assert found.to_json()["n"] == 120

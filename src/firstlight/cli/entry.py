@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stderr
-from itertools import takewhile
+from itertools import dropwhile, takewhile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,11 +20,9 @@ from firstlight.cli.flags import message
 from firstlight.cli.terminal import say, tell
 from firstlight.errors import UserError
 from firstlight.runtime.processors import set_up_process
-from firstlight.training.recipe_file import from_toml
 
 TERMINATED = 143
-BORDER = re.compile(r"[╭╰+]|--+ .* -+$")  # of a box that the parser draws; its title is in the upper one
-RULE = re.compile(r"[─-]{2,}")  # between its paragraphs
+RULE = re.compile(r"[╰─-]{2,}.*")  # a line across a box that the parser draws, between its paragraphs
 # The disk is full, or closed to this user: not a bug of ours.
 ENVIRONMENT_ERRNOS = {errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS, errno.EDQUOT}
 
@@ -70,6 +68,8 @@ def parse(words: list[str]) -> Any:
     """Return the command that the words stand for; `--recipe FILE` sets choices that other flags may then change."""
     train = Train()
     if words[:1] == ["train"] and (file := value_of("--recipe", words)):
+        from firstlight.training.recipe_file import from_toml
+
         recipe, source, notes = from_toml(Path(file))
         train = Train.of(recipe, source or train.source)
         for note in notes:
@@ -100,8 +100,9 @@ def cause_of(error: BaseException) -> UserError | None:
 
 def first_paragraph(box: str) -> str:
     """Return the first paragraph inside a box drawn by the parser, as one line, whatever its border is drawn with."""
-    lines = [line.strip("│| ") for line in box.splitlines() if not BORDER.match(line)]
-    return " ".join(takewhile(lambda line: line and not RULE.match(line), lines)).rstrip(".")
+    lines = [line.strip("│ ") for line in box.splitlines()[1:]]  # the title is not needed
+    text = dropwhile(RULE.fullmatch, lines)
+    return " ".join(takewhile(lambda line: line and not RULE.match(line), text)).rstrip(".")
 
 
 def value_of(flag: str, words: list[str]) -> str | None:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from firstlight.cli.flags import flag, with_flags
 from firstlight.escaping import escape
-from firstlight.runs.folder import HELD_OUT_FILE, MODEL_FILE
 
 if TYPE_CHECKING:
     from firstlight.inference.predictor import Prediction
@@ -36,6 +35,8 @@ def print_json(value: Any) -> None:
 
 def tell_run(run: "Run") -> None:
     """Report how a run went, the test score first."""
+    from firstlight.runs.folder import HELD_OUT_FILE, MODEL_FILE
+
     record = run.record
     scored = f", scored once on {record.n['test']:,} test pictures" if run.test else ""
     say(f"trained on {record.n['train']:,} pictures, validated on {record.n['valid']:,}{scored}")
@@ -50,9 +51,7 @@ def tell_run(run: "Run") -> None:
     if run.transfer:
         tell_transfer(run.transfer)
     if record.quarantined:
-        say(
-            f"quarantined: {record.quarantined:,} pictures could not be used; quarantine.csv lists them with the reasons"
-        )
+        say(f"quarantined: {record.quarantined:,} pictures could not be used; quarantine.csv has the reasons")
     if record.leaks:
         say(f"{record.leaks:,} groups of copies are in more than one split, such as:")
         for leak in record.leaked[:MAX_LEAKS]:

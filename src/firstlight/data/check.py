@@ -20,7 +20,7 @@ class CheckReport:
     store: Store
 
     def to_json(self) -> dict[str, Any]:
-        """Return what `firstlight check --json` prints; groups of copies are lists of names."""
+        """Return the report as plain values, as the command line prints it; groups of copies are lists of names."""
         samples, store = self.samples, self.store
         counts = np.bincount(samples.labels, minlength=len(samples.classes)).tolist()
         return {

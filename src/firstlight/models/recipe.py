@@ -1,6 +1,5 @@
-"""The choices of a run that are about its network, as one dataclass; imports no torch, so that `--help` is instant."""
+"""The choices of a run that are about its network, as one dataclass."""
 
-import difflib
 from dataclasses import dataclass
 from typing import Literal
 
@@ -62,6 +61,8 @@ class ModelRecipe:
 def unknown_network(name: str) -> RecipeError:
     """Return the error about a network's name that means nothing."""
     known = (*OWN_NETWORKS, *BACKBONE_WORDS)
+    import difflib
+
     close = difflib.get_close_matches(name, known, n=1)
     advice = f"did you mean {close[0]}? Else " if close else ""
     return RecipeError(

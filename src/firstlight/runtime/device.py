@@ -1,4 +1,4 @@
-"""The device and the number type of the heavy arithmetic.
+"""Devices, and the number type of matrix products and convolutions.
 
 Torch is imported where it is used, so that asking for help does not wait for it.
 """
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def pick_device(name: str = "auto") -> "torch.device":
-    """Turn `auto`, `cpu`, `cuda`, `cuda:1` or `mps` into a device that is really there.
+    """Return the device that `auto`, `cpu`, `cuda`, `cuda:1` or `mps` names, if this machine has it.
 
     Raises:
         RecipeError: if the device is unknown, or not on this machine.
@@ -33,13 +33,13 @@ def pick_device(name: str = "auto") -> "torch.device":
 
 
 def pick_dtype(device: "torch.device", choice: str = "auto") -> "torch.dtype":
-    """Choose the number type of the heavy arithmetic: bfloat16 where machines of this kind were seen to gain from it.
+    """Return the number type of matrix products and convolutions: bfloat16 where it was measured to be faster.
 
-    Those are GPUs that have it, processors with matrix tiles (AMX), and AMD's with AVX512-BF16. Intel's with
-    AVX512-BF16 but no tiles were slower by half (LOG.md).
+    That is on GPUs that have it, on processors with matrix tiles (AMX), and on AMD's with AVX512-BF16. Intel's with
+    AVX512-BF16 but without tiles were slower by half (LOG.md).
 
     Args:
-        device: where the arithmetic is done.
+        device: where it is computed.
         choice: `auto`, `float32` or `bfloat16`.
     """
     import torch
@@ -70,7 +70,7 @@ def require_compiler() -> None:
 
 
 def autocast(device: "torch.device", dtype: "torch.dtype") -> "torch.autocast":
-    """Do the heavy arithmetic of a block in `dtype`, and leave the delicate part in float32."""
+    """Return a context in which matrix products and convolutions are computed in `dtype`, and the rest in float32."""
     import torch
 
     return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)

@@ -13,7 +13,7 @@ OWN_MEMORY = Path("/proc/self/statm")  # Linux; in pages: all, in memory, of fil
 
 
 def physical_memory() -> int:
-    """Tell how many bytes of memory this process may use: the machine's, or a container's if that is less.
+    """Return how many bytes of memory this process may use: the machine's, or a container's if that is less.
 
     8 GB where the system does not say.
     """
@@ -25,7 +25,7 @@ def physical_memory() -> int:
 
 
 def memory_left() -> int:
-    """Tell how many bytes this process may still take: `physical_memory` without what it has taken for itself."""
+    """Return how many bytes this process may still use: `physical_memory` less what it uses now, files aside."""
     taken = 0
     with suppress(OSError, ValueError):
         resident, of_files = OWN_MEMORY.read_text("ascii").split()[1:3]
@@ -34,7 +34,7 @@ def memory_left() -> int:
 
 
 def _container_limits() -> Iterator[int]:
-    """Give the limits of this process's control groups and of those around them (Linux; both versions)."""
+    """Yield the limits of this process's control groups and of those around them, in bytes (Linux; both versions)."""
     with suppress(OSError, ValueError):
         for line in OWN_CGROUPS.read_text("utf-8").splitlines():
             _, controllers, inside = line.split(":", 2)
@@ -49,10 +49,10 @@ def _container_limits() -> Iterator[int]:
 
 
 def keep_freed_memory() -> None:
-    """Keep memory that was freed in this process, which only a process of our own may decide.
+    """Let malloc keep freed memory in this process; only the command line and the benchmarks decide that.
 
-    GNU's malloc otherwise gives large blocks back to the system, and every step of training gets the same ones anew,
-    empty and page by page. Does nothing where there is no such malloc, or too little memory to keep any.
+    By default GNU's malloc returns large blocks to the system, and every training step has to get them again, page by
+    page. Does nothing where there is another malloc, or where there is too little memory to keep any.
     """
     if physical_memory() < MIN_BYTES_TO_KEEP_FREED_MEMORY:
         return

@@ -15,19 +15,19 @@ SPIN_COUNT = "100"  # checks of a flag before a waiting thread sleeps, some micr
 
 
 def default_workers() -> int:
-    """How many threads decode images: one for each processor this process may use."""
+    """Return how many threads decode images: one for each processor that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def yield_processors() -> None:
-    """Where others want the processors too, let threads that wait sleep instead of holding theirs.
+    """If other programs want the processors too, let waiting threads sleep instead of spinning.
 
     GNU OpenMP, which PyTorch's builds for Linux use, lets threads that wait for each other spin for milliseconds. On a
     quiet machine that saves waking them, up to half of an epoch; beside other work it makes two threads several
-    times slower than one. OpenMP asks once, before torch is imported, so what counts is the load at that time. The
-    threads and so the bits of every result stay the same. A user's own choice stays.
+    times slower than one. OpenMP reads the setting once, when torch is imported, so what counts is the load at that
+    time. The number of threads, and so the bits of every result, stay the same. A setting of the user's own stays.
     """
     chosen = {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys()
     if not chosen and "torch" not in sys.modules and others_are_working():
@@ -35,10 +35,10 @@ def yield_processors() -> None:
 
 
 def others_are_working() -> bool:
-    """Tell whether more wants to run than there are processors beyond those we may use; False where nobody says.
+    """Return whether more is running than the processors we may not use can hold; False if the system does not say.
 
-    One look may catch somebody who is done at once, so all of a few have to agree. Who runs where is not asked: on a
-    machine of which we may use a part, others may share that part unseen.
+    A single sample may catch a process that ends at once, so all of a few samples have to agree. On which processor
+    something runs is not known: on a machine of which we may use a part, others may use that part too.
     """
     spare = max(0, (os.cpu_count() or 1) - default_workers())
     with suppress(OSError, ValueError, IndexError):
@@ -53,7 +53,7 @@ def others_are_working() -> bool:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Calculate in a single thread for a while: small products gain nothing from more, and lose when others wait."""
+    """Compute in a single thread within the block: small products gain nothing from more."""
     import torch
 
     before = torch.get_num_threads()

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 def derive_seed(seed: int, *purpose: str | int) -> int:
-    """Give a 63-bit seed that depends on `seed` and on what it is for, and on nothing else.
+    """Return a 63-bit seed that depends on `seed` and its purpose alone.
 
-    Two purposes give unrelated numbers; the same purpose gives the same number on every machine.
+    Different purposes have unrelated seeds; the same purpose has the same seed on every machine.
     """
     text = "\0".join(str(part) for part in (seed, *purpose))
     digest = hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).digest()
@@ -21,7 +21,7 @@ def derive_seed(seed: int, *purpose: str | int) -> int:
 
 
 def generator(seed: int, *purpose: str | int) -> "torch.Generator":
-    """Give a CPU generator seeded by `derive_seed`; no global generator is ever touched."""
+    """Return a CPU generator seeded by `derive_seed`; no global generator is touched."""
     import torch
 
     return torch.Generator().manual_seed(derive_seed(seed, *purpose))

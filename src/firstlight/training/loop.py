@@ -23,7 +23,7 @@ from firstlight.training.state import Epoch, Step, TrainState
 LOSS_CHECK_STEPS = 50  # between checks that the loss is finite; each makes the processor wait for the device
 
 
-def train_epochs(  # noqa: C901 - one page that is read from top to bottom, on purpose
+def train_epochs(  # noqa: C901, PLR0915 - one page that is read from top to bottom, on purpose
     state: TrainState,
     train_loader: Loader,
     valid_loader: Loader,

@@ -2,7 +2,6 @@
 
 import dataclasses
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any, Literal, Self
 
 from firstlight.choices import check_choices
@@ -163,6 +162,8 @@ class Recipe:
         changes: dict[str, dict[str, Any]] = {}
         for name, value in choices.items():
             if name not in HOMES:
+                from difflib import get_close_matches
+
                 near = get_close_matches(name, HOMES, 1)
                 raise RecipeError(f"there is no choice {name}" + (f"; did you mean {near[0]}?" if near else ""))
             group, own_name = HOMES[name]
