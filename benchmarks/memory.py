@@ -44,7 +44,7 @@ def trained_in_little_memory(folder: Path, choices: argparse.Namespace) -> dict[
     if choices.smoke:
         source, side, count, channels = "digits", 512, 1797, 1
     packed = count * side * side * channels
-    allowed = max(packed // 3, 600 << 20) if choices.smoke else packed // 3
+    allowed = max(packed // 3, 1000 << 20) if choices.smoke else packed // 3
     words = ["train", source, "--img-size", str(side), "--model", "mlp", "--hidden", "16", "--epochs", "1", "--json"]
     command = [sys.executable, "-m", "firstlight", *words, "--out", str(folder / "run")]
     environment = os.environ | {"FIRSTLIGHT_CACHE": str(folder / "cache")}

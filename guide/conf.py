@@ -57,5 +57,9 @@ html_show_sphinx = False
 
 
 def setup(app: object) -> None:
-    """Generate pages before Sphinx reads the sources."""
+    """Generate pages before Sphinx reads the sources, and make signatures readable."""
     app.connect("builder-inited", lambda _app: pages.make())
+    app.connect("autodoc-process-signature", pages.short_signature)
+    # around napoleon, which would take the words before a colon for a type
+    app.connect("autodoc-process-docstring", pages.hide_colons, priority=400)
+    app.connect("autodoc-process-docstring", pages.show_colons, priority=600)

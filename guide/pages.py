@@ -8,6 +8,8 @@ import textwrap
 from pathlib import Path
 
 import nbformat
+from numpy.typing import ArrayLike
+from sphinx.util.typing import stringify_annotation
 
 from firstlight.cli import commands
 from firstlight.delivery.notebooks import read_chapter, write_notebooks
@@ -25,6 +27,14 @@ COMMANDS = (
 )
 FLAT = {home: flat for flat, home in HOMES.items()}  # (group, field) to the flag's name
 OWN = ("mlp", "cnn")  # models by their names; the other columns are kinds of models
+COLON = "\ue000"  # stands for a colon; a character that no text uses
+SHORT = {
+    re.escape(stringify_annotation(ArrayLike, "smart")): "ArrayLike",
+    r"~numpy\.ndarray\[tuple\[~typing\.Any, \.\.\.\], "
+    r"~numpy\.dtype\[~numpy\.(\w+)\]\]": r"NDArray[\1]",
+    r"<built-in function (\w+)>": r"\1",
+    "<factory>": "...",
+}
 WORDS = {
     "int": "a whole number", "float": "a number", "str": "text", "Path": "a path",
     "tuple[int, ...]": "whole numbers", "tuple[str, ...]": "words",
@@ -161,8 +171,45 @@ def defaults() -> str:
     kinds = " | ".join(f"`{kind}`" if kind in OWN else kind for kind in DEFAULTS)
     rows = [
         f"| `--{name.replace('_', '-')}` | "
-        + " | ".join(str(c.get(name, "")) for c in DEFAULTS.values())
+        + " | ".join(
+            "off" if c.get(name) is False else str(c.get(name, ""))
+            for c in DEFAULTS.values()
+        )
         + " |"
         for name in names
     ]
     return "\n".join([f"| | {kinds} |", "|" + "---|" * (1 + len(DEFAULTS)), *rows])
+
+
+def short_signature(
+    _app: object, _what: str, _name: str, _it: object, _options: object, *signature: str
+) -> tuple[str | None, ...]:
+    """Return the arguments and the result of a function with short names of types."""
+    return tuple(part and shorten(part) for part in signature)
+
+
+def shorten(part: str) -> str:
+    """Replace the long names in part of a signature."""
+    for long, short in SHORT.items():
+        part = re.sub(long, short, part)
+    return part
+
+
+def hide_colons(
+    _app: object, what: str, _name: str, _it: object, _options: object, lines: list[str]
+) -> None:
+    """Replace the colons in the description of a field or property."""
+    if what in ("attribute", "property"):
+        lines[:] = [line.replace(":", COLON) for line in lines]
+
+
+def show_colons(
+    _app: object,
+    _what: str,
+    _name: str,
+    _it: object,
+    _options: object,
+    lines: list[str],
+) -> None:
+    """Put the colons back."""
+    lines[:] = [line.replace(COLON, ":") for line in lines]

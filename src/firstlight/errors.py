@@ -1,7 +1,7 @@
 """What a user can get wrong, as exception types with plain messages.
 
 Every message is one line: what is wrong, where, why, and what to do about it. In Python each is a `ValueError`; the
-command line prints it and exits with code 2.
+command line prints it and exits with code 2. The types are::
 
     UserError
         DataError            a source, list, archive or split

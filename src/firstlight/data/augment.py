@@ -79,11 +79,11 @@ class Augment:
             rows: int64 [B], the index of each sample in the whole set.
             seed: the seed of the run.
             epoch: the number of the epoch.
-            num_classes: K.
+            num_classes: the number of classes, K.
 
         Returns:
-            Images uint8 [B, C, H, W], channels-last, and the targets: `labels`, or with mixup or cutmix float32 [B, K],
-            each row summing to 1.
+            Images uint8 [B, C, H, W], channels-last, and the targets. These are `labels`, or with mixup or cutmix
+            float32 [B, K], each row summing to 1.
 
         Raises:
             RecipeError: if `shift` is not smaller than the images.
