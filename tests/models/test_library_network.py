@@ -187,7 +187,7 @@ def test_small_images_are_enlarged_as_torchvision_enlarges_them():
 
 @pytest.mark.parametrize(
     ("name", "side"),
-    [("torchvision:mnasnet0_5", 64), pytest.param("timm:vit_small_patch14_dinov2", 56, marks=pytest.mark.slow)],
+    [("torchvision:mobilenet_v3_small", 64), pytest.param("timm:vit_small_patch14_dinov2", 56, marks=pytest.mark.slow)],
 )
 def test_gray_images_give_the_logits_of_three_equal_channels(name, side):
     gray, color = classifier(1, name=name, side=side), classifier(3, name=name, side=side)
