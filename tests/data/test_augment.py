@@ -74,7 +74,7 @@ def test_a_sample_is_the_same_in_any_batch(pictures, kind):
         assert torch.equal(augmented(KINDS[kind], pictures, rows)[0], whole[rows])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(rows=st.lists(st.integers(0, 599), min_size=1, max_size=40))
 def test_company_order_and_repetition_never_matter(digits, rows):
     whole, _ = augmented(ALONE, digits)
@@ -142,7 +142,7 @@ def test_every_shift_is_as_likely_as_any_other():
     height=st.integers(2, 300),
     width=st.integers(2, 300),
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_crop_box_covers_at_least_its_fraction_and_lies_inside(scale, height, width):
     rng = SampleRandom(torch.arange(200), 0, 0)
     boxes = crop_boxes(rng, scale, height=height, width=width)

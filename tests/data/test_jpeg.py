@@ -76,7 +76,7 @@ def test_other_colors_and_damage_are_left_to_pillow():
 
 
 @given(st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_damaged_files_come_to_the_same_end_on_both_ways(data):
     damaged = bytearray(
         jpeg(data.draw(st.sampled_from(["RGB", "L"])), **KINDS[data.draw(st.sampled_from(list(KINDS)))])

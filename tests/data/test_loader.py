@@ -136,23 +136,35 @@ def test_balanced_sampling_makes_rare_classes_as_frequent_as_the_others(store):
 
 def test_an_abandoned_epoch_leaves_no_thread_behind(store, monkeypatch):
     monkeypatch.setattr(module, "HOST_RESIDENT_BYTES", 0)
-    before = set(threading.enumerate())
+    read, readers = Loader._read, set()
+
+    def watched(*arguments):
+        readers.add(threading.current_thread())
+        return read(*arguments)
+
+    monkeypatch.setattr(Loader, "_read", watched)
     batches = build(store).epoch()
     next(batches)
-    assert len(set(threading.enumerate()) - before) == 1
+    (reader,) = readers
+    assert reader is not threading.current_thread()
     batches.close()
-    assert not set(threading.enumerate()) - before
+    assert not reader.is_alive()
 
 
 @pytest.mark.skipif(not TASKS.exists(), reason="only Linux tells the threads of a process")
 def test_reading_ahead_takes_one_thread_and_no_more(store, monkeypatch):
     monkeypatch.setattr(module, "HOST_RESIDENT_BYTES", 0)
-    torch.ones(1 << 20).sum()  # torch's own threads, which this thread has anyway
-    before = set(TASKS.iterdir())  # by number, since others may end meanwhile
-    batches = build(store, batch_size=1000).epoch()  # so large that torch would use all its threads to read one
-    next(batches)
-    assert len(set(TASKS.iterdir()) - before) == 1
-    batches.close()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        torch.ones(1 << 20).sum()  # torch's own threads, which this thread has anyway
+        before = set(TASKS.iterdir())  # by number, since others may end meanwhile
+        batches = build(store, batch_size=1000).epoch()  # so large that torch would use all its threads to read one
+        next(batches)
+        assert len(set(TASKS.iterdir()) - before) == 1
+        batches.close()
+    finally:
+        torch.set_num_threads(threads)
 
 
 def test_the_global_generator_is_left_alone(way, store):

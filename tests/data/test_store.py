@@ -173,27 +173,34 @@ def test_a_damaged_cache_is_packed_again(digit_folder, fresh_cache, damage, how)
     assert np.array_equal(pack(samples).pixels, before)
 
 
-@pytest.fixture
-def photographs(tmp_path) -> Path:
-    """Two classes of large JPEGs, and each second one once more as PNG: the same pixels in another file."""
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory) -> Path:
+    """Two classes of large JPEGs, half of them once more as PNG: the same pixels in another file. Not to be changed."""
+    root = tmp_path_factory.mktemp("real") / "photographs"
     for number in range(8):
         draw = np.random.default_rng(number).integers(0, 256, (9, 12, 3), dtype=np.uint8)
-        path = tmp_path / "photographs" / "ab"[number % 2] / f"{number}.jpg"
+        path = root / "ab"[number % 2] / f"{number}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(draw).resize((640, 480), Image.Resampling.BICUBIC).save(path, quality=90)
         if number < 4:
             Image.open(path).save(path.with_suffix(".png"))
-    return tmp_path / "photographs"
+    return root
+
+
+@pytest.fixture
+def own_photographs(photographs, tmp_path) -> Path:
+    """A copy of them, to be changed."""
+    return Path(shutil.copytree(photographs, tmp_path / "photographs"))
 
 
 def names_of(groups, samples):
     return {frozenset(samples.names[row] for row in group) for group in groups}
 
 
-def test_a_jpeg_decoded_small_and_its_png_are_exact_copies_all_the_same(photographs):
-    path = photographs / "a" / "again.jpg"
-    Image.open(photographs / "a" / "6.jpg").save(path, quality=60)
-    samples = load_data(photographs)
+def test_a_jpeg_decoded_small_and_its_png_are_exact_copies_all_the_same(own_photographs):
+    path = own_photographs / "a" / "again.jpg"
+    Image.open(own_photographs / "a" / "6.jpg").save(path, quality=60)
+    samples = load_data(own_photographs)
     packed = pack(samples, 32, workers=2)
     assert names_of(packed.duplicates.exact, samples) == {
         frozenset((f"{'ab'[number % 2]}/{number}.jpg", f"{'ab'[number % 2]}/{number}.png")) for number in range(4)
@@ -202,21 +209,21 @@ def test_a_jpeg_decoded_small_and_its_png_are_exact_copies_all_the_same(photogra
     assert packed.sizes == {"480x640": 13}
 
 
-def test_patterns_too_fine_for_a_small_decoding_stay_apart(photographs):
+def test_patterns_too_fine_for_a_small_decoding_stay_apart(own_photographs):
     rows, columns = np.mgrid[:512, :512]
     for name, pattern in (("stripes", rows % 2), ("checks", (rows + columns) % 2)):
-        Image.fromarray((pattern * 255).astype(np.uint8)).save(photographs / "a" / f"{name}.jpg", quality=95)
-        Image.open(photographs / "a" / f"{name}.jpg").save(photographs / "b" / f"{name}.png")
-    samples = load_data(photographs)
+        Image.fromarray((pattern * 255).astype(np.uint8)).save(own_photographs / "a" / f"{name}.jpg", quality=95)
+        Image.open(own_photographs / "a" / f"{name}.jpg").save(own_photographs / "b" / f"{name}.png")
+    samples = load_data(own_photographs)
     found = pack(samples, 32).duplicates
     alike = {group for group in names_of([*found.exact, *found.near], samples) if "stripes" in "".join(group)}
     assert alike == {frozenset(("a/stripes.jpg", "b/stripes.png"))}
 
 
-def test_damaged_photographs_are_quarantined_though_they_are_decoded_small(photographs):
-    whole = (photographs / "a" / "0.jpg").read_bytes()
-    (photographs / "a" / "cut.jpg").write_bytes(whole[: len(whole) * 3 // 5])
-    samples = load_data(photographs)
+def test_damaged_photographs_are_quarantined_though_they_are_decoded_small(own_photographs):
+    whole = (own_photographs / "a" / "0.jpg").read_bytes()
+    (own_photographs / "a" / "cut.jpg").write_bytes(whole[: len(whole) * 3 // 5])
+    samples = load_data(own_photographs)
     packed = pack(samples, 16)
     assert [samples.names[row] for row in packed.quarantined] == ["a/cut.jpg"]
 

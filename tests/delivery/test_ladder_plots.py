@@ -1,8 +1,6 @@
 """Figures of transfer learning read back: dots and lines are the numbers, words stay inside and apart."""
 
 import io
-import subprocess
-import sys
 from itertools import pairwise
 
 import matplotlib as mpl
@@ -158,16 +156,3 @@ def test_given_axes_are_drawn_on_and_saved_as_any_figure(tmp_path):
     assert ladder_plots.ladder(RUNGS, ax=left) is left
     assert ladder_plots.learning_curve(CURVE, right) is right
     assert plots.save_figure([left, right], tmp_path / "both.png").exists()
-
-
-def test_importing_is_light_and_no_window_is_opened():
-    code = (
-        "import sys; from firstlight.delivery import ladder_plots\n"
-        "assert not {'matplotlib', 'torch'} & set(sys.modules)\n"
-        "from firstlight.evaluation.intervals import Estimate\n"
-        "from firstlight.runs.record import CurvePoint, LearningCurve\n"
-        "ladder_plots.learning_curve(LearningCurve((CurvePoint(8, Estimate(0.5, 0.4, 0.6, 9), 0.5),), ()))\n"
-        "assert 'matplotlib.pyplot' not in sys.modules"
-    )
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr

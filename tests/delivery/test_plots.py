@@ -325,9 +325,12 @@ def run_alone(code):
 
 def test_without_pyplot_no_window_is_opened_and_importing_is_light():
     done = run_alone(
-        "import sys; from firstlight.delivery import plots\n"
+        "import sys; from firstlight.delivery import ladder_plots, plots\n"
+        "from firstlight.evaluation.intervals import Estimate\n"
+        "from firstlight.runs.record import CurvePoint, LearningCurve\n"
         "assert not {'matplotlib', 'torch'} & set(sys.modules)\n"
         "ax = plots.confusion_matrix([[1, 2], [3, 4]], 'ab')\n"
+        "ladder_plots.learning_curve(LearningCurve((CurvePoint(8, Estimate(0.5, 0.4, 0.6, 9), 0.5),), ()))\n"
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
     assert done.returncode == 0, done.stderr

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from sklearn import metrics as oracle
@@ -141,7 +141,6 @@ def test_a_share_has_the_wilson_interval_of_scipy(hits, misses):
     assert 0 <= ours.low <= ours.value <= ours.high <= 1
 
 
-@settings(deadline=None)
 @given(st.integers(1, 12), st.integers(2, 4), st.floats(0, 30), st.integers(0, 99))
 def test_every_interval_holds_its_value_within_the_range_however_few_samples(n, classes, sharpness, seed):
     logits, labels = drawn(n, classes, sharpness=sharpness, seed=seed)

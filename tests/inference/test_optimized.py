@@ -8,7 +8,7 @@ from firstlight.inference.optimized import optimized
 from firstlight.models.classifier import Classifier
 
 
-def classifier(name="torchvision:mobilenet_v2", side=64):
+def classifier(name="torchvision:mnasnet0_5", side=64):
     torch.manual_seed(0)
     made = Classifier(architecture={"name": name, "head": "linear"}, classes=tuple("abcde"), input_size=(3, side, side))
     for layer in made.modules():
@@ -24,7 +24,7 @@ def pictures(count=8, side=64):
     return torch.randint(0, 256, (count, 3, side, side), dtype=torch.uint8, generator=rng)
 
 
-@pytest.mark.parametrize("name", ["torchvision:mobilenet_v2", "timm:resnet18", "torchvision:squeezenet1_1"])
+@pytest.mark.parametrize("name", ["torchvision:mnasnet0_5", "timm:resnet18", "torchvision:squeezenet1_1"])
 def test_it_gives_the_logits_of_the_plain_classifier(name):
     plain = classifier(name)
     state = {name: tensor.clone() for name, tensor in plain.state_dict().items()}

@@ -116,7 +116,7 @@ def test_a_damaged_file_of_before_is_refused(tmp_path):
         ("torchvision:mobilenet_v3_small", (1, 32, 32)),
         ("torchvision:mnasnet0_5", (3, 32, 32)),
         ("timm:test_vit", (3, 64, 64)),
-        ("torchvision:maxvit_t", (3, 224, 224)),  # its head has no bias
+        pytest.param("torchvision:maxvit_t", (3, 224, 224), marks=pytest.mark.slow),  # its head has no bias
         ("timm:resnetv2_18", (3, 32, 32)),  # its head is a convolution after pooling
     ],
 )

@@ -67,7 +67,7 @@ def test_real_weights_give_the_features_of_torchvisions_own_model(name, shared_d
     assert torch.equal(network.head.weight, head), "the new head is not touched"
 
 
-@pytest.mark.parametrize("name", ["googlenet", "densenet121"])
+@pytest.mark.parametrize("name", [pytest.param("googlenet", marks=pytest.mark.slow), "densenet121"])
 def test_files_as_torchvision_publishes_them_load(name, tmp_path):
     """With auxiliary heads; with old names of layers and no counts of batches."""
     from torchvision import models
@@ -97,8 +97,8 @@ def test_files_as_torchvision_publishes_them_load(name, tmp_path):
     ("name", "side"),
     [
         ("timm:vit_tiny_patch16_224", 64),
-        ("timm:vit_tiny_patch16_224", 224),
-        ("timm:swin_tiny_patch4_window7_224", 96),
+        pytest.param("timm:vit_tiny_patch16_224", 224, marks=pytest.mark.slow),
+        pytest.param("timm:swin_tiny_patch4_window7_224", 96, marks=pytest.mark.slow),
         ("timm:mobilenetv4_conv_small", 64),
     ],
 )
@@ -149,7 +149,7 @@ def test_weights_of_another_network_are_one_clear_line_and_change_nothing(tmp_pa
     from torchvision import models
 
     torch.save(models.squeezenet1_1().state_dict(), tmp_path / "squeezenet1_1-b8a52dc0.pth")
-    for name in ("torchvision:squeezenet1_0", "torchvision:mobilenet_v2", "timm:vit_tiny_patch16_224"):
+    for name in ("torchvision:squeezenet1_0", "torchvision:mobilenet_v2"):
         network = build(name)
         before = {path: tensor.clone() for path, tensor in network.state_dict().items()}
         with pytest.raises(ModelFileError, match="does not fit this network: ") as raised:
@@ -173,7 +173,7 @@ def test_a_missing_and_a_surplus_weight_are_named(tmp_path):
 
 
 def test_positions_that_nobody_can_resample_are_told_as_images_of_another_size(tmp_path):
-    name = "timm:gmlp_s16_224"
+    name = "timm:mixer_s32_224"
     made = build(name, 64)
     torch.save(made.body.state_dict(), tmp_path / "a.pth")
     with pytest.raises(ModelFileError, match=f"pictures of another size .{name} was made for 224 x 224"):

@@ -120,11 +120,6 @@ def test_every_choice_learns(choices, tmp_path):
     assert train(load_data("digits"), recipe, tmp_path / "run").test.accuracy.value > 0.7
 
 
-def test_the_cnn_learns_the_digits(tmp_path):
-    run = train(load_data("digits"), Recipe.of(model="cnn", epochs=3, batch_size=64), tmp_path / "run")
-    assert run.test.accuracy.low > 0.85
-
-
 def test_the_cnn_repeats_to_the_bit_whatever_the_number_of_workers(digit_folder, tmp_path, monkeypatch):
     runs = []
     for workers in (1, 3):
@@ -300,8 +295,9 @@ def test_an_occupied_folder_is_refused_before_the_work(tmp_path, monkeypatch):
         train(load_data("digits"), QUICK, tmp_path)
 
 
-def test_from_python_a_run_gets_its_figures_too(tmp_path):
-    run = fl.train("digits", model="mlp", hidden=(16,), epochs=1, out=tmp_path / "run")
+def test_from_python_a_run_of_the_cnn_learns_the_digits_and_gets_its_figures(tmp_path):
+    run = fl.train("digits", model="cnn", epochs=3, batch_size=64, out=tmp_path / "run")
+    assert run.test.accuracy.low > 0.85
     assert {path.name for path in run.folder.glob("*.png")} == {
         "curves.png", "confusion.png", "mistakes.png", "view_classify.png", "held_out.png",
     }  # fmt: skip

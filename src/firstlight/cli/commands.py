@@ -177,7 +177,7 @@ class Check:
 
     def run(self) -> int:
         """Decode every picture once, and report."""
-        from firstlight.api import check
+        from firstlight.data.check import check  # by itself: `api` would import torch, which checking does not need
         from firstlight.data.sources import load_data
 
         samples = load_data(self.source, data_root=self.data_root)

@@ -123,6 +123,7 @@ def test_without_a_head_of_a_hundred_classes_nothing_is_told(head, tmp_path):
         assert own_confidence(NETWORK, file, head.features) is None
 
 
+@pytest.mark.slow
 def test_of_real_weights_it_is_the_confidence_of_torchvisions_whole_network(shared_data, digits):
     file = shared_data / "weights" / "mobilenet_v2-imagenet.safetensors"
     if not file.exists():
