@@ -197,7 +197,7 @@ def confusion_matrix(confusion: ArrayLike, classes: Sequence[str], ax: "Axes | N
     bar = ax.figure.colorbar(image, ax=ax, fraction=0.04, pad=0.02, ticks=[0, 0.01, 0.1, 0.25, 0.5, 1])
     bar.ax.set_yticklabels(["0", "1", "10", "25", "50", "100 %"], fontsize=8, color=TEXT_COLOR)
     bar.ax.tick_params(length=0)
-    bar.set_label("share of the true class", fontsize=8, color=TEXT_COLOR)
+    bar.set_label("fraction of the true class", fontsize=8, color=TEXT_COLOR)
     bar.outline.set_visible(False)
     return ax
 
