@@ -16,7 +16,7 @@ CHOICE = re.compile(r"`([a-z_]+)`")
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFlags(ModelRecipe):
-    """The model group, whose `name` is the option `--model`."""
+    """Which network is trained, and what it starts from."""
 
     name: Annotated[str, arg(name="model")] = ModelRecipe.name
     """The network: mlp, cnn, timm:NAME or torchvision:NAME, or a pretrained one chosen for you: auto, fast, balanced,

@@ -1,4 +1,8 @@
-"""The choices about data: which images are used, at what size, and how they are split."""
+"""The choices about data: which images are used, at what size, and how they are split.
+
+>>> DataRecipe(img_size=32, split="80/10/10").resize is None
+True
+"""
 
 from dataclasses import dataclass
 
@@ -10,11 +14,7 @@ DATA_RANGES: dict[str, tuple[float, float]] = {"img_size": (1, 4096), "max_pixel
 
 @dataclass(frozen=True, kw_only=True)
 class DataRecipe:
-    """The choices about data. A choice that is None takes the network's own default.
-
-    >>> DataRecipe(img_size=32, split="80/10/10").resize is None
-    True
-    """
+    """Which pictures are used, at what size, and how they are split. None takes the default of the network."""
 
     data_root: str | None = None
     """Folder where named sets are looked for and downloaded to; default FIRSTLIGHT_DATA, else the user's cache

@@ -13,7 +13,7 @@ from firstlight.models.recipe import ModelRecipe
 
 @dataclass(frozen=True, kw_only=True)
 class TransferRecipe:
-    """How a pretrained network is adapted to the images; means nothing for a network trained from scratch."""
+    """How a pretrained network is adapted to the images; not for networks trained from scratch."""
 
     feature_passes: int = 1
     """How many times to compute the features of each training picture: as it is, then mirrored, then random crops."""
@@ -43,7 +43,7 @@ class TransferRecipe:
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizationRecipe:
-    """How the weights are trained. None takes the default of the kind of network; see `defaults.DEFAULTS`."""
+    """How the weights are trained. None takes the default of the network."""
 
     epochs: int | None = None
     """Number of passes over the training pictures."""
