@@ -30,14 +30,14 @@ _HOMES = {
     "evaluate_logits": "evaluation.evaluate",
     "image_grid": "delivery.plots",
     "imshow": "delivery.plots",
-    "load": "models.artefact:load_model",
+    "load": "models.model_file:load_model",
     "load_data": "data.sources",
     "metrics": "evaluation.metrics:",
     "mistakes_grid": "delivery.plots",
     "open_dataset": "data.dataset",
     "predict": "api",
-    "read_model_card": "models.artefact",
-    "save": "models.artefact:save_model",
+    "read_model_card": "models.model_file",
+    "save": "models.model_file:save_model",
     "split": "data.split",
     "train": "api",
     "training_curves": "delivery.plots",
@@ -72,10 +72,10 @@ if TYPE_CHECKING:  # for editors and type checkers; a test holds it against the 
     from firstlight.evaluation.evaluate import evaluate_logits as evaluate_logits
     from firstlight.inference.predictor import Prediction as Prediction
     from firstlight.inference.predictor import Predictor as Predictor
-    from firstlight.models.artefact import load_model as load  # noqa: F401  # exported under another name
-    from firstlight.models.artefact import read_model_card as read_model_card
-    from firstlight.models.artefact import save_model as save  # noqa: F401  # likewise
     from firstlight.models.classifier import Classifier as Classifier
+    from firstlight.models.model_file import load_model as load  # noqa: F401  # exported under another name
+    from firstlight.models.model_file import read_model_card as read_model_card
+    from firstlight.models.model_file import save_model as save  # noqa: F401  # likewise
     from firstlight.models.recipe import ModelRecipe as ModelRecipe
     from firstlight.training.recipe import Recipe as Recipe
     from firstlight.training.run import Run as Run

@@ -1,4 +1,4 @@
-"""What a user can get wrong, as exception types with plain messages.
+"""Exceptions for user errors, each with a plain message of one line.
 
 Every message is one line: what is wrong, where, why, and what to do about it. In Python each is a `ValueError`; the
 command line prints it and exits with code 2. The types are::

@@ -1,4 +1,4 @@
-"""Show the progress of long work on stderr: a bar with an ETA on a terminal, a plain line now and then in a pipe."""
+"""Show the progress of long work on stderr: a bar with an ETA on a terminal, an occasional line when piped."""
 
 import sys
 import time

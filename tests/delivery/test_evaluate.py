@@ -11,7 +11,7 @@ from firstlight.data.sources import load_data
 from firstlight.delivery.evaluate import evaluate_model
 from firstlight.errors import DataError, RecipeError, RunError
 from firstlight.inference.predictor import Predictor
-from firstlight.models.artefact import load_model, save_model
+from firstlight.models.model_file import load_model, save_model
 from firstlight.runs.record import read_record
 
 CPU = torch.device("cpu")

@@ -21,8 +21,8 @@ from firstlight.data.loader import Batch
 from firstlight.errors import DataError, RecipeError
 from firstlight.inference import predictor as module
 from firstlight.inference.predictor import Guess, Prediction, Predictor
-from firstlight.models.artefact import save_model
 from firstlight.models.classifier import Classifier
+from firstlight.models.model_file import save_model
 
 
 @pytest.fixture
@@ -318,7 +318,7 @@ def test_files_are_read_only_a_little_ahead_and_nothing_of_them_is_kept(predicto
 MEASURE = """
 import gc, sys, tracemalloc
 from firstlight.inference.predictor import Predictor
-from firstlight.models.artefact import load_model
+from firstlight.models.model_file import load_model
 
 predictor, file = Predictor(load_model(sys.argv[1])), sys.argv[2]
 tracemalloc.start()

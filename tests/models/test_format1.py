@@ -10,10 +10,10 @@ import safetensors.torch
 import torch
 
 from firstlight.errors import ModelFileError
-from firstlight.models import artefact
-from firstlight.models.artefact import load_model, read_model_card, save_model
+from firstlight.models import model_file
 from firstlight.models.classifier import Classifier
 from firstlight.models.libraries import find_network
+from firstlight.models.model_file import load_model, read_model_card, save_model
 from firstlight.models.tensor_file import TensorFile
 from firstlight.models.weights import load_state_dict_file, load_weights
 
@@ -48,7 +48,7 @@ def write_format1(path: Path, network: torch.nn.Module, architecture: dict, size
         fields[name] = buffers[name].tolist()
     tensors = buffers | {f"network.{name}": tensor.contiguous() for name, tensor in network.state_dict().items()}
     fields |= {"architecture": architecture, "input_size": list(size), "sha256": "0" * 64}
-    fields["sha256"] = artefact._digest(json.dumps(fields), tensors)
+    fields["sha256"] = model_file._digest(json.dumps(fields), tensors)
     safetensors.torch.save_file(tensors, path, metadata={"firstlight": json.dumps(fields)})
     return path
 

@@ -7,8 +7,8 @@ import sys
 import pytest
 import torch
 
-from firstlight.models.artefact import save_model
 from firstlight.models.classifier import Classifier
+from firstlight.models.model_file import save_model
 
 PROGRAM = """
 import json, sys
@@ -18,7 +18,7 @@ def tell():
 
 import firstlight.data.sources
 tell()
-from firstlight.models.artefact import load_model, read_model_card
+from firstlight.models.model_file import load_model, read_model_card
 read_model_card(sys.argv[1])
 tell()
 load_model(sys.argv[1])

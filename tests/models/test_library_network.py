@@ -8,10 +8,10 @@ from torchvision.transforms.v2.functional import resize
 from firstlight.errors import ModelFileError, RecipeError
 from firstlight.inference import optimized as optimized_module
 from firstlight.inference.optimized import optimized
-from firstlight.models.artefact import load_model, save_model
 from firstlight.models.classifier import Classifier
 from firstlight.models.libraries import find_network, published
 from firstlight.models.library_network import build_library_network
+from firstlight.models.model_file import load_model, save_model
 from firstlight.models.networks import build_network
 
 # The smallest pictures worth giving it, how many features there are, and where its own head was.

@@ -6,9 +6,9 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from firstlight.errors import ModelFileError
-from firstlight.models.artefact import save_model
 from firstlight.models.classifier import Classifier
 from firstlight.models.downloads import find_weights
+from firstlight.models.model_file import save_model
 from firstlight.models.networks import build_network
 from firstlight.models.pretrained import load_pretrained
 from firstlight.models.spec import NetworkSpec

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from firstlight.errors import ModelFileError, RecipeError
-from firstlight.models.artefact import load_model, save_model
 from firstlight.models.classifier import Classifier
+from firstlight.models.model_file import load_model, save_model
 from firstlight.models.recipe import ModelRecipe
 from firstlight.models.spec import architecture, choose_network
 from firstlight.models.views import VIEWS, views_of

@@ -9,8 +9,8 @@ from safetensors.torch import load_file, save_file
 
 from firstlight.data.dataset import open_dataset
 from firstlight.data.sources import load_data
-from firstlight.models.artefact import load_model, save_model
 from firstlight.models.downloads import find_weights
+from firstlight.models.model_file import load_model, save_model
 from firstlight.models.spec import choose_network
 from firstlight.training.build import build_classifier
 from firstlight.training.defaults import complete

@@ -9,8 +9,8 @@ import torch
 from firstlight.data.dataset import open_dataset
 from firstlight.data.recipe import DataRecipe
 from firstlight.data.sources import load_data
-from firstlight.models.artefact import load_model
 from firstlight.models.classifier import Classifier
+from firstlight.models.model_file import load_model
 from firstlight.training import learn as learning
 from firstlight.training import loop
 from firstlight.training.defaults import complete

@@ -139,7 +139,7 @@ class Predict:
         """Classify and report, picture by picture."""
         from firstlight.delivery.predict import find_files, written_to_csv
         from firstlight.inference.predictor import Predictor
-        from firstlight.models.artefact import load_model
+        from firstlight.models.model_file import load_model
         from firstlight.runtime.device import pick_device
 
         if not self.paths:

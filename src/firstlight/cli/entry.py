@@ -1,4 +1,4 @@
-"""The entry point: words of the command line in, an exit code out; every mistake of a user is told in one line."""
+"""The entry point: command-line words in, an exit code out; every user error is reported in one line."""
 
 import errno
 import io

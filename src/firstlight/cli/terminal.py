@@ -1,4 +1,4 @@
-"""What a person reads: answers go to stdout, everything else to stderr; names from outside cannot do any harm."""
+"""What a person reads: answers on stdout, everything else on stderr, with untrusted names escaped."""
 
 import json
 import sys

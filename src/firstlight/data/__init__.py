@@ -1,1 +1,1 @@
-"""From labeled images anywhere to batches on the device, packed, split and augmented; knows no model."""
+"""From labeled images anywhere to batches on the device: packed, split, and augmented."""

@@ -1,4 +1,4 @@
-"""Make a set ready to train on or to score: packed, checked for unusable images and leaks, grouped and split."""
+"""A data set ready to train on or to score: packed, checked for unusable images and leaks, grouped, and split."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Decode JPEG files fast: no finer than needed, straight into an array, and by Pillow wherever there is any doubt."""
+"""Decode JPEG files fast, at the lowest sufficient resolution, falling back to Pillow when unsure."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Split a set into train, valid and test by groups, so that no image and none of its copies is on two sides.
+"""Split a set into train, valid, and test by groups, so that copies of an image are always in the same split.
 
 The split of a group depends only on the seed and on its name, within its class: groups are sorted by a hash and cut at
 the requested proportions, test first, then valid, then train. Adding images therefore moves only the few at the two

@@ -1,4 +1,4 @@
-"""Restore the rim that `crop:FRACTION` cut off around a packed image, so that a person can see all of it."""
+"""Restore the border that `crop:FRACTION` cut off around a packed image, so that a person can see all of it."""
 
 import numpy as np
 from numpy.typing import NDArray

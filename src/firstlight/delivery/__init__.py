@@ -1,1 +1,1 @@
-"""What leaves the house: figures of a run, predictions for files, scores of a model file, the guide as notebooks."""
+"""User-facing results: figures of a run, predictions of files, scores of a model file, the guide as notebooks."""

@@ -16,7 +16,7 @@ from firstlight.data.split import read_split
 from firstlight.errors import DataError, RecipeError
 from firstlight.evaluation.evaluate import Evaluation, evaluate_logits
 from firstlight.inference.predictor import Predictor
-from firstlight.models.artefact import load_model
+from firstlight.models.model_file import load_model
 from firstlight.runs.folder import RECORD_FILE, SPLIT_FILE
 from firstlight.runs.record import count_test_evaluation, read_record
 

@@ -1,4 +1,4 @@
-"""The figures of a run, drawn as PNG files from what its folder holds, and from nothing else."""
+"""The figures of a run as PNG files, drawn only from its run folder."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Estimates: a score with its 95 % interval and the number of samples it rests on, and how to make them.
+"""Estimates: a score with its 95 % interval and its sample size.
 
 An interval answers "what might this score be on another sample of the same size from the same source?". Closed
 formulas are used where there are any, so the same outputs always have the same interval. Torch is imported where it

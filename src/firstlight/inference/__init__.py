@@ -1,1 +1,1 @@
-"""A finished classifier answers: for single images of any kind, for files, and for batches of a whole split."""
+"""Run a trained classifier: on single images of any kind, on files, and on whole splits."""

@@ -1,4 +1,4 @@
-"""Run a classifier over the batches of a loader and collect what it says."""
+"""Run a classifier over batches and collect its logits."""
 
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext

@@ -1,4 +1,4 @@
-"""A copy of a classifier that answers the same, but faster where a large network gains from it."""
+"""A faster copy of a classifier with a large network, which gives the same answers."""
 
 import copy
 

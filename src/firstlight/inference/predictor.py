@@ -1,4 +1,4 @@
-"""`Predictor`: images of any kind in, predictions out; the one way in which a finished model classifies."""
+"""`Predictor`: images of any kind in, predictions out; every prediction of a trained model is made here."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass

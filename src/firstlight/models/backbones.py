@@ -1,4 +1,4 @@
-"""Which pretrained network the words `auto`, `fast`, `balanced` and `best` mean on a given machine and set."""
+"""Choose the pretrained network that `auto`, `fast`, `balanced`, or `best` means for this device and image count."""
 
 from firstlight.models.recipe import BACKBONE_WORDS, unknown_network
 

@@ -1,4 +1,4 @@
-"""`NetworkSpec`: what a network's name means, decided once; and the architecture that follows from it and a recipe."""
+"""`NetworkSpec`: the kind of network that a name means, decided once, and the architecture that follows."""
 
 from dataclasses import dataclass
 from typing import Any, Self

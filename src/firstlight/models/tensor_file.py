@@ -1,4 +1,4 @@
-"""Safetensors files that nobody vouches for, read with suspicion; and the checks that all weights go through.
+"""Read safetensors files that may be hostile or damaged, without running code or wasting memory.
 
 No code in a file is ever run, and no more memory is taken than the file has bytes, give or take its header. Torch is
 imported where it is used: reading a header does not wait for it.

@@ -1,1 +1,1 @@
-"""The run folder and its files: what a run leaves on disk is written and read here, and nowhere else."""
+"""The run folder: the names, formats, and types of what a run leaves on disk."""

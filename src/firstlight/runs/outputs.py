@@ -1,4 +1,4 @@
-"""The outputs of a run: what its model said about each split, and thumbnails of the images that figures show.
+"""The outputs of a run: labels, logits, and features of each split, and thumbnails of the images that figures show.
 
 Both lie in the run folder as `.safetensors`, so that figures and comparisons need neither the images nor the model.
 """

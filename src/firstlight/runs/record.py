@@ -1,4 +1,4 @@
-"""The record of a run, `evaluation.json`: what is known of it, as one type with one reader and one writer."""
+"""The record of a run, `evaluation.json`: its metadata and scores, as one type with one reader and one writer."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Devices, and the number type of matrix products and convolutions.
+"""Devices, and the number type of matrix multiplications and convolutions.
 
 Torch is imported where it is used, so that asking for help does not wait for it.
 """

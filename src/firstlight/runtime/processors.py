@@ -1,4 +1,4 @@
-"""Processors and threads: how many this process may use, and how its threads behave beside other work."""
+"""Processors and threads: how many this process may use, and how they share the machine with other programs."""
 
 import os
 import sys

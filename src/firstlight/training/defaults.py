@@ -1,4 +1,4 @@
-"""The defaults of each kind of network: what a recipe takes where a choice was left open."""
+"""The defaults of each kind of network, for choices that the user left open."""
 
 from typing import Any
 

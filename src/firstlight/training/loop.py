@@ -1,4 +1,4 @@
-"""The training loop, to be read from top to bottom: it yields what happens, and calls nobody back."""
+"""The training loop, to be read from top to bottom: a generator of steps and epochs, without callbacks."""
 
 import math
 import time

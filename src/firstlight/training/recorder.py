@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from firstlight.errors import TrainingError
-from firstlight.models.artefact import save_model
+from firstlight.models.model_file import save_model
 from firstlight.runs.folder import MODEL_FILE, TENSORBOARD_FOLDER, write_metrics
 from firstlight.training.state import Epoch, Step, TrainState
 

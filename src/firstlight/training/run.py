@@ -1,4 +1,4 @@
-"""A run that is over: where it is, what it made, and how good that is."""
+"""A completed run: its folder, its model, and its scores."""
 
 from dataclasses import dataclass
 from pathlib import Path

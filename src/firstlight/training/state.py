@@ -1,4 +1,4 @@
-"""The state of training: everything that is needed to stop at any step and go on later as if nothing had happened.
+"""The state of training: everything needed to stop after any step and resume exactly.
 
 All randomness is a function of (seed, epoch, sample), so no random generator has to be part of it.
 """

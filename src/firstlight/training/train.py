@@ -1,4 +1,4 @@
-"""A whole training run: labeled images and a recipe in; a trained, calibrated, scored and saved model out."""
+"""A whole training run, from labeled images and a recipe to a trained, calibrated, scored, and saved model."""
 
 import shutil
 import time
@@ -17,9 +17,9 @@ from firstlight.evaluation.calibration import fit_temperature
 from firstlight.evaluation.evaluate import evaluate_logits
 from firstlight.files import write_text
 from firstlight.inference.predictor import Predictor
-from firstlight.models.artefact import save_model
 from firstlight.models.classifier import Classifier
 from firstlight.models.downloads import find_weights
+from firstlight.models.model_file import save_model
 from firstlight.models.spec import choose_network
 from firstlight.runs.folder import (
     HELD_OUT_FILE,

@@ -19,7 +19,7 @@ from sklearn.utils.class_weight import compute_class_weight
 import firstlight as fl
 from firstlight.data.sources import load_data
 from firstlight.errors import ModelFileError, RecipeError, TrainingError
-from firstlight.models.artefact import load_model
+from firstlight.models.model_file import load_model
 from firstlight.runs.record import Rung
 from firstlight.training import learn, state
 from firstlight.training.recipe import Recipe

@@ -1,4 +1,4 @@
-"""Find images that are the same image, exactly or nearly, so that no split puts copies on both sides."""
+"""Find exact and near copies of images, so that they end up in the same split."""
 
 from firstlight.data.duplicates.fingerprints import FINGERPRINT, fingerprint, fingerprints
 from firstlight.data.duplicates.groups import (

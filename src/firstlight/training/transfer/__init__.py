@@ -1,1 +1,1 @@
-"""Transfer learning: features once, the best linear head on them, then fine-tuning as far as it helps."""
+"""Transfer learning: compute features once, solve for the best linear head, then fine-tune if it helps."""

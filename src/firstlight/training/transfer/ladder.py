@@ -1,4 +1,4 @@
-"""Transfer learning: features once, the best linear head on them, then fine-tuning as far as it helps.
+"""The ladder of transfer learning: baselines, the linear head, and fine-tuning, each kept only if it does better.
 
 The rungs of the ladder are the majority class, nearest neighbors among the features of a pretrained network, the best
 linear head on these features, and the network itself, fine-tuned. Validation decides; the test split stays locked.
@@ -17,12 +17,13 @@ from torch.nn import functional
 
 from firstlight.data.dataset import Dataset
 from firstlight.data.groups import image_groups
+from firstlight.evaluation.comparison import chance_better
 from firstlight.evaluation.intervals import proportion
 from firstlight.inference.predictor import Predictor
-from firstlight.models.artefact import save_model
 from firstlight.models.classifier import Classifier
 from firstlight.models.downloads import Weights
 from firstlight.models.library_network import LibraryNetwork
+from firstlight.models.model_file import save_model
 from firstlight.runs.folder import MODEL_FILE, write_metrics
 from firstlight.runs.outputs import Outputs
 from firstlight.runs.record import Rung, TransferRecord
@@ -37,7 +38,6 @@ from firstlight.training.transfer.learning_curve import CURVE_FRACTIONS, LAST_DO
 from firstlight.training.transfer.rungs import (
     CLEARLY_BETTER,
     ScoredRung,
-    chance_better,
     majority,
     nearest_neighbors,
 )

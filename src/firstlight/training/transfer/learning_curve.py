@@ -1,4 +1,4 @@
-"""The learning curve: how well linear heads do on growing parts of the training images, and what more would give."""
+"""The learning curve: how well linear heads do on growing parts of the training images, with a forecast for more."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""The baselines that fine-tuning has to beat, and whether one classifier is better than another on the same images."""
+"""The baselines that fine-tuning has to beat: the majority class and nearest neighbors."""
 
 from dataclasses import dataclass, field
 
@@ -9,9 +9,7 @@ from torch import Tensor
 
 from firstlight.evaluation.intervals import proportion
 from firstlight.runs.record import Rung
-from firstlight.runtime.seeds import derive_seed
 
-BOOTSTRAP_DRAWS = 10_000
 CLEARLY_BETTER = 0.9  # of the draws in which a rung has to beat the one before it, for the next one to be tried
 NEIGHBOR_COUNTS = (1, 3, 5, 10, 20)
 MAX_LEFT_OUT = 2000  # training images that choose the number of neighbors, each left out in turn
@@ -31,24 +29,6 @@ class ScoredRung:
         """Score predicted classes int64 `[n]` against labels int64 `[n]`."""
         hits = np.asarray(predicted == labels)
         return cls(Rung(name, proportion(int(hits.sum()), len(hits)), round(seconds, 3)), hits)
-
-
-def chance_better(hits: NDArray[np.bool_], than: NDArray[np.bool_], seed: int = 0) -> float:
-    """Return how often the first predictions beat the second when images are resampled: a paired bootstrap.
-
-    Args:
-        hits: of one rung, bool `[n]`.
-        than: of another, on the same images.
-        seed: of the draws.
-
-    Returns:
-        the fraction of the draws, ties counted half; 0.5 if the two are right on the same images.
-    """
-    wins, losses, count = int((hits & ~than).sum()), int((than & ~hits).sum()), len(hits)
-    chances = (wins / count, losses / count, 1 - (wins + losses) / count)
-    drawn = np.random.default_rng(derive_seed(seed, "bootstrap")).multinomial(count, chances, BOOTSTRAP_DRAWS)
-    difference = drawn[:, 0] - drawn[:, 1]
-    return float((difference > 0).mean() + (difference == 0).mean() / 2)
 
 
 def majority(train_labels: NDArray[np.int64], count: int) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""Which of the four cases of transfer learning a set is in, judged by measurements.
+"""Advice on transfer learning, from the number of images and how similar they are to those of the pretraining.
 
 Few or many images: whether doubling the training images still lowered the log loss of the linear head by much. Near to
 or far from the images that the backbone was trained on: how confident its own, original head is about them.

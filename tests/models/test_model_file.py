@@ -15,9 +15,9 @@ import safetensors.torch
 import torch
 
 from firstlight.errors import ModelFileError
-from firstlight.models import artefact, tensor_file, weights
-from firstlight.models.artefact import load_model, read_model_card, save_model
+from firstlight.models import model_file, tensor_file, weights
 from firstlight.models.classifier import Classifier
+from firstlight.models.model_file import load_model, read_model_card, save_model
 
 CLASSES = ("plain", "Ünïcödé", "e\u0301", "猫", "🐈\u200d⬛", "not \udce9 Unicode", 'quotes " \\ \n', "")
 
@@ -177,7 +177,7 @@ def forged(
     card = {name: value for name, value in (card | fields).items() if value is not ...}
     if sign and isinstance(card.get("sha256"), str):
         zeroed = json.dumps(card | {"sha256": "0" * 64})
-        card["sha256"] = artefact._digest(zeroed, tensors)
+        card["sha256"] = model_file._digest(zeroed, tensors)
     safetensors.torch.save_file(tensors, path, metadata={"firstlight": json.dumps(card)})
     return path
 
@@ -413,7 +413,7 @@ def test_no_hostile_header_takes_memory_beyond_the_file(tmp_path: Path) -> None:
     program = f"""
 import resource, sys, torch
 from firstlight.errors import ModelFileError
-from firstlight.models.artefact import load_model
+from firstlight.models.model_file import load_model
 import torchvision
 size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (size + 2**30, size + 2**30))
