@@ -35,7 +35,7 @@ def test_a_search_can_leave_the_test_split_locked(some_digits, tmp_path):
     assert run.test is None
     assert run.mistakes == ()
     assert run.record.test_evaluations == 0
-    assert not list(run.folder.glob("*.png")), "figures show the test split"
+    assert {path.name for path in run.folder.glob("*.png")} == {"curves.png"}, "the other figures show the test split"
 
 
 @pytest.mark.parametrize("what", ["run", "folder", "file", "text"])
@@ -86,3 +86,29 @@ def test_check_is_the_report_of_the_command_line(digit_folder):
     found = fl.check(digit_folder)
     assert isinstance(found, fl.CheckReport)
     assert found.to_json()["n"] == 120
+
+
+def test_predict_takes_a_run_its_folder_or_its_model_file(digit_run, digits):
+    image = digits[0][0]
+    models = [digit_run, digit_run.folder, str(digit_run.folder / "model.safetensors")]
+    answers = [fl.predict(model, image) for model in [digit_run.model, *models]]
+    assert len({(answer.label, answer.probability) for answer in answers}) == 1
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: fl.predict(3, "x.png"), "model is a int; give a run, its folder, or the path"),
+        (lambda: fl.train("digits", {"epochs": 1}), "recipe is a dict; give a Recipe, or single choices"),
+        (lambda: fl.evaluate(None, "digits"), "model is a NoneType; give a run"),
+    ],
+)
+def test_a_wrong_type_is_refused_with_what_to_give(call, message):
+    with pytest.raises(TypeError, match=message):
+        call()
+
+
+@pytest.mark.parametrize("choices", [{"workers": -1}, {"workers": 0}, {"max_pixels": 0}], ids=str)
+def test_check_refuses_numbers_out_of_range(choices):
+    with pytest.raises(RecipeError, match="choose a number from 1 to"):
+        fl.check("digits", **choices)

@@ -13,7 +13,8 @@ from firstlight.delivery.evaluate import Score, evaluate_model
 from firstlight.delivery.figures import draw_run
 from firstlight.inference.predictor import TOP, Prediction, Predictor
 from firstlight.models.classifier import Classifier
-from firstlight.runs.folder import MODEL_FILE
+from firstlight.models.model_file import load_model
+from firstlight.runs.folder import model_file
 from firstlight.runtime.device import pick_device
 from firstlight.training import train as training
 from firstlight.training.recipe import Recipe
@@ -42,9 +43,11 @@ def train(
         UserError: if the data or the recipe cannot be used.
         TrainingError: if the loss is no longer a number; the best model so far stays in the run folder.
     """
+    if not isinstance(recipe, Recipe | None):
+        raise TypeError(f"recipe is a {type(recipe).__name__}; give a Recipe, or single choices such as epochs=3")
     recipe = (recipe or Recipe()).replace(**choices)
     run = training.train(_samples(data, recipe.data.data_root), recipe, out, score_test=score_test)
-    if run.test:
+    if not run.interrupted:
         draw_run(run.folder)
     return run
 
@@ -72,15 +75,17 @@ def evaluate(
     Raises:
         UserError: if the model file or the data cannot be used, or the classes do not match.
     """
-    file = model.folder if isinstance(model, Run) else Path(model)
-    file = file / MODEL_FILE if file.is_dir() else file
     return evaluate_model(
-        file, _samples(data, None), split=split, device=pick_device(device), allow_quarantine=allow_quarantine
+        _model_file(model),
+        _samples(data, None),
+        split=split,
+        device=pick_device(device),
+        allow_quarantine=allow_quarantine,
     )
 
 
 def predict(
-    model: Classifier,
+    model: Classifier | Path | str | Run,
     images: "PathLike[str] | str | bytes | Sequence[Any] | Any",
     *,
     top: int = TOP,
@@ -89,16 +94,20 @@ def predict(
     """Classify an image, or several: one `Prediction` for one image, a list in their order for more.
 
     Args:
-        model: from `load`, or of a run.
+        model: from `load`, a run, its folder, or a `model.safetensors`. A file is loaded again by every call.
         images: the path of a file or a folder, the bytes of a file, a PIL image, an array `[H, W]`, `[H, W, C]` or
             `[N, H, W, C]`, a tensor `[C, H, W]` or `[N, C, H, W]`, or a list of these.
         top: how many classes to list, the most probable first.
         max_pixels: an image with more pixels is not decoded.
 
     Raises:
-        TypeError: if `images` is anything else.
-        UserError: if an array has a shape or values that no image has.
+        TypeError: if `model` or `images` is anything else.
+        UserError: if the model file cannot be used, or an array has values that no image has.
     """
+    if isinstance(model, Run):
+        model = model.model
+    elif not isinstance(model, Classifier):
+        model = load_model(_model_file(model))
     return Predictor(model, top=top, max_pixels=max_pixels)(images)
 
 
@@ -114,6 +123,14 @@ def check(data: Data, *, workers: int | None = None, max_pixels: int = MAX_PIXEL
         UserError: if the data cannot be used.
     """
     return check_samples(_samples(data, None), workers, max_pixels)
+
+
+def _model_file(model: Path | str | Run) -> Path:
+    if not isinstance(model, Path | str | Run):
+        raise TypeError(
+            f"model is a {type(model).__name__}; give a run, its folder, or the path of a model.safetensors"
+        )
+    return model_file(model.folder if isinstance(model, Run) else Path(model))
 
 
 def _samples(data: Data, data_root: str | None) -> Samples:

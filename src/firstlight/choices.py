@@ -26,8 +26,10 @@ def check_choices(choices: object, ranges: Mapping[str, tuple[float, float]]) ->
     for name, hint in _hints(kind).items():
         value = getattr(choices, name)
         try:
+            if isinstance(value, set | frozenset):  # which msgspec takes for a tuple
+                raise msgspec.ValidationError
             msgspec.convert(value, hint)
-        except msgspec.ValidationError:
+        except (msgspec.ValidationError, UnicodeError):
             raise RecipeError(_expectation(hint), field=name, value=value) from None
         if name in ranges and value is not None:
             low, high = ranges[name]

@@ -51,6 +51,14 @@ def test_every_further_evaluation_of_the_test_split_is_counted(run_folder, digit
     assert json.loads((run_folder / "evaluation.json").read_text())["test_evaluations"] == 3
 
 
+def test_the_test_split_of_a_run_without_a_record_is_not_scored(run_folder, digit_folder):
+    (run_folder / "evaluation.json").unlink()
+    samples, model = load_data(digit_folder), run_folder / "model.safetensors"
+    with pytest.raises(RunError, match=r"evaluation\.json is missing, so no evaluation of this run's test split"):
+        evaluate_model(model, samples, split="test", device=CPU)
+    assert evaluate_model(model, samples, split="valid", device=CPU).evaluation.n
+
+
 def test_classes_go_by_name_whatever_their_number(digit_run, run_folder, digit_folder, tmp_path):
     partial = tmp_path / "partial"
     for name in ("3", "7", "9"):

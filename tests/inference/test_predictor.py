@@ -337,3 +337,24 @@ def test_memory_does_not_grow_with_the_number_of_files(model, digit_files, tmp_p
     words = [sys.executable, "-c", MEASURE, str(tmp_path / "model.safetensors"), digit_files[0]]
     sizes = map(int, subprocess.run(words, capture_output=True, text=True, check=True).stdout.split())
     assert median(after - before for before, after in pairwise(sizes)) < 1000 * 20, "20 bytes a file are too many"
+
+
+@pytest.mark.parametrize("top", ["3", 2.5, 0, True])
+def test_a_number_of_classes_that_is_none_is_refused(top, model):
+    with pytest.raises(RecipeError, match="top = .*: give a whole number from 1"):
+        Predictor(model, top=top)
+
+
+def test_paths_that_cannot_be_looked_at_cost_only_themselves(predictor, digit_files):
+    zero, long, good = predictor(["a\0b", "x" * 5000, digit_files[0]])
+    assert zero.error == "is not a path: it holds a zero byte; write one path per line"
+    assert long.error.startswith("cannot be read: ")
+    assert good.error is None
+
+
+def test_an_open_file_is_refused_since_it_would_be_read_line_by_line(predictor, digit_files):
+    with (
+        Path(digit_files[0]).open("rb") as file,
+        pytest.raises(TypeError, match="BufferedReader cannot be classified; give"),
+    ):
+        predictor(file)

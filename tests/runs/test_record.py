@@ -1,5 +1,6 @@
 """A record comes back as it was written, whatever version wrote it, and no evaluation of the test split is lost."""
 
+import errno
 import json
 import os
 import re
@@ -280,3 +281,16 @@ def test_an_evaluation_is_counted_in_a_record_of_before(tmp_path):
     before = json.loads((tmp_path / "evaluation.json").read_text())
     assert count_test_evaluation(tmp_path) == 2
     assert json.loads((tmp_path / "evaluation.json").read_text()) == before | {"test_evaluations": 2}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no flock")
+def test_a_file_system_without_locks_still_takes_records_and_counts(tmp_path, record, monkeypatch):
+    import fcntl
+
+    def without_locks(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", without_locks)
+    for _ in range(2):
+        write_record(tmp_path, record)
+    assert count_test_evaluation(tmp_path) == record.test_evaluations + 1

@@ -102,7 +102,7 @@ def test_words_that_are_no_choice_are_refused_with_the_choices(choice):
         Recipe.of(**choice)
 
 
-@pytest.mark.parametrize("hidden", [(), (0,), (64, -1)])
+@pytest.mark.parametrize("hidden", [(), (0,), (64, -1), (10**12,)])
 def test_hidden_layers_without_width_are_refused(hidden):
     with pytest.raises(RecipeError, match="hidden = "):
         Recipe.of(hidden=hidden)
@@ -128,6 +128,9 @@ def test_a_way_to_resize_that_does_not_exist_is_refused(resize):
         ({"compile": 1}, "give true or false"),
         ({"hidden": (16.0,)}, "give a list of whole numbers"),
         ({"hidden": 64}, "give a list of whole numbers"),
+        ({"hidden": {8}}, "give a list of whole numbers"),
+        ({"model": 3}, "there is no such network"),
+        ({"optimizer": "\udcff"}, "choose adamw, sgd, muon"),
         ({"flip": "yes"}, "give true or false"),
         ({"seed": 0.5}, "whole number"),
         ({"device": 0}, "choose auto"),
@@ -139,6 +142,18 @@ def test_a_value_of_another_type_is_refused_in_words(choice, expected):
         Recipe.of(**choice)
     assert caught.value.field == next(iter(choice))
     assert "\n" not in str(caught.value)
+
+
+def test_a_list_of_widths_is_as_good_as_a_tuple():
+    assert Recipe.of(hidden=[3, 4]) == Recipe.of(hidden=(3, 4))
+    hash(Recipe.of(hidden=[3, 4]))
+
+
+def test_a_network_without_its_weights_is_told_to_take_them():
+    with pytest.raises(RecipeError, match="timm:resnet18 is trained from scratch; set `pretrained` to true"):
+        Recipe.of(model="timm:resnet18", pretrained=False, finetune="all")
+    with pytest.raises(RecipeError, match="mlp is trained from scratch; choose one by `model`, such as auto"):
+        Recipe.of(model="mlp", finetune="all")
 
 
 @pytest.mark.parametrize("choices", [{"model": "mlp"}, {"data": "digits"}, {"optimization": {"epochs": 3}}])

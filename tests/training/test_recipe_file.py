@@ -100,21 +100,32 @@ def test_a_file_with_one_line_is_a_recipe_and_whole_numbers_are_numbers(path):
 @pytest.mark.parametrize(
     ("text", "choices"),
     [
+        (
+            'source = "digits"\nmodel = "mlp"\nhidden = [32]\nfit = "pad"',
+            {"model": "mlp", "hidden": (32,), "resize": "pad"},
+        ),
         ('model = "mlp"\nhidden = [32]\nfit = "pad"', {"model": "mlp", "hidden": (32,), "resize": "pad"}),
         (
-            'backbone = "timm:resnet18"\nmodel = "timm:resnet18"\nviews = 3\nweights_licence = "permissive"',
+            'backbone = "timm:resnet18"\nviews = 3\nweights_licence = "permissive"',
             {"model": "timm:resnet18", "feature_passes": 3, "weights_license": "permissive"},
         ),
         ('backbone = "auto"\nladder = true', {"model": "auto", "ladder": True}),
-        ('model = "timm:resnet18"', {"model": "timm:resnet18", "pretrained": False}),
+        ('model = "timm:resnet18"\nviews = 1', {"model": "timm:resnet18", "pretrained": False}),
+        ('source = "digits"\nmodel = "timm:resnet18"', {"model": "timm:resnet18", "pretrained": False}),
     ],
 )
 def test_a_file_of_an_earlier_version_is_read_with_a_note(text, choices, path):
     path.write_text(text)
     recipe, source, notes = from_toml(path)
-    assert (recipe, source) == (Recipe.of(**choices), None)
+    assert (recipe, source) == (Recipe.of(**choices), "digits" if "source" in text else None)
     assert len(notes) == 1
     assert "earlier version" in notes[0]
+    assert ("from scratch" in notes[0]) == (choices.get("pretrained") is False)
+
+
+def test_a_flat_file_written_today_means_what_its_names_mean_today(path):
+    path.write_text('model = "timm:resnet18"\nfinetune = "all"')
+    assert from_toml(path) == RecipeFile(Recipe.of(model="timm:resnet18", finetune="all"), None)
 
 
 @pytest.mark.parametrize(
@@ -135,6 +146,10 @@ def test_a_file_of_an_earlier_version_is_read_with_a_note(text, choices, path):
         ("[optimisation]\nlr = 1", "there is no group optimisation; did you mean optimization?"),
         ("lr = nan", "lr = nan: choose a number from 1e-09 to 100"),
         ("lr = ", "not TOML"),
+        ('model = "mlp"\nbackbone = "auto"', "it names a network by model and another one by backbone; keep model"),
+        ('[model]\nbackbone = "auto"', "the choice backbone is now called model"),
+        ('fit = "pad"\n[optimization]\nlr = 1', "the choice fit is now called resize"),
+        ("model = 3", "model = 3: there is no such network"),
         ("lr = 1\nlr = 2", "not TOML"),
     ],
 )
@@ -145,6 +160,12 @@ def test_a_file_that_cannot_be_used_is_refused_with_what_is_wrong(text, message,
     assert message in str(caught.value)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_bytes_that_are_no_text_are_refused_where_a_word_is_expected(path):
+    path.write_bytes(b'optimizer = "\xff"')
+    with pytest.raises(RecipeError, match="optimizer = .+: choose adamw, sgd, muon"):
+        from_toml(path)
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path):

@@ -1,7 +1,7 @@
 """The state of training: stopped after any step, copied, and continued from the copy, a run ends with the same bits."""
 
 import itertools
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from firstlight.models.classifier import Classifier
 from firstlight.training.defaults import complete
 from firstlight.training.loop import train_epochs
 from firstlight.training.recipe import Recipe
-from firstlight.training.state import Epoch, Step, TrainState
+from firstlight.training.state import Epoch, Learned, Step, TrainState
 
 CPU = torch.device("cpu")
 EPOCHS, STEPS = 3, 5
@@ -158,3 +158,15 @@ def test_the_best_weights_are_those_of_the_best_epoch(digits):
             after[event.epoch] = {name: one.clone() for name, one in training.state.classifier.state_dict().items()}
     best = training.state.best_classifier().state_dict()
     assert all(torch.equal(best[name], value) for name, value in after[training.state.best.epoch].items())
+
+
+def test_an_earlier_best_keeps_its_weights_while_the_same_classifier_goes_on(digits):
+    training = Training(digits, VARIANTS["adamw"])
+    list(training.events())
+    model, best = training.state.classifier, replace(training.state.best, valid_accuracy=2.0)
+    weights = [value.clone() for value in model.state_dict().values()]
+    state = TrainState.begin(model, training.recipe, Learned(model, best, [best]))
+    for value in model.parameters():
+        value.data.add_(1)
+    state.end_epoch(replace(best, valid_accuracy=0.5))
+    assert all(map(torch.equal, state.best_classifier().state_dict().values(), weights))

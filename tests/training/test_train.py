@@ -12,7 +12,7 @@ from sklearn.metrics import accuracy_score, log_loss
 
 import firstlight as fl
 from firstlight.data.sources import load_data
-from firstlight.errors import RunError, TrainingError
+from firstlight.errors import ImageError, RecipeError, RunError, TrainingError
 from firstlight.runs.outputs import read_outputs
 from firstlight.training import learn, recorder
 from firstlight.training import train as training
@@ -271,6 +271,39 @@ def test_the_test_split_stays_locked_until_somebody_scores_it(run, tmp_path, mon
     assert scored.test == run.test
     assert scored.record.test_evaluations == 1
     assert json.loads((locked.folder / "evaluation.json").read_text())["test"]["accuracy"]["n"] == scored.test.n
+
+
+def test_every_evaluation_of_the_test_split_is_counted_whoever_makes_it(tmp_path, digit_folder):
+    run = train(load_data(digit_folder), QUICK, tmp_path / "run", score_test=False)
+    counts = [evaluate_on_test(run).record.test_evaluations, fl.evaluate(run, digit_folder).test_evaluations]
+    counts += [evaluate_on_test(run).record.test_evaluations, fl.evaluate(run, digit_folder).test_evaluations]
+    assert counts == [1, 2, 3, 4]
+
+
+def test_the_score_stands_when_the_example_image_is_gone(tmp_path, monkeypatch):
+    def gone(*_, **__):
+        raise ImageError("cannot be read")
+
+    monkeypatch.setattr(training, "uncropped_image", gone)
+    run = train(load_data("digits"), QUICK, tmp_path / "run")
+    assert run.test
+    assert (run.folder / "held_out.png").is_file()
+
+
+def test_ctrl_c_after_the_test_split_is_scored_keeps_the_score(tmp_path, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "write_example_images", interrupt)
+    run = train(load_data("digits"), QUICK, tmp_path / "run")
+    assert run.test
+    assert json.loads((run.folder / "evaluation.json").read_text())["test"] is not None
+
+
+def test_a_shift_out_of_the_image_is_refused_before_there_is_a_run_folder(tmp_path):
+    with pytest.raises(RecipeError, match="shift = 8: choose less than the side of the pictures, 8 x 8"):
+        train(load_data("digits"), QUICK.replace(shift=8), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_outputs_are_what_the_saved_model_says(run):

@@ -78,7 +78,7 @@ class Evaluate:
     """Score a model file on labeled pictures."""
 
     model: Positional[Path]
-    """A model.safetensors."""
+    """A model.safetensors, or a run folder."""
     source: Positional[str]
     """What `train` takes; classes are matched by name."""
     split: Literal["train", "valid", "test", "all"] = "test"
@@ -108,9 +108,8 @@ class Evaluate:
         for line in str(found.evaluation).splitlines():
             say(line)
         if found.test_evaluations:
-            say(
-                f"this run's test split has now been scored {found.test_evaluations} times; evaluation.json keeps count"
-            )
+            times = "once" if found.test_evaluations == 1 else f"{found.test_evaluations} times"
+            say(f"this run's test split has now been scored {times}; evaluation.json keeps count")
         return DONE
 
 
@@ -119,7 +118,7 @@ class Predict:
     """Classify pictures. One that cannot be used is listed with the reason, and the others are still classified."""
 
     model: Positional[Path]
-    """A model.safetensors."""
+    """A model.safetensors, or a run folder."""
     paths: Positional[tuple[str, ...]]
     """Picture files, folders of them, or - for a list of paths on standard input."""
     top: int = 5
@@ -140,13 +139,14 @@ class Predict:
         from firstlight.delivery.predict import find_files, written_to_csv
         from firstlight.inference.predictor import Predictor
         from firstlight.models.model_file import load_model
+        from firstlight.runs.folder import model_file
         from firstlight.runtime.device import pick_device
 
         if not self.paths:
             raise DataError(
                 "there is nothing to predict; name picture files, folders, or - for paths on standard input"
             )
-        model = load_model(self.model, pick_device(self.device))
+        model = load_model(model_file(self.model), pick_device(self.device))
         predictor = Predictor(model, top=self.top, max_pixels=self.max_pixels, workers=self.workers)
         given = (path for word in self.paths for path in (stdin_lines() if word == "-" else [word]))
         predictions = predictor.predict_files(find_files(given))

@@ -7,6 +7,7 @@ import numpy as np
 
 from firstlight.data.groups import image_groups
 from firstlight.data.images import MAX_PIXELS
+from firstlight.data.recipe import DataRecipe
 from firstlight.data.samples import Samples
 from firstlight.data.split import find_leaks
 from firstlight.data.store import Store, pack
@@ -60,9 +61,11 @@ def check(samples: Samples, workers: int | None = None, max_pixels: int = MAX_PI
 
     Raises:
         DataError: if the disk has no room for the packed images.
+        RecipeError: if a number is out of range.
 
     >>> from firstlight.data.sources import load_data
     >>> check(load_data("digits")).to_json()["sizes"]
     {'8x8': 1797}
     """
+    DataRecipe(workers=workers, max_pixels=max_pixels)  # checks both
     return CheckReport(samples, pack(samples, workers=workers, max_pixels=max_pixels))

@@ -13,7 +13,7 @@ from firstlight.data.images import MAX_PIXELS
 from firstlight.data.loader import Loader
 from firstlight.data.samples import SPLIT_WORDS, Samples, Split
 from firstlight.data.split import read_split
-from firstlight.errors import DataError, RecipeError
+from firstlight.errors import DataError, RecipeError, RunError
 from firstlight.evaluation.evaluate import Evaluation, evaluate_logits
 from firstlight.inference.predictor import Predictor
 from firstlight.models.model_file import load_model
@@ -54,7 +54,7 @@ def evaluate_model(
         DataError: if the classes do not match, or the set has no such split.
         ModelFileError: if the model file cannot be loaded.
         RecipeError: if `split` is none of these words.
-        RunError: if the record beside the model is damaged.
+        RunError: if the record beside the model is damaged, or missing where the test split is to be scored.
     """
     if split not in (*SPLIT_WORDS, "all"):
         raise RecipeError("choose train, valid, test or all", field="split", value=split)
@@ -75,6 +75,11 @@ def evaluate_model(
     is_run_test = any(run_split.get(samples.names[row]) == Split.TEST for row in rows)
     # note: counted before it is seen, so that stopping here hides nothing
     test_evaluations = count_test_evaluation(run) if is_run_test else None
+    if is_run_test and test_evaluations is None:
+        raise RunError(
+            f"{run}: {RECORD_FILE} is missing, so no evaluation of this run's test split can be counted; "
+            "wait until the run is finished, or set `split` to valid"
+        )
     loader = Loader(store.pixels, labels, rows, device=device)
     outputs = Predictor(model).collect(loader.epoch())
     evaluation = evaluate_logits(outputs.logits, outputs.labels, model.classes, temperature=model.temperature.item())

@@ -4,6 +4,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from io import IOBase
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ class Target:
 def is_one_image(given: Any) -> bool:
     """Return whether this is a single image; its answer is then one prediction, not a list."""
     if isinstance(given, str | os.PathLike):
-        return not Path(os.fsdecode(given)).is_dir()
+        return not _is_folder(os.fsdecode(given))
     if isinstance(given, np.ndarray):
         return given.ndim < 4
     if isinstance(given, torch.Tensor):
@@ -65,6 +66,8 @@ def items_of(given: Any) -> Iterator[Item]:
         TypeError: if it is nothing that is accepted; it says what is.
         DataError: if an array holds values that no image has.
     """
+    if isinstance(given, IOBase):  # which iterates over lines
+        raise _not_accepted(given)
     if isinstance(given, list | tuple | Iterator):
         for one in given:
             if isinstance(one, list | tuple | Iterator):
@@ -81,7 +84,7 @@ def find_files(paths: Iterable[str]) -> Iterator[str]:
     a file: its prediction will say why it cannot be used.
     """
     for path in paths:
-        if Path(path).is_dir():
+        if _is_folder(path):
             yield from _files_below(path)
         else:
             yield path
@@ -92,6 +95,8 @@ def read_item(item: Item, target: Target) -> "NDArray[np.uint8] | str":
     content = item.content
     try:
         if isinstance(content, str):
+            if "\0" in content:  # as from `find -print0`
+                return "is not a path: it holds a zero byte; write one path per line"
             if not stat.S_ISREG(os.stat(content).st_mode):  # noqa: PTH116 - names that are no valid Unicode pass as they are
                 return "is not a regular file"  # reading a pipe or a device might never end
             content = Path(content).read_bytes()
@@ -113,6 +118,10 @@ def read_item(item: Item, target: Target) -> "NDArray[np.uint8] | str":
         return str(reason)
     except OSError as error:
         return f"cannot be read: {error.strerror or error}"
+
+
+def _is_folder(path: str) -> bool:
+    return os.path.isdir(path)  # noqa: PTH112 - Path.is_dir raises for what cannot be looked at
 
 
 def _items_of_one(given: Any) -> Iterator[Item]:

@@ -73,5 +73,5 @@ def folded(network: nn.Module) -> nn.Module:
 
     try:
         return fuse(network)
-    except Exception:  # some networks decide by their input what to do, and each stops the tracer in its own way
+    except Exception:  # a network whose path depends on its input stops the tracer, each in its own way
         return network

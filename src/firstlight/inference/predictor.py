@@ -158,5 +158,5 @@ class Predictor:
 
 def _require_positive(**choices: int | None) -> None:
     for name, value in choices.items():
-        if value is not None and value < 1:
+        if value is not None and (type(value) is not int or value < 1):
             raise RecipeError("give a whole number from 1", field=name, value=value)

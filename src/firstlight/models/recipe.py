@@ -10,6 +10,7 @@ OWN_NETWORKS = ("mlp", "cnn")
 BACKBONE_WORDS = ("auto", "fast", "balanced", "best")
 LIBRARY_PREFIXES = ("timm:", "torchvision:")
 
+WIDEST_LAYER = 65_536
 RANGES: dict[str, tuple[float, float]] = {"dropout": (0, 0.95), "width": (1, 4096)}
 
 
@@ -46,11 +47,16 @@ class ModelRecipe:
         Raises:
             RecipeError: carries the field, its value, and what it may be.
         """
+        if not isinstance(self.name, str):
+            raise unknown_network(self.name)
         check_choices(self, RANGES)
+        object.__setattr__(self, "hidden", tuple(self.hidden))  # a list passes too
         if self.name not in (*OWN_NETWORKS, *BACKBONE_WORDS) and not self.name.startswith(LIBRARY_PREFIXES):
             raise unknown_network(self.name)
-        if not self.hidden or min(self.hidden) < 1:
-            raise RecipeError("give one width above zero for each layer", field="hidden", value=self.hidden)
+        if not self.hidden or not 1 <= min(self.hidden) <= max(self.hidden) <= WIDEST_LAYER:
+            raise RecipeError(
+                f"choose a width from 1 to {WIDEST_LAYER:,} for each layer", field="hidden", value=self.hidden
+            )
 
     @property
     def is_pretrained(self) -> bool:
@@ -58,12 +64,12 @@ class ModelRecipe:
         return self.pretrained and self.name not in OWN_NETWORKS
 
 
-def unknown_network(name: str) -> RecipeError:
+def unknown_network(name: object) -> RecipeError:
     """Return the error about a network's name that means nothing."""
     known = (*OWN_NETWORKS, *BACKBONE_WORDS)
     import difflib
 
-    close = difflib.get_close_matches(name, known, n=1)
+    close = difflib.get_close_matches(str(name), known, n=1)
     advice = f"did you mean {close[0]}? Else " if close else ""
     return RecipeError(
         f"there is no such network; {advice}choose {', '.join(known)}, timm:NAME or torchvision:NAME",

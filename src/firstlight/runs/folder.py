@@ -68,6 +68,11 @@ def make_run_folder(name: str, out: Path | None = None) -> Path:
         raise RunError(f"{where}: the run folder cannot be made ({error.strerror}); name another with `out`") from None
 
 
+def model_file(path: Path) -> Path:
+    """Return the model file of a run folder; any other path is taken for a model file."""
+    return path / MODEL_FILE if path.is_dir() else path
+
+
 def write_metrics(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write `metrics.csv`, one row per epoch; the whole file anew, so that it never ends within a row."""
     write_csv(folder / METRICS_FILE, [tuple(rows[0]), *(tuple(row.values()) for row in rows)])

@@ -1,5 +1,6 @@
 """The record of a run, `evaluation.json`: its metadata and scores, as one type with one reader and one writer."""
 
+import errno
 import json
 import os
 import sys
@@ -20,6 +21,8 @@ from firstlight.runs.record_layout import from_file_layout, to_file_layout
 
 if sys.platform != "win32":
     import fcntl
+
+NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # some network file systems have none; then we do without
 
 
 @dataclass(frozen=True)
@@ -181,7 +184,7 @@ def read_record(folder: Path) -> Record:
     value = _json_of(file)
     try:
         return msgspec.convert(from_file_layout(value, folder), Record)
-    except (msgspec.ValidationError, KeyError, TypeError, AttributeError) as error:
+    except (msgspec.ValidationError, KeyError, TypeError, AttributeError, UnicodeError) as error:
         reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
         raise RunError(f"{file}: not a record that firstlight wrote ({reason}); it is damaged") from None
 
@@ -254,7 +257,11 @@ def _locked(file: Path) -> Iterator[None]:
         return
     while True:
         with file.open("r+b") as held:  # network file systems lock only what is open for writing
-            fcntl.flock(held, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX)
+            except OSError as error:
+                if error.errno not in NO_LOCKS:
+                    raise
             if os.path.samestat(os.fstat(held.fileno()), file.stat()):
                 yield
                 return

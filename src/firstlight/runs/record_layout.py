@@ -51,7 +51,7 @@ def from_file_layout(value: dict[str, Any], folder: Path) -> dict[str, Any]:
 def older_resize(folder: Path) -> str:
     """Return how a run's images were resized by its recipe of an older version; `crop` where that does not say."""
     try:
-        recipe = tomllib.loads((folder / RECIPE_FILE).read_text("utf-8"))
+        recipe = tomllib.loads((folder / RECIPE_FILE).read_text("utf-8", "surrogateescape"))
     except (OSError, ValueError):
         return "crop"
     resize = recipe.get("resize", recipe.get("fit", "crop"))

@@ -46,6 +46,6 @@ def learn_by_gradient(
         events = train_epochs(state, train_loader, data.loader("valid", device), recipe)
         interrupted = record(events, state, folder)
     assert state.best is not None
-    if earlier is not None and state.best is earlier.best:
+    if earlier is not None and state.best.epoch == earlier.best.epoch:
         return replace(earlier, rows=state.rows, interrupted=interrupted)
     return Learned(state.best_classifier(), state.best, state.rows, interrupted)

@@ -8,7 +8,7 @@ from firstlight.choices import check_choices
 from firstlight.data.augment import Augment
 from firstlight.data.recipe import DataRecipe
 from firstlight.errors import RecipeError
-from firstlight.models.recipe import ModelRecipe
+from firstlight.models.recipe import OWN_NETWORKS, ModelRecipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,13 +134,11 @@ class Recipe:
         chosen = {name: value for name, value in vars(self.transfer).items() if value != getattr(NO_TRANSFER, name)}
         if self.model.weights_license != "any":
             chosen["weights_license"] = self.model.weights_license
+        has_weights = self.model.name not in OWN_NETWORKS
+        advice = "set `pretrained` to true" if has_weights else "choose one by `model`, such as auto or timm:resnet18"
         for name, value in chosen.items():
-            raise RecipeError(
-                f"it needs a pretrained network, and {self.model.name} is trained from scratch; choose one by `model`, "
-                "such as auto or timm:resnet18",
-                field=name,
-                value=value,
-            )
+            reason = f"it needs a pretrained network, and {self.model.name} is trained from scratch; {advice}"
+            raise RecipeError(reason, field=name, value=value)
 
     @classmethod
     def of(cls, **choices: Any) -> Self:

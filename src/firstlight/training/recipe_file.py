@@ -7,11 +7,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from firstlight.errors import RecipeError
+from firstlight.models.recipe import LIBRARY_PREFIXES
 from firstlight.training.recipe import GROUPS, HOMES, Recipe
 
-# Choices of earlier versions: their names today. The network was named by either of two choices.
-RENAMED = {"fit": "resize", "views": "feature_passes", "weights_licence": "weights_license"}
-OLD_NAMES = {*RENAMED, "backbone"}
+# Choices of earlier versions, and their names today. The network was named by either of two choices.
+RENAMED = {
+    "backbone": "model",
+    "fit": "resize",
+    "views": "feature_passes",
+    "weights_licence": "weights_license",
+}
 
 
 class RecipeFile(NamedTuple):
@@ -52,12 +57,15 @@ def from_toml(path: Path) -> RecipeFile:
     if not isinstance(source, str | None):
         raise RecipeError(f"{path}: source = {source!r}: give text")
     is_flat = not any(isinstance(value, dict) for value in table.values())
-    choices = _modern(table) if is_flat else _flat(table, path)
     notes: tuple[str, ...] = ()
-    if is_flat and (table.keys() - {"seed", "device"} or "backbone" in table):
-        notes = (f"{path} was written by an earlier version; its choices are read under their present names",)
+    choices = _flat(table, path)
+    if is_flat and (source is not None or table.keys() & RENAMED.keys()):
+        choices, notes = _modern(table, path)
     for name, value in choices.items():
         if name not in HOMES:
+            own_name = name.rpartition(".")[2]
+            if own_name in RENAMED:
+                raise RecipeError(f"{path}: the choice {own_name} is now called {RENAMED[own_name]}")
             near = get_close_matches(name, HOMES, 1)
             raise RecipeError(f"{path}: there is no choice {name}" + (f"; did you mean {near[0]}?" if near else ""))
         if isinstance(value, list):
@@ -90,15 +98,18 @@ def _flat(table: dict[str, Any], path: Path) -> dict[str, Any]:
     return choices
 
 
-def _modern(table: dict[str, Any]) -> dict[str, Any]:
-    """Return the choices of a flat file, as earlier versions wrote them, by their present names.
+def _modern(table: dict[str, Any], path: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return the choices of a flat file of an earlier version by their present names, with a note on what changed.
 
-    They trained from scratch what was named by `model`, and built on pretrained weights what was named by `backbone`.
+    Earlier versions trained from scratch what was named by `model`, and built on pretrained weights what was named by
+    `backbone`.
     """
-    choices = {RENAMED.get(name, name): value for name, value in table.items() if name != "backbone"}
-    name = choices.get("model", "cnn")
-    if "backbone" in table:
-        choices["model"] = table["backbone"]
-    elif isinstance(name, str) and ":" in name and "pretrained" not in table:
+    if "model" in table and "backbone" in table:
+        raise RecipeError(f"{path}: it names a network by model and another one by backbone; keep model")
+    choices = {RENAMED.get(name, name): value for name, value in table.items()}
+    note = f"{path} was written by an earlier version; its choices are read under their present names"
+    name = table.get("model")
+    if isinstance(name, str) and name.startswith(LIBRARY_PREFIXES) and "pretrained" not in table:
         choices["pretrained"] = False
-    return choices
+        note += f", and {name} is trained from scratch (pretrained = false)"
+    return choices, (note,)

@@ -34,11 +34,12 @@ def record(events: Iterable[Step | Epoch], state: TrainState, folder: Path) -> b
                     write_metrics(folder, [asdict(row) for row in state.rows])
                     for name, value in asdict(event).items():
                         tensorboard.add_scalar(name, value, event.epoch)
-                    if state.best is state.rows[-1]:
+                    if state.best == event:
                         save_model(folder / MODEL_FILE, state.best_classifier())
     except KeyboardInterrupt:
         if state.best is None:
             raise
+        write_metrics(folder, [asdict(row) for row in state.rows])  # Ctrl-C may have come before the last one was
         return True
     except TrainingError as error:
         saved = f"; the model of epoch {state.best.epoch} is kept in {folder / MODEL_FILE}" if state.best else ""

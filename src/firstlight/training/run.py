@@ -66,7 +66,11 @@ class Run:
 
     @property
     def mistakes(self) -> tuple[Mistake, ...]:
-        """The most confident mistakes on the test split, worst first; empty if it was left locked."""
+        """The most confident mistakes on the test split, worst first; empty if it was left locked.
+
+        Raises:
+            RunError: if the outputs in the run folder are gone.
+        """
         if self.test is None:
             return ()
         outputs = read_outputs(self.folder, "test")

@@ -76,8 +76,8 @@ class TrainState:
         seconds: spent on training so far.
         rows: of the epochs that are over, those of earlier training in the same run included.
         epochs_before: how many epochs were over before this training began; `seconds_before`, how many seconds.
-        best: the best epoch on validation so far; None if none is over.
-        best_weights: the classifier's state after that epoch, or of its average.
+        kept: the best epoch on validation so far, with the state of the classifier that was scored after it; None if
+            no epoch is over.
     """
 
     classifier: Classifier
@@ -91,8 +91,7 @@ class TrainState:
     rows: list[Epoch] = field(default_factory=list)
     epochs_before: int = 0
     seconds_before: float = 0.0
-    best: Epoch | None = None
-    best_weights: dict[str, Tensor] | None = None
+    kept: tuple[Epoch, dict[str, Tensor]] | None = None
 
     @classmethod
     def begin(cls, classifier: Classifier, recipe: Recipe, earlier: Learned | None = None) -> Self:
@@ -113,9 +112,14 @@ class TrainState:
         if recipe.optimization.ema:
             state.average = MovingAverage(classifier, recipe.optimization.ema)
         if earlier is not None:
-            state.rows, state.best, state.best_weights = list(earlier.rows), earlier.best, earlier.model.state_dict()
+            state.rows, state.kept = list(earlier.rows), (earlier.best, _copied(earlier.model.state_dict()))
             state.epochs_before, state.seconds_before = earlier.rows[-1].epoch, earlier.rows[-1].seconds
         return state
+
+    @property
+    def best(self) -> Epoch | None:
+        """The best epoch on validation so far; None if none is over."""
+        return self.kept[0] if self.kept else None
 
     @property
     def scored(self) -> Classifier:
@@ -126,15 +130,14 @@ class TrainState:
         """Add the row of the open epoch, remember the weights if it is the best one, and open the next epoch."""
         self.rows.append(row)
         if self.best is None or is_better(row, self.best):
-            self.best_weights = _copied(self.scored.state_dict())  # first: Ctrl-C may come between the two
-            self.best = row
+            self.kept = row, _copied(self.scored.state_dict())  # in one assignment: Ctrl-C may come at any time
         self.epoch, self.step, self.losses = self.epoch + 1, 0, []
 
     def best_classifier(self) -> Classifier:
         """Return a copy of the classifier with the weights of the best epoch."""
-        assert self.best_weights is not None, "no epoch is over"
+        assert self.kept is not None, "no epoch is over"
         classifier = copy.deepcopy(self.classifier)
-        classifier.load_state_dict(self.best_weights)
+        classifier.load_state_dict(self.kept[1])
         return classifier
 
     def state_dict(self) -> dict[str, Any]:
@@ -156,12 +159,15 @@ class TrainState:
             "rows": [asdict(row) for row in self.rows],
             "epochs_before": self.epochs_before,
             "seconds_before": self.seconds_before,
-            "best": None if self.best is None else asdict(self.best),
-            "best_weights": None if self.best_weights is None else _copied(self.best_weights),
+            "best": None if self.kept is None else asdict(self.kept[0]),
+            "best_weights": None if self.kept is None else _copied(self.kept[1]),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from what `state_dict` returned; the classifier and the recipe must be the same ones."""
+        """Continue from what `state_dict` returned.
+
+        The recipe must be the same, and the classifier too, with the same layers frozen.
+        """
         names = self._names()
         self.classifier.load_state_dict(state["weights"])
         if self.average is not None:
@@ -173,8 +179,7 @@ class TrainState:
         self.losses = list(state["losses"].to(self.classifier.mean.device))
         self.rows = [Epoch(**row) for row in state["rows"]]
         self.epochs_before, self.seconds_before = state["epochs_before"], state["seconds_before"]
-        self.best = None if state["best"] is None else Epoch(**state["best"])
-        self.best_weights = None if state["best_weights"] is None else _copied(state["best_weights"])
+        self.kept = None if state["best"] is None else (Epoch(**state["best"]), _copied(state["best_weights"]))
 
     def _names(self) -> dict[int, str]:
         return {id(weights): name for name, weights in self.classifier.network.named_parameters()}

@@ -8,13 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from firstlight.data.dataset import Dataset, open_dataset, write_quarantine
 from firstlight.data.samples import Samples
 from firstlight.data.split import write_split
 from firstlight.data.uncropped import uncropped_image
+from firstlight.errors import ImageError, RecipeError
 from firstlight.evaluation.calibration import fit_temperature
 from firstlight.evaluation.evaluate import evaluate_logits
+from firstlight.evaluation.mistakes import shown_positions
 from firstlight.files import write_text
 from firstlight.inference.predictor import Predictor
 from firstlight.models.classifier import Classifier
@@ -32,7 +35,7 @@ from firstlight.runs.folder import (
     save_png,
 )
 from firstlight.runs.outputs import Outputs, write_outputs, write_thumbnails
-from firstlight.runs.record import Record, TransferRecord, headline, write_record
+from firstlight.runs.record import Record, TransferRecord, count_test_evaluation, headline, write_record
 from firstlight.runtime.device import pick_device, require_compiler
 from firstlight.training.build import build_classifier
 from firstlight.training.defaults import complete, require_views
@@ -86,6 +89,7 @@ def train(
         images=len(data.split.train),
         resize=network.default_resize,
     )
+    _require_room_to_shift(recipe, data)
     classifier = build_classifier(data, recipe, network, weights, device)
     folder = make_run_folder(samples.name, out)
     write_text(folder / RECIPE_FILE, to_toml(recipe, samples.source))
@@ -133,7 +137,7 @@ def train(
         transfer=transfer,
     )
     run = Run(folder, model, recipe, data, learned.rows, record, learned.interrupted)
-    save(run)
+    run = save(run)
     if score_test and not run.interrupted:
         with suppress(KeyboardInterrupt):
             return evaluate_on_test(run)
@@ -146,18 +150,19 @@ def evaluate_on_test(run: Run) -> Run:
     The evaluation is counted before it is made, so that one that is interrupted counts as well.
     """
     started = time.perf_counter()
-    counted = replace(run.record, test_evaluations=run.record.test_evaluations + 1)
-    write_record(run.folder, counted)
+    count = count_test_evaluation(run.folder)
+    if count is None:
+        count = write_record(run.folder, replace(run.record, test_evaluations=1)).test_evaluations
     outputs = outputs_on("test", run.model, run.data, run.best_epoch, run.transfer)
     logits, labels = torch.from_numpy(outputs.logits), torch.from_numpy(outputs.labels)
     temperature = run.model.temperature.item()
     test = evaluate_logits(logits, labels, run.model.classes, temperature=temperature)
     write_outputs(run.folder, "test", outputs)
-    run = replace(run, record=replace(counted, test=test))
-    write_example_images(run)
     total = round(run.seconds["total"] + time.perf_counter() - started, 3)
-    run = replace(run, record=replace(run.record, seconds={**run.seconds, "total": total}))
-    save(run)
+    seconds = {**run.seconds, "total": total}
+    run = save(replace(run, record=replace(run.record, test=test, test_evaluations=count, seconds=seconds)))
+    with suppress(KeyboardInterrupt):  # the score stands
+        write_example_images(run, run.data.split.test[shown_positions(logits, labels, temperature=temperature)])
     return run
 
 
@@ -175,21 +180,28 @@ def outputs_on(
     return Outputs(names, found.labels.numpy(), found.logits.numpy(), found.features.numpy())
 
 
-def save(run: Run) -> None:
-    """Write the model file and the record of a run, as far as it is scored."""
+def save(run: Run) -> Run:
+    """Write the model file and the record of a run, as far as it is scored, and return the run as recorded."""
     extra: dict[str, object] = {"recipe": run.recipe.flat()}
     if run.transfer:
         extra["weights"] = run.transfer.weights
     scores = {"valid": headline(run.valid), "test": headline(run.test) if run.test else None}
     save_model(run.folder / MODEL_FILE, run.model, scores=scores, extra=extra)
-    write_record(run.folder, run.record)
+    return replace(run, record=write_record(run.folder, run.record))
 
 
-def write_example_images(run: Run) -> None:
-    """Write the images that figures show: the worst mistakes, and one of the test split, also as a PNG with its rim."""
+def write_example_images(run: Run, rows: NDArray[np.int64]) -> None:
+    """Write the images that figures show, the first of them also as a PNG, before anything was cut off."""
     samples, pixels = run.data.samples, run.data.store.pixels
-    example = int(run.data.split.test[0])
-    rows = list(dict.fromkeys([example, *(mistake.row for mistake in run.mistakes)]))
+    example, max_pixels = int(rows[0]), run.recipe.data.max_pixels
     write_thumbnails(run.folder, [samples.names[row] for row in rows], np.array(pixels[rows]))
-    whole = uncropped_image(samples, example, pixels[example], run.model.resize, max_pixels=run.recipe.data.max_pixels)
+    whole = None
+    with suppress(ImageError, OSError):  # the file may have gone since it was packed
+        whole = uncropped_image(samples, example, pixels[example], run.model.resize, max_pixels=max_pixels)
     save_png(run.folder / HELD_OUT_FILE, np.array(pixels[example]) if whole is None else whole)
+
+
+def _require_room_to_shift(recipe: Recipe, data: Dataset) -> None:
+    shift, (_, height, width) = recipe.augmentation.shift or 0, data.store.input_size
+    if shift >= min(height, width):
+        raise RecipeError(f"choose less than the side of the pictures, {width} x {height}", field="shift", value=shift)

@@ -232,7 +232,7 @@ class Ladder:
 
         rows = tuned.rows[rows_before:]
         self.learned = replace(self.learned, rows=tuned.rows, interrupted=tuned.interrupted)
-        if not rows or tuned.best is self.learned.best:
+        if not rows or tuned.best.epoch == self.learned.best.epoch:
             if rows:
                 highest, count = max(row.valid_accuracy for row in rows), self.best.rung.accuracy.n
                 accuracy = proportion(round(highest * count), count)
