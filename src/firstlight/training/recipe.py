@@ -135,7 +135,7 @@ class Recipe:
         if self.model.weights_license != "any":
             chosen["weights_license"] = self.model.weights_license
         has_weights = self.model.name not in OWN_NETWORKS
-        advice = "set `pretrained` to true" if has_weights else "choose one by `model`, such as auto or timm:resnet18"
+        advice = "set `pretrained`" if has_weights else "choose one by `model`, such as auto or timm:resnet18"
         for name, value in chosen.items():
             reason = f"it needs a pretrained network, and {self.model.name} is trained from scratch; {advice}"
             raise RecipeError(reason, field=name, value=value)
