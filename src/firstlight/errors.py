@@ -43,7 +43,7 @@ class ImageError(DataError):
 
 
 class RecipeError(UserError):
-    """A choice of a run that does not exist or does not fit the others."""
+    """A choice of a run that does not exist or contradicts another one."""
 
 
 class ModelFileError(UserError):

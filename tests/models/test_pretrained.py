@@ -152,7 +152,7 @@ def test_weights_of_another_network_are_one_clear_line_and_change_nothing(tmp_pa
     for name in ("torchvision:squeezenet1_0", "torchvision:mobilenet_v2"):
         network = build(name)
         before = {path: tensor.clone() for path, tensor in network.state_dict().items()}
-        with pytest.raises(ModelFileError, match="does not fit this network: ") as raised:
+        with pytest.raises(ModelFileError, match="does not match this network: ") as raised:
             load(network, name, tmp_path / "squeezenet1_1-b8a52dc0.pth")
         assert "\n" not in str(raised.value)
         torch.testing.assert_close(network.state_dict(), before, rtol=0, atol=0)

@@ -163,5 +163,5 @@ def test_weights_of_another_network_are_refused_by_name_and_nothing_is_changed()
     for words, wrong in other.items():
         with pytest.raises(ModelFileError, match=words) as raised:
             load_weights(module, wrong, source="them.pth")
-        assert str(raised.value).startswith("them.pth does not fit")
+        assert str(raised.value).startswith("them.pth does not match")
         assert same(module.state_dict(), before)

@@ -162,7 +162,7 @@ def refuse_differences(source: Path | str, found: "Mapping[str, Tensor]", expect
     differences = list(_differences(found, expected))
     if differences:
         more = f"; and {len(differences) - 3:,} more" if len(differences) > 3 else ""
-        raise ModelFileError(f"{source} does not fit this network: {'; '.join(differences[:3])}{more}")
+        raise ModelFileError(f"{source} does not match this network: {'; '.join(differences[:3])}{more}")
 
 
 def refuse_non_finite(source: Path | str, tensors: "Mapping[str, Tensor]") -> None:

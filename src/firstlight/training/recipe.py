@@ -109,10 +109,10 @@ class Recipe:
     """auto, cpu, cuda, cuda:1 or mps."""
 
     def __post_init__(self) -> None:
-        """Check the general choices, and that the groups fit each other.
+        """Check the general choices, and that no group contradicts another.
 
         Raises:
-            RecipeError: if a value is not allowed, or does not fit another one.
+            RecipeError: if a value is not allowed, or contradicts another one.
         """
         for name, kind in GROUPS.items():
             if not isinstance(group := getattr(self, name), kind):
