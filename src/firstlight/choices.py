@@ -1,6 +1,6 @@
 """Check a dataclass of choices: every value has the declared type, is one of the allowed words, and is in range."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -35,6 +35,14 @@ def check_choices(choices: object, ranges: Mapping[str, tuple[float, float]]) ->
             low, high = ranges[name]
             if not low <= value <= high:  # this order also refuses NaN
                 raise RecipeError(f"choose a number from {low:g} to {high:g}", field=name, value=value)
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """Return the end of an error about an unknown name: the nearest of `names` as a question, or nothing."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, names, 1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 @cache

@@ -66,6 +66,13 @@ class Augment:
         """
         check_choices(self, AUGMENT_RANGES)
 
+    def require_room(self, height: int, width: int) -> None:
+        """Raise a RecipeError if `shift` is not smaller than images of this size."""
+        shift = self.shift or 0
+        if shift >= min(height, width):
+            reason = f"choose less than the side of the pictures, {width} x {height}"
+            raise RecipeError(reason, field="shift", value=shift)
+
     def __call__(
         self, images: "Tensor", labels: "Tensor", rows: "Tensor", *, seed: int, epoch: int, num_classes: int
     ) -> "tuple[Tensor, Tensor]":
@@ -93,11 +100,7 @@ class Augment:
         moves = flip or shift or crop_scale < 1 or self.rotate
         if not (moves or self.color_jitter or self.erase or self.mixup or self.cutmix):
             return images, labels
-        if shift >= min(images.shape[2:]):
-            height, width = images.shape[2:]
-            raise RecipeError(
-                f"choose less than the side of the pictures, {width} x {height}", field="shift", value=shift
-            )
+        self.require_room(*images.shape[2:])
 
         from firstlight.data import random_transforms as random
         from firstlight.data.randomness import SampleRandom

@@ -166,7 +166,7 @@ def _pack_at_size(
 
 @contextmanager
 def _explain_full_disk(samples: Samples, needed: int) -> Iterator[None]:
-    """Say what to do if the disk becomes full while packing."""
+    """Raise a DataError that says what to do if the disk becomes full while packing."""
     try:
         yield
     except OSError as error:

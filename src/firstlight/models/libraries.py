@@ -194,7 +194,7 @@ def _build_torchvision(model: str, input_size: Size, num_classes: int) -> nn.Mod
 
 
 def _make_gray(network: nn.Module) -> None:
-    """Let a network take one channel; a gray image then gives the same answer as its three equal channels did."""
+    """Make a network take one channel; a gray image then gives the same answer as its three equal channels did."""
     first = next(layer for layer in network.modules() if isinstance(layer, nn.Conv2d))
     first.weight = nn.Parameter(first.weight.detach().sum(dim=1, keepdim=True))
     first.in_channels = 1

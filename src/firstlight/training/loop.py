@@ -136,7 +136,7 @@ def out_of_patience(state: TrainState, patience: int | None) -> bool:
 
 @contextmanager
 def seeded(seed: int, epoch: int, step: int, device: torch.device) -> Iterator[None]:
-    """Let dropout depend on (seed, epoch, step) alone, and leave the global generators as they were."""
+    """Make dropout depend on (seed, epoch, step) alone, and leave the global generators as they were."""
     number = derive_seed(seed, "dropout", epoch, step)
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.default_generator.manual_seed(number)

@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
-from firstlight.choices import check_choices
+from firstlight.choices import check_choices, did_you_mean
 from firstlight.data.augment import Augment
 from firstlight.data.recipe import DataRecipe
 from firstlight.errors import RecipeError
@@ -160,10 +160,7 @@ class Recipe:
         changes: dict[str, dict[str, Any]] = {}
         for name, value in choices.items():
             if name not in HOMES:
-                from difflib import get_close_matches
-
-                near = get_close_matches(name, HOMES, 1)
-                raise RecipeError(f"there is no choice {name}" + (f"; did you mean {near[0]}?" if near else ""))
+                raise RecipeError(f"there is no choice {name}{did_you_mean(name, HOMES)}")
             group, own_name = HOMES[name]
             changes.setdefault(group, {})[own_name] = value
         general = changes.pop("", {})

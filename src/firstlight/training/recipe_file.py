@@ -2,10 +2,10 @@
 
 import dataclasses
 import tomllib
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from firstlight.choices import did_you_mean
 from firstlight.errors import RecipeError
 from firstlight.models.recipe import LIBRARY_PREFIXES
 from firstlight.training.recipe import GROUPS, HOMES, Recipe
@@ -62,12 +62,9 @@ def from_toml(path: Path) -> RecipeFile:
     if is_flat and (source is not None or table.keys() & RENAMED.keys()):
         choices, notes = _modern(table, path)
     for name, value in choices.items():
-        if name not in HOMES:
-            own_name = name.rpartition(".")[2]
-            if own_name in RENAMED:
-                raise RecipeError(f"{path}: the choice {own_name} is now called {RENAMED[own_name]}")
-            near = get_close_matches(name, HOMES, 1)
-            raise RecipeError(f"{path}: there is no choice {name}" + (f"; did you mean {near[0]}?" if near else ""))
+        own_name = name.rpartition(".")[2]
+        if own_name in RENAMED:
+            raise RecipeError(f"{path}: the choice {own_name} is now called {RENAMED[own_name]}")
         if isinstance(value, list):
             choices[name] = tuple(value)
     try:
@@ -93,8 +90,7 @@ def _flat(table: dict[str, Any], path: Path) -> dict[str, Any]:
             own_names = {own: flat for flat, (home, own) in HOMES.items() if home == group}
             choices |= {own_names.get(name, f"{group}.{name}"): value for name, value in values.items()}
         else:
-            near = get_close_matches(group, GROUPS, 1)
-            raise RecipeError(f"{path}: there is no group {group}" + (f"; did you mean {near[0]}?" if near else ""))
+            raise RecipeError(f"{path}: there is no group {group}{did_you_mean(group, GROUPS)}")
     return choices
 
 

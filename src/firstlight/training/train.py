@@ -14,7 +14,7 @@ from firstlight.data.dataset import Dataset, open_dataset, write_quarantine
 from firstlight.data.samples import Samples
 from firstlight.data.split import write_split
 from firstlight.data.uncropped import uncropped_image
-from firstlight.errors import ImageError, RecipeError
+from firstlight.errors import ImageError
 from firstlight.evaluation.calibration import fit_temperature
 from firstlight.evaluation.evaluate import evaluate_logits
 from firstlight.evaluation.mistakes import shown_positions
@@ -89,7 +89,7 @@ def train(
         images=len(data.split.train),
         resize=network.default_resize,
     )
-    _require_room_to_shift(recipe, data)
+    recipe.augmentation.require_room(*data.store.input_size[1:])
     classifier = build_classifier(data, recipe, network, weights, device)
     folder = make_run_folder(samples.name, out)
     write_text(folder / RECIPE_FILE, to_toml(recipe, samples.source))
@@ -199,9 +199,3 @@ def write_example_images(run: Run, rows: NDArray[np.int64]) -> None:
     with suppress(ImageError, OSError):  # the file may have gone since it was packed
         whole = uncropped_image(samples, example, pixels[example], run.model.resize, max_pixels=max_pixels)
     save_png(run.folder / HELD_OUT_FILE, np.array(pixels[example]) if whole is None else whole)
-
-
-def _require_room_to_shift(recipe: Recipe, data: Dataset) -> None:
-    shift, (_, height, width) = recipe.augmentation.shift or 0, data.store.input_size
-    if shift >= min(height, width):
-        raise RecipeError(f"choose less than the side of the pictures, {width} x {height}", field="shift", value=shift)
