@@ -176,16 +176,8 @@ def test_the_last_good_model_outlives_a_loss_that_is_no_number(tmp_path, monkeyp
     assert fl.load(tmp_path / "run" / "model.safetensors").classes == tuple("0123456789")
 
 
-def test_ctrl_c_keeps_the_best_so_far_and_leaves_the_test_split_locked(tmp_path, monkeypatch):
-    whole = learn.train_epochs
-
-    def interrupted_in_the_third_epoch(*arguments):
-        for event in whole(*arguments):
-            if isinstance(event, Step) and event.epoch == 3:
-                raise KeyboardInterrupt
-            yield event
-
-    monkeypatch.setattr(learn, "train_epochs", interrupted_in_the_third_epoch)
+def test_ctrl_c_keeps_the_best_so_far_and_leaves_the_test_split_locked(tmp_path, interrupt_in_epoch):
+    interrupt_in_epoch(3)
     run = train(load_data("digits"), QUICK, tmp_path / "run")
     assert run.test is None
     assert len(run.history) == 2

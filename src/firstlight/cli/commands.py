@@ -35,7 +35,7 @@ class Train:
     optimization: OptimizationRecipe = field(default_factory=OptimizationRecipe)
     augmentation: Augment = field(default_factory=Augment)
     seed: int = 0
-    """All randomness is derived from it: the same seed gives the same model."""
+    """All randomness is derived from it: with the same seed, machine, and number of threads, the model is the same."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1 or mps."""
     recipe: Path | None = None

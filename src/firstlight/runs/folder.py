@@ -26,6 +26,11 @@ TENSORBOARD_FOLDER = "tensorboard"
 HELD_OUT_FILE = "held_out.png"  # a test image, to try `firstlight predict` on
 
 
+def paths_in(folder: Path) -> dict[str, str]:
+    """Return where a run and its model are, as JSON about a run begins."""
+    return {"run": str(folder), "model": str(folder / MODEL_FILE)}
+
+
 def require_free(out: Path | None) -> None:
     """Refuse a run folder that holds something, before any work is done for it.
 

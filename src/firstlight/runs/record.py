@@ -16,7 +16,7 @@ from firstlight.errors import RunError
 from firstlight.evaluation.evaluate import Evaluation
 from firstlight.evaluation.intervals import Estimate
 from firstlight.files import write_json
-from firstlight.runs.folder import MODEL_FILE, RECORD_FILE
+from firstlight.runs.folder import RECORD_FILE, paths_in
 from firstlight.runs.record_layout import from_file_layout, to_file_layout
 
 if sys.platform != "win32":
@@ -214,8 +214,7 @@ def count_test_evaluation(folder: Path) -> int | None:
 
 
 def _write(folder: Path, record: Record) -> None:
-    paths = {"run": str(folder), "model": str(folder / MODEL_FILE)}
-    write_json(folder / RECORD_FILE, paths | record.to_json())
+    write_json(folder / RECORD_FILE, paths_in(folder) | record.to_json())
 
 
 def _json_of(file: Path) -> dict[str, Any]:

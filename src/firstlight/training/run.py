@@ -10,7 +10,7 @@ from firstlight.data.dataset import Dataset
 from firstlight.evaluation.evaluate import Evaluation
 from firstlight.evaluation.mistakes import MISTAKES_SHOWN, Mistake, worst_mistakes
 from firstlight.models.classifier import Classifier
-from firstlight.runs.folder import MODEL_FILE
+from firstlight.runs.folder import paths_in
 from firstlight.runs.outputs import read_outputs
 from firstlight.runs.record import Record, TransferRecord
 from firstlight.training.recipe import Recipe
@@ -79,5 +79,4 @@ class Run:
 
     def to_json(self) -> dict[str, Any]:
         """Return what `firstlight train` prints as JSON."""
-        paths = {"run": str(self.folder), "model": str(self.folder / MODEL_FILE)}
-        return paths | self.record.summary()
+        return paths_in(self.folder) | self.record.summary()

@@ -24,7 +24,6 @@ from firstlight.runs.record import Rung
 from firstlight.training import learn, state
 from firstlight.training.recipe import Recipe
 from firstlight.training.recipe_file import from_toml
-from firstlight.training.state import Step
 from firstlight.training.train import train
 from firstlight.training.transfer import features, ladder
 from firstlight.training.transfer.rungs import ScoredRung
@@ -469,32 +468,31 @@ def interrupt(*_, **__):
     raise KeyboardInterrupt
 
 
-def interrupt_in_the_second_epoch(monkeypatch):
-    whole = learn.train_epochs
-
-    def stopped(*arguments):
-        for event in whole(*arguments):
-            if isinstance(event, Step) and event.epoch == 2:
-                raise KeyboardInterrupt
-            yield event
-
-    monkeypatch.setattr(learn, "train_epochs", stopped)
-
-
 PLACES = {
-    "before an epoch": lambda patch: patch.setattr(learn, "train_epochs", interrupt),
-    "in the second epoch": interrupt_in_the_second_epoch,
-    "while the curve is drawn": lambda patch: patch.setattr(ladder, "draw_curve", interrupt),
-    "while the case is told": lambda patch: patch.setattr(ladder, "own_confidence", interrupt),
-    "while a fine-tuned network is scored": lambda patch: patch.setattr(ladder, "Predictor", interrupt),
+    "before an epoch": (learn, "train_epochs"),
+    "while the curve is drawn": (ladder, "draw_curve"),
+    "while the case is told": (ladder, "own_confidence"),
+    "while a fine-tuned network is scored": (ladder, "Predictor"),
 }
 
 
-@pytest.mark.parametrize("place", PLACES)
-def test_ctrl_c_keeps_the_head_and_leaves_the_test_split_locked(place, recipe_for, four_head, tmp_path, monkeypatch):
-    PLACES[place](monkeypatch)
-    if place.startswith("while a fine-tuned"):
-        monkeypatch.setattr(state, "is_better", lambda *_: True)
+@pytest.fixture
+def interrupt_at(monkeypatch, interrupt_in_epoch):
+    """Return a function that makes training stop, as by Ctrl-C, at one of the `PLACES` or in the second epoch."""
+
+    def interrupt_there(place):
+        if place == "in the second epoch":
+            return interrupt_in_epoch(2)
+        if place == "while a fine-tuned network is scored":
+            monkeypatch.setattr(state, "is_better", lambda *_: True)
+        return monkeypatch.setattr(*PLACES[place], interrupt)
+
+    return interrupt_there
+
+
+@pytest.mark.parametrize("place", ["in the second epoch", *PLACES])
+def test_ctrl_c_keeps_the_head_and_leaves_the_test_split_locked(place, recipe_for, four_head, tmp_path, interrupt_at):
+    interrupt_at(place)
     run = train(four_head.data.samples, recipe_for(ladder=True, epochs=2, lr=1.0), tmp_path / "run")
     assert run.test is None
     assert run.transfer.strategy == "linear head"
@@ -508,8 +506,8 @@ def test_ctrl_c_keeps_the_head_and_leaves_the_test_split_locked(place, recipe_fo
     json.dumps(record, allow_nan=False)
 
 
-def test_ctrl_c_after_a_better_epoch_keeps_that(blunt_recipe, four, tmp_path, monkeypatch):
-    interrupt_in_the_second_epoch(monkeypatch)
+def test_ctrl_c_after_a_better_epoch_keeps_that(blunt_recipe, four, tmp_path, monkeypatch, interrupt_in_epoch):
+    interrupt_in_epoch(2)
     monkeypatch.setattr(ladder, "chance_better", lambda *_, **__: 1.0)  # of every step: only Ctrl-C ends the ladder
     run = train(load_data(four), blunt_recipe(ladder=True, lr=0.05), tmp_path / "run")
     assert (run.best_epoch, run.test) == (1, None)
