@@ -9,6 +9,41 @@ import msgspec
 
 from firstlight.errors import RecipeError
 
+# What other tools call our choices. They are suggested, not accepted: one thing has one name.
+OTHER_NAMES = {
+    "balance": "class_weight class_weights weighted",
+    "batch_size": "batch batchsize bs",
+    "clip": "grad_clip clip_grad gradient_clip_val max_grad_norm",
+    "color_jitter": "jitter",
+    "data_root": "data_dir datadir root",
+    "device": "accelerator gpu gpus",
+    "dropout": "drop drop_rate",
+    "dtype": "amp fp16 mixed_precision precision",
+    "epochs": "max_epochs n_epochs nepochs num_epochs num_train_epochs",
+    "erase": "random_erasing reprob",
+    "finetune": "fine_tune",
+    "flip": "fliplr hflip horizontal_flip",
+    "group_by": "group groups",
+    "hidden": "hidden_layers hidden_sizes hidden_units",
+    "img_size": "image_size imagesize imgsz input_size resolution size",
+    "label_smoothing": "smoothing",
+    "lr": "base_lr eta learning_rate lr0 max_lr",
+    "model": "arch architecture backbone net network",
+    "optimizer": "opt optim solver",
+    "out": "out_dir outdir output output_dir project save_dir",
+    "patience": "early_stop early_stopping",
+    "recipe": "cfg config",
+    "rotate": "degrees rotation rotation_range",
+    "schedule": "lr_scheduler sched scheduler",
+    "seed": "random_seed random_state",
+    "split": "test_size train_split val_split validation_split",
+    "time_limit": "max_time timeout",
+    "top": "k top_k topk",
+    "weight_decay": "l2 wd",
+    "weights": "checkpoint pretrained_weights",
+    "workers": "jobs n_jobs num_workers threads",
+}
+
 TYPE_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
 
@@ -37,12 +72,21 @@ def check_choices(choices: object, ranges: Mapping[str, tuple[float, float]]) ->
                 raise RecipeError(f"choose a number from {low:g} to {high:g}", field=name, value=value)
 
 
-def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """Return the end of an error about an unknown name: the nearest of `names` as a question, or nothing."""
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """Return which of `names` an unknown name means: what another tool calls it, or the most similar one."""
     from difflib import get_close_matches
 
-    near = get_close_matches(name, names, 1)
-    return f"; did you mean {near[0]}?" if near else ""
+    names, asked = list(names), name.lower().replace("-", "_")
+    for ours, others in OTHER_NAMES.items():
+        if ours in names and asked in others.split():
+            return ours
+    return next(iter(get_close_matches(asked, names, 1)), None)
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """Return the end of an error about an unknown name: the one of `names` that is meant, or nothing."""
+    meant = nearest(name, names)
+    return f"; did you mean {meant}?" if meant else ""
 
 
 @cache
