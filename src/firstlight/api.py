@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from firstlight.choices import did_you_mean
 from firstlight.data.check import CheckReport
 from firstlight.data.check import check as check_samples
 from firstlight.data.images import MAX_PIXELS
@@ -11,13 +12,14 @@ from firstlight.data.samples import Samples
 from firstlight.data.sources import load_data
 from firstlight.delivery.evaluate import Score, evaluate_model
 from firstlight.delivery.figures import draw_run
+from firstlight.errors import RecipeError, WrongTypeError
 from firstlight.inference.predictor import TOP, Prediction, Predictor
 from firstlight.models.classifier import Classifier
 from firstlight.models.model_file import load_model
 from firstlight.runs.folder import model_file
 from firstlight.runtime.device import pick_device
 from firstlight.training import train as training
-from firstlight.training.recipe import Recipe
+from firstlight.training.recipe import HOMES, Recipe
 from firstlight.training.run import Run
 
 if TYPE_CHECKING:
@@ -44,7 +46,9 @@ def train(
         TrainingError: if the loss is no longer a number; the best model so far stays in the run folder.
     """
     if not isinstance(recipe, Recipe | None):
-        raise TypeError(f"recipe is a {type(recipe).__name__}; give a Recipe, or single choices such as epochs=3")
+        raise WrongTypeError(f"recipe is a {type(recipe).__name__}; give a Recipe, or single choices such as epochs=3")
+    for name in choices.keys() - HOMES.keys():
+        raise RecipeError(f"there is no choice {name}{did_you_mean(name, [*HOMES, 'out', 'score_test'])}")
     recipe = (recipe or Recipe()).replace(**choices)
     run = training.train(_samples(data, recipe.data.data_root), recipe, out, score_test=score_test)
     if not run.interrupted:
@@ -127,7 +131,7 @@ def check(data: Data, *, workers: int | None = None, max_pixels: int = MAX_PIXEL
 
 def _model_file(model: Path | str | Run) -> Path:
     if not isinstance(model, Path | str | Run):
-        raise TypeError(
+        raise WrongTypeError(
             f"model is a {type(model).__name__}; give a run, its folder, or the path of a model.safetensors"
         )
     return model_file(model.folder if isinstance(model, Run) else Path(model))

@@ -10,6 +10,7 @@ command line prints it and exits with code 2. The types are::
         ModelFileError       a model or weights file
         RunError             a run folder
         TrainingError        training itself
+        WrongTypeError       an argument of another type than what is taken; a `TypeError` as well
 
 Where a message is about a choice, the error carries its name and its value: `error.field`, `error.value`. Messages name
 other choices between backticks, as in "use a larger `img_size`". Only the command line turns either into a flag.
@@ -56,3 +57,7 @@ class RunError(UserError):
 
 class TrainingError(UserError):
     """Training cannot go on, for example because the loss is no longer a number."""
+
+
+class WrongTypeError(UserError, TypeError):
+    """An argument in Python is of another type than what is taken."""

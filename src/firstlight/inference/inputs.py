@@ -18,7 +18,7 @@ from firstlight.data.eight_bits import gray_or_rgb
 from firstlight.data.images import SUFFIXES, decode, resize_image
 from firstlight.data.sources.arrays import to_uint8
 from firstlight.data.sources.class_folders import is_ignored
-from firstlight.errors import DataError, ImageError
+from firstlight.errors import DataError, ImageError, WrongTypeError
 
 ACCEPTED = (
     "the path of a file or a folder, the bytes of a file, a PIL image, a NumPy array [H, W], [H, W, C] or "
@@ -63,7 +63,7 @@ def items_of(given: Any) -> Iterator[Item]:
     """Yield every image in what was given, in order.
 
     Raises:
-        TypeError: if it is nothing that is accepted; it says what is.
+        WrongTypeError: if it is nothing that is accepted; it says what is.
         DataError: if an array holds values that no image has.
     """
     if isinstance(given, IOBase):  # which iterates over lines
@@ -187,7 +187,7 @@ def _files_below(folder: str) -> Iterator[str]:
             yield entry.path
 
 
-def _not_accepted(given: Any, where: str = "") -> TypeError:
+def _not_accepted(given: Any, where: str = "") -> WrongTypeError:
     shape = getattr(given, "shape", None)
     what = type(given).__name__ + (f" of shape {tuple(shape)}" if shape is not None else "")
-    return TypeError(f"{what} {where + ' ' if where else ''}cannot be classified; give {ACCEPTED}")
+    return WrongTypeError(f"{what} {where + ' ' if where else ''}cannot be classified; give {ACCEPTED}")
