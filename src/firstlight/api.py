@@ -8,6 +8,7 @@ from firstlight.choices import did_you_mean
 from firstlight.data.check import CheckReport
 from firstlight.data.check import check as check_samples
 from firstlight.data.images import MAX_PIXELS
+from firstlight.data.recipe import DataRecipe
 from firstlight.data.samples import Samples
 from firstlight.data.sources import load_data
 from firstlight.delivery.evaluate import Score, evaluate_model
@@ -50,7 +51,7 @@ def train(
     for name in choices.keys() - HOMES.keys():
         raise RecipeError(f"there is no choice {name}{did_you_mean(name, [*HOMES, 'out', 'score_test'])}")
     recipe = (recipe or Recipe()).replace(**choices)
-    run = training.train(_samples(data, recipe.data.data_root), recipe, out, score_test=score_test)
+    run = training.train(_samples(data, recipe.data), recipe, out, score_test=score_test)
     if not run.interrupted:
         draw_run(run.folder)
     return run
@@ -81,7 +82,7 @@ def evaluate(
     """
     return evaluate_model(
         _model_file(model),
-        _samples(data, None),
+        _samples(data, DataRecipe()),
         split=split,
         device=pick_device(device),
         allow_quarantine=allow_quarantine,
@@ -126,7 +127,7 @@ def check(data: Data, *, workers: int | None = None, max_pixels: int = MAX_PIXEL
     Raises:
         UserError: if the data cannot be used.
     """
-    return check_samples(_samples(data, None), workers, max_pixels)
+    return check_samples(_samples(data, DataRecipe()), workers, max_pixels)
 
 
 def _model_file(model: Path | str | Run) -> Path:
@@ -137,5 +138,9 @@ def _model_file(model: Path | str | Run) -> Path:
     return model_file(model.folder if isinstance(model, Run) else Path(model))
 
 
-def _samples(data: Data, data_root: str | None) -> Samples:
-    return data if isinstance(data, Samples) else load_data(data, data_root=data_root)
+def _samples(data: Data, choices: DataRecipe) -> Samples:
+    if isinstance(data, Samples):
+        return data
+    return load_data(
+        data, data_root=choices.data_root, image_column=choices.image_column, label_column=choices.label_column
+    )

@@ -65,7 +65,12 @@ class Train:
             seed=self.seed,
             device=self.device,
         )
-        samples = load_data(self.source, data_root=self.data.data_root)
+        samples = load_data(
+            self.source,
+            data_root=self.data.data_root,
+            image_column=self.data.image_column,
+            label_column=self.data.label_column,
+        )
         for note in samples.notes:
             tell(f"note: {note}")
         run = train(samples, recipe, out=self.out)
@@ -85,6 +90,10 @@ class Evaluate:
     """Which split: of the split.csv beside the model if it is of this set, else of the source's own split."""
     data_root: str | None = None
     """Where named sets are looked up."""
+    image_column: str | None = None
+    """The column of a list that holds the pictures, if it has an unusual name."""
+    label_column: str | None = None
+    """The column of a list that holds the labels, if it has an unusual name."""
     allow_quarantine: bool = False
     """Go on even if more than 1 % of the pictures cannot be used."""
     device: str = "auto"
@@ -97,7 +106,9 @@ class Evaluate:
         from firstlight.api import evaluate
         from firstlight.data.sources import load_data
 
-        samples = load_data(self.source, data_root=self.data_root)
+        samples = load_data(
+            self.source, data_root=self.data_root, image_column=self.image_column, label_column=self.label_column
+        )
         found = evaluate(
             self.model, samples, split=self.split, device=self.device, allow_quarantine=self.allow_quarantine
         )
@@ -168,6 +179,10 @@ class Check:
     """What `train` takes."""
     data_root: str | None = None
     """Where named sets are looked up."""
+    image_column: str | None = None
+    """The column of a list that holds the pictures, if it has an unusual name."""
+    label_column: str | None = None
+    """The column of a list that holds the labels, if it has an unusual name."""
     max_pixels: int = 50_000_000
     """A picture with more pixels is quarantined without being decoded."""
     workers: int | None = None
@@ -180,7 +195,9 @@ class Check:
         from firstlight.data.check import check  # by itself: `api` would import torch, which checking does not need
         from firstlight.data.sources import load_data
 
-        samples = load_data(self.source, data_root=self.data_root)
+        samples = load_data(
+            self.source, data_root=self.data_root, image_column=self.image_column, label_column=self.label_column
+        )
         found = check(samples, workers=self.workers, max_pixels=self.max_pixels).to_json()
         print_json(found) if self.json else tell_check(found)
         return DONE

@@ -19,6 +19,10 @@ class DataRecipe:
     data_root: str | None = None
     """Folder where named sets are looked for and downloaded to; default FIRSTLIGHT_DATA, else the user's cache
     folder."""
+    image_column: str | None = None
+    """The column of a list that holds the pictures, if it has an unusual name."""
+    label_column: str | None = None
+    """The column of a list that holds the labels, if it has an unusual name."""
     img_size: int | None = None
     """Side of the square that pictures are resized to, in pixels. By default it depends on the network, and small
     pictures of one size keep it."""

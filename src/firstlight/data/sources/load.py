@@ -15,9 +15,16 @@ from firstlight.data.sources.named_sets import NAMED_SETS, default_data_root, lo
 from firstlight.errors import DataError
 from firstlight.escaping import escape_name
 
+_WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".ods", ".numbers")
+
 
 def load_data(
-    source: str | Path | tuple[Any, Any], *, data_root: Path | str | None = None, download: bool = True
+    source: str | Path | tuple[Any, Any],
+    *,
+    data_root: Path | str | None = None,
+    download: bool = True,
+    image_column: str | None = None,
+    label_column: str | None = None,
 ) -> Samples:
     """Return a set of labeled images. Only names are read now; each image is read when it is needed.
 
@@ -26,12 +33,15 @@ def load_data(
             a name: `digits`, `mnist`, `fashion-mnist`, `kmnist`, `cifar10`, `cifar100`;
             a folder `root/<class>/*` or `root/{train,val|valid|validation,test}/<class>/*`;
             such a folder as `.tar`, `.tar.gz`, `.tgz` or `.zip`, also with one folder around it;
-            a list `image,label[,split][,group]` as `.csv`, `.tsv` or `.parquet`, paths relative to the list;
+            a list `image,label[,split][,group]` as `.csv`, `.tsv` or `.parquet`, paths relative to the list; the
+            columns may have the usual other names, and a Parquet list may hold the files of the pictures;
             `(images, labels)`: NumPy `[N, H, W]`, `[N, H, W, C]` or torch `[N, C, H, W]`, C = 1 or 3, uint8, or
             floats in 0..1, or uint16 in 0..65535; labels are `[N]` whole numbers (classes in numeric order) or words.
         data_root: where named sets are looked for and downloaded to; default `FIRSTLIGHT_DATA`, else the user's
             cache folder.
         download: whether a named set that is not there may be downloaded.
+        image_column: the column of a list that holds the images, if it has an unusual name.
+        label_column: the column of a list that holds the labels, if it has an unusual name.
 
     Raises:
         DataError: one line that says what is wrong, where and what to do.
@@ -53,7 +63,7 @@ def load_data(
         if path.is_dir():
             return _from_folder(path, text)
         if path.is_file():
-            return _from_file(path, text)
+            return _from_file(path, text, image_column, label_column)
     except OSError as error:
         raise DataError(f"{escape_name(text)} cannot be read: {error.strerror}; make it readable") from error
     raise DataError(f"{escape_name(text)}: no such folder, archive, list or named set{_did_you_mean(text, path)}")
@@ -65,12 +75,14 @@ def _from_folder(path: Path, source: str) -> Samples:
     return _labeled(path.resolve().name, source, layout, FileImages(path.resolve(), layout.names))
 
 
-def _from_file(path: Path, source: str) -> Samples:
+def _from_file(path: Path, source: str, image_column: str | None, label_column: str | None) -> Samples:
     if archive_kind(path):
         layout, images = open_archive(path, escape_name(source))
         return _labeled(re.sub(r"(?i)\.(tar|tar\.gz|tgz|zip)$", "", path.name), source, layout, images)
     if path.suffix.lower() in LIST_SUFFIXES:
-        return read_list(path, source)
+        return read_list(path, source, image_column=image_column, label_column=label_column)
+    if path.suffix.lower() in _WORKBOOKS:
+        raise DataError(f"{escape_name(source)} is a workbook; save the sheet as CSV UTF-8 and name that file")
     raise DataError(
         f"{escape_name(source)} is neither an archive (.tar .tar.gz .tgz .zip) nor a list (.csv .tsv .parquet); "
         "name one of these or a folder"
