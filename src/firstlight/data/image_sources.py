@@ -1,17 +1,20 @@
-"""Images in memory or in files, and keys that change exactly when their content does."""
+"""Images in memory, in files, or made by a data set; and keys that change exactly when their content does."""
 
 import hashlib
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from firstlight.errors import ImageError
+from firstlight.data.in_memory import image_content
+from firstlight.errors import DataError, ImageError, WrongTypeError
 from firstlight.files import cache_folder, write_text
 from firstlight.progress import progress
 from firstlight.runtime.processors import default_workers
@@ -20,6 +23,7 @@ from firstlight.runtime.processors import default_workers
 # not kept.
 MIN_AGE_SECONDS = 2.0
 FILES_PER_TASK = 256  # handing a task to a thread takes as long as hashing a small file
+ITEMS_READ_TWICE = 8  # of a data set, to see whether it gives the same images every time
 
 
 class ArrayImages:
@@ -40,6 +44,91 @@ class ArrayImages:
     def content_key(self) -> str:
         """Return a hash of the pixels and their shape."""
         return _digest([repr(self.images.shape).encode(), self.images.data])
+
+
+class ObjectImages:
+    """Images that Python holds or makes one at a time: PIL images, arrays, bytes, paths, the items of a data set.
+
+    They are made under a lock, since a data set need not be thread-safe; they are decoded outside of it.
+
+    Args:
+        fetch: returns image `index`, as anything that `image_content` takes.
+        count: how many there are.
+    """
+
+    def __init__(self, fetch: Callable[[int], Any], count: int) -> None:
+        self._fetch = fetch
+        self._count = count
+        self._lock = threading.Lock()
+        self._key: str | None = None
+
+    def __len__(self) -> int:
+        return self._count
+
+    def read(self, index: int) -> bytes | NDArray[np.uint8]:
+        """Return the bytes of one file, or pixels `[H, W, C]`."""
+        with self._lock:
+            try:
+                return image_content(self._fetch(index))
+            except (ImageError, MemoryError):
+                raise
+            except WrongTypeError as error:
+                raise ImageError(str(error)) from None
+            except Exception as error:  # a data set is anybody's code
+                words = " ".join(str(error).split())
+                raise ImageError(f"cannot be read: {type(error).__name__}{words and ': '}{words}") from error
+
+    def content_key(self) -> str:
+        """Return a hash of every image; it is computed once.
+
+        Raises:
+            DataError: if the images are not the same every time they are read.
+        """
+        if self._key is None:
+            with progress("reading pictures for the first time", len(self)) as advance:
+                digests = []
+                for index in range(len(self)):
+                    digests.append(self._digest(index))
+                    advance()
+            for index in range(0, len(self), max(1, len(self) // ITEMS_READ_TWICE)):
+                if self._digest(index) != digests[index]:
+                    raise DataError(
+                        f"picture {index} is another one every time it is read; give the data set without random "
+                        "transforms, since training makes its own"
+                    )
+            self._key = _digest(digests)
+        return self._key
+
+    def _digest(self, index: int) -> bytes:
+        try:
+            content = self.read(index)
+        except ImageError:
+            return b"unreadable"
+        if isinstance(content, bytes):
+            return hashlib.blake2b(content, digest_size=16).digest()
+        return bytes.fromhex(_digest([repr(content.shape).encode(), np.ascontiguousarray(content).data]))
+
+
+class JoinedImages:
+    """Images of several sources, one source after another."""
+
+    def __init__(self, parts: "Sequence[ArrayImages | ObjectImages | FileImages | Any]") -> None:
+        self._parts = parts
+        self._ends = np.cumsum([len(part) for part in parts])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def read(self, index: int) -> bytes | NDArray[np.uint8]:
+        """Return one image of the source that it is in."""
+        part = int(np.searchsorted(self._ends, index, side="right"))
+        first = int(self._ends[part - 1]) if part else 0
+        content: bytes | NDArray[np.uint8] = self._parts[part].read(index - first)
+        return content
+
+    def content_key(self) -> str:
+        """Return a hash of the keys of all sources and of how many images each has."""
+        return _digest(f"{len(part)} {part.content_key()}\n".encode() for part in self._parts)
 
 
 class FileImages:

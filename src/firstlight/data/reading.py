@@ -55,6 +55,10 @@ def read_sample(
         found = samples.images.read(row)
         if isinstance(found, np.ndarray):
             height, width, channels = found.shape
+            if height * width > max_pixels:
+                raise ImageError(
+                    f"{width} x {height} pixels are more than the limit of {max_pixels:,}; make it smaller"
+                )
             return Reading(DecodedImage(found, "L" if channels == 1 else "RGB", (), (height, width)))
         image = decode(found, name=samples.names[row], max_pixels=max_pixels, input_size=input_size, resize=resize)
         return Reading(image, digest=hashlib.blake2b(found, digest_size=16).digest())
@@ -73,8 +77,8 @@ def fingerprint_into(prints: NDArray[np.void], readings: dict[int, Reading]) -> 
     elif rows := list(images):
         first = images[rows[0]].pixels[None]
         stack = first if len(rows) == 1 else np.stack([image.pixels for image in images.values()])
-        files = b"".join(reading.digest for reading in readings.values())
-        prints[rows] = fingerprints(stack, np.frombuffer(files, "V16") if files else None)
+        files = [readings[row].digest for row in rows]
+        prints[rows] = fingerprints(stack, np.frombuffer(b"".join(files), "V16") if all(files) else None)
         prints["size"][rows] = [image.size for image in images.values()]
 
 

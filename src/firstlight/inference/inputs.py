@@ -11,12 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
-from PIL.TiffImagePlugin import TiffImageFile
+from PIL import Image
 
-from firstlight.data.eight_bits import gray_or_rgb
 from firstlight.data.images import SUFFIXES, decode, resize_image
-from firstlight.data.sources.arrays import to_uint8
+from firstlight.data.in_memory import pixels_of, to_uint8
 from firstlight.data.sources.class_folders import is_ignored
 from firstlight.errors import DataError, ImageError, WrongTypeError
 
@@ -112,7 +110,7 @@ def read_item(item: Item, target: Target) -> "NDArray[np.uint8] | str":
             height, width = content.shape[:2] if isinstance(content, np.ndarray) else content.size[::-1]
             if height * width > target.max_pixels:
                 return f"{width} x {height} pixels are more than the limit of {target.max_pixels:,}; make it smaller"
-            pixels = content if isinstance(content, np.ndarray) else _pixels_of(content)
+            pixels = content if isinstance(content, np.ndarray) else pixels_of(content)
         return resize_image(pixels, target.input_size, target.resize)
     except ImageError as reason:
         return str(reason)
@@ -156,19 +154,6 @@ def _stack_of(given: "NDArray[Any] | torch.Tensor") -> NDArray[np.uint8]:
         raise _not_accepted(given)
     stack = values if values.ndim == 4 else values[None]
     return to_uint8(stack) if len(stack) else stack.astype(np.uint8)
-
-
-def _pixels_of(image: Image.Image) -> NDArray[np.uint8]:
-    """Return the pixels of a PIL image, upright, as a file of it would be decoded."""
-    try:
-        image.load()
-        if not isinstance(image, TiffImageFile) and image.getexif().get(0x0112, 1) != 1:  # orientation
-            image = ImageOps.exif_transpose(image)
-        return gray_or_rgb(image, [])
-    except ImageError:
-        raise
-    except Exception as error:  # Pillow reads when asked for pixels, and fails in many ways
-        raise ImageError(f"cannot be read: {' '.join(str(error).split()) or type(error).__name__}") from error
 
 
 def _files_below(folder: str) -> Iterator[str]:

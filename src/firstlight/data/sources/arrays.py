@@ -1,78 +1,100 @@
-"""Take images and labels that are in memory already: NumPy arrays or torch tensors."""
+"""Images and labels that are in memory: stacks, lists of images of any size, or paths, with their labels."""
 
+import os
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from firstlight.data.image_sources import ArrayImages
-from firstlight.data.samples import Samples, label_classes, number_names
-from firstlight.errors import DataError
-
-_SOURCE = "arrays"  # the name of such a set, and the source in its messages
+from firstlight.data.image_sources import ArrayImages, FileImages, ObjectImages
+from firstlight.data.in_memory import ONE_IMAGE, as_array, image_content, is_image, is_missing, kind_of, to_uint8
+from firstlight.data.samples import ImageSource, Samples, number_names
+from firstlight.data.sources.labels import Labels, cells_of, read_labels
+from firstlight.errors import DataError, ImageError, WrongTypeError
+from firstlight.escaping import escape_name
 
 
 def from_arrays(images: Any, labels: Any) -> Samples:
     """Return images and labels as a set.
 
     Args:
-        images: NumPy `[N, H, W]` or `[N, H, W, C]`, torch `[N, H, W]` or `[N, C, H, W]`, C = 1 or 3; see
-            `to_uint8` for types and ranges.
-        labels: `[N]` whole numbers, whose classes are in numeric order, or words, in lexicographic order.
+        images: NumPy `[N, H, W]` or `[N, H, W, C]`, torch `[N, H, W]` or `[N, C, H, W]`, C = 1 or 3, see `to_uint8` for
+            types and ranges; or a sequence of paths, or of images of any sizes, see `image_content`.
+        labels: of each image, see `read_labels`.
 
     Raises:
-        DataError: if shapes, types, ranges or lengths do not match.
+        DataError: if shapes, types, ranges or lengths do not match, or a path is no file.
     """
-    pixels = channels_last(images)
-    if not len(pixels):
-        raise DataError(f"{_SOURCE}: there are no pictures in an array of shape {tuple(pixels.shape)}")
-    words = _as_array(labels)
-    if words.ndim != 1:
-        raise DataError(f"{_SOURCE}: labels have shape {words.shape}; give one number or word for each picture")
-    if len(words) != len(pixels):
+    found, names = images_of(images, "arrays")
+    return labeled("arrays", found, names, read_labels_for(labels, len(found), "arrays"))
+
+
+def labeled(name: str, images: ImageSource, names: tuple[str, ...], labels: Labels, **more: Any) -> Samples:
+    """Return a set of images in Python under the name of their kind; `more` are its splits, groups and notes."""
+    columns = {"splits": None, "groups": None, "notes": (), **more}
+    columns["notes"] = (*columns["notes"], *labels.notes)
+    return Samples(
+        name=name, source=name, images=images, names=names, labels=labels.labels, classes=labels.classes, **columns
+    )
+
+
+def read_labels_for(labels: Any, count: int, where: str, names: Sequence[str] | None = None) -> Labels:
+    """Return the labels of `count` images, see `read_labels`.
+
+    Raises:
+        DataError: also if there are more labels than images, or fewer.
+    """
+    length = _length(labels)
+    if length is not None and length != count:
+        raise DataError(f"{where}: {count:,} pictures but {length:,} labels; give one label for each picture")
+    found = read_labels(labels, where, names)
+    if len(found.labels) != count:
         raise DataError(
-            f"{_SOURCE}: {len(pixels):,} pictures but {len(words):,} labels; give one label for each picture"
+            f"{where}: {count:,} pictures but {len(found.labels):,} labels; give one label for each picture"
         )
-    if words.dtype.kind in "iu":
-        numbers, indices = np.unique(words, return_inverse=True)
-        notes: tuple[str, ...] = ()
-        classes = tuple(str(number) for number in numbers)
-        if len(classes) < 2:
-            raise DataError(f"{_SOURCE}: there is only one class, {classes[0]}; a classifier needs two or more")
-        ids = indices.astype(np.int64)
-    elif words.dtype.kind == "U" or (words.dtype.kind == "O" and all(isinstance(word, str) for word in words)):
-        if any(not word.strip() for word in words):
-            raise DataError(
-                f"{_SOURCE}: label {[bool(w.strip()) for w in words].index(False)} is empty; give a word for "
-                "each picture"
-            )
-        classes, ids, notes = label_classes([str(word) for word in words], _SOURCE)
-    else:
-        raise DataError(f"{_SOURCE}: labels are {words.dtype}; give whole numbers or words")
-    names = tuple(number_names(len(pixels)))
-    return Samples(_SOURCE, _SOURCE, ArrayImages(to_uint8(pixels)), names, ids, classes, None, None, notes)
+    return found
 
 
-def _as_array(values: Any) -> NDArray[Any]:
-    """Return an array, also of a tensor on any device; this does not import torch."""
-    if hasattr(values, "detach"):
-        try:
-            return np.asarray(values.detach().cpu().numpy())
-        except TypeError:  # a data type that NumPy does not have
-            raise DataError(f"{_SOURCE}: tensors are {values.dtype}; give uint8, float32 or int64") from None
-    return np.asarray(values)
+def images_of(images: Any, where: str) -> tuple[ImageSource, tuple[str, ...]]:
+    """Return images with their names: paths as they are written, numbers for images that have none.
+
+    Raises:
+        DataError: if there are none, if a path is no file or is there twice, or an array has a shape, type or range
+            that could be misread.
+    """
+    if (isinstance(images, np.ndarray) and images.dtype.kind not in "OUS") or hasattr(images, "detach"):
+        return _stack(images, where)
+    cells = cells_of(images)
+    cells = cells.tolist() if isinstance(cells, np.ndarray) else cells
+    if isinstance(cells, str | bytes) or not hasattr(cells, "__iter__"):
+        raise WrongTypeError(f"{where}: the pictures are {kind_of(images)}; give a list of them, each {ONE_IMAGE}")
+    cells = list(cells)
+    if not cells:
+        raise DataError(f"{where}: there are no pictures")
+    if all(isinstance(cell, str | os.PathLike) for cell in cells):
+        names = _existing(cells, where)
+        return FileImages(Path.cwd(), names), names
+    _refuse_what_is_no_image(cells, where)
+    if all(
+        isinstance(cell, np.ndarray) and cell.shape == cells[0].shape and cell.dtype == cells[0].dtype for cell in cells
+    ):
+        return _stack(np.stack(cells), where)
+    return ObjectImages(cells.__getitem__, len(cells)), tuple(number_names(len(cells)))
 
 
-def channels_last(images: Any) -> NDArray[Any]:
+def channels_last(images: Any, where: str) -> NDArray[Any]:
     """Return images as an array `[N, H, W, C]` of the same data type.
 
     Args:
         images: NumPy `[N, H, W]` or `[N, H, W, C]`, torch `[N, H, W]` or `[N, C, H, W]` on any device, C = 1 or 3.
+        where: the source, for messages.
 
     Raises:
         DataError: if they have another shape, or no pixels.
     """
-    pixels = _as_array(images)
+    pixels = as_array(images)
     is_tensor = hasattr(images, "detach")
     layout = "torch [N, C, H, W]" if is_tensor else "NumPy [N, H, W, C]"
     if pixels.ndim == 3:
@@ -81,27 +103,54 @@ def channels_last(images: Any) -> NDArray[Any]:
         pixels = pixels.transpose(0, 2, 3, 1)
     if pixels.ndim != 4 or pixels.shape[3] not in (1, 3) or 0 in pixels.shape[1:]:
         raise DataError(
-            f"{_SOURCE}: pictures have shape {tuple(np.shape(images))}; give {layout} with C = 1 or 3, or [N, H, W]"
+            f"{where}: pictures have shape {tuple(np.shape(images))}; give {layout} with C = 1 or 3, or [N, H, W]"
         )
     return pixels
 
 
-def to_uint8(pixels: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return pixels of any shape as uint8.
+def _stack(images: Any, where: str) -> tuple[ArrayImages, tuple[str, ...]]:
+    pixels = channels_last(images, where)
+    if not len(pixels):
+        raise DataError(f"{where}: there are no pictures in an array of shape {tuple(pixels.shape)}")
+    try:
+        return ArrayImages(to_uint8(pixels)), tuple(number_names(len(pixels)))
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from None
 
-    uint8 is taken as it is, uint16 is scaled from 0..65535, floats from 0..1. Other types and ranges are refused,
-    because it would be a guess which value is white.
 
-    Raises:
-        DataError: if the type or the range is another one.
-    """
-    if pixels.dtype == np.uint8:
-        return pixels
-    low, high = pixels.min(), pixels.max()
-    white = {"u2": 65535, "f2": 1, "f4": 1, "f8": 1}.get(pixels.dtype.str[1:])
-    if white is None or not (low >= 0 and high <= white):  # this order also refuses NaN
-        raise DataError(
-            f"{_SOURCE}: pictures are {pixels.dtype} from {low} to {high}; give uint8 in 0..255, or floats in 0..1"
-        )
-    scaled: NDArray[np.uint8] = np.rint(pixels.astype(np.float32) * (255 / white)).astype(np.uint8)
-    return scaled
+def _refuse_what_is_no_image(cells: list[Any], where: str) -> None:
+    """Refuse cells that are no images by their type; one that is broken is found when it is read."""
+    for number, cell in enumerate(cells):
+        if is_missing(cell) or is_image(cell) or isinstance(cell, str | os.PathLike):
+            continue
+        try:
+            image_content(cell)
+        except WrongTypeError as error:
+            raise WrongTypeError(f"{where}: picture {number}: {error}") from None
+        except ImageError:
+            continue
+
+
+def _existing(paths: list[Any], where: str) -> tuple[str, ...]:
+    """Return paths as text; each must be a file, and be there once."""
+    seen: dict[str, int] = {}
+    for number, path in enumerate(paths):
+        name = os.fsdecode(path)
+        name = str(Path(name).expanduser()) if name.startswith("~") else name
+        try:
+            is_file = Path(name).is_file()
+        except (OSError, ValueError):  # too long, or with a zero byte
+            is_file = False
+        if not is_file:
+            raise DataError(f"{where}: picture {number}: there is no file {escape_name(name) or '(an empty path)'}")
+        if name in seen:
+            raise DataError(f"{where}: {escape_name(name)} is picture {seen[name]} and {number}; remove one of them")
+        seen[name] = number
+    return tuple(seen)
+
+
+def _length(labels: Any) -> int | None:
+    try:
+        return len(labels)
+    except TypeError:
+        return None

@@ -1,6 +1,7 @@
-"""Load a set of labeled images from a name, a folder, an archive, a list or arrays."""
+"""Load a set of labeled images from a name, a folder, an archive, a list, or from what Python holds them in."""
 
 import difflib
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,10 @@ from typing import Any
 from firstlight.data.image_sources import FileImages
 from firstlight.data.samples import ImageSource, Samples, label_classes
 from firstlight.data.sources.archives import archive_kind, open_archive
-from firstlight.data.sources.arrays import from_arrays
 from firstlight.data.sources.class_folders import Layout, list_folder, read_layout
 from firstlight.data.sources.lists import LIST_SUFFIXES, read_list
 from firstlight.data.sources.named_sets import NAMED_SETS, default_data_root, load_named
+from firstlight.data.sources.objects import from_object
 from firstlight.errors import DataError
 from firstlight.escaping import escape_name
 
@@ -19,7 +20,7 @@ _WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".ods", ".numbers")
 
 
 def load_data(
-    source: str | Path | tuple[Any, Any],
+    source: Any,
     *,
     data_root: Path | str | None = None,
     download: bool = True,
@@ -36,12 +37,16 @@ def load_data(
             a list `image,label[,split][,group]` as `.csv`, `.tsv` or `.parquet`, paths relative to the list; the
             columns may have the usual other names, and a Parquet list may hold the files of the pictures;
             `(images, labels)`: NumPy `[N, H, W]`, `[N, H, W, C]` or torch `[N, C, H, W]`, C = 1 or 3, uint8, or
-            floats in 0..1, or uint16 in 0..65535; labels are `[N]` whole numbers (classes in numeric order) or words.
+            floats in 0..1, or uint16 in 0..65535; or a list of paths, or of arrays, PIL images or bytes of any sizes.
+            Labels are `[N]` or `[N, 1]` words, whole numbers (classes in numeric order) or booleans, or one-hot;
+            a data frame of pandas or polars, or a dict, with the columns of a list, whose images are paths or images;
+            a data set of torch, torchvision or Hugging Face, or a list of pairs `(image, label)`;
+            a dict of these by split, such as `{"train": ..., "test": ...}`.
         data_root: where named sets are looked for and downloaded to; default `FIRSTLIGHT_DATA`, else the user's
             cache folder.
         download: whether a named set that is not there may be downloaded.
-        image_column: the column of a list that holds the images, if it has an unusual name.
-        label_column: the column of a list that holds the labels, if it has an unusual name.
+        image_column: the column of a list or data frame that holds the images, if it has an unusual name.
+        label_column: the column of a list or data frame that holds the labels, if it has an unusual name.
 
     Raises:
         DataError: one line that says what is wrong, where and what to do.
@@ -50,12 +55,12 @@ def load_data(
     >>> len(samples), samples.classes[:3]
     (1797, ('0', '1', '2'))
     """
-    if isinstance(source, tuple):
-        if len(source) != 2:
-            raise DataError(f"arrays come as a pair (images, labels), not as {len(source)}")
-        return from_arrays(*source)
-    text = str(source)
-    path = Path(source).expanduser()
+    if not isinstance(source, str | os.PathLike):
+        return from_object(source, image_column=image_column, label_column=label_column)
+    text = os.fsdecode(source)
+    if not text.strip():
+        raise DataError("the name of the data is empty; name a folder, an archive, a list or a named set")
+    path = Path(text).expanduser()
     if isinstance(source, str) and text in NAMED_SETS:
         root = Path(data_root).expanduser() if data_root else default_data_root()
         return load_named(text, root, download=download)

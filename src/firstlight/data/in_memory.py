@@ -1,0 +1,144 @@
+"""One image that Python holds, whatever it is, as the bytes of a file or as pixels uint8 `[H, W, C]`."""
+
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from PIL.TiffImagePlugin import TiffImageFile
+
+from firstlight.data.eight_bits import gray_or_rgb
+from firstlight.errors import DataError, ImageError, WrongTypeError
+
+ONE_IMAGE = (
+    "the path or the bytes of a file, a PIL image, a NumPy array [H, W] or [H, W, C], or a torch tensor [C, H, W], "
+    "with C = 1 or 3"
+)
+
+
+def image_content(given: Any) -> bytes | NDArray[np.uint8]:
+    """Return an image as the bytes of its file, or as pixels uint8 `[H, W, C]`, C = 1 or 3.
+
+    Args:
+        given: what `ONE_IMAGE` says; or a dict with the bytes or the path of a file, as Hugging Face data sets have it.
+
+    Raises:
+        ImageError: with the reason, if this image cannot be used.
+        WrongTypeError: if it is nothing of all this.
+    """
+    if isinstance(given, Mapping) and (given.get("bytes") is not None or given.get("path") is not None):
+        given = given["bytes"] if given.get("bytes") is not None else given["path"]
+    if is_missing(given):
+        raise ImageError("there is no picture here")
+    if isinstance(given, bytes | bytearray | memoryview):
+        return bytes(given)
+    if isinstance(given, str | os.PathLike):
+        try:
+            return Path(given).expanduser().read_bytes()
+        except (OSError, ValueError) as error:
+            raise ImageError(f"the file cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    if isinstance(given, Image.Image):
+        return pixels_of(given)
+    if isinstance(given, np.ndarray) or hasattr(given, "detach"):
+        try:
+            return to_uint8(_one(given))
+        except ImageError:
+            raise
+        except DataError as error:
+            raise ImageError(str(error)) from None
+    raise WrongTypeError(f"{kind_of(given)} is not a picture; give {ONE_IMAGE}")
+
+
+def is_image(given: Any) -> bool:
+    """Return whether this is, by its type, one image in memory; a path is not."""
+    if isinstance(given, np.ndarray) or hasattr(given, "detach"):
+        return given.ndim in (2, 3)
+    return isinstance(given, bytes | bytearray | memoryview | Image.Image)
+
+
+def is_missing(given: Any) -> bool:
+    """Return whether a cell of a table is empty: None, NaN or NA."""
+    is_nan = isinstance(given, float) and math.isnan(given)
+    return given is None or is_nan or type(given).__name__ in ("NAType", "NaTType")
+
+
+def kind_of(given: Any) -> str:
+    """Return in words what this is, such as `an ndarray of shape (2, 8)`."""
+    name = type(given).__name__
+    shape = getattr(given, "shape", None)
+    article = "an" if name[:1].lower() in "aeiou" or name == "ndarray" else "a"
+    return f"{article} {name}" + (f" of shape {tuple(shape)}" if isinstance(shape, tuple) else "")
+
+
+def pixels_of(image: Image.Image) -> NDArray[np.uint8]:
+    """Return the pixels of a PIL image, upright, as a file of it would be decoded: uint8 `[H, W, C]`, C = 1 or 3.
+
+    Raises:
+        ImageError: if Pillow cannot read it.
+    """
+    try:
+        image.load()
+        if not isinstance(image, TiffImageFile) and image.getexif().get(0x0112, 1) != 1:  # orientation
+            image = ImageOps.exif_transpose(image)
+        return gray_or_rgb(image, [])
+    except ImageError:
+        raise
+    except Exception as error:  # Pillow reads when asked for pixels, and fails in many ways
+        raise ImageError(f"cannot be read: {' '.join(str(error).split()) or type(error).__name__}") from error
+
+
+def as_array(values: Any) -> NDArray[Any]:
+    """Return an array, also of a tensor on any device; this does not import torch.
+
+    Raises:
+        DataError: if it is a tensor of a number type that NumPy does not have.
+    """
+    if hasattr(values, "detach"):
+        try:
+            return np.asarray(values.detach().cpu().numpy())
+        except TypeError:
+            raise DataError(f"the tensor is {values.dtype}; give uint8 in 0..255, or floats in 0..1") from None
+    return np.asarray(values)
+
+
+def to_uint8(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return pixels of any shape as uint8.
+
+    uint8 is taken as it is, uint16 is scaled from 0..65535, floats from 0..1. Other types and ranges are refused,
+    because it would be a guess which value is white.
+
+    Raises:
+        DataError: if the type or the range is another one.
+    """
+    if pixels.dtype == np.uint8:
+        return pixels
+    if pixels.dtype.kind not in "biuf":
+        raise DataError(f"pixels are {pixels.dtype}, not numbers; give uint8 in 0..255, or floats in 0..1")
+    low, high = pixels.min(), pixels.max()
+    white = {"u2": 65535, "f2": 1, "f4": 1, "f8": 1}.get(pixels.dtype.str[1:])
+    if white is None or not (low >= 0 and high <= white):  # this order also refuses NaN
+        normalized = ", without a Normalize step" if pixels.dtype.kind == "f" and low < 0 else ""
+        raise DataError(
+            f"pixels are {pixels.dtype} from {low} to {high}; give uint8 in 0..255, or floats in 0..1{normalized}"
+        )
+    scaled: NDArray[np.uint8] = np.rint(pixels.astype(np.float32) * (255 / white)).astype(np.uint8)
+    return scaled
+
+
+def _one(given: Any) -> NDArray[Any]:
+    """Return one array or tensor as an array `[H, W, C]` of its own type."""
+    pixels, is_tensor = as_array(given), hasattr(given, "detach")
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]
+    elif pixels.ndim == 3 and is_tensor:
+        pixels = pixels.transpose(1, 2, 0)
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or 0 in pixels.shape:
+        layout = (
+            "a tensor is [C, H, W], as permute(2, 0, 1) makes it" if is_tensor else "an array is [H, W] or [H, W, C]"
+        )
+        raise ImageError(f"it has shape {tuple(given.shape)}; {layout}, with C = 1 or 3")
+    return pixels

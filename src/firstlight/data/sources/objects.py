@@ -1,0 +1,132 @@
+"""Whatever Python holds labeled images in, told apart by what it can do: no library is imported to find out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from firstlight.data.image_sources import ArrayImages, JoinedImages
+from firstlight.data.in_memory import is_image, kind_of
+from firstlight.data.samples import SPLIT_WORDS, Samples
+from firstlight.data.sources.arrays import from_arrays
+from firstlight.data.sources.datasets import from_hugging_face, from_items, is_hugging_face
+from firstlight.data.sources.frames import from_frame, is_frame
+from firstlight.errors import DataError, WrongTypeError
+from firstlight.escaping import escape_name
+
+TAKEN = (
+    "give a folder, an archive, a list, the name of a set, a pair (images, labels) or (paths, labels), a data frame, a "
+    "torch or Hugging Face data set, or a dict of these by split"
+)
+
+
+def from_object(given: Any, *, image_column: str | None = None, label_column: str | None = None) -> Samples:
+    """Return labeled images that Python holds as a set.
+
+    Args:
+        given: what `TAKEN` says.
+        image_column: the name of the column of images in a table, if it has an unusual one.
+        label_column: the name of the column of labels, likewise.
+
+    Raises:
+        DataError: if it holds something that cannot be used.
+        WrongTypeError: if it is nothing of all this.
+    """
+    columns = {"image_column": image_column, "label_column": label_column}
+    if isinstance(given, Samples):
+        return given
+    if isinstance(given, Mapping) and given and all(_is_split(name) for name in given):
+        return _joined({name: from_object(part, **columns) for name, part in given.items()})
+    if is_hugging_face(given):
+        return from_hugging_face(given, **columns)
+    if is_frame(given):
+        return from_frame(given, **columns)
+    if isinstance(given, list | tuple):
+        return _from_sequence(given)
+    _refuse_what_has_no_items(given)
+    return from_items(given)
+
+
+def _from_sequence(given: Sequence[Any]) -> Samples:
+    """Return a pair (images, labels), a list of pairs or of dicts, or Keras' ((images, labels), (images, labels))."""
+    are_pairs = all(isinstance(one, tuple | list) and len(one) == 2 for one in given)
+    if given and all(isinstance(one, Mapping) for one in given):
+        return from_items(given)
+    if len(given) == 2 and are_pairs:
+        if all(getattr(part[0], "ndim", 0) > 2 and _is_list_like(part[1]) for part in given):
+            return _joined({"train": from_arrays(*given[0]), "test": from_arrays(*given[1])})
+        if isinstance(given, list) and all(isinstance(one, tuple) for one in given):
+            return from_items(given)
+        return from_arrays(*given)
+    if len(given) == 2 and _are_labels(given[1], beside=given[0]):
+        return from_arrays(*given)
+    if given and are_pairs:
+        return from_items(given)
+    if not given:
+        raise DataError("there are no pictures in an empty list")
+    raise WrongTypeError(
+        f"a {type(given).__name__} of {len(given):,} does not say which labels its pictures have; "
+        "give the pair (images, labels)"
+    )
+
+
+def _joined(parts: Mapping[str, Samples]) -> Samples:
+    """Return several sets as one that is split; classes are matched by name."""
+    seen: dict[int, str] = {}
+    for name in parts:
+        if (other := seen.setdefault(SPLIT_WORDS[name.lower()], name)) != name:
+            raise DataError(f"{other} and {name} are the same split; give one of them")
+    sets, words = list(parts.values()), [SPLIT_WORDS[name.lower()] for name in parts]
+    classes = max((part.classes for part in sets), key=len)
+    if any(set(part.classes) - set(classes) for part in sets):
+        classes = tuple(sorted({name for part in sets for name in part.classes}))
+    position = {name: number for number, name in enumerate(classes)}
+    labels = [np.array([position[name] for name in part.classes], np.int64)[part.labels] for part in sets]
+    stacks = [part.images.images for part in sets if isinstance(part.images, ArrayImages)]
+    is_stack = len(stacks) == len(sets) and len({stack.shape[1:] for stack in stacks}) == 1
+    has_groups = any(part.groups is not None for part in sets)
+    return replace(
+        sets[0],
+        images=ArrayImages(np.concatenate(stacks)) if is_stack else JoinedImages([part.images for part in sets]),
+        names=tuple(f"{word.word}/{name}" for word, part in zip(words, sets, strict=True) for name in part.names),
+        labels=np.concatenate(labels),
+        classes=classes,
+        splits=np.repeat(np.array(words, np.int8), [len(part) for part in sets]),
+        groups=tuple(group for part in sets for group in part.groups or part.names) if has_groups else None,
+        notes=tuple(dict.fromkeys(note for part in sets for note in part.notes)),
+    )
+
+
+def _refuse_what_has_no_items(given: Any) -> None:
+    """Refuse what cannot be asked for image `i`, in words that say what to give instead."""
+    name, module = type(given).__name__, type(given).__module__.partition(".")[0]
+    if is_image(given) or isinstance(given, np.ndarray) or hasattr(given, "detach"):
+        raise WrongTypeError(f"{kind_of(given)} has no labels; give the pair (images, labels)")
+    if name == "DataLoader":
+        raise WrongTypeError("a DataLoader gives batches; give its data set, `loader.dataset`")
+    if name == "LazyFrame":
+        raise WrongTypeError("a LazyFrame has no rows yet; give frame.collect()")
+    if name == "IterableDataset" and module == "datasets":
+        raise WrongTypeError("a streamed data set cannot be asked for its pictures; load it without streaming=True")
+    if not (hasattr(given, "__getitem__") and hasattr(given, "__len__")) or isinstance(given, bytes | type):
+        raise WrongTypeError(f"{escape_name(kind_of(given))} is not a set of labeled pictures; {TAKEN}")
+    try:
+        len(given)
+    except TypeError:
+        raise WrongTypeError(f"{kind_of(given)} has no length; give a data set that has one") from None
+
+
+def _is_split(name: Any) -> bool:
+    return isinstance(name, str) and name.lower() in SPLIT_WORDS
+
+
+def _are_labels(given: Any, beside: Any) -> bool:
+    """Return whether the second of two may be the labels of the first; otherwise both are images."""
+    if isinstance(given, np.ndarray) or hasattr(given, "detach"):
+        return given.ndim < 3 and getattr(beside, "ndim", 0) != 2
+    return not is_image(given)
+
+
+def _is_list_like(labels: Any) -> bool:
+    return hasattr(labels, "__len__") and not isinstance(labels, str | bytes)
