@@ -67,8 +67,8 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON, atomically."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+    """Write `value` as indented JSON, atomically; a list or object that holds no other takes one line."""
+    write_text(path, _json_lines(value, "\n") + "\n")
 
 
 def write_csv(path: Path, rows: Iterable[Iterable[Any]]) -> None:
@@ -97,6 +97,20 @@ def cache_folder() -> Path:
     """Return where packed images are kept: `FIRSTLIGHT_CACHE`, else the user's cache folder."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("FIRSTLIGHT_CACHE") or Path(home) / "firstlight")
+
+
+def _json_lines(value: Any, line_end: str) -> str:
+    """Return a value as JSON whose lines begin with what follows the line feed in `line_end`."""
+    items = list(value.values() if isinstance(value, dict) else value) if isinstance(value, dict | list | tuple) else []
+    if not any(isinstance(item, dict | list | tuple) for item in items):
+        return json.dumps(value, allow_nan=False)
+    deeper = line_end + "  "
+    lines = [_json_lines(item, deeper) for item in items]
+    if isinstance(value, dict):
+        keys = (json.dumps(str(key)) for key in value)
+        lines = [f"{key}: {line}" for key, line in zip(keys, lines, strict=True)]
+    opening, closing = "{}" if isinstance(value, dict) else "[]"
+    return opening + deeper + f",{deeper}".join(lines) + line_end + closing
 
 
 def _temporary_beside(path: Path) -> Path:

@@ -4,6 +4,7 @@ import dataclasses
 import doctest
 import json
 
+import numpy as np
 import pytest
 import torch
 
@@ -34,7 +35,7 @@ def test_json_has_the_promised_keys_and_reads_back_exactly():
     assert set(value) == promised | {"auc", "per_class", "temperature", "intervals", "notes"}
     for name in ("accuracy", "top5", "log_loss", "macro_f1", "ece", "auc"):
         assert set(value[name]) == {"value", "low", "high", "n"}
-    assert value["n"] == sum(map(sum, value["confusion"])) == 300
+    assert value["n"] == sum(count for _, _, count in value["confusion"]["cells"]) == 300
     assert set(value["per_class"][0]) == {"name", "support", "precision", "recall", "f1", "auc"}
     assert set(evaluation.intervals) == (promised | {"auc", "precision", "recall", "f1"}) - {
         "n",
@@ -93,7 +94,31 @@ def test_a_foreign_json_is_refused():
         Evaluation.from_json(value)
 
 
-@pytest.mark.parametrize("wrong", [{"n": "300"}, {"accuracy": 0.5}, {"confusion": [[0.5]]}, {"classes": [1, 2]}])
+def test_the_rows_of_counts_of_earlier_versions_are_read():
+    evaluation = evaluate_logits(*drawn())
+    older = evaluation.to_json() | {"confusion": np.array(evaluation.confusion).tolist()}
+    assert Evaluation.from_json(older) == evaluation
+
+
+def test_the_worst_classes_are_those_of_lowest_f1_that_have_samples():
+    logits, labels, classes = drawn(classes=4)
+    evaluation = evaluate_logits(torch.cat([logits, logits[:, :1] - 99], dim=1), labels, [*classes, "absent"])
+    scores = [found.f1.value for found in evaluation.worst_classes(3)]
+    assert scores == sorted(found.f1.value for found in evaluation.per_class if found.support)[:3]
+    assert len(evaluation.worst_classes()) == 4
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"n": "300"},
+        {"accuracy": 0.5},
+        {"confusion": [[0.5]]},
+        {"confusion": [[1, 2], [3]]},
+        {"confusion": None},
+        {"classes": [1, 2]},
+    ],
+)
 def test_a_score_of_the_wrong_type_is_refused_in_one_line(wrong):
     with pytest.raises(DataError, match="this is no evaluation that firstlight wrote") as caught:
         Evaluation.from_json(evaluate_logits(*drawn()).to_json() | wrong)

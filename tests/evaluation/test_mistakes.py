@@ -1,5 +1,6 @@
 """Mistakes come most confident first, and a run's figures show the worst of them."""
 
+import pytest
 import torch
 
 from firstlight.evaluation.mistakes import MISTAKES_SHOWN, shown_positions, worst_mistakes
@@ -19,11 +20,13 @@ def test_worst_mistakes_come_most_confident_first():
     mistakes = worst_mistakes(logits, labels, rows, count=1000, temperature=2.0)
     probabilities, wrong = (logits.double() / 2).softmax(1), logits.argmax(1) != labels
     assert {mistake.row for mistake in mistakes} == set(rows[wrong].tolist())
-    assert [mistake.probability for mistake in mistakes] == sorted(probabilities.amax(1)[wrong].tolist(), reverse=True)
+    assert [mistake.probability for mistake in mistakes] == pytest.approx(
+        sorted(probabilities.amax(1)[wrong].tolist(), reverse=True), rel=1e-12
+    )
     first = mistakes[0]
     place = first.row - 1000
     assert (first.label, first.predicted) == (labels[place], logits[place].argmax())
-    assert first.probability_of_label == probabilities[place, labels[place]].item()
+    assert first.probability_of_label == pytest.approx(probabilities[place, labels[place]].item(), rel=1e-12)
     assert worst_mistakes(logits, labels, rows, count=4, temperature=2.0) == mistakes[:4]
 
 

@@ -1,7 +1,11 @@
 """Calibration: one temperature, fitted on the validation split, that divides every logit."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
+
+from firstlight.evaluation.softmax import blocks
 
 LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 0.05, 20.0
 MAX_NEWTON_STEPS = 60
@@ -22,21 +26,29 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
 
     Source: C. Guo et al., On calibration of modern neural networks, ICML 2017.
     """
-    logits, labels = logits.double(), labels[:, None]
-    if not (logits.gather(1, labels)[:, 0] < logits.amax(dim=1)).any():
+    own = logits.gather(1, labels[:, None])
+    if (own[:, 0] == logits.amax(dim=1)).all():
         return 1.0
-    # Relative to the label's own logit, the loss is logsumexp(b * gaps) and needs no second term.
-    gaps = logits - logits.gather(1, labels)
+
+    def gaps() -> Iterator[Tensor]:
+        # Relative to the label's own logit, the loss is logsumexp(b * gaps) and needs no second term.
+        return (logits[rows].double() - own[rows] for rows in blocks(*logits.shape))
 
     def loss(inverse: float) -> float:
-        return torch.logsumexp(gaps * inverse, dim=1).mean().item()
+        return sum(torch.logsumexp(some * inverse, dim=1).sum().item() for some in gaps())
+
+    def slope_and_curvature(inverse: float) -> tuple[float, float]:
+        slope = curvature = 0.0
+        for some in gaps():
+            weights = torch.softmax(some * inverse, dim=1)
+            means = (weights * some).sum(dim=1, keepdim=True)
+            slope += means.sum().item()
+            curvature += (weights * (some - means).square_()).sum().item()
+        return slope, curvature
 
     low, high, inverse = 1 / HIGHEST_TEMPERATURE, 1 / LOWEST_TEMPERATURE, 1.0
     for _ in range(MAX_NEWTON_STEPS):
-        weights = torch.softmax(gaps * inverse, dim=1)
-        means = (weights * gaps).sum(dim=1)
-        slope = means.mean().item()
-        curvature = (weights * (gaps - means[:, None]).square()).sum(dim=1).mean().item()
+        slope, curvature = slope_and_curvature(inverse)
         low, high = (low, inverse) if slope > 0 else (inverse, high)
         step = slope / curvature if curvature > 0 else float("inf")
         if abs(step) <= 1e-9 * inverse:

@@ -5,12 +5,13 @@ Torch is imported where it is used: reading a record does not wait for it.
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from firstlight.errors import DataError
+from firstlight.evaluation.confusion import Confusion, todays_layout
 from firstlight.evaluation.intervals import Estimate
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Evaluation:
         ece: expected calibration error.
         auc: mean area under the classes' ROC curves; None if no class has one.
         per_class: scores of each class.
-        confusion: counts by true class (row) and predicted class (column).
+        confusion: counts by true class (row) and predicted class (column); `confusion[true][predicted]`.
         classes: the K names.
         temperature: by which logits were divided.
         intervals: how the 95 % interval of each score is made.
@@ -57,7 +58,7 @@ class Evaluation:
     ece: Estimate
     auc: Estimate | None
     per_class: tuple[ClassScores, ...]
-    confusion: tuple[tuple[int, ...], ...]
+    confusion: Confusion
     classes: tuple[str, ...]
     temperature: float
     intervals: dict[str, str]
@@ -70,8 +71,13 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain dicts, lists, strings and finite numbers; `from_json` reads them back exactly."""
-        value: dict[str, Any] = json.loads(json.dumps(asdict(self), allow_nan=False))
+        value: dict[str, Any] = json.loads(json.dumps(msgspec.to_builtins(self), allow_nan=False))
         return value
+
+    def worst_classes(self, count: int = 10) -> tuple[ClassScores, ...]:
+        """Return up to `count` classes that have samples: the lowest F1 first, then those with more samples."""
+        scored = [scores for scores in self.per_class if scores.support]
+        return tuple(sorted(scored, key=lambda scores: (scores.f1.value, -scores.support))[:count])
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Evaluation":
@@ -81,7 +87,7 @@ class Evaluation:
             DataError: if a score is missing or of the wrong type.
         """
         try:
-            return msgspec.convert(value, cls)
+            return msgspec.convert(value | {"confusion": todays_layout(value.get("confusion"))}, cls)
         except msgspec.ValidationError as error:
             raise DataError(f"this is no evaluation that firstlight wrote ({error}); evaluate again") from error
 
@@ -106,29 +112,31 @@ def evaluate_logits(
         >>> evaluation = evaluate_logits(logits, torch.tensor([0, 1, 1, 1]), ["cat", "dog"])
         >>> print(evaluation.accuracy)
         0.750 [0.301, 0.954], n = 4
-        >>> evaluation.confusion
-        ((1, 0), (1, 2))
+        >>> evaluation.confusion[1]
+        (1, 2)
     """
     from firstlight.evaluation import metrics
+    from firstlight.evaluation.intervals import mean
+    from firstlight.evaluation.roc import areas
+    from firstlight.evaluation.softmax import Softmax
 
     classes = tuple(classes)
     _check(logits, labels, classes)
-    logits = logits.double()
-    probabilities = (logits / temperature).softmax(dim=1)
-    confusion = metrics.confusion_matrix(logits.argmax(dim=1), labels, len(classes))
-    macro_auc, aucs = metrics.roc_auc(probabilities, labels)
-    support = confusion.sum(dim=1).tolist()
+    predicted, softmax = logits.argmax(dim=1), Softmax.of(logits, temperature)
+    confusion = metrics.confusion_matrix(predicted, labels, len(classes))
+    macro_auc, aucs = areas(softmax.columns(), labels)
+    support = confusion.true_counts.tolist()
     columns = (metrics.precision(confusion), metrics.recall(confusion), metrics.f1(confusion), aucs)
     return Evaluation(
         n=len(labels),
         accuracy=metrics.accuracy(logits, labels),
         top5=metrics.top_k(logits, labels, k=5),
-        log_loss=metrics.log_loss(logits / temperature, labels),
+        log_loss=mean(softmax.log_loss(labels)),
         macro_f1=metrics.macro_f1(confusion),
-        ece=metrics.ece(probabilities, labels),
+        ece=metrics.calibration_error(softmax.confidence, predicted == labels),
         auc=macro_auc,
-        per_class=tuple(ClassScores(*row) for row in zip(classes, support, *columns, strict=True)),
-        confusion=tuple(tuple(row) for row in confusion.tolist()),
+        per_class=tuple(map(ClassScores, classes, support, *columns)),
+        confusion=confusion,
         classes=classes,
         temperature=temperature,
         intervals=dict(metrics.INTERVALS),
@@ -137,6 +145,10 @@ def evaluate_logits(
 
 
 def _check(logits: "Tensor", labels: "Tensor", classes: tuple[str, ...]) -> None:
+    import torch
+
+    from firstlight.evaluation.softmax import blocks
+
     if len(labels) == 0:
         raise DataError("there are no samples to score; this split is empty")
     if logits.shape != (len(labels), len(classes)):
@@ -150,7 +162,7 @@ def _check(logits: "Tensor", labels: "Tensor", classes: tuple[str, ...]) -> None
             f"labels run from {labels.min()} to {labels.max()}, but {len(classes):,} classes "
             f"allow 0 to {len(classes) - 1}"
         )
-    broken = (~logits.isfinite()).any(dim=1)
+    broken = torch.cat([~logits[rows].isfinite().all(dim=1) for rows in blocks(*logits.shape)])
     if broken.any():
         first = int(broken.nonzero()[0])
         raise DataError(

@@ -1,14 +1,25 @@
 """Metrics: the scores of a classifier, as functions of logits or probabilities and labels, each with its interval.
 
-Throughout, logits and probabilities are float `[n, K]`, labels are int64 `[n]` in 0..K-1, and a confusion matrix is
-int64 `[K, K]` with one row per true class. Of equal logits, the class that comes first wins.
+Throughout, logits and probabilities are float `[n, K]`, labels are int64 `[n]` in 0..K-1, and a confusion is a
+`Confusion` or a matrix of counts `[K, K]` with one row per true class. Of equal logits, the class that comes first
+wins. Time grows with n x K, and memory beside the logits with n + K.
 """
 
-import torch
-from torch import Tensor
-from torch.nn import functional
+import math
+from typing import TYPE_CHECKING
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from firstlight.evaluation.confusion import Confusion
 from firstlight.evaluation.intervals import Estimate, absolute_sum, bounded, mean, proportion
+from firstlight.evaluation.roc import areas
+from firstlight.evaluation.softmax import Softmax, blocks
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 ECE_BINS = 15
 
@@ -43,10 +54,13 @@ def top_k(logits: Tensor, labels: Tensor, k: int = 5) -> Estimate:
 
     Equal logits rank in the order of the classes, so that a tie is not always a hit.
     """
-    own = logits.gather(1, labels[:, None])
-    earlier = torch.arange(logits.shape[1], device=logits.device) < labels[:, None]
-    ahead = ((logits > own) | ((logits == own) & earlier)).sum(dim=1)
-    return proportion(int((ahead < k).sum()), len(labels))
+    positions, hits = torch.arange(logits.shape[1], device=logits.device), 0
+    for rows in blocks(*logits.shape):
+        some, wanted = logits[rows], labels[rows, None]
+        own = some.gather(1, wanted)
+        ahead = ((some > own) | ((some == own) & (positions < wanted))).sum(dim=1)
+        hits += int((ahead < k).sum())
+    return proportion(hits, len(labels))
 
 
 def log_loss(logits: Tensor, labels: Tensor) -> Estimate:
@@ -60,52 +74,61 @@ def log_loss(logits: Tensor, labels: Tensor) -> Estimate:
         >>> print(log_loss(logits, labels=torch.tensor([0, 1, 1, 1])))
         0.497 [0.000, 1.044], n = 4
     """
-    return mean(functional.cross_entropy(logits.double(), labels, reduction="none"))
+    return mean(Softmax.of(logits).log_loss(labels))
 
 
-def confusion_matrix(predicted: Tensor, labels: Tensor, num_classes: int) -> Tensor:
-    """Return the counts of samples by true class (row) and predicted class (column), int64 `[K, K]`."""
-    cells = torch.bincount(labels * num_classes + predicted, minlength=num_classes**2)
-    return cells.reshape(num_classes, num_classes)
+def confusion_matrix(predicted: Tensor, labels: Tensor, num_classes: int) -> Confusion:
+    """Return the counts of samples by true and predicted class; `numpy.array` of it is `[K, K]`, a row per true class.
+
+    Example:
+        >>> import torch
+        >>> confusion_matrix(torch.tensor([0, 1, 1]), labels=torch.tensor([0, 0, 1]), num_classes=2)[0]
+        (1, 1)
+    """
+    return Confusion.count(labels.cpu().numpy(), predicted.cpu().numpy(), num_classes)
 
 
-def precision(confusion: Tensor) -> tuple[Estimate, ...]:
+def precision(confusion: "Confusion | ArrayLike") -> tuple[Estimate, ...]:
     """Return the fraction of correct answers among the samples predicted as each class; Wilson interval."""
-    return _proportions(confusion.diagonal(), confusion.sum(dim=0))
+    counts = Confusion.of(confusion)
+    return _proportions(counts.hits, counts.predicted_counts)
 
 
-def recall(confusion: Tensor) -> tuple[Estimate, ...]:
+def recall(confusion: "Confusion | ArrayLike") -> tuple[Estimate, ...]:
     """Return the fraction of correct answers among the samples of each class; Wilson interval."""
-    return _proportions(confusion.diagonal(), confusion.sum(dim=1))
+    counts = Confusion.of(confusion)
+    return _proportions(counts.hits, counts.true_counts)
 
 
-def f1(confusion: Tensor) -> tuple[Estimate, ...]:
+def f1(confusion: "Confusion | ArrayLike") -> tuple[Estimate, ...]:
     """Return each class's F1, the harmonic mean of precision and recall; `n` = hits + false alarms + misses.
 
     F1 = 2J / (1 + J), where J = hits / n is a plain proportion, so Wilson's interval of J carries over exactly.
     """
-    hits = confusion.diagonal()
-    jaccards = _proportions(hits, confusion.sum(dim=0) + confusion.sum(dim=1) - hits)
+    counts = Confusion.of(confusion)
+    jaccards = _proportions(counts.hits, counts.predicted_counts + counts.true_counts - counts.hits)
     return tuple(Estimate(_f1(jaccard.value), _f1(jaccard.low), _f1(jaccard.high), jaccard.n) for jaccard in jaccards)
 
 
-def macro_f1(confusion: Tensor) -> Estimate:
+def macro_f1(confusion: "Confusion | ArrayLike") -> Estimate:
     """Return the mean F1 over the classes that occur in the labels or the predictions; delta-method interval.
 
     A sample's influence on the mean is `2 [correct] - F1(true) - F1(predicted)`, with each class's term divided by
     its labels + predictions. The squared influences add up to the variance.
     """
-    counts = confusion.double()
-    sizes = counts.sum(dim=0) + counts.sum(dim=1)
+    counts = Confusion.of(confusion)
+    sizes = counts.predicted_counts + counts.true_counts
     present = sizes > 0
     if not present.any():
         return Estimate(0.0, 0.0, 1.0, 0)
-    # An absent class has no counts, so its weight only has to be finite.
-    weights = torch.where(present, 1 / sizes, 0.0) / present.sum()
-    scores = torch.where(present, 2 * counts.diagonal() / sizes, 0.0)
-    influence = torch.diag(2 * weights) - (scores * weights)[:, None] - (scores * weights)[None, :]
-    standard_error = (counts * influence**2).sum().sqrt().item()
-    return bounded(scores[present].mean().item(), standard_error, int(confusion.sum()))
+    # An absent class has no counts, so what it is divided by only has to be finite.
+    weights = 1 / (np.maximum(sizes, 1) * present.sum())
+    scores = 2 * counts.hits / np.maximum(sizes, 1)
+    true, predicted, cells = np.array(counts.cells).T
+    influence = np.where(true == predicted, 2 * weights[true], 0) - (scores * weights)[true]
+    influence -= (scores * weights)[predicted]
+    standard_error = math.sqrt((cells * influence**2).sum())
+    return bounded(float(scores[present].mean()), standard_error, counts.total)
 
 
 def roc_auc(probabilities: Tensor, labels: Tensor) -> tuple[Estimate | None, tuple[Estimate | None, ...]]:
@@ -124,24 +147,7 @@ def roc_auc(probabilities: Tensor, labels: Tensor) -> tuple[Estimate | None, tup
 
     Source: E. R. DeLong et al., Comparing the areas under two or more correlated ROC curves, Biometrics 1988.
     """
-    areas: list[Estimate | None] = []
-    total_influence = torch.zeros(len(labels), dtype=torch.float64, device=labels.device)
-    for index, scores in enumerate(probabilities.double().T):
-        own = labels == index
-        smaller = min(int(own.sum()), int((~own).sum()))
-        if smaller == 0:
-            areas.append(None)
-            continue
-        placement = _placements(scores, own)
-        area = placement[own].mean().item()
-        influence = (placement - area) / torch.where(own, own.sum(), (~own).sum())
-        total_influence += influence
-        areas.append(bounded(area, influence.square().sum().sqrt().item(), smaller))
-    known = [area.value for area in areas if area is not None]
-    if not known:
-        return None, tuple(areas)
-    standard_error = total_influence.square().sum().sqrt().item() / len(known)
-    return bounded(sum(known) / len(known), standard_error, len(labels)), tuple(areas)
+    return areas((column.double().contiguous() for column in probabilities.T), labels)
 
 
 def ece(probabilities: Tensor, labels: Tensor, bins: int = ECE_BINS) -> Estimate:
@@ -159,18 +165,29 @@ def ece(probabilities: Tensor, labels: Tensor, bins: int = ECE_BINS) -> Estimate
 
     Source: C. Guo et al., On calibration of modern neural networks, ICML 2017.
     """
-    n = len(labels)
+    confidence, predicted = probabilities.double().max(dim=1)
+    return calibration_error(confidence, predicted == labels, bins)
+
+
+def calibration_error(confidence: Tensor, correct: Tensor, bins: int = ECE_BINS) -> Estimate:
+    """Return the expected calibration error, as `ece`, from the highest probability of each sample.
+
+    Args:
+        confidence: float64 `[n]`.
+        correct: whether the most probable class was the label, bool `[n]`.
+        bins: of equal width.
+    """
+    n = len(confidence)
     if n == 0:
         return Estimate(0.0, 0.0, 1.0, 0)
-    confidence, predicted = probabilities.double().cpu().max(dim=1)
-    correct = (predicted == labels.cpu()).double()
+    confidence, right = confidence.cpu(), correct.cpu().double()
     edges = torch.arange(1, bins, dtype=torch.float64) / bins
     bin_of = torch.bucketize(confidence, edges)
 
     def by_bin(values: Tensor) -> Tensor:
         return torch.bincount(bin_of, weights=values, minlength=bins)
 
-    size, hits = by_bin(torch.ones_like(correct)), by_bin(correct)
+    size, hits = by_bin(torch.ones_like(right)), by_bin(right)
     rate = (hits + 2) / (size + 4)
     errors = (size * rate * (1 - rate)).sqrt() / n
     return absolute_sum((by_bin(confidence) - hits) / n, errors, n)
@@ -180,16 +197,5 @@ def _f1(jaccard: float) -> float:
     return 2 * jaccard / (1 + jaccard)
 
 
-def _proportions(hits: Tensor, totals: Tensor) -> tuple[Estimate, ...]:
-    return tuple(proportion(*pair) for pair in zip(hits.tolist(), totals.tolist(), strict=True))
-
-
-def _placements(scores: Tensor, own: Tensor) -> Tensor:
-    """Return for each sample the fraction of the other side that it is correctly ordered against, float64 `[n]`."""
-    placement = torch.empty_like(scores)
-    mine, rest = scores[own].sort().values, scores[~own].sort().values
-    for side, others, sign in ((own, rest, 1), (~own, -mine.flip(0), -1)):
-        values = sign * scores[side]
-        below = torch.searchsorted(others, values) + torch.searchsorted(others, values, right=True)
-        placement[side] = below.double() / (2 * len(others))
-    return placement
+def _proportions(hits: NDArray[np.int64], totals: NDArray[np.int64]) -> tuple[Estimate, ...]:
+    return tuple(map(proportion, hits.tolist(), totals.tolist()))

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from firstlight.evaluation.softmax import Softmax
+
 MISTAKES_SHOWN = 24  # in the figure of a run's worst mistakes
 
 
@@ -32,11 +34,11 @@ def worst_mistakes(
         temperature: as fitted on validation.
     """
     rows = torch.arange(len(labels), device=labels.device) if rows is None else rows
-    probabilities = (logits.double() / temperature).softmax(dim=1)
     predicted = logits.argmax(dim=1)
     wrong = (predicted != labels).nonzero()[:, 0]
     label, guess, row = labels[wrong], predicted[wrong], rows[wrong]
-    confidence, left = probabilities[wrong, guess], probabilities[wrong, label]
+    softmax = Softmax.of(logits[wrong], temperature)
+    confidence, left = softmax.confidence, softmax.probability(label)
     order = np.lexsort([row.cpu(), left.cpu(), -confidence.cpu()])[:count].tolist()
     columns = [column[order].tolist() for column in (row, label, guess, confidence, left)]
     return tuple(Mistake(*mistake) for mistake in zip(*columns, strict=True))

@@ -135,7 +135,7 @@ class Record:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain dicts, lists, strings and finite numbers, in the layout of `evaluation.json`."""
-        value: dict[str, Any] = json.loads(json.dumps(to_file_layout(asdict(self)), allow_nan=False))
+        value: dict[str, Any] = json.loads(json.dumps(to_file_layout(msgspec.to_builtins(self)), allow_nan=False))
         return value
 
     def summary(self) -> dict[str, Any]:

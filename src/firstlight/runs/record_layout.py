@@ -4,6 +4,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from firstlight.evaluation.confusion import todays_layout
 from firstlight.runs.folder import RECIPE_FILE
 
 TRANSFER_KEYS = ("backbone", "weights", "strategy", "ladder", "case", "learning_curve", "head")
@@ -34,6 +35,9 @@ def from_file_layout(value: dict[str, Any], folder: Path) -> dict[str, Any]:
         KeyError, TypeError, AttributeError: if it is not laid out as a record.
     """
     fields = {"resize": older_resize(folder), **value, "transfer": None}
+    for split in ("valid", "test"):
+        if isinstance(scores := fields.get(split), dict):
+            fields[split] = scores | {"confusion": todays_layout(scores.get("confusion"))}
     if "backbone" not in value:
         return fields
     transfer: dict[str, Any] = {key: value[key] for key in TRANSFER_KEYS}
