@@ -195,9 +195,10 @@ def test_check_answers_with_the_promised_keys_and_names_what_it_finds(here, caps
         (["predict", "gone.safetensors", "x.png"], "gone.safetensors"),
         (["evaluate", "gone.safetensors", "digits"], "gone.safetensors"),
         (["check", "nowhere"], "nowhere: no such"),
-        ([], "Expected one of {train, evaluate, predict, check, guide}"),
-        (["train", "digits", "--nope"], "--nope"),
-        (["train", "digits", "--epochs", "x"], "--epochs"),
+        ([], "begin with a command: check, train, evaluate, predict, guide"),
+        (["train", "digits", "--nope"], "train has no option --nope; see `firstlight train --help`"),
+        (["train", "digits", "--epochs", "x"], "--epochs x: give a whole number"),
+        (["train", "digits", "--epochs"], "--epochs needs a value: --epochs N"),
         (["train", "digits", "--dtype", "x"], "--dtype"),
         (
             ["train", "digits", "--finetune", "all"],
@@ -208,8 +209,8 @@ def test_check_answers_with_the_promised_keys_and_names_what_it_finds(here, caps
         (["train", "digits", "--model", "timm:resnet81"], "did you mean timm:resnet"),
         (["train", "digits", "--model", "auto", "--weights", "gone.pth"], "gone.pth"),
         (["train", "digits", "--model", "auto", "--finetune", "some"], "--finetune"),
-        (["predict", "gone.safetensors"], "nothing to predict"),
-        (["evaluate", "m"], "required"),
+        (["predict", "gone.safetensors"], "predict: PATHS is missing; write, for example, firstlight predict runs"),
+        (["evaluate", "m"], "evaluate: SOURCE is missing; write, for example, firstlight evaluate runs/photos-1"),
     ],
 )
 def test_a_mistake_gets_one_line_and_nothing_is_made(here, capsys, words, expected):

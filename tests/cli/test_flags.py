@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from firstlight.cli.flags import ModelFlags, flag, message, with_flags
+from firstlight.cli.flags import flag, message, with_flags
 from firstlight.errors import DataError, RecipeError, RunError
-from firstlight.models.recipe import ModelRecipe
 from firstlight.training.recipe import HOMES
 
 SOURCE = Path(__file__).parents[2] / "src" / "firstlight"
@@ -40,12 +39,6 @@ def test_every_choice_between_backticks_becomes_its_flag(name):
 def test_in_python_the_same_error_names_the_choice():
     error = RecipeError("choose a number from 1 to 9", field="batch_size", value=0)
     assert str(error) == "batch_size = 0: choose a number from 1 to 9"
-
-
-def test_model_flags_are_the_model_group():
-    recipe = ModelRecipe(name="mlp", hidden=(8,), pretrained=False)
-    assert ModelFlags.of(recipe).recipe() == recipe
-    assert ModelFlags().recipe() == ModelRecipe()
 
 
 def test_only_the_command_line_writes_flags():

@@ -8,16 +8,15 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
-from tyro.conf import Positional
-
-from firstlight.cli.flags import ModelFlags
+from firstlight.cli.options import Positional
 from firstlight.cli.terminal import print_json, say, show_json, show_table, tell, tell_check, tell_run
 from firstlight.data.augment import Augment
 from firstlight.data.recipe import DataRecipe
 from firstlight.errors import DataError
-from firstlight.training.recipe import OptimizationRecipe, Recipe, TransferRecipe
+from firstlight.models.recipe import ModelRecipe
+from firstlight.training.recipe import GROUPS, OptimizationRecipe, Recipe, TransferRecipe
 
 DONE, WRONG_INPUT, INTERRUPTED = 0, 2, 130
 
@@ -26,11 +25,13 @@ DONE, WRONG_INPUT, INTERRUPTED = 0, 2, 130
 class Train:
     """Train a classifier on labeled pictures, score it once on held-out ones, and save it."""
 
+    EXAMPLE: ClassVar[str] = "firstlight train ~/photos"
+
     source: Positional[str] = "digits"
     """A folder of class folders, an archive or a list of pictures, or a named set: digits mnist fashion-mnist kmnist
     cifar10 cifar100."""
     data: DataRecipe = field(default_factory=DataRecipe)
-    model: ModelFlags = field(default_factory=ModelFlags)
+    model: ModelRecipe = field(default_factory=ModelRecipe)
     transfer: TransferRecipe = field(default_factory=TransferRecipe)
     optimization: OptimizationRecipe = field(default_factory=OptimizationRecipe)
     augmentation: Augment = field(default_factory=Augment)
@@ -48,8 +49,8 @@ class Train:
     @classmethod
     def of(cls, recipe: Recipe, source: str) -> "Train":
         """Return the command with the choices of a recipe as its defaults."""
-        groups = {name: getattr(recipe, name) for name in ("data", "transfer", "optimization", "augmentation")}
-        return cls(source=source, model=ModelFlags.of(recipe.model), seed=recipe.seed, device=recipe.device, **groups)
+        groups = {name: getattr(recipe, name) for name in GROUPS}
+        return cls(source=source, seed=recipe.seed, device=recipe.device, **groups)
 
     def run(self) -> int:
         """Train, draw the figures of the run, and report."""
@@ -58,7 +59,7 @@ class Train:
 
         recipe = Recipe(
             data=self.data,
-            model=self.model.recipe(),
+            model=self.model,
             transfer=self.transfer,
             optimization=self.optimization,
             augmentation=self.augmentation,
@@ -81,6 +82,8 @@ class Train:
 @dataclass(frozen=True)
 class Evaluate:
     """Score a model file on labeled pictures."""
+
+    EXAMPLE: ClassVar[str] = "firstlight evaluate runs/photos-1 ~/photos"
 
     model: Positional[Path]
     """A model.safetensors, or a run folder."""
@@ -127,6 +130,8 @@ class Evaluate:
 @dataclass(frozen=True)
 class Predict:
     """Classify pictures. One that cannot be used is listed with the reason, and the others are still classified."""
+
+    EXAMPLE: ClassVar[str] = "firstlight predict runs/photos-1 new.jpg"
 
     model: Positional[Path]
     """A model.safetensors, or a run folder."""
@@ -175,6 +180,8 @@ class Predict:
 class Check:
     """Check a set of pictures before training: what is in it, what cannot be used, and which pictures are copies."""
 
+    EXAMPLE: ClassVar[str] = "firstlight check ~/photos"
+
     source: Positional[str]
     """What `train` takes."""
     data_root: str | None = None
@@ -206,6 +213,8 @@ class Check:
 @dataclass(frozen=True)
 class Guide:
     """Write the nine chapters of the guide as notebooks, to read, run and change."""
+
+    EXAMPLE: ClassVar[str] = "firstlight guide"
 
     folder: Positional[Path] = Path("firstlight-guide")
     """Where to write them; existing files are kept."""

@@ -1,28 +1,35 @@
 """The entry point: command-line words in, an exit code out; every user error is reported in one line."""
 
 import errno
-import io
-import re
 import signal
 import sys
-from collections.abc import Sequence
-from contextlib import redirect_stderr
-from itertools import dropwhile, takewhile
-from pathlib import Path
-from typing import Annotated, Any
-
-import tyro
-from tyro.conf import OmitArgPrefixes, subcommand
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import takewhile
+from typing import Any
 
 from firstlight import __version__
+from firstlight.choices import nearest
 from firstlight.cli.commands import DONE, INTERRUPTED, WRONG_INPUT, Check, Evaluate, Guide, Predict, Train
 from firstlight.cli.flags import message
+from firstlight.cli.options import build
+from firstlight.cli.parser import Command, name_of, read_words
 from firstlight.cli.terminal import say, tell
 from firstlight.errors import UserError
+from firstlight.escaping import escape_name
 from firstlight.runtime.processors import set_up_process
 
 TERMINATED = 143
-RULE = re.compile(r"[╰─-]{2,}.*")  # a line across a box that the parser draws, between its paragraphs
+COMMANDS: tuple[type[Command], ...] = (Check, Train, Evaluate, Predict, Guide)
+# What other tools call our commands. They are suggested, not accepted: one thing has one name.
+OTHER_NAMES = {
+    "check": "inspect scan stats validate-data verify",
+    "train": "fit finetune learn tune",
+    "evaluate": "benchmark eval score test val valid validate validation",
+    "predict": "classify detect infer inference label run",
+    "guide": "course docs learn notebook notebooks tutorial",
+}
 # The disk is full, or closed to this user: not a bug of ours.
 ENVIRONMENT_ERRNOS = {errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS, errno.EDQUOT}
 
@@ -30,86 +37,113 @@ ENVIRONMENT_ERRNOS = {errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS, errn
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0 done, 2 wrong input, 130 or 143 interrupted."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if words == ["--version"]:
-        say(f"firstlight {__version__}")
-        return DONE
-    terminated = False
-
-    def terminate(_signal: int, _frame: Any) -> None:
-        nonlocal terminated
-        terminated = True
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, terminate)
     set_up_process()
-    try:
-        code: int = parse(words).run()
-    except UserError as error:
-        tell(f"firstlight: {message(error)}")
-        return WRONG_INPUT
-    except BrokenPipeError:  # whoever read our output has stopped reading
-        sys.stderr.close()
-        return DONE
-    except OSError as error:
-        if error.errno not in ENVIRONMENT_ERRNOS:
-            raise
-        where = f"{error.filename}: " if error.filename else ""
-        tell(f"firstlight: {where}{error.strerror or error}")
-        return WRONG_INPUT
-    except KeyboardInterrupt:
-        tell("firstlight: interrupted")
-        code = INTERRUPTED
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    with terminated_by_signal() as terminated:
+        try:
+            code = run(words)
+        except UserError as error:
+            tell(f"firstlight: {message(error)}")
+            return WRONG_INPUT
+        except BrokenPipeError:  # whoever read our output has stopped reading
+            sys.stderr.close()
+            return DONE
+        except OSError as error:
+            if error.errno not in ENVIRONMENT_ERRNOS:
+                raise
+            where = f"{error.filename}: " if error.filename else ""
+            tell(f"firstlight: {where}{error.strerror or error}")
+            return WRONG_INPUT
+        except KeyboardInterrupt:
+            tell("firstlight: interrupted")
+            code = INTERRUPTED
     return TERMINATED if terminated else code
 
 
-def parse(words: list[str]) -> Any:
-    """Return the command that the words stand for; `--recipe FILE` sets choices that other flags may then change."""
-    train = Train()
-    if words[:1] == ["train"] and (file := value_of("--recipe", words)):
+@contextmanager
+def terminated_by_signal() -> Iterator[list[int]]:
+    """Turn SIGTERM into a KeyboardInterrupt, and yield the list that then holds it; other threads may not do that."""
+    received: list[int] = []
+
+    def terminate(number: int, _frame: Any) -> None:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield received
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def run(words: list[str]) -> int:
+    """Do what the words say, and return the exit code.
+
+    Raises:
+        UserError: if they cannot be understood, or the command meets one.
+    """
+    first, rest = (words[0], words[1:]) if words else ("", [])
+    if first in ("-V", "--version", "version"):
+        say(f"firstlight {__version__}")
+        return DONE
+    if first == "--print-completion":
+        from firstlight.cli.completion import completion
+
+        sys.stdout.write(completion(COMMANDS, rest[0] if rest else ""))
+        return DONE
+    if first in ("-h", "--help", "--help-all", "help"):
+        return show_help(command_named(rest[0]) if rest and not rest[0].startswith("-") else None, first)
+    command = command_named(first)
+    asked = [word for word in takewhile(lambda word: word != "--", rest) if word in ("-h", "--help", "--help-all")]
+    if asked:
+        return show_help(command, asked[-1])
+    return parse(words).run()
+
+
+def command_named(word: str) -> type[Command]:
+    """Return the command that a word stands for.
+
+    Raises:
+        UserError: if there is none; it suggests one.
+    """
+    by_name = {name_of(command): command for command in COMMANDS}
+    if word in by_name:
+        return by_name[word]
+    if not word or word.startswith("-"):
+        no_option = f"{escape_name(word)}: " if word else ""
+        raise UserError(f"{no_option}begin with a command: {', '.join(by_name)}; see `firstlight --help`")
+    others = [name for name, others in OTHER_NAMES.items() if word.lower() in others.split()]
+    meant = others[0] if others else nearest(word, by_name)
+    advice = f"did you mean {meant}?" if meant else f"choose {', '.join(by_name)}"
+    raise UserError(f"there is no command {escape_name(word)}; {advice}")
+
+
+def show_help(command: type[Command] | None, word: str) -> int:
+    """Print the help of a command, or of all."""
+    from firstlight.cli.help import command_help, general_help
+
+    lines = command_help(command, everything=word == "--help-all") if command else general_help(COMMANDS)
+    for line in lines:
+        say(line)
+    return DONE
+
+
+def parse(words: Sequence[str]) -> Command:
+    """Return the command that the words stand for; `--recipe FILE` sets choices that other options may then change.
+
+    Raises:
+        UserError: if they cannot be understood, or a value is not allowed.
+    """
+    command = command_named(words[0])
+    given, base = read_words(command, words[1:]), None
+    if file := given.get("recipe"):
         from firstlight.training.recipe_file import from_toml
 
-        recipe, source, notes = from_toml(Path(file))
-        train = Train.of(recipe, source or train.source)
+        recipe, source, notes = from_toml(file)
+        base = Train.of(recipe, source or Train.source)
         for note in notes:
             tell(f"note: {note}")
-    commands = Annotated[Train, subcommand("train", default=train)] | Evaluate | Predict | Check | Guide
-    try:
-        with redirect_stderr(io.StringIO()) as complaint:
-            return tyro.cli(
-                commands,
-                prog="firstlight",
-                description="An image classifier you can trust, from a folder of labeled pictures.",
-                args=words,
-                config=(OmitArgPrefixes,),
-            )
-    except SystemExit as stop:
-        if not stop.code:  # help was asked for
-            raise
-        raise cause_of(stop) or UserError(f"{first_paragraph(complaint.getvalue())}; see `firstlight --help`") from None
-
-
-def cause_of(error: BaseException) -> UserError | None:
-    """Return the error of ours that the parser met while it built a command, if there was one."""
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, UserError):
-        cause = cause.__cause__ or cause.__context__
-    return cause
-
-
-def first_paragraph(box: str) -> str:
-    """Return the first paragraph inside a box drawn by the parser, as one line, whatever its border is drawn with."""
-    lines = [line.strip("│ ") for line in box.splitlines()[1:]]  # the title is not needed
-    text = dropwhile(RULE.fullmatch, lines)
-    return " ".join(takewhile(lambda line: line and not RULE.match(line), text)).rstrip(".")
-
-
-def value_of(flag: str, words: list[str]) -> str | None:
-    """Return the value of a flag, given as `--flag VALUE` or `--flag=VALUE`; None if it is not there."""
-    for word, following in zip(words, [*words[1:], None], strict=True):
-        if word == flag:
-            return following
-        if word.startswith(f"{flag}="):
-            return word.partition("=")[2]
-    return None
+    parsed: Command = build(command, given, base)
+    return parsed

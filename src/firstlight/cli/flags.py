@@ -1,35 +1,13 @@
-"""Flags: the recipe as command-line options, and messages about choices in the words of the command line."""
+"""Flags: messages about choices in the words of the command line."""
 
 import re
-from dataclasses import dataclass
-from typing import Annotated, Any
-
-from tyro.conf import arg
+from typing import Any
 
 from firstlight.errors import UserError
-from firstlight.models.recipe import ModelRecipe
 from firstlight.training.recipe import HOMES
 
 OTHER_FLAGS = {"out", "top", "csv", "split", "json", "recipe"}  # of commands, besides the choices of a recipe
 CHOICE = re.compile(r"`([a-z_]+)`")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelFlags(ModelRecipe):
-    """Which network is trained, and what it starts from."""
-
-    name: Annotated[str, arg(name="model")] = ModelRecipe.name
-    """The network: mlp, cnn, timm:NAME or torchvision:NAME, or a pretrained one chosen for you: auto, fast, balanced,
-    best."""
-
-    @classmethod
-    def of(cls, recipe: ModelRecipe) -> "ModelFlags":
-        """Return the flags with the choices of a recipe as their defaults."""
-        return cls(**vars(recipe))
-
-    def recipe(self) -> ModelRecipe:
-        """Return the choices without the flags."""
-        return ModelRecipe(**vars(self))
 
 
 def flag(name: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from firstlight.cli.flags import flag, with_flags
+from firstlight.cli.layout import fitted
 from firstlight.escaping import escape
 
 if TYPE_CHECKING:
@@ -141,9 +142,10 @@ def show_json(predictions: "Iterator[Prediction]") -> tuple[int, int]:
 
 
 def _write_line(stream: TextIO, text: str) -> None:
-    """Write a line with names escaped, in the encoding of the terminal or pipe."""
+    """Write a line with names escaped, in the encoding of the stream; on a terminal, broken between words."""
     encoding = stream.encoding or "utf-8"
-    stream.write(escape(text).encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    safe = escape(text).encode(encoding, "backslashreplace").decode(encoding)
+    stream.write(fitted(safe, stream) + "\n")
 
 
 def _counted(counts: Mapping[str, int]) -> str:

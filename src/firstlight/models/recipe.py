@@ -3,12 +3,18 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from firstlight.choices import check_choices
+from firstlight.choices import check_choices, nearest
 from firstlight.errors import RecipeError
 
 OWN_NETWORKS = ("mlp", "cnn")
 BACKBONE_WORDS = ("auto", "fast", "balanced", "best")
 LIBRARY_PREFIXES = ("timm:", "torchvision:")
+# How the names of widely known networks begin, all of which timm has.
+LIBRARY_FAMILIES = (
+    "beit", "convmixer", "convnext", "deit", "densenet", "efficientnet", "efficientvit", "eva02", "ghostnet", "hrnet",
+    "inception", "maxvit", "mixnet", "mobilenet", "mobilevit", "nfnet", "regnet", "repvgg", "resmlp", "resnest",
+    "resnet", "resnext", "seresnet", "swin", "tf_", "vgg", "vit", "wide_resnet", "xception",
+)  # fmt: skip  # a table reads best with few lines
 
 WIDEST_LAYER = 65_536
 RANGES: dict[str, tuple[float, float]] = {"dropout": (0, 0.95), "width": (1, 4096)}
@@ -67,10 +73,11 @@ class ModelRecipe:
 def unknown_network(name: object) -> RecipeError:
     """Return the error about a network's name that means nothing."""
     known = (*OWN_NETWORKS, *BACKBONE_WORDS)
-    import difflib
-
-    close = difflib.get_close_matches(str(name), known, n=1)
-    advice = f"did you mean {close[0]}? Else " if close else ""
+    if str(name).lower().startswith(LIBRARY_FAMILIES):
+        near: str | None = f"timm:{str(name).lower()}"
+    else:
+        near = nearest(str(name), known)
+    advice = f"did you mean {near}? Else " if near else ""
     return RecipeError(
         f"there is no such network; {advice}choose {', '.join(known)}, timm:NAME or torchvision:NAME",
         field="model",

@@ -28,6 +28,9 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip  # a table reads best with few lines per row
 
+# Of every kind of network whose row does not say otherwise.
+COMMON: dict[str, Any] = {"ema": 0.0, "crop_scale": 1.0}
+
 # Used with an optimizer other than the network's default one.
 OTHER_OPTIMIZERS: dict[str, dict[str, Any]] = {
     "adamw": {"lr": 4e-3},  # in place of Muon, which takes larger steps
@@ -57,7 +60,7 @@ def complete(recipe: Recipe, *, color: bool, images: int, resize: str = "crop") 
         RecipeError: if `tta` is on, but training shows no views to average over.
     """
     kind = kind_of_network(recipe)
-    defaults = {"flip": color, "resize": resize, "ema": 0.0, "crop_scale": 1.0, **DEFAULTS[kind]}
+    defaults = {"flip": color, "resize": resize, **COMMON, **DEFAULTS[kind]}
     chosen = recipe.flat()
     largest = 1 << max(4, (images // 32).bit_length() - 1)
     batch_size = chosen["batch_size"] or min(defaults["batch_size"], largest)
