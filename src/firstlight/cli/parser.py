@@ -46,7 +46,7 @@ def read_words(command: type[Command], words: Sequence[str]) -> dict[str, Any]:
         name, equals, value = word.partition("=")
         if word == "--":
             places += rest
-            break
+            rest.clear()
         elif word == "-" or not word.startswith("-") or NUMBER.fullmatch(word):
             places.append(word)
         elif option := flags.get(name) or switches.get(name):
