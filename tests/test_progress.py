@@ -1,14 +1,13 @@
 """Progress: sparse plain lines in a pipe, a bar with an ETA on a terminal, nothing at all on stdout."""
 
 import io
-import itertools
 import re
 import sys
 
 import pytest
 
 from firstlight import progress as module
-from firstlight.progress import progress
+from firstlight.progress import announce, announcements_to, keep, phase, progress, silence
 
 
 class Terminal(io.StringIO):
@@ -54,20 +53,86 @@ def test_the_words_can_change_on_the_way(clock, capsys):
     assert [line.partition(":")[0] for line in capsys.readouterr().err.splitlines()] == ["epoch 1/8  loss 0.1"] * 2
 
 
-def test_a_terminal_gets_a_bar_with_an_eta_that_is_gone_at_the_end(monkeypatch):
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
+def on_terminal(monkeypatch) -> Terminal:
+    """Put a terminal in place of stderr; a fixture could not, since pytest captures anew before the test."""
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
     monkeypatch.setenv("TERM", "xterm")
-    with progress("packing", 4) as advance:
-        for _ in itertools.repeat(None, 3):
-            advance()
-        advance(0, "nearly")
-        sys.stderr.flush()
-    shown = terminal.getvalue()
-    assert "packing" in shown
-    assert re.search(r"\d+/4", shown)
-    assert re.search(r"-:--:--|\d:\d\d:\d\d", shown), "no time remaining"
-    assert shown.endswith(("\x1b[2K", "\x1b[1A\x1b[2K", "\x1b[?25h")) or "\x1b[2K" in shown.rsplit("\n", 1)[-1]
+    monkeypatch.setenv("COLUMNS", "100")
+    return stream
+
+
+def shown_by(terminal, action=lambda: None) -> str:
+    """What the terminal gets from now until the display is drawn again, without escape codes."""
+    start = len(terminal.getvalue())
+    action()
+    module._Bar.display.refresh()
+    return re.sub(r"\x1b\[[?0-9;]*[a-zA-Z]", "", terminal.getvalue()[start:])
+
+
+def test_a_terminal_gets_a_bar_with_units_and_an_eta_that_is_gone_at_the_end(monkeypatch, clock):
+    terminal = on_terminal(monkeypatch)
+    with progress("packing", 4000, "pictures") as advance:
+        assert "packing" in shown_by(terminal)
+        for second in (10, 20, 30):
+            clock[0] = second
+            advance(1000)
+        shown = shown_by(terminal, lambda: advance(0, "nearly"))
+        assert re.search(r"nearly \S+ +3,000 of 4,000 pictures 0:10 left", shown)
+    assert terminal.getvalue().endswith(("\x1b[2K\x1b[?25h", "\x1b[2K\x1b[?25h\r"))
+    assert module._Bar.display is None
+
+
+def test_work_without_steps_shows_for_how_long_it_goes_on(monkeypatch, clock):
+    terminal = on_terminal(monkeypatch)
+    with phase("drawing"):
+        clock[0] = 65
+        assert re.search(r"drawing \S+ +1:05", shown_by(terminal))
+
+
+def test_inner_work_stands_in_place_of_what_it_is_a_part_of(monkeypatch):
+    terminal = on_terminal(monkeypatch)
+    with phase("outer"):
+        assert "outer" in shown_by(terminal)
+        with progress("inner", 10):
+            shown = shown_by(terminal)
+            assert "inner" in shown
+            assert "outer" not in shown
+        shown = shown_by(terminal)
+        assert "outer" in shown
+        assert "inner" not in shown
+
+
+def test_a_kept_line_stays_on_a_terminal_and_is_rare_in_a_pipe(monkeypatch, clock):
+    terminal = on_terminal(monkeypatch)
+    keep("nothing goes on")
+    with progress("training", 3):
+        keep("epoch 1 [a]")
+    assert "epoch 1 [a]\n" in terminal.getvalue()
+    assert "nothing" not in terminal.getvalue()
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with progress("training", 3):
+        for second in (1, 11, 12, 25):
+            clock[0] = second
+            keep(f"epoch {second}")
+    assert sys.stderr.getvalue() == "epoch 11\nepoch 25\n"
+
+
+def test_silence_shows_nothing(monkeypatch):
+    terminal = on_terminal(monkeypatch)
+    with silence(), progress("packing", 4) as advance, phase("inner"):
+        advance()
+        keep("a line")
+    assert terminal.getvalue() == ""
+
+
+def test_an_announcement_reaches_who_listens():
+    heard = []
+    announce("nobody listens")
+    with announcements_to(heard.append):
+        announce("downloading")
+    announce("nobody listens")
+    assert heard == ["downloading"]
 
 
 def test_an_empty_job_is_no_division_by_zero(clock, capsys):

@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from firstlight.cli.flags import with_flags
 from firstlight.cli.options import Positional
 from firstlight.cli.terminal import print_json, say, show_json, show_table, tell, tell_check, tell_run
 from firstlight.data.augment import Augment
 from firstlight.data.recipe import DataRecipe
 from firstlight.errors import DataError
 from firstlight.models.recipe import ModelRecipe
+from firstlight.progress import announcements_to, phase
 from firstlight.training.recipe import GROUPS, OptimizationRecipe, Recipe, TransferRecipe
 
 DONE, WRONG_INPUT, INTERRUPTED = 0, 2, 130
@@ -54,7 +56,8 @@ class Train:
 
     def run(self) -> int:
         """Train, draw the figures of the run, and report."""
-        from firstlight.api import train
+        with phase("loading PyTorch"):
+            from firstlight.api import train
         from firstlight.data.sources import load_data
 
         recipe = Recipe(
@@ -74,7 +77,8 @@ class Train:
         )
         for note in samples.notes:
             tell(f"note: {note}")
-        run = train(samples, recipe, out=self.out)
+        with announcements_to(lambda line: tell(with_flags(line))), phase("working"):
+            run = train(samples, recipe, out=self.out)
         print_json(run.to_json()) if self.json else tell_run(run)
         return DONE if run.test else INTERRUPTED
 
@@ -106,15 +110,17 @@ class Evaluate:
 
     def run(self) -> int:
         """Score and report."""
-        from firstlight.api import evaluate
+        with phase("loading PyTorch"):
+            from firstlight.api import evaluate
         from firstlight.data.sources import load_data
 
         samples = load_data(
             self.source, data_root=self.data_root, image_column=self.image_column, label_column=self.label_column
         )
-        found = evaluate(
-            self.model, samples, split=self.split, device=self.device, allow_quarantine=self.allow_quarantine
-        )
+        with phase("scoring"):
+            found = evaluate(
+                self.model, samples, split=self.split, device=self.device, allow_quarantine=self.allow_quarantine
+            )
         if self.json:
             print_json({**found.evaluation.to_json(), "split": self.split, "test_evaluations": found.test_evaluations})
             return DONE
@@ -152,11 +158,12 @@ class Predict:
 
     def run(self) -> int:
         """Classify and report, picture by picture."""
-        from firstlight.delivery.predict import find_files, written_to_csv
-        from firstlight.inference.predictor import Predictor
-        from firstlight.models.model_file import load_model
-        from firstlight.runs.folder import model_file
-        from firstlight.runtime.device import pick_device
+        with phase("loading PyTorch"):
+            from firstlight.delivery.predict import find_files, written_to_csv
+            from firstlight.inference.predictor import Predictor
+            from firstlight.models.model_file import load_model
+            from firstlight.runs.folder import model_file
+            from firstlight.runtime.device import pick_device
 
         if not self.paths:
             raise DataError(

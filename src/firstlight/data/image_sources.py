@@ -85,7 +85,7 @@ class ObjectImages:
             DataError: if the images are not the same every time they are read.
         """
         if self._key is None:
-            with progress("reading pictures for the first time", len(self)) as advance:
+            with progress("reading pictures for the first time", len(self), "pictures") as advance:
                 digests = []
                 for index in range(len(self)):
                     digests.append(self._digest(index))
@@ -158,7 +158,7 @@ class FileImages:
         digests: list[bytes] = []
         with (
             ThreadPoolExecutor(default_workers()) as pool,
-            progress("reading pictures for the first time", len(self)) as advance,
+            progress("reading pictures for the first time", len(self), "pictures") as advance,
         ):
             for some in pool.map(self._digests_from, starts):
                 digests += some

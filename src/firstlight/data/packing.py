@@ -27,7 +27,7 @@ from firstlight.data.reading import (
 from firstlight.data.samples import Samples
 from firstlight.errors import DataError
 from firstlight.files import cache_folder
-from firstlight.progress import progress
+from firstlight.progress import phase, progress
 
 FACTS_FILE, PIXELS_FILE = "facts.json", "pixels.npy"
 # A worker takes up to this many images at a time; fewer, so that the packed images of all workers take at most
@@ -152,7 +152,7 @@ def _pack_at_size(
     with (
         _explain_full_disk(samples, needed),
         (folder / PIXELS_FILE).open("wb") as file,
-        progress("packing pictures", count) as advance,
+        progress("decoding pictures", count, "pictures") as advance,
     ):
         header = {"descr": "|u1", "fortran_order": False, "shape": (count, height, width, channels)}
         np.lib.format.write_array_header_1_0(file, header)
@@ -161,7 +161,8 @@ def _pack_at_size(
             for row, reading in zip(rows, readings, strict=True):
                 facts.add(row, reading)
             advance(len(rows))
-    facts.write(folder, _find_copies(samples, facts, choices.max_pixels, workers))
+    with phase("looking for copies"):
+        facts.write(folder, _find_copies(samples, facts, choices.max_pixels, workers))
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import torch
 from firstlight.delivery import ladder_plots, plots
 from firstlight.evaluation.evaluate import Evaluation
 from firstlight.evaluation.mistakes import MISTAKES_SHOWN, worst_mistakes
+from firstlight.progress import phase
 from firstlight.runs.folder import METRICS_FILE, read_metrics
 from firstlight.runs.outputs import outputs_file, read_outputs, read_thumbnails
 from firstlight.runs.record import TransferRecord, read_record
@@ -14,6 +15,7 @@ from firstlight.runs.record import TransferRecord, read_record
 FEWEST_CURVE_POINTS = 3  # every run with a backbone measures two; a curve that was asked for has more
 
 
+@phase("drawing figures")
 def draw_run(folder: Path) -> list[Path]:
     """Draw a run into its folder, as far as there is something to draw.
 

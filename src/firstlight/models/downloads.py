@@ -119,7 +119,7 @@ def _fetch(url: str, target: Path) -> None:
 
     with urlopen(url, timeout=TIMEOUT_SECONDS) as response, target.open("wb") as file:
         size = int(response.headers.get("Content-Length") or 0)
-        with progress(f"downloading {url.rpartition('/')[2]} (MB)", size // MEGABYTE) as advance:
+        with progress(f"downloading {url.rpartition('/')[2]}", size // MEGABYTE, "MB") as advance:
             while piece := response.read(MEGABYTE):
                 file.write(piece)
                 advance()

@@ -10,12 +10,14 @@ from firstlight.models.networks import initialize
 from firstlight.models.pretrained import load_pretrained
 from firstlight.models.spec import NetworkSpec, architecture
 from firstlight.models.weights import load_state_dict_file, load_weights
+from firstlight.progress import phase
 from firstlight.runtime.seeds import derive_seed, generator
 from firstlight.training.recipe import Recipe
 
 MAX_IMAGES_FOR_STATISTICS = 5000  # training images that mean, deviation and whitening are computed from
 
 
+@phase("building the network")
 def build_classifier(
     data: Dataset, recipe: Recipe, network: NetworkSpec, weights: Weights | None, device: torch.device
 ) -> Classifier:

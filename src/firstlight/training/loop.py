@@ -13,7 +13,7 @@ from firstlight.data.loader import Loader
 from firstlight.errors import TrainingError
 from firstlight.inference.collect import collect
 from firstlight.models.classifier import Classifier
-from firstlight.progress import progress
+from firstlight.progress import keep, progress
 from firstlight.runtime.device import autocast, pick_dtype
 from firstlight.runtime.seeds import derive_seed
 from firstlight.training.optim import SCHEDULES, set_lr
@@ -66,13 +66,14 @@ def train_epochs(  # noqa: C901, PLR0915 - one page that is read from top to bot
         by_clock = (clock() - started) / choices.time_limit if choices.time_limit else 0.0
         return min(1.0, max(by_steps, by_clock))
 
-    with progress("training", total_steps) as advance:
+    with progress("training", total_steps, "steps") as advance:
         advance((state.epoch - 1) * len(train_loader) + state.step)
         # note: an epoch that is open is finished, whether or not it was begun here
         while (state.epoch == 1 or state.step or fraction_done() < 1.0) and not out_of_patience(
             state, choices.patience
         ):
             epoch = state.epoch
+            advance(0, f"training, epoch {epoch} of {choices.epochs}")
             classifier.train()
             for number, batch in enumerate(train_loader.epoch(epoch, start=state.step), start=state.step + 1):
                 done = fraction_done()
@@ -116,7 +117,10 @@ def train_epochs(  # noqa: C901, PLR0915 - one page that is read from top to bot
                 valid_accuracy=valid_accuracy,
             )
             state.end_epoch(row)
-            advance(0, f"epoch {epoch}/{choices.epochs}  loss {train_loss:.3f}  valid {row.valid_accuracy:.2%}")
+            keep(
+                f"epoch {row.epoch:>3}  train loss {train_loss:.3f}  valid loss {valid_loss:.3f}  "
+                f"valid accuracy {valid_accuracy:.3f}"
+            )
             yield row
 
 

@@ -24,6 +24,7 @@ from firstlight.models.classifier import Classifier
 from firstlight.models.downloads import find_weights
 from firstlight.models.model_file import save_model
 from firstlight.models.spec import choose_network
+from firstlight.progress import announce, phase
 from firstlight.runs.folder import (
     HELD_OUT_FILE,
     MODEL_FILE,
@@ -90,6 +91,7 @@ def train(
         resize=network.default_resize,
     )
     recipe.augmentation.require_room(*data.store.input_size[1:])
+    announce(what_begins(data, recipe, device.type))
     classifier = build_classifier(data, recipe, network, weights, device)
     folder = make_run_folder(samples.name, out)
     write_text(folder / RECIPE_FILE, to_toml(recipe, samples.source))
@@ -144,6 +146,17 @@ def train(
     return run
 
 
+def what_begins(data: Dataset, recipe: Recipe, device: str) -> str:
+    """Return a line about the network, the images and the device of a run, for people."""
+    _, height, width = data.store.input_size
+    counts = {split: len(data.split.rows(split)) for split in ("train", "valid", "test")}
+    return (
+        f"training {recipe.model.name} at {width} x {height} pixels, {len(data.samples.classes):,} classes: "
+        f"{counts['train']:,} pictures to train on, {counts['valid']:,} to validate, {counts['test']:,} to test, "
+        f"on {device}"
+    )
+
+
 def evaluate_on_test(run: Run) -> Run:
     """Return a run with its test split scored; the model file, the record and the run folder say so too.
 
@@ -166,6 +179,7 @@ def evaluate_on_test(run: Run) -> Run:
     return run
 
 
+@phase("scoring")
 def outputs_on(
     split: str, model: Classifier, data: Dataset, best_epoch: int, transfer: TransferRecord | None
 ) -> Outputs:

@@ -172,7 +172,7 @@ def _unpack(path: Path, where: str) -> int:
             tempfile.TemporaryFile(dir=folder) as unpacked,
             path.open("rb") as packed,
             gzip.open(packed) as stream,
-            progress(f"unpacking {escape_name(path.name)} (MB)", packed_bytes >> 20) as advance,
+            progress(f"unpacking {escape_name(path.name)}", packed_bytes >> 20, "MB") as advance,
         ):
             while block := stream.read(_BLOCK_BYTES):
                 written += len(block)

@@ -15,10 +15,12 @@ from firstlight.data.sources.named_sets import NAMED_SETS, default_data_root, lo
 from firstlight.data.sources.objects import from_object
 from firstlight.errors import DataError
 from firstlight.escaping import escape_name
+from firstlight.progress import phase
 
 _WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".ods", ".numbers")
 
 
+@phase("listing pictures")
 def load_data(
     source: Any,
     *,

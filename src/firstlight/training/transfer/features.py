@@ -89,7 +89,7 @@ def _compute(
     features = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
     words = "computing features" if feature_pass == 0 else f"computing features, pass {feature_pass + 1}"
     augment, done = augmentation_of(feature_pass, mirror=mirror), 0
-    with progress(words, len(rows)) as advance, torch.inference_mode():
+    with progress(words, len(rows), "pictures") as advance, torch.inference_mode():
         for batch in loader.epoch():
             images = batch.images.flip(3) if mirror and feature_pass == 1 else batch.images
             images, _ = augment(images, batch.labels, batch.rows, seed=seed, epoch=feature_pass, num_classes=1)

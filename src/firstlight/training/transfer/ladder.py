@@ -24,6 +24,7 @@ from firstlight.models.classifier import Classifier
 from firstlight.models.downloads import Weights
 from firstlight.models.library_network import LibraryNetwork
 from firstlight.models.model_file import save_model
+from firstlight.progress import phase
 from firstlight.runs.folder import MODEL_FILE, write_metrics
 from firstlight.runs.outputs import Outputs
 from firstlight.runs.record import Rung, TransferRecord
@@ -135,6 +136,7 @@ def depths(recipe: Recipe) -> tuple[str, ...]:
     return () if recipe.transfer.finetune == "none" else (recipe.transfer.finetune,)
 
 
+@phase("solving for the linear head")
 def choose_head(passes: list[Features], valid_features: Features, data: Dataset, recipe: Recipe) -> LinearHead:
     """Solve for the head on one or more passes over the training images; validation log loss chooses its penalty.
 

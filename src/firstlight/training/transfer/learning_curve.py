@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from firstlight.evaluation.intervals import proportion
+from firstlight.progress import phase
 from firstlight.runs.record import CurvePoint, LearningCurve
 from firstlight.runtime.seeds import derive_seed
 from firstlight.training.transfer.exact_head import LinearHead, Problem
@@ -19,6 +20,7 @@ DRAWS = 3  # random subsets of each size; one where there is only one size
 FORECAST_FACTORS = (2, 4)  # times the number of images there are
 
 
+@phase("estimating what more pictures would give")
 def draw_curve(
     train: tuple[Sequence[NDArray[np.float32]], NDArray[np.int64]],
     valid: tuple[NDArray[np.float32], NDArray[np.int64]],

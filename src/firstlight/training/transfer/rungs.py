@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from firstlight.evaluation.intervals import proportion
+from firstlight.progress import phase
 from firstlight.runs.record import Rung
 
 CLEARLY_BETTER = 0.9  # of the draws in which a rung has to beat the one before it, for the next one to be tried
@@ -36,6 +37,7 @@ def majority(train_labels: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     return np.full(count, np.bincount(train_labels).argmax(), np.int64)
 
 
+@phase("comparing with nearest neighbors")
 def nearest_neighbors(
     train: NDArray[np.float32], labels: NDArray[np.int64], others: NDArray[np.float32], num_classes: int
 ) -> NDArray[np.int64]:
