@@ -91,8 +91,8 @@ def train(
         resize=network.default_resize,
     )
     recipe.augmentation.require_room(*data.store.input_size[1:])
-    announce(what_begins(data, recipe, device.type))
     classifier = build_classifier(data, recipe, network, weights, device)
+    announce(what_begins(data, recipe, device.type))
     folder = make_run_folder(samples.name, out)
     write_text(folder / RECIPE_FILE, to_toml(recipe, samples.source))
     write_split(folder / SPLIT_FILE, samples, data.split, data.dropped)
