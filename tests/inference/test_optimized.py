@@ -61,10 +61,10 @@ def test_what_happens_to_the_original_changes_nothing(architecture):
     quick = optimized(plain)
     assert [module.training for module in plain.modules()] == modes
     with torch.inference_mode():
-        before = quick.predict_proba(pictures())
+        before = quick.probabilities(pictures())
         for tensor in plain.state_dict().values():
             tensor.mul_(2)
-        assert torch.equal(quick.predict_proba(pictures()), before)
+        assert torch.equal(quick.probabilities(pictures()), before)
     assert not any(module.training for module in quick.modules())
 
 

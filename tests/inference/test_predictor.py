@@ -34,7 +34,7 @@ def predictor(model):
 def expected(model, digit_pixels):
     """The model's own probabilities, float32 [N, 10]."""
     with torch.inference_mode():
-        return model.predict_proba(torch.from_numpy(digit_pixels)[:, None])
+        return model.probabilities(torch.from_numpy(digit_pixels)[:, None])
 
 
 def agrees(prediction: Prediction, probabilities: torch.Tensor) -> bool:

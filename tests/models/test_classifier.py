@@ -48,7 +48,7 @@ def test_probabilities_are_the_softmax_at_the_temperature(images):
     logits = classifier(images).detach().double().numpy()
     for temperature in (1.0, 0.3, 4.0):
         classifier.temperature.fill_(temperature)
-        found = classifier.predict_proba(images)
+        found = classifier.probabilities(images)
         powers = np.exp(logits / temperature)
         np.testing.assert_allclose(found.detach(), powers / powers.sum(1, keepdims=True), atol=1e-6)
         assert found.dtype == torch.float32

@@ -41,7 +41,7 @@ def answers(classifier: Classifier) -> tuple[torch.Tensor, torch.Tensor]:
         0, 256, (8, *classifier.input_size), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)
     )
     with torch.inference_mode():
-        return classifier(images), classifier.predict_proba(images)
+        return classifier(images), classifier.probabilities(images)
 
 
 def agree(first: Classifier, second: Classifier) -> bool:

@@ -40,7 +40,7 @@ def test_the_scores_are_what_scikit_learn_says_of_the_saved_model(run):
     images = torch.from_numpy(np.array(run.data.store.pixels[rows])).permute(0, 3, 1, 2)
     labels = run.data.samples.labels[rows]
     with torch.inference_mode():
-        probabilities = model.predict_proba(images).double().numpy()
+        probabilities = model.probabilities(images).double().numpy()
     assert run.test.accuracy.value == accuracy_score(labels, probabilities.argmax(axis=1))
     truth = log_loss(labels, probabilities / probabilities.sum(axis=1, keepdims=True), labels=range(10))
     assert run.test.log_loss.value == pytest.approx(truth, rel=1e-5)

@@ -1,19 +1,32 @@
 """Check a set before training: what is in it, which images cannot be used, which are copies, and what leaks."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from firstlight.data.groups import image_groups
 from firstlight.data.images import MAX_PIXELS
 from firstlight.data.recipe import DataRecipe
-from firstlight.data.samples import Samples
+from firstlight.data.samples import Samples, Split
 from firstlight.data.split import find_leaks
 from firstlight.data.store import Store, pack
+from firstlight.tables import Html, data_frame
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
-@dataclass(frozen=True)
+ROWS_SHOWN = 5  # of each finding, in a notebook
+_FINDINGS = {
+    "quarantined": "cannot be used",
+    "duplicates": "groups of exact copies",
+    "near_duplicates": "groups of near copies",
+    "leaks": "groups in more than one split",
+}
+
+
+@dataclass(frozen=True, repr=False)
 class CheckReport:
     """A set, and what was found by decoding every image of it."""
 
@@ -39,6 +52,52 @@ class CheckReport:
             "notes": {text: [samples.names[row] for row in rows] for text, rows in store.notes.items()},
             "source_notes": list(samples.notes),
         }
+
+    def to_pandas(self) -> "DataFrame":
+        """Return a data frame with one row for each image.
+
+        Its columns are `image`, `label`, `split`; `reason`, why it cannot be used, or None; the number of its group of
+        `copies` and of `near_copies`, or None; and whether it has a copy in another split, `leaks`.
+
+        Raises:
+            UserError: if pandas is not installed.
+        """
+        samples, store = self.samples, self.store
+        groups = [
+            {row: number for number, group in enumerate(found) for row in group}
+            for found in (store.duplicates.exact, store.duplicates.near)
+        ]
+        leaked = {row for group in self._leaks() for row in group}
+        rows = (
+            {
+                "image": name,
+                "label": samples.classes[samples.labels[row]],
+                "split": None if samples.splits is None else Split(samples.splits[row]).word,
+                "reason": store.quarantined.get(row),
+                "copies": groups[0].get(row),
+                "near_copies": groups[1].get(row),
+                "leaks": row in leaked,
+            }
+            for row, name in enumerate(samples.names)
+        )
+        return data_frame(rows).convert_dtypes()
+
+    def __repr__(self) -> str:
+        found = self.to_json()
+        counts = ", ".join(f"{len(found[key]):,} {words}" for key, words in _FINDINGS.items())
+        return f"CheckReport({self.samples.source!r}, {len(self.samples):,} images; {counts})"
+
+    def _repr_html_(self) -> str:
+        found = self.to_json()
+        shown = Html(f"Check of {self.samples.source}").facts(
+            {words: f"{len(found[key]):,}" for key, words in _FINDINGS.items()}
+        )
+        shown.table(found["quarantined"][:ROWS_SHOWN], "cannot be used", more=len(found["quarantined"]) - ROWS_SHOWN)
+        for key, words in _FINDINGS.items():
+            if key != "quarantined":
+                groups = [{"pictures": " = ".join(group)} for group in found[key][:ROWS_SHOWN]]
+                shown.table(groups, words, more=len(found[key]) - ROWS_SHOWN)
+        return self.samples.add_to(shown).text()
 
     def _leaks(self) -> list[list[int]]:
         """Return the copies that are in more than one split of the set's own."""

@@ -1,5 +1,6 @@
 """A data set ready to train on or to score: packed, checked for unusable images and leaks, grouped, and split."""
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,16 +27,19 @@ from firstlight.data.split import (
 from firstlight.data.store import DEFAULT_SIDE, Size, Store, pack
 from firstlight.errors import DataError
 from firstlight.files import write_csv
+from firstlight.tables import Html
 
 if TYPE_CHECKING:
     import torch
 
     from firstlight.data.loader import Loader
 
+IMAGES_SHOWN, THUMBNAIL_SIDE = 8, 112  # in a notebook, and pixels
+
 MAX_QUARANTINED_FRACTION = 0.01  # of the images; with more, a run stops unless `allow_quarantine` is set
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Dataset:
     """Samples, their packed images, and how they are split.
 
@@ -55,6 +59,28 @@ class Dataset:
     leaks: list[list[int]]
     dropped: list[int]
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        channels, height, width = self.store.input_size
+        parts = ", ".join(f"{count:,} {split}" for split, count in self._counts().items())
+        return f"Dataset({self.samples.source!r}, {parts}; {height} x {width} x {channels})"
+
+    def _repr_html_(self) -> str:
+        channels, height, width = self.store.input_size
+        facts = {
+            **{split: f"{count:,} pictures" for split, count in self._counts().items()},
+            "size": f"{width} x {height}, {'gray' if channels == 1 else 'color'}",
+            "cannot be used": f"{len(self.store.quarantined):,}",
+            "leaks": f"{len(self.leaks):,}",
+        }
+        shown = Html(f"{len(self.samples):,} pictures from {self.samples.source}").facts(facts)
+        some = self.split.train[:: max(1, len(self.split.train) // IMAGES_SHOWN)][:IMAGES_SHOWN]
+        words = (self.samples.classes[self.samples.labels[row]] for row in some)
+        shown.images(zip((_png(self.store.pixels[row]) for row in some), words, strict=True))
+        return self.samples.add_to(shown).notes(self.notes).text()
+
+    def _counts(self) -> dict[str, int]:
+        return {split.word: len(self.split.rows(split.word)) for split in Split}
 
     def loader(
         self,
@@ -220,6 +246,16 @@ def _classes_without(rows: NDArray[np.int64], samples: Samples) -> list[str]:
     """Return the classes that have no image among these rows."""
     counts = np.bincount(samples.labels[rows], minlength=len(samples.classes))
     return [name for name, count in zip(samples.classes, counts, strict=True) if not count]
+
+
+def _png(pixels: NDArray[np.uint8]) -> bytes:
+    from PIL import Image
+
+    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else np.ascontiguousarray(pixels))
+    image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+    file = io.BytesIO()
+    image.save(file, format="png")
+    return file.getvalue()
 
 
 def write_quarantine(path: Path, samples: Samples, store: Store) -> None:

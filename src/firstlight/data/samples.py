@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from firstlight.errors import DataError
 from firstlight.escaping import escape_name
+from firstlight.tables import Html
+
+CLASSES_SHOWN = 10  # in a notebook
 
 
 class Split(IntEnum):
@@ -51,7 +54,7 @@ class ImageSource(Protocol):
         """Return hex digits that change only if the images, their names or their order change."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Samples:
     """A labeled set of images, whatever it was loaded from; row i of everything is about image i.
 
@@ -85,6 +88,27 @@ class Samples:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def __repr__(self) -> str:
+        shown = ", ".join(self.classes[:3]) + ", ..." * (len(self.classes) > 3)
+        return f"Samples({self.source!r}, {len(self):,} images, {len(self.classes):,} classes: {shown})"
+
+    def _repr_html_(self) -> str:
+        return self.add_to(Html(f"{len(self):,} pictures from {self.source}")).text()
+
+    def add_to(self, shown: Html) -> Html:
+        """Add the number of pictures of each class, and of each split if there are any, to what a notebook shows."""
+        columns: dict[str, NDArray[np.int64] | slice] = {"pictures": slice(None)}
+        if self.splits is not None:
+            columns |= {split.word: np.flatnonzero(self.splits == split) for split in Split}
+        counts = {
+            name: np.bincount(self.labels[rows], minlength=len(self.classes)).tolist() for name, rows in columns.items()
+        }
+        rows = [
+            {"class": name, **{column: numbers[place] for column, numbers in counts.items()}}
+            for place, name in enumerate(self.classes[:CLASSES_SHOWN])
+        ]
+        return shown.table(rows, more=len(self.classes) - CLASSES_SHOWN).notes(self.notes)
 
 
 def number_names(count: int, prefix: str = "") -> list[str]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -20,6 +21,9 @@ from firstlight.models.model_file import load_model
 from firstlight.runs.folder import RECORD_FILE, SPLIT_FILE
 from firstlight.runs.record import count_test_evaluation, read_record
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
 
 @dataclass(frozen=True)
 class Score:
@@ -27,6 +31,20 @@ class Score:
 
     evaluation: Evaluation
     test_evaluations: int | None
+
+    def __str__(self) -> str:
+        return str(self.evaluation)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the evaluation as plain values, and how often the test split has been evaluated."""
+        return {**self.evaluation.to_json(), "test_evaluations": self.test_evaluations}
+
+    def to_pandas(self) -> "DataFrame":
+        """Return a data frame with one row for each class, see `Evaluation.to_pandas`."""
+        return self.evaluation.to_pandas()
+
+    def _repr_html_(self) -> str:
+        return self.evaluation._repr_html_()
 
 
 def evaluate_model(

@@ -13,9 +13,13 @@ import msgspec
 from firstlight.errors import DataError
 from firstlight.evaluation.confusion import Confusion, todays_layout
 from firstlight.evaluation.intervals import Estimate
+from firstlight.tables import Html, data_frame
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
     from torch import Tensor
+
+CLASSES_SHOWN = 10  # in a notebook
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +34,7 @@ class ClassScores:
     auc: Estimate | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Evaluation:
     """All scores of a classifier on a set of samples.
 
@@ -68,6 +72,35 @@ class Evaluation:
         names = ("accuracy", "top5", "log_loss", "macro_f1", "ece", "auc")
         lines = (f"{name.replace('_', ' '):<9} {getattr(self, name) or 'not defined'}" for name in names)
         return "\n".join((*lines, *self.notes))
+
+    def __repr__(self) -> str:
+        return f"Evaluation(accuracy {self.accuracy}, {len(self.classes):,} classes)"
+
+    def _repr_html_(self) -> str:
+        return self.add_to(Html("Evaluation")).text()
+
+    def add_to(self, shown: Html) -> Html:
+        """Add the scores, and the worst classes, to what a notebook shows."""
+        names = ("accuracy", "top5", "log_loss", "macro_f1", "ece", "auc")
+        shown.facts({name.replace("_", " "): str(getattr(self, name) or "not defined") for name in names})
+        scored = sum(one.support > 0 for one in self.per_class)
+        rows = [
+            {
+                "class": one.name, "n": one.support, "precision": one.precision.value, "recall": one.recall.value,
+                "f1": one.f1.value,
+            }
+            for one in self.worst_classes(CLASSES_SHOWN)
+        ]  # fmt: skip
+        title = "classes" if scored <= CLASSES_SHOWN else f"the worst {CLASSES_SHOWN} of {scored:,} classes"
+        return shown.table(rows, title).notes(self.notes)
+
+    def to_pandas(self) -> "DataFrame":
+        """Return a data frame with one row for each class: its name, support, and scores with their 95 % intervals.
+
+        Raises:
+            UserError: if pandas is not installed.
+        """
+        return data_frame(map(_class_row, self.per_class))
 
     def to_json(self) -> dict[str, Any]:
         """Return plain dicts, lists, strings and finite numbers; `from_json` reads them back exactly."""
@@ -142,6 +175,15 @@ def evaluate_logits(
         intervals=dict(metrics.INTERVALS),
         notes=_notes(classes, support),
     )
+
+
+def _class_row(scores: ClassScores) -> dict[str, Any]:
+    row: dict[str, Any] = {"class": scores.name, "support": scores.support}
+    for name in ("precision", "recall", "f1", "auc"):
+        estimate = getattr(scores, name)
+        for end in ("value", "low", "high"):
+            row[name if end == "value" else f"{name}_{end}"] = None if estimate is None else getattr(estimate, end)
+    return row
 
 
 def _check(logits: "Tensor", labels: "Tensor", classes: tuple[str, ...]) -> None:

@@ -1,6 +1,7 @@
 """The most confident mistakes of a classifier, and which images a run's figures show."""
 
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -8,17 +9,62 @@ from torch import Tensor
 
 from firstlight.evaluation.softmax import Softmax
 
+from firstlight.tables import Bar, Html, data_frame
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+ROWS_SHOWN = 10  # in a notebook
 MISTAKES_SHOWN = 24  # in the figure of a run's worst mistakes
 
 
 class Mistake(NamedTuple):
-    """A wrong answer: the sample's row, its true and its predicted class, and the probabilities of both."""
+    """A wrong answer: the sample's row, its true and its predicted class, both probabilities, and the image's name."""
 
     row: int
     label: int
     predicted: int
     probability: float
     probability_of_label: float
+    image: str = ""
+
+
+class Mistakes(tuple[Mistake, ...]):
+    """Wrong answers, the most confident first: a tuple that becomes a data frame, JSON, or a table in a notebook.
+
+    Attributes:
+        classes: what the numbers of classes in it stand for.
+    """
+
+    classes: tuple[str, ...]
+
+    def __new__(cls, mistakes: Iterable[Mistake], classes: tuple[str, ...]) -> Self:
+        """Return these mistakes, with the names of the classes."""
+        made = super().__new__(cls, mistakes)
+        made.classes = classes
+        return made
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Return each as plain values: image, label and predicted class by name, and the probabilities of both."""
+        return [
+            {
+                "image": mistake.image,
+                "label": self.classes[mistake.label],
+                "predicted": self.classes[mistake.predicted],
+                "probability": mistake.probability,
+                "probability_of_label": mistake.probability_of_label,
+            }
+            for mistake in self
+        ]
+
+    def to_pandas(self) -> "DataFrame":
+        """Return a data frame with one row for each, see `to_json`."""
+        return data_frame(self.to_json(), ("image", "label", "predicted", "probability", "probability_of_label"))
+
+    def _repr_html_(self) -> str:
+        rows = [{**row, "probability": Bar(row["probability"])} for row in self.to_json()[:ROWS_SHOWN]]
+        title = "Most confident mistakes" if self else "No mistakes"
+        return Html(title).table(rows, more=len(self) - ROWS_SHOWN).text()
 
 
 def worst_mistakes(

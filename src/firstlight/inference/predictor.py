@@ -1,7 +1,6 @@
 """`Predictor`: images of any kind in, predictions out; every prediction of a trained model is made here."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,51 +9,22 @@ from numpy.typing import NDArray
 
 from firstlight.data.images import MAX_PIXELS
 from firstlight.data.parallel import chunks_of, in_order
-from firstlight.errors import RecipeError
+from firstlight.errors import ImageError, RecipeError
+from firstlight.escaping import escape_name
 from firstlight.inference.collect import Collected, collect
 from firstlight.inference.inputs import Item, Target, is_one_image, items_of, read_item
 from firstlight.inference.optimized import optimized
+from firstlight.inference.prediction import Guess, Prediction, Predictions
 from firstlight.models.classifier import Classifier
 from firstlight.runtime.processors import default_workers
 
 if TYPE_CHECKING:
     from firstlight.data.loader import Batch
 
+__all__ = ["TOP", "Guess", "Prediction", "Predictions", "Predictor"]
+
 IMAGES_AT_ONCE = 64  # that are decoded by one thread, and go through the model together
 TOP = 5  # classes
-
-
-@dataclass(frozen=True, slots=True)
-class Guess:
-    """A class and its calibrated probability, 0 to 1."""
-
-    label: str
-    probability: float
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """What a model says about one image; or, with `error` set, why it can say nothing.
-
-    Attributes:
-        image: the path; None if the image came without one.
-        label: the most probable class.
-        probability: of that class, calibrated, 0 to 1.
-        top: the most probable classes, the most probable first.
-        error: why the image cannot be used.
-    """
-
-    image: str | None
-    label: str | None = None
-    probability: float | None = None
-    top: tuple[Guess, ...] = ()
-    error: str | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return `{image, label, probability, top[{label, probability}]}`, or `{image, error}`."""
-        if self.error is not None:
-            return {"image": self.image, "error": self.error}
-        return {name: value for name, value in asdict(self).items() if name != "error"}
 
 
 class Predictor:
@@ -89,12 +59,12 @@ class Predictor:
         self.workers = workers
         self._target = Target(model.input_size, model.resize, max_pixels)
 
-    def __call__(self, images: Any) -> Prediction | list[Prediction]:
+    def __call__(self, images: Any) -> Prediction | Predictions:
         """Classify one image or several, see `predict`."""
         return self.predict(images)
 
-    def predict(self, images: Any) -> Prediction | list[Prediction]:
-        """Return one `Prediction` for one image; for a folder, a stack or a list, a list in their order.
+    def predict(self, images: Any) -> Prediction | Predictions:
+        """Return one `Prediction` for one image; for a folder, a stack or a list, `Predictions`, in their order.
 
         Args:
             images: the path of a file or a folder, the bytes of a file, a PIL image, an array `[H, W]`, `[H, W, C]` or
@@ -107,7 +77,7 @@ class Predictor:
         """
         if is_one_image(images):
             return self._answer(self._read(list(items_of(images))))[0]
-        return list(self._stream(items_of(images), self.workers))
+        return Predictions(self._stream(items_of(images), self.workers))
 
     def predict_files(self, files: Iterable[str], *, workers: int | None = None) -> Iterator[Prediction]:
         """Yield the prediction of each file in order, at constant memory; one that cannot be used has an `error`.
@@ -121,6 +91,29 @@ class Predictor:
         """
         _require_positive(workers=workers)
         return self._stream((Item(file, file) for file in files), workers or self.workers)
+
+    def probabilities(self, images: Any) -> NDArray[np.float32]:
+        """Return the calibrated probabilities of all classes for each image, float32 `[N, K]`; N = 1 for a single one.
+
+        Args:
+            images: what `predict` takes.
+
+        Raises:
+            ImageError: if an image cannot be used, with its path or its number.
+            WrongTypeError: if it is anything else; it says what is accepted.
+        """
+        parts = [np.empty((0, len(self.model.classes)), np.float32)]
+        done = 0
+        chunks = chunks_of(IMAGES_AT_ONCE, items_of(images))
+        for chunk in in_order(self._read, chunks, 1 if is_one_image(images) else self.workers or default_workers()):
+            pixels = []
+            for number, (name, image) in enumerate(chunk, done):
+                if isinstance(image, str):
+                    raise ImageError(f"{f'image {number}' if name is None else escape_name(name)}: {image}")
+                pixels.append(image)
+            parts.append(self._probabilities(pixels).cpu().numpy())
+            done += len(chunk)
+        return np.concatenate(parts)
 
     def collect(self, batches: "Iterable[Batch]", *, features: bool = False) -> Collected:
         """Return what the model says about every batch of a loader, see `collect.collect`."""
@@ -146,14 +139,17 @@ class Predictor:
         return predictions
 
     def _guess(self, pixels: list[NDArray[np.uint8]]) -> list[tuple[Guess, ...]]:
-        images = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).to(self.model.mean.device)
         classes = self.model.classes
-        with torch.inference_mode():
-            ranked = self.model.predict_proba(images).topk(min(self.top, len(classes)), dim=1)
+        ranked = self._probabilities(pixels).topk(min(self.top, len(classes)), dim=1)
         return [
             tuple(Guess(classes[index], probability) for index, probability in zip(*row, strict=True))
             for row in zip(ranked.indices.tolist(), ranked.values.tolist(), strict=True)
         ]
+
+    def _probabilities(self, pixels: list[NDArray[np.uint8]]) -> torch.Tensor:
+        images = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).to(self.model.mean.device)
+        with torch.inference_mode():
+            return self.model.probabilities(images)
 
 
 def _require_positive(**choices: int | None) -> None:

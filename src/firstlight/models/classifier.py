@@ -81,7 +81,7 @@ class Classifier(nn.Module):
         features, _ = found[0]  # of the images as they are, which come first
         return features.float(), torch.stack([logits.float() for _, logits in found]).mean(dim=0)
 
-    def predict_proba(self, images: Tensor) -> Tensor:
+    def probabilities(self, images: Tensor) -> Tensor:
         """Map uint8 `[B, C, H, W]` to calibrated probabilities, float32 `[B, K]`, each row summing to 1."""
         return torch.softmax(self(images) / self.temperature, dim=1)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -18,6 +18,10 @@ from firstlight.evaluation.intervals import Estimate
 from firstlight.files import write_json
 from firstlight.runs.folder import RECORD_FILE, paths_in
 from firstlight.runs.record_layout import from_file_layout, to_file_layout
+from firstlight.tables import Html, data_frame
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 if sys.platform != "win32":
     import fcntl
@@ -89,6 +93,30 @@ class TransferRecord:
     case: dict[str, Any] | None
     learning_curve: LearningCurve | None
     head: dict[str, float]
+
+    def to_pandas(self) -> "DataFrame":
+        """Return a data frame with one row for each rung of the ladder: its validation accuracy, seconds, and if kept.
+
+        Raises:
+            UserError: if pandas is not installed.
+        """
+        return data_frame(self._rows())
+
+    def _repr_html_(self) -> str:
+        return Html(f"Built on {self.backbone}").table(self._rows()).text()
+
+    def _rows(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "rung": rung.name,
+                "accuracy": rung.accuracy.value,
+                "accuracy_low": rung.accuracy.low,
+                "accuracy_high": rung.accuracy.high,
+                "seconds": rung.seconds,
+                "kept": rung.name == self.strategy,
+            }
+            for rung in self.ladder
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,23 +1,33 @@
-"""A completed run: its folder, its model, and its scores."""
+"""A finished run: its folder, its model, and its scores, as training returns it or as its folder says."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from firstlight.data.dataset import Dataset
+from firstlight.data.samples import Samples
+from firstlight.errors import RunError
 from firstlight.evaluation.evaluate import Evaluation
-from firstlight.evaluation.mistakes import MISTAKES_SHOWN, Mistake, worst_mistakes
-from firstlight.models.classifier import Classifier
-from firstlight.runs.folder import paths_in
+from firstlight.evaluation.mistakes import MISTAKES_SHOWN, Mistakes, worst_mistakes
+from firstlight.inference.image_classifier import ImageClassifier
+from firstlight.models.model_file import load_model
+from firstlight.runs.folder import METRICS_FILE, MODEL_FILE, RECIPE_FILE, paths_in, read_metrics
 from firstlight.runs.outputs import read_outputs
-from firstlight.runs.record import Record, TransferRecord
+from firstlight.runs.record import Record, TransferRecord, read_record
+from firstlight.tables import Html, data_frame
 from firstlight.training.recipe import Recipe
+from firstlight.training.recipe_file import from_toml
+from firstlight.training.reopen import reopen_data
 from firstlight.training.state import Epoch
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Run:
     """A finished run.
 
@@ -25,19 +35,28 @@ class Run:
         folder: the run folder.
         model: the best classifier on validation, in evaluation mode.
         recipe: complete, as recorded in `recipe.toml`.
-        data: what it was trained and scored on.
+        opened: its data; None if they have not been opened yet, see `data`.
         history: a row for each epoch.
         record: everything else that is known of the run, as recorded in `evaluation.json`.
         interrupted: whether Ctrl-C ended training early.
     """
 
     folder: Path
-    model: Classifier
+    model: ImageClassifier
     recipe: Recipe
-    data: Dataset
+    opened: Dataset | None
     history: list[Epoch]
     record: Record
     interrupted: bool = False
+
+    @cached_property
+    def data(self) -> Dataset:
+        """What it was trained and scored on; of a run from `load_run` it is opened when it is first asked for.
+
+        Raises:
+            RunError: if the images are gone, or are no longer the same.
+        """
+        return self.opened or reopen_data(self.folder, self.recipe, self.record)
 
     @property
     def valid(self) -> Evaluation:
@@ -65,18 +84,79 @@ class Run:
         return self.record.transfer
 
     @property
-    def mistakes(self) -> tuple[Mistake, ...]:
+    def mistakes(self) -> Mistakes:
         """The most confident mistakes on the test split, worst first; empty if it was left locked.
+
+        Each names its image; its row is -1 if the data of the run are not here any more.
 
         Raises:
             RunError: if the outputs in the run folder are gone.
         """
         if self.test is None:
-            return ()
+            return Mistakes((), self.model.classes)
         outputs = read_outputs(self.folder, "test")
-        logits, labels, rows = map(torch.from_numpy, (outputs.logits, outputs.labels, self.data.split.test))
-        return worst_mistakes(logits, labels, rows, MISTAKES_SHOWN, temperature=self.model.temperature.item())
+        logits, labels = torch.from_numpy(outputs.logits), torch.from_numpy(outputs.labels)
+        found = worst_mistakes(logits, labels, None, MISTAKES_SHOWN, temperature=self.model.temperature.item())
+        rows = self._test_rows(len(labels))
+        named = (mistake._replace(row=rows[mistake.row], image=outputs.names[mistake.row]) for mistake in found)
+        return Mistakes(named, self.model.classes)
+
+    def _test_rows(self, count: int) -> list[int]:
+        try:
+            rows: list[int] = self.data.split.test.tolist()
+        except RunError:
+            return [-1] * count
+        return rows
 
     def to_json(self) -> dict[str, Any]:
         """Return what `firstlight train` prints as JSON."""
         return paths_in(self.folder) | self.record.summary()
+
+    def to_pandas(self) -> "DataFrame":
+        """Return one row for each epoch, as `metrics.csv` has them; the best one is `best_epoch`."""
+        return data_frame({field.name: getattr(row, field.name) for field in fields(row)} for row in self.history)
+
+    def __repr__(self) -> str:
+        score = f"test accuracy {self.test.accuracy}" if self.test else f"validation accuracy {self.valid.accuracy}"
+        return f"Run({str(self.folder)!r}, {self.recipe.model.name}, {score})"
+
+    def _repr_html_(self) -> str:
+        """Show the run in a notebook: what it was made of, its scores, and its worst classes."""
+        counts = ", ".join(f"{count:,} {split}" for split, count in self.record.n.items())
+        facts = {
+            "model": f"{self.recipe.model.name}, {len(self.model.classes):,} classes, best epoch {self.best_epoch}",
+            "pictures": f"{counts}, from {self.record.source}",
+            "validation accuracy": str(self.valid.accuracy),
+            "test split": "scored" if self.test else "not scored",
+            "seconds": f"{self.seconds['total']:,.1f}",
+        }
+        shown = Html(f"Run {self.folder}").facts(facts)
+        if self.test:
+            self.test.add_to(shown)
+        return shown.notes(self.record.notes).text()
+
+
+def load_run(folder: Path | str, samples: Samples | None = None) -> Run:
+    """Return a finished run, such as training returns it, from its folder alone.
+
+    Args:
+        folder: the run folder.
+        samples: the data of the run, if they are no longer where they were; otherwise they are opened when needed.
+
+    Raises:
+        RunError: if the folder holds no run, or a file in it is damaged; if the data are not those of the run.
+        ModelFileError: if the model cannot be loaded.
+    """
+    folder = Path(folder)
+    record = read_record(folder)
+    recipe = from_toml(folder / RECIPE_FILE).recipe
+    history = []
+    if (folder / METRICS_FILE).is_file():
+        names = [field.name for field in fields(Epoch)]
+        try:
+            history = [Epoch(**{name: row[name] for name in names}) for row in read_metrics(folder)]  # type: ignore[arg-type]
+        except KeyError as error:
+            raise RunError(f"{folder / METRICS_FILE}: it has no column {error}; it is damaged") from None
+    opened = reopen_data(folder, recipe, record, samples) if samples is not None else None
+    model = ImageClassifier.of(load_model(folder / MODEL_FILE))
+    return Run(folder, model, recipe, opened, history, record)

@@ -19,6 +19,7 @@ from firstlight.evaluation.calibration import fit_temperature
 from firstlight.evaluation.evaluate import evaluate_logits
 from firstlight.evaluation.mistakes import shown_positions
 from firstlight.files import write_text
+from firstlight.inference.image_classifier import ImageClassifier
 from firstlight.inference.predictor import Predictor
 from firstlight.models.classifier import Classifier
 from firstlight.models.downloads import find_weights
@@ -138,7 +139,7 @@ def train(
         resize=model.resize,
         transfer=transfer,
     )
-    run = Run(folder, model, recipe, data, learned.rows, record, learned.interrupted)
+    run = Run(folder, ImageClassifier.of(model), recipe, data, learned.rows, record, learned.interrupted)
     run = save(run)
     if score_test and not run.interrupted:
         with suppress(KeyboardInterrupt):

@@ -173,7 +173,7 @@ def test_the_scores_of_a_fine_tuned_model_are_scikit_learns(tuned_run):
     rows = tuned_run.data.split.test
     images = torch.from_numpy(np.array(tuned_run.data.store.pixels[rows])).permute(0, 3, 1, 2)
     with torch.inference_mode():
-        answers = model.predict_proba(images).argmax(dim=1)
+        answers = model.probabilities(images).argmax(dim=1)
     assert tuned_run.test.accuracy.value == accuracy_score(tuned_run.data.samples.labels[rows], answers)
     assert fl.read_model_card(tuned_run.folder / "model.safetensors").scores["test"]["accuracy"]["n"] == len(rows)
 
@@ -198,7 +198,7 @@ def held_out_is_predicted_as_shown(run):
     row = int(run.data.split.test[0])
     packed = torch.from_numpy(np.array(run.data.store.pixels[row])).permute(2, 0, 1)[None]
     with torch.inference_mode():
-        shown = run.model.predict_proba(packed)[0]
+        shown = run.model.probabilities(packed)[0]
     found = fl.predict(run.model, run.folder / "held_out.png", top=1)
     assert found.label == run.model.classes[int(shown.argmax())]
     assert found.probability == pytest.approx(shown.max().item(), abs=1e-5)

@@ -1,0 +1,79 @@
+"""What a model says about images: `Prediction` about one, `Predictions` about several, for programs and for people."""
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from firstlight.tables import Bar, Html, data_frame
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+ROWS_SHOWN = 10  # of several predictions, in a notebook
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """A class and its calibrated probability, 0 to 1."""
+
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a model says about one image; or, with `error` set, why it can say nothing.
+
+    Attributes:
+        image: the path; None if the image came without one.
+        label: the most probable class.
+        probability: of that class, calibrated, 0 to 1.
+        top: the most probable classes, the most probable first.
+        error: why the image cannot be used.
+    """
+
+    image: str | None
+    label: str | None = None
+    probability: float | None = None
+    top: tuple[Guess, ...] = ()
+    error: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return `{image, label, probability, top[{label, probability}]}`, or `{image, error}`."""
+        if self.error is not None:
+            return {"image": self.image, "error": self.error}
+        return {name: value for name, value in asdict(self).items() if name != "error"}
+
+    def _repr_html_(self) -> str:
+        shown = Html(self.image or "Prediction")
+        if self.error is not None:
+            return shown.notes([f"cannot be used: {self.error}"]).text()
+        return shown.table([{"class": guess.label, "probability": Bar(guess.probability)} for guess in self.top]).text()
+
+
+class Predictions(list[Prediction]):
+    """What a model says about several images, in their order: a list that becomes a data frame, JSON, or a table."""
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Return `Prediction.to_json` of each."""
+        return [prediction.to_json() for prediction in self]
+
+    def to_pandas(self) -> "DataFrame":
+        """Return a data frame with one row for each image: image, label, probability, error.
+
+        Raises:
+            UserError: if pandas is not installed.
+        """
+        columns = ("image", "label", "probability", "error")
+        return data_frame(({name: getattr(one, name) for name in columns} for one in self), columns)
+
+    def _repr_html_(self) -> str:
+        rows = [
+            {
+                "image": number if one.image is None else one.image,
+                "class": one.label if one.error is None else f"cannot be used: {one.error}",
+                "probability": "" if one.probability is None else Bar(one.probability),
+            }
+            for number, one in enumerate(self[:ROWS_SHOWN])
+        ]
+        count = f"{len(self):,} prediction{'' if len(self) == 1 else 's'}"
+        return Html(count).table(rows, more=len(self) - ROWS_SHOWN).text()
