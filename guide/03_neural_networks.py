@@ -432,11 +432,9 @@ assert torch.equal(network.eval()(images), model(images))
 # Chapter 4 changes that.
 
 # %% A picture with its class probabilities
-from firstlight.delivery.plots import view_classify
-
 with torch.no_grad():
     probabilities = softmax(model(images))
-view_classify(images[0], probabilities[0], data.classes, label=int(labels[0]))
+fl.view_classify(images[0], probabilities[0], data.classes, label=int(labels[0]))
 
 # it cannot be sure of anything yet
 assert (probabilities.mean(dim=0) - 1 / n_output).abs().max() < 0.1

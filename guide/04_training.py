@@ -303,12 +303,10 @@ assert sizes[0] > 2 * sizes[1]
 # goes in as a batch of one.
 
 # %% Probabilities for one picture
-from firstlight.delivery.plots import view_classify
-
 with torch.no_grad():
     logps = model(test_images[:1])
 ps = torch.exp(logps)
-view_classify(test_images[0], ps[0], data.classes, label=int(test_labels[0]))
+fl.view_classify(test_images[0], ps[0], data.classes, label=int(test_labels[0]))
 assert torch.allclose(ps.sum(), torch.tensor(1.0))
 
 # %% How often is it right

@@ -98,7 +98,7 @@ def test_predict_takes_a_run_its_folder_or_its_model_file(digit_run, digits):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: fl.predict(3, "x.png"), "model is a int; give a run, its folder, or the path"),
+        (lambda: fl.predict(3, "x.png"), "model is an int; give a run, its folder, the path"),
         (lambda: fl.train("digits", {"epochs": 1}), "recipe is a dict; give a Recipe, or single choices"),
         (lambda: fl.evaluate(None, "digits"), "model is a NoneType; give a run"),
     ],

@@ -12,13 +12,14 @@ __version__ = "0.1.0"
 _HOMES = {
     "Augment": "data.augment",
     "CheckReport": "data.check",
-    "Classifier": "models.classifier",
+    "Classifier": "inference.image_classifier:ImageClassifier",
     "DataRecipe": "data.recipe",
     "Dataset": "data.dataset",
     "Evaluation": "evaluation.evaluate",
     "Loader": "data.loader",
     "ModelRecipe": "models.recipe",
-    "Prediction": "inference.predictor",
+    "Prediction": "inference.prediction",
+    "Predictions": "inference.prediction",
     "Predictor": "inference.predictor",
     "Recipe": "training.recipe",
     "Run": "training.run",
@@ -30,8 +31,9 @@ _HOMES = {
     "evaluate_logits": "evaluation.evaluate",
     "image_grid": "delivery.plots",
     "imshow": "delivery.plots",
-    "load": "models.model_file:load_model",
+    "load": "api",
     "load_data": "data.sources",
+    "load_run": "api",
     "metrics": "evaluation.metrics:",
     "mistakes_grid": "delivery.plots",
     "open_dataset": "data.dataset",
@@ -41,7 +43,7 @@ _HOMES = {
     "split": "data.split",
     "train": "api",
     "training_curves": "delivery.plots",
-    "view_classify": "delivery.predict",
+    "view_classify": "api",
 }
 
 __all__ = list(_HOMES)
@@ -49,8 +51,11 @@ __all__ = list(_HOMES)
 if TYPE_CHECKING:  # for editors and type checkers; a test holds it against the table
     from firstlight.api import check as check
     from firstlight.api import evaluate as evaluate
+    from firstlight.api import load as load
+    from firstlight.api import load_run as load_run
     from firstlight.api import predict as predict
     from firstlight.api import train as train
+    from firstlight.api import view_classify as view_classify
     from firstlight.data.augment import Augment as Augment
     from firstlight.data.check import CheckReport as CheckReport
     from firstlight.data.dataset import Dataset as Dataset
@@ -65,20 +70,22 @@ if TYPE_CHECKING:  # for editors and type checkers; a test holds it against the 
     from firstlight.delivery.plots import imshow as imshow
     from firstlight.delivery.plots import mistakes_grid as mistakes_grid
     from firstlight.delivery.plots import training_curves as training_curves
-    from firstlight.delivery.predict import view_classify as view_classify
     from firstlight.errors import UserError as UserError
     from firstlight.evaluation import metrics as metrics
     from firstlight.evaluation.evaluate import Evaluation as Evaluation
     from firstlight.evaluation.evaluate import evaluate_logits as evaluate_logits
-    from firstlight.inference.predictor import Prediction as Prediction
+    from firstlight.inference.image_classifier import ImageClassifier
+    from firstlight.inference.prediction import Prediction as Prediction
+    from firstlight.inference.prediction import Predictions as Predictions
     from firstlight.inference.predictor import Predictor as Predictor
-    from firstlight.models.classifier import Classifier as Classifier
-    from firstlight.models.model_file import load_model as load  # noqa: F401  # exported under another name
     from firstlight.models.model_file import read_model_card as read_model_card
-    from firstlight.models.model_file import save_model as save  # noqa: F401  # likewise
+    from firstlight.models.model_file import save_model
     from firstlight.models.recipe import ModelRecipe as ModelRecipe
     from firstlight.training.recipe import Recipe as Recipe
     from firstlight.training.run import Run as Run
+
+    Classifier = ImageClassifier
+    save = save_model
 
 
 def __getattr__(name: str) -> Any:

@@ -1,32 +1,41 @@
-"""The verbs of the command line as Python functions: train, evaluate, predict, check."""
+"""The verbs of the command line as Python functions, and what a model or a run is loaded and shown by."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from firstlight.choices import did_you_mean
 from firstlight.data.check import CheckReport
 from firstlight.data.check import check as check_samples
+from firstlight.data.dataset import Dataset
 from firstlight.data.images import MAX_PIXELS
+from firstlight.data.in_memory import kind_of
 from firstlight.data.recipe import DataRecipe
 from firstlight.data.samples import Samples
 from firstlight.data.sources import load_data
 from firstlight.delivery.evaluate import Score, evaluate_model
 from firstlight.delivery.figures import draw_run
+from firstlight.delivery.view_classify import view_answer
 from firstlight.errors import RecipeError, WrongTypeError
-from firstlight.inference.predictor import TOP, Prediction, Predictor
+from firstlight.inference.image_classifier import ImageClassifier
+from firstlight.inference.predictor import TOP, Prediction, Predictions, Predictor
 from firstlight.models.classifier import Classifier
 from firstlight.models.model_file import load_model
 from firstlight.runs.folder import model_file
 from firstlight.runtime.device import pick_device
+from firstlight.training import run as runs
 from firstlight.training import train as training
 from firstlight.training.recipe import HOMES, Recipe
 from firstlight.training.run import Run
 
 if TYPE_CHECKING:
-    from os import PathLike
+    import torch
+    from matplotlib.axes import Axes
+    from numpy.typing import ArrayLike
+    from PIL.Image import Image
 
-Data = Samples | str | Path | tuple[Any, Any]
+Data = Any  # a Samples, or anything that `load_data` takes
+Model = Classifier | Path | str | Run
 
 
 def train(
@@ -47,7 +56,7 @@ def train(
         TrainingError: if the loss is no longer a number; the best model so far stays in the run folder.
     """
     if not isinstance(recipe, Recipe | None):
-        raise WrongTypeError(f"recipe is a {type(recipe).__name__}; give a Recipe, or single choices such as epochs=3")
+        raise WrongTypeError(f"recipe is {kind_of(recipe)}; give a Recipe, or single choices such as epochs=3")
     for name in choices.keys() - HOMES.keys():
         raise RecipeError(f"there is no choice {name}{did_you_mean(name, [*HOMES, 'out', 'score_test'])}")
     recipe = (recipe or Recipe()).replace(**choices)
@@ -58,17 +67,17 @@ def train(
 
 
 def evaluate(
-    model: Path | str | Run,
+    model: Classifier | Path | str | Run,
     data: Data,
     *,
     split: Literal["train", "valid", "test", "all"] = "test",
     device: str = "auto",
     allow_quarantine: bool = False,
 ) -> Score:
-    """Score a model file on labeled images; classes are matched by name.
+    """Score a model on labeled images; classes are matched by name.
 
     Args:
-        model: a `model.safetensors`, a run folder, or a run.
+        model: a run, its folder, a `model.safetensors`, or a classifier.
         data: from `load_data`, or anything that `load_data` takes.
         split: of the `split.csv` beside the model if it is of this set, else of the set's own split; or `all`.
         device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
@@ -81,7 +90,7 @@ def evaluate(
         UserError: if the model file or the data cannot be used, or the classes do not match.
     """
     return evaluate_model(
-        _model_file(model),
+        model if isinstance(model, Classifier) else _model_file(model),
         _samples(data, DataRecipe()),
         split=split,
         device=pick_device(device),
@@ -89,14 +98,16 @@ def evaluate(
     )
 
 
+@overload
+def predict(model: Model, images: "bytes | Image", *, top: int = ..., max_pixels: int = ...) -> Prediction: ...
+@overload
 def predict(
-    model: Classifier | Path | str | Run,
-    images: "PathLike[str] | str | bytes | Sequence[Any] | Any",
-    *,
-    top: int = TOP,
-    max_pixels: int = MAX_PIXELS,
-) -> Prediction | list[Prediction]:
-    """Classify an image, or several: one `Prediction` for one image, a list in their order for more.
+    model: Model, images: "list[Any] | tuple[Any, ...]", *, top: int = ..., max_pixels: int = ...
+) -> Predictions: ...
+@overload
+def predict(model: Model, images: Any, *, top: int = ..., max_pixels: int = ...) -> Any: ...
+def predict(model: Model, images: Any, *, top: int = TOP, max_pixels: int = MAX_PIXELS) -> Prediction | Predictions:
+    """Classify an image, or several: one `Prediction` for one image, `Predictions` in their order for more.
 
     Args:
         model: from `load`, a run, its folder, or a `model.safetensors`. A file is loaded again by every call.
@@ -106,14 +117,10 @@ def predict(
         max_pixels: an image with more pixels is not decoded.
 
     Raises:
-        TypeError: if `model` or `images` is anything else.
+        WrongTypeError: if `model` or `images` is anything else.
         UserError: if the model file cannot be used, or an array has values that no image has.
     """
-    if isinstance(model, Run):
-        model = model.model
-    elif not isinstance(model, Classifier):
-        model = load_model(_model_file(model))
-    return Predictor(model, top=top, max_pixels=max_pixels)(images)
+    return Predictor(_classifier(model), top=top, max_pixels=max_pixels)(images)
 
 
 def check(data: Data, *, workers: int | None = None, max_pixels: int = MAX_PIXELS) -> CheckReport:
@@ -130,10 +137,75 @@ def check(data: Data, *, workers: int | None = None, max_pixels: int = MAX_PIXEL
     return check_samples(_samples(data, DataRecipe()), workers, max_pixels)
 
 
-def _model_file(model: Path | str | Run) -> Path:
+def load(model: Path | str | Run, device: "torch.device | str" = "cpu") -> ImageClassifier:
+    """Return the model of a run, in evaluation mode.
+
+    Args:
+        model: a `model.safetensors`, a run folder, or a run.
+        device: where it will be.
+
+    Raises:
+        ModelFileError: if the file is missing, damaged, from a newer firstlight, or not one of our model files.
+        WrongTypeError: if it is something else.
+    """
+    return ImageClassifier.of(
+        load_model(_model_file(model), pick_device(device) if isinstance(device, str) else device)
+    )
+
+
+def load_run(folder: Path | str, data: Data | None = None) -> Run:
+    """Return a finished run, as `train` returned it, from its folder alone.
+
+    Args:
+        folder: the run folder.
+        data: what the run was trained on. It is needed only for `run.data`, and only if it is no longer where it was,
+            or was given to `train` as arrays or other things in memory.
+
+    Raises:
+        RunError: if the folder holds no run, a file in it is damaged, or the data are not those of the run.
+    """
+    if not isinstance(folder, Path | str):
+        raise WrongTypeError(f"folder is {kind_of(folder)}; give the path of a run folder")
+    return runs.load_run(folder, None if data is None else _samples(data, DataRecipe()))
+
+
+def view_classify(
+    image: Any,
+    model: "Model | ArrayLike",
+    classes: Sequence[str] | None = None,
+    *,
+    label: int | str | None = None,
+    top: int = 10,
+    axes: "tuple[Axes, Axes] | None" = None,
+) -> "tuple[Axes, Axes]":
+    """Show an image beside the probabilities of its classes, the highest on top, and return the two Axes.
+
+    Args:
+        image: a path, the bytes of a file, a PIL image, an array or a tensor.
+        model: from `load`, a run, its folder, or a `model.safetensors`; or, with `classes`, the probabilities `[K]`.
+        classes: the K names, if probabilities are given.
+        label: the true class, by position or name, if it is known; its bar is always shown, and outlined.
+        top: how many classes get a bar of their own; the others share one.
+        axes: where to draw; a new figure if None.
+
+    Raises:
+        ImageError: if the image cannot be used.
+        UserError: if the model file cannot be used, or `label` is no class.
+    """
+    answer: Any = model if classes is not None else _classifier(model)
+    return view_answer(image, answer, classes, label=label, top=top, axes=axes)
+
+
+def _classifier(model: Any) -> Classifier:
+    if isinstance(model, Classifier):
+        return model
+    return model.model if isinstance(model, Run) else load_model(_model_file(model))
+
+
+def _model_file(model: Any) -> Path:
     if not isinstance(model, Path | str | Run):
         raise WrongTypeError(
-            f"model is a {type(model).__name__}; give a run, its folder, or the path of a model.safetensors"
+            f"model is {kind_of(model)}; give a run, its folder, the path of a model.safetensors, or what load returns"
         )
     return model_file(model.folder if isinstance(model, Run) else Path(model))
 
@@ -141,6 +213,8 @@ def _model_file(model: Path | str | Run) -> Path:
 def _samples(data: Data, choices: DataRecipe) -> Samples:
     if isinstance(data, Samples):
         return data
+    if isinstance(data, Dataset):
+        raise WrongTypeError("data is a Dataset, which is packed and split already; give its `samples`")
     return load_data(
         data, data_root=choices.data_root, image_column=choices.image_column, label_column=choices.label_column
     )

@@ -46,7 +46,7 @@ def drawn_with(monkeypatch):
         path.touch()
         return path
 
-    for name in ("mistakes_grid", "view_classify"):
+    for name in ("mistakes_grid", "image_with_probabilities"):
         monkeypatch.setattr(plots, name, watched(name, getattr(plots, name)))
     monkeypatch.setattr(plots, "save_figure", write)
     return given
@@ -87,7 +87,7 @@ def test_the_worst_mistakes_are_shown_with_their_own_images(drawable_run, drawn_
 
 def test_the_classified_image_is_the_first_of_the_test_split(drawable_run, drawn_with):
     draw_run(drawable_run.folder)
-    image, probabilities, classes, options = drawn_with["view_classify"]
+    image, probabilities, classes, options = drawn_with["image_with_probabilities"]
     assert np.array_equal(image, drawable_run.images[0])
     assert options == {"label": drawable_run.outputs.labels[0]} and classes == drawable_run.record.classes
     logits = drawable_run.outputs.logits[0].astype(float) / 2.0

@@ -104,7 +104,7 @@ def test_what_is_no_image_is_refused():
 @pytest.mark.parametrize("size", [2, 3, 10, 11])
 def test_every_class_has_a_bar_as_long_as_its_probability(digits, size):
     probabilities, classes = softmax(size), [f"class {index}" for index in range(size)]
-    left, right = drawn(plots.view_classify(digits[0], probabilities, classes))
+    left, right = drawn(plots.image_with_probabilities(digits[0], probabilities, classes))
     order = probabilities.argsort(descending=True).tolist()
     assert bars(right) == pytest.approx(probabilities[order].tolist())
     assert ticks(right.yaxis) == [classes[index] for index in order]
@@ -116,7 +116,7 @@ def test_every_class_has_a_bar_as_long_as_its_probability(digits, size):
 def test_many_classes_share_a_last_bar_and_the_true_one_is_always_shown(digits):
     probabilities, classes = softmax(200), [f"class {index}" for index in range(200)]
     order = probabilities.argsort(descending=True).tolist()
-    _, right = drawn(plots.view_classify(digits[0], probabilities, classes, label=order[150]))
+    _, right = drawn(plots.image_with_probabilities(digits[0], probabilities, classes, label=order[150]))
     kept = [*order[:9], order[150]]
     assert ticks(right.yaxis) == [*(classes[index] for index in kept), "190 others"]
     assert bars(right)[:10] == pytest.approx(probabilities[kept].tolist())
@@ -124,13 +124,13 @@ def test_many_classes_share_a_last_bar_and_the_true_one_is_always_shown(digits):
     assert [place for place, text in enumerate(words(right)) if text.endswith("true")] == [9]
     outlines = [bar.get_linewidth() for bar in right.patches if bar.get_edgecolor()[3]]
     assert len(outlines) == 1
-    _, named = plots.view_classify(digits[0], probabilities, classes, label=classes[order[0]])
+    _, named = plots.image_with_probabilities(digits[0], probabilities, classes, label=classes[order[0]])
     assert words(named)[0].endswith("true")
     assert bars(named)[:10] == pytest.approx(probabilities[order[:10]].tolist())
 
 
 def test_names_are_drawn_letter_for_letter_without_a_warning(digits):
-    _, right = drawn(plots.view_classify(digits[0], np.linspace(1, 0, 10), NASTY))
+    _, right = drawn(plots.image_with_probabilities(digits[0], np.linspace(1, 0, 10), NASTY))
     assert ticks(right.yaxis)[:4] == NASTY[:4]
     assert ticks(right.yaxis)[5:7] == [r"line\nbreak", r"bad \udcff byte"]
     ax = drawn(plots.confusion_matrix(np.eye(10), NASTY))
@@ -165,7 +165,7 @@ def test_long_names_keep_both_ends():
 )
 def test_probabilities_and_labels_that_do_not_fit_are_refused(digits, arguments, message):
     with pytest.raises(UserError, match=message):
-        plots.view_classify(digits[0], *arguments)
+        plots.image_with_probabilities(digits[0], *arguments)
 
 
 def history(epochs=6):
@@ -253,8 +253,8 @@ def test_nothing_is_cut_off_at_the_edge(digits):
     for axes in (
         plots.confusion_matrix(confusion(2), ["no", "yes"]),
         plots.confusion_matrix(confusion(10), long),
-        plots.view_classify(digits[0][:2], [0, 1], ["no", "yes"], label=1),
-        plots.view_classify(digits[0][:, :2], softmax(10), long, label=3),
+        plots.image_with_probabilities(digits[0][:2], [0, 1], ["no", "yes"], label=1),
+        plots.image_with_probabilities(digits[0][:, :2], softmax(10), long, label=3),
     ):
         ax = np.asarray(drawn(axes), dtype=object).ravel()[0]
         tight = ax.figure.get_tightbbox()
@@ -295,7 +295,7 @@ def test_given_axes_and_figures_are_drawn_on(digits):
     figure = Figure()
     pair = tuple(figure.subplots(1, 2))
     assert plots.imshow(digits[0], pair[0]) is pair[0]
-    assert plots.view_classify(digits[0], [0.4, 0.6], ["a", "b"], axes=pair) == pair
+    assert plots.image_with_probabilities(digits[0], [0.4, 0.6], ["a", "b"], axes=pair) == pair
     assert plots.training_curves(history(), axes=pair) == pair
     assert plots.confusion_matrix(np.eye(2), ["a", "b"], pair[1]) is pair[1]
     assert plots.image_grid(digits[:2], figure=Figure())[0].figure is not figure
@@ -303,7 +303,9 @@ def test_given_axes_and_figures_are_drawn_on(digits):
 
 def test_saving_writes_a_png_atomically_and_the_same_one_each_time(digits, tmp_path):
     for name in ("one.png", "two.png"):
-        assert plots.save_figure(plots.view_classify(digits[0], [0.4, 0.6], ["a", "b"]), tmp_path / name).exists()
+        assert plots.save_figure(
+            plots.image_with_probabilities(digits[0], [0.4, 0.6], ["a", "b"]), tmp_path / name
+        ).exists()
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one.png", "two.png"]
     with Image.open(tmp_path / "one.png") as image:
@@ -315,7 +317,7 @@ def test_clothing_is_drawn_as_the_photograph_is(shared_data):
     with tarfile.open(shared_data / "clothing10.tar") as archive:
         member = next(member for member in archive if member.name.endswith(".jpg"))
         photograph = np.asarray(Image.open(io.BytesIO(archive.extractfile(member).read())))
-    left, _ = drawn(plots.view_classify(photograph, [0.9, 0.1], ["dress", "hat"]))
+    left, _ = drawn(plots.image_with_probabilities(photograph, [0.9, 0.1], ["dress", "hat"]))
     assert (shown(left) == photograph).all()
 
 

@@ -1,14 +1,12 @@
-"""Image files: which ones a folder holds, predictions as CSV, and one prediction as a figure."""
+"""Image files: which ones a folder holds, and predictions as CSV."""
 
 import csv
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from firstlight.delivery.predict import find_files, view_classify, written_to_csv
-from firstlight.errors import DataError, ImageError
+from firstlight.delivery.predict import find_files, written_to_csv
+from firstlight.errors import DataError
 from firstlight.inference.predictor import Guess, Prediction, Predictor
 from firstlight.models.classifier import Classifier
 
@@ -66,15 +64,3 @@ def test_a_csv_that_cannot_be_written_is_one_clear_line(tmp_path):
         with pytest.raises(DataError, match=words) as raised:
             list(written_to_csv([], path))
         assert (raised.value.field, raised.value.value) == ("csv", str(path))
-
-
-def test_view_classify_shows_the_file_beside_the_models_probabilities(file, model):
-    image, bars = view_classify(file, model, label="5")
-    assert np.array_equal(np.asarray(image.images[0].get_array()).squeeze(), np.asarray(Image.open(file)))
-    assert max(bar.get_width() for bar in bars.patches) == pytest.approx(Predictor(model)(file).probability, abs=1e-6)
-
-
-def test_view_classify_names_a_file_it_cannot_use(model, tmp_path):
-    (tmp_path / "empty.png").touch()
-    with pytest.raises(ImageError, match="empty.png"):
-        view_classify(tmp_path / "empty.png", model)

@@ -1,5 +1,6 @@
-"""Evaluation of a model file on a data set: classes are matched by name, and test evaluations are counted."""
+"""Evaluation of a model on a data set: classes are matched by name, and test evaluations are counted."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from firstlight.data.split import read_split
 from firstlight.errors import DataError, RecipeError, RunError
 from firstlight.evaluation.evaluate import Evaluation, evaluate_logits
 from firstlight.inference.predictor import Predictor
+from firstlight.models.classifier import Classifier
 from firstlight.models.model_file import load_model
 from firstlight.runs.folder import RECORD_FILE, SPLIT_FILE
 from firstlight.runs.record import count_test_evaluation, read_record
@@ -48,7 +50,7 @@ class Score:
 
 
 def evaluate_model(
-    model_file: Path,
+    given: Path | Classifier,
     samples: Samples,
     *,
     split: str = "test",
@@ -56,12 +58,12 @@ def evaluate_model(
     allow_quarantine: bool = False,
     max_pixels: int = MAX_PIXELS,
 ) -> Score:
-    """Evaluate a model file on a split of a set.
+    """Evaluate a model on a split of a set.
 
     The split is that of the `split.csv` beside the model if the run was trained on this set, else the set's own.
 
     Args:
-        model_file: a `model.safetensors`.
+        given: a `model.safetensors`, or a classifier in memory, which stays as it is.
         samples: from `load_data`; its classes must be among the model's, by name.
         split: `train`, `valid`, `test` or `all`.
         device: where to run.
@@ -76,8 +78,9 @@ def evaluate_model(
     """
     if split not in (*SPLIT_WORDS, "all"):
         raise RecipeError("choose train, valid, test or all", field="split", value=split)
-    run = model_file.parent
-    model = load_model(model_file, device)
+    run = None if isinstance(given, Classifier) else given.parent
+    # a classifier is copied: it may be elsewhere, and in the middle of training
+    model = (copy.deepcopy(given).to(device) if isinstance(given, Classifier) else load_model(given, device)).eval()
     labels = match_classes(samples, model.classes)
     store = open_store(
         samples,
@@ -86,13 +89,13 @@ def evaluate_model(
         allow_quarantine=allow_quarantine,
         max_pixels=max_pixels,
     )
-    run_split = _split_of_run(run, samples, store.content_key)
+    run_split = _split_of_run(run, samples, store.content_key) if run else {}
     rows = np.intersect1d(_rows_of(split, samples, run_split), store.usable)
     if not len(rows):
         raise DataError(f"{samples.source}: its {split} split holds no usable picture; choose another `split`")
     is_run_test = any(run_split.get(samples.names[row]) == Split.TEST for row in rows)
     # note: counted before it is seen, so that stopping here hides nothing
-    test_evaluations = count_test_evaluation(run) if is_run_test else None
+    test_evaluations = count_test_evaluation(run) if run and is_run_test else None
     if is_run_test and test_evaluations is None:
         raise RunError(
             f"{run}: {RECORD_FILE} is missing, so no evaluation of this run's test split can be counted; "

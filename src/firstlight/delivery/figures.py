@@ -58,7 +58,7 @@ def _scores(folder: Path, test: Evaluation) -> list[Path]:
     drawn.append(plots.save_figure(grid, folder / "mistakes.png"))
     if (example := thumbnails.get(outputs.names[0])) is not None:
         probabilities = (logits[0].double() / test.temperature).softmax(dim=0)
-        pair = plots.view_classify(example, probabilities, test.classes, label=int(labels[0]))
+        pair = plots.image_with_probabilities(example, probabilities, test.classes, label=int(labels[0]))
         drawn.append(plots.save_figure(pair, folder / "view_classify.png"))
     return drawn
 

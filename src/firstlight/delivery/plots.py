@@ -53,7 +53,7 @@ def imshow(image: "ImageLike", ax: "Axes | None" = None, title: str | None = Non
     return ax
 
 
-def view_classify(
+def image_with_probabilities(
     image: "ImageLike",
     probabilities: ArrayLike,
     classes: Sequence[str],

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from firstlight.evaluation.softmax import Softmax
-
 from firstlight.tables import Bar, Html, data_frame
 
 if TYPE_CHECKING:

@@ -1,0 +1,61 @@
+"""An image beside the probabilities of its classes, as a figure, from whatever holds the image."""
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import ArrayLike
+from PIL import Image
+
+from firstlight.data.images import decode
+from firstlight.data.in_memory import image_content
+from firstlight.errors import ImageError, UserError, WrongTypeError
+from firstlight.escaping import escape_name
+from firstlight.inference.inputs import is_one_image
+from firstlight.inference.predictor import Predictor
+from firstlight.models.classifier import Classifier
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def view_answer(
+    image: Any,
+    answer: Classifier | ArrayLike,
+    classes: Sequence[str] | None,
+    *,
+    label: int | str | None = None,
+    top: int = 10,
+    axes: "tuple[Axes, Axes] | None" = None,
+) -> "tuple[Axes, Axes]":
+    """Show an image beside the probabilities of its classes; see `firstlight.view_classify`.
+
+    Raises:
+        ImageError: if the image cannot be used.
+        UserError: if probabilities come without their classes, or do not fit them.
+        WrongTypeError: if it is not one image.
+    """
+    from firstlight.delivery import plots
+
+    if isinstance(answer, Classifier):
+        if not is_one_image(image):
+            raise WrongTypeError("view_classify shows one image; give a single path, array, tensor or PIL image")
+        probabilities: ArrayLike = Predictor(answer).probabilities(image)[0]
+        classes = answer.classes
+    elif classes is None:
+        raise UserError("probabilities alone do not say what they are of; give `classes`, or a model in their place")
+    else:
+        probabilities = answer
+    return plots.image_with_probabilities(_shown(image), probabilities, classes, top, label, axes=axes)
+
+
+def _shown(image: Any) -> Any:
+    """Return an image as `imshow` takes it: files are decoded, all else stays as it is."""
+    if not isinstance(image, str | os.PathLike | bytes | bytearray | memoryview | Image.Image):
+        return image
+    try:
+        content = image_content(image)
+        return decode(content).pixels if isinstance(content, bytes) else content
+    except ImageError as error:
+        name = f"{escape_name(os.fsdecode(image))}: " if isinstance(image, str | os.PathLike) else ""
+        raise ImageError(f"{name}{error}") from None
