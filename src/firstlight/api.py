@@ -1,6 +1,6 @@
 """The verbs of the command line as Python functions, and what a model or a run is loaded and shown by."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -10,7 +10,7 @@ from firstlight.data.check import check as check_samples
 from firstlight.data.dataset import Dataset
 from firstlight.data.images import MAX_PIXELS
 from firstlight.data.in_memory import kind_of
-from firstlight.data.recipe import DataRecipe
+from firstlight.data.recipe import SourceRecipe
 from firstlight.data.samples import Samples
 from firstlight.data.sources import load_data
 from firstlight.delivery.evaluate import Score, evaluate_model
@@ -26,6 +26,7 @@ from firstlight.runtime.device import pick_device
 from firstlight.training import run as runs
 from firstlight.training import train as training
 from firstlight.training.recipe import HOMES, Recipe
+from firstlight.training.recipe_file import source_choices_of
 from firstlight.training.run import Run
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def train(
     for name in choices.keys() - HOMES.keys():
         raise RecipeError(f"there is no choice {name}{did_you_mean(name, [*HOMES, 'out', 'score_test'])}")
     recipe = (recipe or Recipe()).replace(**choices)
-    run = training.train(_samples(data, recipe.data), recipe, out, score_test=score_test)
+    run = training.train(_samples(data, recipe.data.source_choices()), recipe, out, score_test=score_test)
     if not run.interrupted:
         draw_run(run.folder)
     return run
@@ -73,6 +74,7 @@ def evaluate(
     split: Literal["train", "valid", "test", "all"] = "test",
     device: str = "auto",
     allow_quarantine: bool = False,
+    **choices: Any,
 ) -> Score:
     """Score a model on labeled images; classes are matched by name.
 
@@ -82,6 +84,7 @@ def evaluate(
         split: of the `split.csv` beside the model if it is of this set, else of the set's own split; or `all`.
         device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
         allow_quarantine: go on even if more than 1 % of the images cannot be used.
+        choices: how the source is read, by the names in `load_data`; by default as the run beside the model read it.
 
     Returns:
         the evaluation, and how often the run's test split has been scored by now, if this was it.
@@ -89,9 +92,11 @@ def evaluate(
     Raises:
         UserError: if the model file or the data cannot be used, or the classes do not match.
     """
+    is_run = isinstance(data, str | Path) and not isinstance(model, Classifier)
+    as_in_run = source_choices_of(_model_file(model).parent) if is_run else {}
     return evaluate_model(
         model if isinstance(model, Classifier) else _model_file(model),
-        _samples(data, DataRecipe()),
+        _samples(data, as_in_run | SourceRecipe.of_source(**choices).chosen()),
         split=split,
         device=pick_device(device),
         allow_quarantine=allow_quarantine,
@@ -123,18 +128,19 @@ def predict(model: Model, images: Any, *, top: int = TOP, max_pixels: int = MAX_
     return Predictor(_classifier(model), top=top, max_pixels=max_pixels)(images)
 
 
-def check(data: Data, *, workers: int | None = None, max_pixels: int = MAX_PIXELS) -> CheckReport:
+def check(data: Data, *, workers: int | None = None, max_pixels: int = MAX_PIXELS, **choices: Any) -> CheckReport:
     """Decode every image of a set once, and return what is in it, what cannot be used, and which images are copies.
 
     Args:
         data: from `load_data`, or anything that `load_data` takes.
         workers: number of threads that decode images.
         max_pixels: an image with more pixels is quarantined without being decoded.
+        choices: how the source is read, by the names in `load_data`.
 
     Raises:
         UserError: if the data cannot be used.
     """
-    return check_samples(_samples(data, DataRecipe()), workers, max_pixels)
+    return check_samples(_samples(data, SourceRecipe.of_source(**choices).source_choices()), workers, max_pixels)
 
 
 def load(model: Path | str | Run, device: "torch.device | str" = "cpu") -> ImageClassifier:
@@ -166,7 +172,7 @@ def load_run(folder: Path | str, data: Data | None = None) -> Run:
     """
     if not isinstance(folder, Path | str):
         raise WrongTypeError(f"folder is {kind_of(folder)}; give the path of a run folder")
-    return runs.load_run(folder, None if data is None else _samples(data, DataRecipe()))
+    return runs.load_run(folder, None if data is None else _samples(data, {}))
 
 
 def view_classify(
@@ -210,11 +216,9 @@ def _model_file(model: Any) -> Path:
     return model_file(model.folder if isinstance(model, Run) else Path(model))
 
 
-def _samples(data: Data, choices: DataRecipe) -> Samples:
+def _samples(data: Data, choices: Mapping[str, Any]) -> Samples:
     if isinstance(data, Samples):
         return data
     if isinstance(data, Dataset):
         raise WrongTypeError("data is a Dataset, which is packed and split already; give its `samples`")
-    return load_data(
-        data, data_root=choices.data_root, image_column=choices.image_column, label_column=choices.label_column
-    )
+    return load_data(data, **choices)

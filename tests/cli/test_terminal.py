@@ -100,11 +100,15 @@ FOUND = {
     "sizes": {"8x8": 1234},
     "modes": {"RGB": 1234},
     "source_notes": ["the class names are numbers"],
-    "notes": {"first of 2 frames": ["a.gif"]},
+    "notes": {"first of several frames": ["a.gif"]},
     "quarantined": [{"image": f"{HOSTILE}{number}", "reason": "it is empty"} for number in range(MAX_ROWS + 3)],
     "duplicates": [["a.png", "b.png"]],
     "near_duplicates": [],
     "leaks": [["train/a.png", "test/a.png"]],
+    "two_labels": [],
+    "near_two_labels": [],
+    "training_notes": [],
+    "training_refuses": [],
 }
 
 
@@ -114,7 +118,7 @@ def test_a_check_tells_counts_and_names_and_cuts_long_lists(capsys):
     assert out.startswith("photos: 1,234 pictures in 12 classes\n")
     for words in (
         "class 9 100 and 2 more",
-        "first of 2 frames: 1, such as a.gif",
+        "first of several frames: 1, such as a.gif",
         "13 cannot be used:",
         "and 3 more; --json lists them all",
         "a.png = b.png",
@@ -124,6 +128,28 @@ def test_a_check_tells_counts_and_names_and_cuts_long_lists(capsys):
         assert words in out
     assert "\x1b" not in out
     assert out.count("it is empty") == MAX_ROWS
+
+
+def test_wrong_labels_come_first_and_near_copies_are_told_apart_and_softer(capsys):
+    both = [[{"image": "cat/1.png", "label": "cat"}, {"image": HOSTILE, "label": "dog"}]]
+    tell_check(FOUND | {"two_labels": both * (MAX_ROWS + 1), "near_two_labels": both})
+    out = capsys.readouterr().out
+    assert out.startswith(f"wrong labels: {MAX_ROWS + 1} pictures have two labels; keep the right one of each:\n")
+    assert "  cat/1.png (cat) = " in out and "\x1b" not in out and "and 1 more; --json lists them all" in out
+    assert out.index("perhaps wrong labels: 1 group of near copies has two labels") < out.index("photos: 1,234")
+
+
+def test_what_training_will_refuse_is_said_before_the_counts(capsys):
+    tell_check(FOUND | {"training_refuses": ["photos: 9 of 99 cannot be used; set `allow_quarantine`"]})
+    out = capsys.readouterr().out
+    assert out.startswith("train will refuse this: photos: 9 of 99 cannot be used; set --allow-quarantine\n")
+
+
+def test_at_most_ten_notes_are_told_and_names_with_spaces_around_them_are_quoted(capsys):
+    tell_check(FOUND | {"source_notes": [f"note {number}" for number in range(99)], "classes": {"dog ": 2, "dog": 3}})
+    out = capsys.readouterr().out
+    assert out.count("  note  ") == MAX_ROWS + 1 and "and 90 more; --json lists them all" in out
+    assert 'classes  "dog " 2, dog 3' in out
 
 
 def estimate(value):

@@ -19,8 +19,9 @@ import torch
 from PIL import Image
 
 from firstlight.data import image_sources
+from firstlight.data.dataset import open_dataset
 from firstlight.data.images import decode
-from firstlight.data.sources import NAMED_SETS, archives, load_data, named_sets
+from firstlight.data.sources import NAMED_SETS, archive_index, archives, load_data, named_sets
 from firstlight.errors import DataError, ImageError
 
 CIFAR_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -123,9 +124,10 @@ def test_litter_is_ignored_and_everything_else_left_out_is_noted(tmp_path, files
     data = load_data(root)
     assert len(data) == 5
     assert data.notes == (
-        "1 pictures lie outside the class folders and were left out, for example loose.png",
-        "2 files do not have the extension of a picture and were left out, for example cat/notes.txt",
-        "3 symbolic links were not followed, for example cat/inside.png",
+        "left out: 1 picture outside the class folders, such as loose.png",
+        "left out: 2 files without the extension of a picture, such as cat/notes.txt",
+        "left out: 2 pictures in hidden files or folders, such as .git/x.png",
+        "left out: 3 symbolic links which `follow_links` would read, such as cat/inside.png",
     )
 
 
@@ -165,7 +167,10 @@ def test_folders_without_classes_or_images_are_explained(tmp_path, files):
     )
     refuses(write(tmp_path / "flat", {"1.png": files[0]}), "no class folders")
     refuses(write(tmp_path / "flat2", {"train/1.png": files[0], "test/1.png": files[1]}), "no class folders")
-    refuses(write(tmp_path / "one", {"cat/1.png": files[0]}), "only one class, cat")
+    one = load_data(write(tmp_path / "one", {"cat/1.png": files[0]}))
+    assert one.classes == ("cat",), "it can be checked and scored"
+    with pytest.raises(DataError, match="only one class, cat; a classifier needs two or more"):
+        open_dataset(one)
     refuses(
         write(tmp_path / "wrapped", {"in/cat/1.png": files[0], "in/dog/1.png": files[1]}), "name that folder instead"
     )
@@ -179,16 +184,13 @@ def test_an_empty_class_folder_is_named(tmp_path, files):
     root = write(tmp_path / "split", split(files))
     (root / "train" / "maybe").mkdir()
     refuses(root, "train/maybe")
-    root = write(tmp_path / "no-test", split(files))
-    for path in (root / "test").rglob("*.png"):
-        path.unlink()
-    refuses(root, "class folders without pictures", "test")
 
 
 def test_split_folders_whose_classes_differ_are_refused(tmp_path, files):
     contents = split(files)
-    refuses(write(tmp_path / "a", {**contents, "test/maybe/1.png": files[30]}), "only test has maybe")
-    refuses(write(tmp_path / "b", {**contents, "train/maybe/1.png": files[30]}), "only train has maybe")
+    refuses(write(tmp_path / "a", {**contents, "test/maybe/1.png": files[30]}), "only the test split has maybe")
+    only_train = load_data(write(tmp_path / "b", {**contents, "train/maybe/1.png": files[30]}))
+    assert only_train.classes == ("maybe", "no", "yes")
     refuses(write(tmp_path / "c", {**contents, "valid/no/1.png": files[30]}), "val and valid are the same split")
     refuses(write(tmp_path / "d", {**contents, "extra/no/1.png": files[30]}), "beside extra")
 
@@ -291,7 +293,7 @@ PACKERS = {
 @pytest.mark.parametrize("suffix", PACKERS)
 @pytest.mark.parametrize("wrapper", ["", "./", "holidays 2024/"])
 def test_an_archive_gives_what_its_folder_gives(tmp_path, files, suffix, wrapper):
-    litter = {"__MACOSX/cat/._a.png": b"x", f"{wrapper}.DS_Store": b"x", ".git/config/x.png": b"x"}
+    litter = {"__MACOSX/cat/._a.png": b"x", f"{wrapper}.DS_Store": b"x", ".git/config": b"x"}
     for number, contents in enumerate((bare(files), split(files))):
         folder = load_data(write(tmp_path / f"folder{number}", contents))
         packed = {**litter, **{wrapper + name: data for name, data in contents.items()}}
@@ -343,7 +345,7 @@ def test_a_readme_beside_the_wrapping_folder_does_no_harm(tmp_path, files):
     wrapped = {f"pets/{name}": data for name, data in bare(files).items()}
     data = load_data(pack_zip(tmp_path / "a.zip", {**wrapped, "README.md": b"hello", "docs/license/x.txt": b"free"}))
     assert data.classes == ("ant", "cat", "dog")
-    assert data.notes == ("2 files do not have the extension of a picture and were left out, for example README.md",)
+    assert data.notes == ("left out: 2 files without the extension of a picture, such as README.md",)
 
 
 def test_a_full_disk_is_not_called_a_damaged_archive(tmp_path, files, monkeypatch):
@@ -356,10 +358,10 @@ def test_a_full_disk_is_not_called_a_damaged_archive(tmp_path, files, monkeypatc
 
 def test_counts_and_sizes_of_members_are_capped(tmp_path, files, monkeypatch):
     path = pack_tar(tmp_path / "set.tar", bare(files))
-    monkeypatch.setattr(archives, "MAX_MEMBERS", 4)
+    monkeypatch.setattr(archive_index, "MAX_MEMBERS", 4)
     refuses(path, "more than 4 members")
     monkeypatch.undo()
-    monkeypatch.setattr(archives, "MAX_MEMBER_BYTES", 10)
+    monkeypatch.setattr(archive_index, "MAX_MEMBER_BYTES", 10)
     refuses(path, "cat/b.png", "more than the limit of 10")
 
 
@@ -489,7 +491,6 @@ def test_whole_number_labels_keep_their_order_and_words_are_sorted(digits):
     [
         (np.zeros((4, 8, 8), np.uint8), [0, 1, 0], "4 pictures but 3 labels"),
         (np.zeros((0, 8, 8), np.uint8), [], "no pictures"),
-        (np.zeros((2, 8, 8), np.uint8), [1, 1], "only one class"),
         (np.zeros((2, 8, 8), np.uint8), [[1, 0], [1, 1]], "labels have shape (2, 2), but row 1 is not one 1 and zeros"),
         (np.zeros((2, 8, 8), np.uint8), [0.5, 1], "label 0 (0.5) is not a whole number"),
         (np.zeros((2, 8, 8), np.uint8), ["a", " "], "label 1 is empty"),

@@ -10,6 +10,7 @@ from firstlight.training.recipe import Recipe
 
 # What training can do without: no limit, no such file, no such wish.
 MAY_STAY_OPEN = {"data_root", "img_size", "group_by", "weights", "clip", "patience", "time_limit", "workers"}
+MAY_STAY_OPEN |= {"image_column", "label_column", "label_from"}
 SCRATCH = ["mlp", "cnn", "timm:resnet18"]
 
 
@@ -108,3 +109,12 @@ def test_completing_changes_no_other_choice():
     before, after = recipe.flat(), completed({"model": "cnn", "seed": 5, "mixup": 0.1}).flat()
     assert {name for name in before if before[name] is not None and before[name] != after[name]} == set()
     assert dataclasses.asdict(recipe) != dataclasses.asdict(completed({"model": "cnn"}))
+
+
+@pytest.mark.parametrize(("side", "shift"), [(1, 0), (2, 1), (3, 2), (64, 2)])
+def test_a_default_shift_stays_below_the_side_of_the_images(side, shift):
+    recipe = complete(Recipe.of(model="cnn"), color=False, images=100, side=side)
+    assert recipe.augmentation.shift == shift
+    recipe.augmentation.require_room(side, side)
+    chosen = complete(Recipe.of(model="cnn", shift=2), color=False, images=100, side=side)
+    assert chosen.augmentation.shift == 2, "what a person chose is refused where it is too large, not changed"

@@ -14,7 +14,7 @@ from firstlight.cli.flags import with_flags
 from firstlight.cli.options import Positional
 from firstlight.cli.terminal import print_json, say, show_json, show_table, tell, tell_check, tell_run
 from firstlight.data.augment import Augment
-from firstlight.data.recipe import DataRecipe
+from firstlight.data.recipe import DataRecipe, SourceRecipe
 from firstlight.errors import DataError
 from firstlight.models.recipe import ModelRecipe
 from firstlight.progress import announcements_to, phase
@@ -69,14 +69,9 @@ class Train:
             seed=self.seed,
             device=self.device,
         )
-        samples = load_data(
-            self.source,
-            data_root=self.data.data_root,
-            image_column=self.data.image_column,
-            label_column=self.data.label_column,
-        )
+        samples = load_data(self.source, **self.data.source_choices())
         for note in samples.notes:
-            tell(f"note: {note}")
+            tell(f"note: {with_flags(note)}")
         with announcements_to(lambda line: tell(with_flags(line))), phase("working"):
             run = train(samples, recipe, out=self.out)
         print_json(run.to_json()) if self.json else tell_run(run)
@@ -95,12 +90,7 @@ class Evaluate:
     """What `train` takes; classes are matched by name."""
     split: Literal["train", "valid", "test", "all"] = "test"
     """Which split: of the split.csv beside the model if it is of this set, else of the source's own split."""
-    data_root: str | None = None
-    """Where named sets are looked up."""
-    image_column: str | None = None
-    """The column of a list that holds the pictures, if it has an unusual name."""
-    label_column: str | None = None
-    """The column of a list that holds the labels, if it has an unusual name."""
+    reading: SourceRecipe = field(default_factory=SourceRecipe)
     allow_quarantine: bool = False
     """Go on even if more than 1 % of the pictures cannot be used."""
     device: str = "auto"
@@ -112,14 +102,15 @@ class Evaluate:
         """Score and report."""
         with phase("loading PyTorch"):
             from firstlight.api import evaluate
-        from firstlight.data.sources import load_data
 
-        samples = load_data(
-            self.source, data_root=self.data_root, image_column=self.image_column, label_column=self.label_column
-        )
         with phase("scoring"):
             found = evaluate(
-                self.model, samples, split=self.split, device=self.device, allow_quarantine=self.allow_quarantine
+                self.model,
+                self.source,
+                split=self.split,
+                device=self.device,
+                allow_quarantine=self.allow_quarantine,
+                **self.reading.chosen(),
             )
         if self.json:
             print_json({**found.evaluation.to_json(), "split": self.split, "test_evaluations": found.test_evaluations})
@@ -191,12 +182,7 @@ class Check:
 
     source: Positional[str]
     """What `train` takes."""
-    data_root: str | None = None
-    """Where named sets are looked up."""
-    image_column: str | None = None
-    """The column of a list that holds the pictures, if it has an unusual name."""
-    label_column: str | None = None
-    """The column of a list that holds the labels, if it has an unusual name."""
+    reading: SourceRecipe = field(default_factory=SourceRecipe)
     max_pixels: int = 50_000_000
     """A picture with more pixels is quarantined without being decoded."""
     workers: int | None = None
@@ -209,9 +195,7 @@ class Check:
         from firstlight.data.check import check  # by itself: `api` would import torch, which checking does not need
         from firstlight.data.sources import load_data
 
-        samples = load_data(
-            self.source, data_root=self.data_root, image_column=self.image_column, label_column=self.label_column
-        )
+        samples = load_data(self.source, **self.reading.source_choices())
         found = check(samples, workers=self.workers, max_pixels=self.max_pixels).to_json()
         print_json(found) if self.json else tell_check(found)
         return DONE

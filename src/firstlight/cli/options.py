@@ -18,7 +18,20 @@ from firstlight.training.recipe import HOMES
 T = TypeVar("T")
 Positional = Annotated[T, "positional"]  # a field that is given by its place, without a flag
 EVERYDAY = frozenset(
-    ("model", "ladder", "finetune", "epochs", "batch_size", "lr", "img_size", "split", "group_by", "label_from", "out")
+    (
+        "model",
+        "ladder",
+        "finetune",
+        "epochs",
+        "batch_size",
+        "lr",
+        "img_size",
+        "split",
+        "group_by",
+        "label_from",
+        "follow_links",
+        "out",
+    )
     + ("recipe", "seed", "device", "json", "quiet", "image_column", "label_column")
 )  # the options of `train` that most people need; --help-all lists all of them
 PLACEHOLDERS = {
@@ -158,13 +171,16 @@ def _option(kind: type, field: dataclasses.Field[Any], hint: Any, group: str) ->
 
 @cache
 def _descriptions(kind: type) -> dict[str, str]:
-    """Return the text below each field of a dataclass in its source, as one line."""
+    """Return the text below each field of a dataclass in its source, as one line, also of fields that it inherits."""
+    inherited: dict[str, str] = {}
+    for base in filter(dataclasses.is_dataclass, kind.__bases__):
+        inherited |= _descriptions(base)
     try:
         tree = ast.parse(inspect.getsource(sys.modules[kind.__module__]))
     except OSError:  # installed without its source
         return {}
     (body,) = (node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == kind.__name__)
-    return {
+    return inherited | {
         field.target.id: " ".join(text.value.value.split())
         for field, text in zip(body, body[1:], strict=False)
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)

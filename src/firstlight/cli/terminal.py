@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from firstlight.cli.flags import flag, with_flags
 from firstlight.cli.layout import fitted
-from firstlight.escaping import escape
+from firstlight.escaping import escape, escape_name
 
 if TYPE_CHECKING:
     from firstlight.inference.predictor import Prediction
@@ -39,6 +39,7 @@ def tell_run(run: "Run") -> None:
     from firstlight.runs.folder import HELD_OUT_FILE, MODEL_FILE
 
     record = run.record
+    tell_two_labels(record.two_labels, record.near_two_labels)
     scored = f", scored once on {record.n['test']:,} test pictures" if run.test else ""
     say(f"trained on {record.n['train']:,} pictures, validated on {record.n['valid']:,}{scored}")
     for note in run.data.notes:
@@ -65,6 +66,25 @@ def tell_run(run: "Run") -> None:
         figures = sorted(file.name for file in run.folder.glob("*.png"))
         say(f"  figures  {', '.join(figures)}")
         say(f"try: firstlight predict {run.folder / MODEL_FILE} {run.folder / HELD_OUT_FILE}")
+
+
+def tell_two_labels(exact: Sequence[Sequence[Mapping[str, str]]], near: Sequence[Sequence[Mapping[str, str]]]) -> None:
+    """Report pictures that stand in two classes, before anything else: their labels are wrong, whatever the scores."""
+
+    def listed(groups: Sequence[Sequence[Mapping[str, str]]]) -> None:
+        for group in groups[:MAX_ROWS]:
+            say("  " + " = ".join(f"{copy['image']} ({copy['label']})" for copy in group))
+        if len(groups) > MAX_ROWS:
+            say(f"  and {len(groups) - MAX_ROWS:,} more; --json lists them all")
+
+    if exact:
+        which = "1 picture has" if len(exact) == 1 else f"{len(exact):,} pictures have"
+        say(f"wrong labels: {which} two labels; keep the right one of each:")
+        listed(exact)
+    if near:
+        which = "1 group of near copies has" if len(near) == 1 else f"{len(near):,} groups of near copies have"
+        say(f"perhaps wrong labels: {which} two labels; look whether they show the same:")
+        listed(near)
 
 
 def tell_transfer(transfer: "TransferRecord") -> None:
@@ -98,15 +118,24 @@ def case_words(case: Mapping[str, Any]) -> str:
 
 
 def tell_check(found: Mapping[str, Any]) -> None:
-    """Report what `check` found: problems with the names of the pictures."""
-    say(f"{found['source']}: {found['n']:,} pictures in {len(found['classes'])} classes")
+    """Report what `check` found, wrong labels first: problems with the names of the pictures."""
+    tell_two_labels(found["two_labels"], found["near_two_labels"])
+    for reason in found["training_refuses"]:
+        say(f"train will refuse this: {with_flags(reason)}")
+    classes = len(found["classes"])
+    say(f"{found['source']}: {found['n']:,} pictures in {classes:,} {'class' if classes == 1 else 'classes'}")
     say("  classes  " + _counted(found["classes"]))
     say("  sizes    " + _counted(found["sizes"]))
     say("  modes    " + _counted(found["modes"]))
-    for note in found["source_notes"]:
-        say(f"  note     {note}")
-    for text, names in found["notes"].items():
-        say(f"  note     {text}: {len(names):,}, such as {names[0]}")
+    notes = [
+        *found["source_notes"],
+        *found["training_notes"],
+        *(f"{text}: {len(names):,}, such as {escape_name(names[0])}" for text, names in found["notes"].items()),
+    ]
+    for note in notes[:MAX_ROWS]:
+        say(f"  note     {with_flags(note)}")
+    if len(notes) > MAX_ROWS:
+        say(f"  note     and {len(notes) - MAX_ROWS:,} more; --json lists them all")
     rows = [f"{row['image']}: {row['reason']}" for row in found["quarantined"]]
     _list("cannot be used", rows)
     for title, key in (
@@ -149,7 +178,7 @@ def _write_line(stream: TextIO, text: str) -> None:
 
 
 def _counted(counts: Mapping[str, int]) -> str:
-    shown = [f"{name} {count:,}" for name, count in list(counts.items())[:MAX_ROWS]]
+    shown = [f"{escape_name(name)} {count:,}" for name, count in list(counts.items())[:MAX_ROWS]]
     return ", ".join(shown) + (f" and {len(counts) - MAX_ROWS:,} more" if len(counts) > MAX_ROWS else "")
 
 

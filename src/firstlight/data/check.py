@@ -7,6 +7,8 @@ import numpy as np
 
 from firstlight.data.groups import image_groups
 from firstlight.data.images import MAX_PIXELS
+from firstlight.data.label_conflicts import LabelConflicts, label_conflicts, with_labels
+from firstlight.data.plan import SplitPlan, plan_split, quarantine_refusal
 from firstlight.data.recipe import DataRecipe
 from firstlight.data.samples import Samples, Split
 from firstlight.data.split import find_leaks
@@ -33,9 +35,20 @@ class CheckReport:
     samples: Samples
     store: Store
 
+    @property
+    def conflicts(self) -> LabelConflicts:
+        """The images that stand in two classes."""
+        return label_conflicts(self.samples, self.store.duplicates)
+
+    @property
+    def plan(self) -> SplitPlan:
+        """How training would split the set by default, and whether it would take it."""
+        return plan_split(self.samples, self.store, DataRecipe())
+
     def to_json(self) -> dict[str, Any]:
         """Return the report as plain values, as the command line prints it; groups of copies are lists of names."""
-        samples, store = self.samples, self.store
+        samples, store, conflicts, plan = self.samples, self.store, self.conflicts, self.plan
+        refusals = [*filter(None, [quarantine_refusal(samples, store)]), *plan.refusals]
         counts = np.bincount(samples.labels, minlength=len(samples.classes)).tolist()
         return {
             "source": samples.source,
@@ -51,6 +64,10 @@ class CheckReport:
             "leaks": self._names_of(self._leaks()),
             "notes": {text: [samples.names[row] for row in rows] for text, rows in store.notes.items()},
             "source_notes": list(samples.notes),
+            "two_labels": [list(group) for group in with_labels(samples, conflicts.exact)],
+            "near_two_labels": [list(group) for group in with_labels(samples, conflicts.near)],
+            "training_notes": list(plan.notes),
+            "training_refuses": refusals,
         }
 
     def to_pandas(self) -> "DataFrame":

@@ -8,22 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from firstlight.data.groups import image_groups
 from firstlight.data.images import MAX_PIXELS
+from firstlight.data.label_conflicts import LabelConflicts, label_conflicts
+from firstlight.data.plan import plan_split, quarantine_refusal
 from firstlight.data.recipe import DataRecipe
 from firstlight.data.samples import Samples, Split
-from firstlight.data.split import (
-    DEFAULT_FRACTIONS,
-    MIN_GROUPS,
-    SplitRows,
-    assign,
-    complete_official,
-    find_leaks,
-    follow,
-    parse_fractions,
-    read_split,
-    training_copies,
-)
+from firstlight.data.split import SplitRows
 from firstlight.data.store import DEFAULT_SIDE, Size, Store, pack
 from firstlight.errors import DataError
 from firstlight.files import write_csv
@@ -35,8 +25,6 @@ if TYPE_CHECKING:
     from firstlight.data.loader import Loader
 
 IMAGES_SHOWN, THUMBNAIL_SIDE = 8, 112  # in a notebook, and pixels
-
-MAX_QUARANTINED_FRACTION = 0.01  # of the images; with more, a run stops unless `allow_quarantine` is set
 
 
 @dataclass(frozen=True, repr=False)
@@ -59,6 +47,11 @@ class Dataset:
     leaks: list[list[int]]
     dropped: list[int]
     notes: tuple[str, ...] = ()
+
+    @property
+    def conflicts(self) -> LabelConflicts:
+        """The images that stand in two classes."""
+        return label_conflicts(self.samples, self.store.duplicates)
 
     def __repr__(self) -> str:
         channels, height, width = self.store.input_size
@@ -153,7 +146,10 @@ def open_dataset(
         allow_quarantine=recipe.allow_quarantine,
         max_pixels=recipe.max_pixels,
     )
-    return _split_store(samples, store, recipe, seed)
+    plan = plan_split(samples, store, recipe, seed)
+    if plan.refusals:
+        raise DataError(plan.refusals[0])
+    return Dataset(samples, store, plan.rows, plan.leaks, plan.dropped, plan.notes)
 
 
 def open_store(
@@ -178,74 +174,12 @@ def open_store(
         max_pixels: an image with more pixels is quarantined before it is decoded.
 
     Raises:
-        DataError: if more than 1 % of the images cannot be used, or none of a class.
+        DataError: if more than 1 % of the images cannot be used.
     """
     store = pack(samples, size, default_side=default_side, resize=resize, workers=workers, max_pixels=max_pixels)
-    bad = store.quarantined
-    if len(bad) > MAX_QUARANTINED_FRACTION * len(samples) and not allow_quarantine:
-        row, reason = min(bad.items())
-        raise DataError(
-            f"{samples.source}: {len(bad):,} of {len(samples):,} pictures cannot be used; the first is "
-            f"{samples.names[row]} ({reason}); `firstlight check` lists them; fix or remove them, or set "
-            f"`allow_quarantine`"
-        )
-    if empty := _classes_without(store.usable, samples):
-        raise DataError(f"{samples.source}: no usable picture of {', '.join(empty)}; add some or remove the class")
+    if not allow_quarantine and (reason := quarantine_refusal(samples, store)):
+        raise DataError(reason)
     return store
-
-
-def _split_store(samples: Samples, store: Store, recipe: DataRecipe, seed: int) -> Dataset:
-    """Split a packed set by groups, and check that every split and every class has images."""
-    groups = image_groups(samples, store.duplicates, recipe.group_by)
-    splits, notes = _choose_splits(samples, groups, recipe.split, seed)
-    usable = store.usable
-    leaks = find_leaks(groups, splits, usable)
-    dropped = training_copies(leaks, splits) if recipe.drop_leaks else []
-    rows = SplitRows.of(splits, np.setdiff1d(usable, dropped).astype(np.int64))
-    why = (
-        "`drop_leaks` left out what is also in another split"
-        if dropped
-        else f"a class needs {MIN_GROUPS} pictures, or groups of pictures, to be split"
-    )
-    for split in Split:
-        if not len(rows.rows(split.word)):
-            raise DataError(
-                f"{samples.source}: no picture is left for the {split.word} split ({why}); add some, or group them "
-                "differently"
-            )
-    if missing := _classes_without(rows.train, samples):
-        raise DataError(f"{samples.source}: no picture of {', '.join(missing)} is left to train on ({why}); add some")
-    if missing := _classes_without(rows.test, samples):
-        notes.append(f"no picture of {', '.join(missing)} is in the test split, so its accuracy is not known")
-    return Dataset(samples, store, rows, leaks, dropped, tuple(notes))
-
-
-def _choose_splits(
-    samples: Samples, groups: NDArray[np.int64], choice: str, seed: int
-) -> tuple[NDArray[np.int8], list[str]]:
-    """Return every image's split, int8 `[N]`, and notes: from an earlier run's table, official, or by proportions."""
-    table = read_split(Path(choice)) if Path(choice).suffix == ".csv" else None
-    fractions = parse_fractions(DEFAULT_FRACTIONS if table is not None else choice)
-    if samples.splits is not None:
-        splits = complete_official(samples.splits, samples.labels, groups, samples.names, seed)
-    else:
-        splits = assign(samples.labels, groups, samples.names, fractions, seed)
-    if table is not None:
-        new = sum(name not in table for name in samples.names)
-        if new == len(samples):
-            reason = f"this table names no picture of {samples.source}; give the split.csv of this set"
-            raise DataError(reason, field="split", value=choice)
-        note = f"the split of {choice} is followed; pictures that it does not name: {new:,}"
-        return follow(table, groups, samples.names, otherwise=splits), [note]
-    if samples.splits is not None and choice != DEFAULT_FRACTIONS:
-        return splits, [f"{samples.source} has an official split, which is kept; {choice} was not used"]
-    return splits, []
-
-
-def _classes_without(rows: NDArray[np.int64], samples: Samples) -> list[str]:
-    """Return the classes that have no image among these rows."""
-    counts = np.bincount(samples.labels[rows], minlength=len(samples.classes))
-    return [name for name, count in zip(samples.classes, counts, strict=True) if not count]
 
 
 def _png(pixels: NDArray[np.uint8]) -> bytes:

@@ -98,7 +98,8 @@ class DecodedImage:
     Attributes:
         pixels: uint8 `[H, W, C]`, C = 1 (gray) or 3 (RGB), upright, drawn on white.
         mode: the file's own mode, as Pillow names it, such as `L`, `RGB`, `P`, `CMYK`, `I;16`, `F`.
-        notes: what the decoder had to decide, such as `first of 12 frames`.
+        notes: what the decoder had to decide, such as `first of several frames`; the
+            same words for the same decision, without numbers of one image.
         size: height and width of the full image, upright; larger than those of `pixels` if it was decoded smaller.
     """
 
@@ -288,7 +289,7 @@ def _note_frames(image: ImageFile.ImageFile, notes: list[str]) -> None:
         notes.append("first frame; the frames after it are damaged")
         return
     if frames > 1:
-        notes.append(f"first of {frames:,} frames")
+        notes.append("first of several frames")
 
 
 @contextmanager
@@ -302,7 +303,7 @@ def _warnings_as(notes: list[str]) -> Iterator[None]:
         yield
     for warning in caught:
         if warning.filename.startswith(_PILLOW_FOLDER):
-            notes.append(" ".join(str(warning.message).split()))
+            notes.append(re.sub(r"\d+", "N", " ".join(str(warning.message).split())))
         else:
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
 

@@ -4,17 +4,21 @@
 True
 """
 
+import dataclasses
+import re
 from dataclasses import dataclass
+from typing import Any, Self
 
-from firstlight.choices import check_choices
+from firstlight.choices import check_choices, did_you_mean
+from firstlight.errors import RecipeError
 from firstlight.resize import parse_resize
 
 DATA_RANGES: dict[str, tuple[float, float]] = {"img_size": (1, 4096), "max_pixels": (1, 2**31), "workers": (1, 1024)}
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataRecipe:
-    """Which pictures are used, at what size, and how they are split. None takes the default of the network."""
+class SourceRecipe:
+    """How a source is read: where named sets are, what says the classes, and whether links are followed."""
 
     data_root: str | None = None
     """Folder where named sets are looked for and downloaded to; default FIRSTLIGHT_DATA, else the user's cache
@@ -23,6 +27,55 @@ class DataRecipe:
     """The column of a list that holds the pictures, if it has an unusual name."""
     label_column: str | None = None
     """The column of a list that holds the labels, if it has an unusual name."""
+    label_from: str | None = None
+    """Take the class from each picture's file name instead of its folder: a regular expression whose first group is the
+    class, such as '^([a-z]+)' for cat.001.jpg. With a slash in it, it is searched for in the whole path."""
+    follow_links: bool = False
+    """Follow symbolic links in a folder: pictures are read where the links point."""
+
+    def __post_init__(self) -> None:
+        """Check types and ranges.
+
+        Raises:
+            RecipeError: if a value is not allowed.
+        """
+        check_choices(self, DATA_RANGES)
+        if self.label_from is not None:
+            try:
+                re.compile(self.label_from)
+            except re.error as error:
+                reason = f"this is not a regular expression ({error}); write one, such as ^([a-z]+)"
+                raise RecipeError(reason, field="label_from", value=self.label_from) from None
+
+    @classmethod
+    def of_source(cls, **choices: Any) -> Self:
+        """Return a recipe with these choices about a source.
+
+        Raises:
+            RecipeError: if there is no such choice, or a value is not allowed.
+        """
+        names = [choice.name for choice in dataclasses.fields(SourceRecipe)]
+        for name in choices:
+            if name not in names:
+                raise RecipeError(f"there is no choice {name}{did_you_mean(name, names)}")
+        return cls(**choices)
+
+    def source_choices(self) -> dict[str, Any]:
+        """Return what `load_data` takes besides the source, by name."""
+        return {choice.name: getattr(self, choice.name) for choice in dataclasses.fields(SourceRecipe)}
+
+    def chosen(self) -> dict[str, Any]:
+        """Return those of `source_choices` that differ from the defaults."""
+        return {name: value for name, value in self.source_choices().items() if value != getattr(NO_CHOICES, name)}
+
+
+NO_CHOICES = SourceRecipe()
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataRecipe(SourceRecipe):
+    """Which pictures are used, at what size, and how they are split. None takes the default of the network."""
+
     img_size: int | None = None
     """Side of the square that pictures are resized to, in pixels. By default it depends on the network, and small
     pictures of one size keep it."""
@@ -48,6 +101,6 @@ class DataRecipe:
         Raises:
             RecipeError: if a value is not allowed.
         """
-        check_choices(self, DATA_RANGES)
+        super().__post_init__()
         if self.resize is not None:
             parse_resize(self.resize)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firstlight.errors import DataError
-from firstlight.escaping import escape_name
+from firstlight.escaping import escape_name, list_names
 from firstlight.tables import Html
 
 CLASSES_SHOWN = 10  # in a notebook
@@ -127,8 +127,7 @@ def label_classes(words: Sequence[str], where: str) -> tuple[tuple[str, ...], ND
         The classes (in Unicode form NFC), int64 labels `[N]`, and notes.
 
     Raises:
-        DataError: if there is only one class, a name is not valid Unicode, or two names are the same in different
-            Unicode forms.
+        DataError: if a name is not valid Unicode, or two names are the same in different Unicode forms.
     """
     composed: dict[str, str] = {}
     for word in sorted(set(words)):
@@ -142,11 +141,20 @@ def label_classes(words: Sequence[str], where: str) -> tuple[tuple[str, ...], ND
             )
         composed[name] = word
     classes = tuple(sorted(composed))
-    if len(classes) < 2:
-        raise DataError(f"{where} has only one class, {escape_name(classes[0])}; a classifier needs two or more")
     number = {composed[name]: label for label, name in enumerate(classes)}
-    notes: tuple[str, ...] = ()
+    notes = []
+    if alike := [list_names(names, last=" and ") for names in _alike(classes)]:
+        shown = list_names(alike, most=4)
+        notes.append(f"classes whose names differ only in case or spaces: {shown}; give them one name if they are one")
     if all(name.isdigit() for name in classes):
         example = ", ".join(classes[:4])
-        notes = (f"the class names are numbers but are ordered as text: {example}{', ...' * (len(classes) > 4)}",)
-    return classes, np.array([number[word] for word in words], np.int64), notes
+        notes.append(f"the class names are numbers but are ordered as text: {example}{', ...' * (len(classes) > 4)}")
+    return classes, np.array([number[word] for word in words], np.int64), tuple(notes)
+
+
+def _alike(classes: Sequence[str]) -> list[list[str]]:
+    """Return the classes whose names differ only in case, or in spaces around them, together."""
+    by_name: dict[str, list[str]] = {}
+    for name in classes:
+        by_name.setdefault(name.strip().casefold(), []).append(name)
+    return [alike for alike in by_name.values() if len(alike) > 1]

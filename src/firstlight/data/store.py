@@ -25,7 +25,7 @@ from firstlight.files import atomic_folder, cache_folder
 from firstlight.resize import parse_resize
 from firstlight.runtime.processors import default_workers
 
-CACHE_VERSION = 4  # increased when decoding, resizing or finding copies gives another result
+CACHE_VERSION = 5  # increased when decoding, resizing or finding copies gives another result
 DEFAULT_SIDE = 64  # pixels: of images that are large or of several sizes, if nothing else is asked for
 
 __all__ = ["DEFAULT_SIDE", "Size", "Store", "pack"]

@@ -15,7 +15,7 @@ from PIL import Image
 
 from firstlight.data.images import SUFFIXES, decode, resize_image
 from firstlight.data.in_memory import pixels_of, to_uint8
-from firstlight.data.sources.class_folders import is_ignored
+from firstlight.data.sources.litter import is_ignored
 from firstlight.errors import DataError, ImageError, WrongTypeError
 
 ACCEPTED = (

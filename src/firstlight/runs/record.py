@@ -140,6 +140,8 @@ class Record:
         test_evaluations: how often the test split has been scored.
         leaked: the names of the images in each of the `leaks`.
         resize: how images are brought to the network's size: `crop`, `crop:0.875`, `pad` or `squash`.
+        two_labels: pictures that stand in two classes: the `image` and `label` of each copy.
+        near_two_labels: likewise near copies, which may be two pictures that look alike.
         transfer: how a pretrained network was used; None if there was none.
     """
 
@@ -159,6 +161,8 @@ class Record:
     test_evaluations: int
     leaked: tuple[tuple[str, ...], ...]
     resize: str
+    two_labels: tuple[tuple[dict[str, str], ...], ...] = ()
+    near_two_labels: tuple[tuple[dict[str, str], ...], ...] = ()
     transfer: TransferRecord | None = None
 
     def to_json(self) -> dict[str, Any]:

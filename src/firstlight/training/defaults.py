@@ -45,7 +45,7 @@ def kind_of_network(recipe: Recipe) -> str:
     return recipe.model.name if recipe.model.name in DEFAULTS else "from scratch"
 
 
-def complete(recipe: Recipe, *, color: bool, images: int, resize: str = "crop") -> Recipe:
+def complete(recipe: Recipe, *, color: bool, images: int, resize: str = "crop", side: int | None = None) -> Recipe:
     """Return the recipe with every open choice filled in, as the record of the run.
 
     Args:
@@ -55,12 +55,15 @@ def complete(recipe: Recipe, *, color: bool, images: int, resize: str = "crop") 
         images: the number of training images. With few of them batches are smaller, and there are more epochs, so that
             there are always `MIN_STEPS` steps.
         resize: how images are resized where the user did not say.
+        side: the shorter side of the packed images, in pixels; a default shift stays below it.
 
     Raises:
         RecipeError: if `tta` is on, but training shows no views to average over.
     """
     kind = kind_of_network(recipe)
     defaults = {"flip": color, "resize": resize, **COMMON, **DEFAULTS[kind]}
+    if side is not None:
+        defaults["shift"] = min(defaults["shift"], side - 1)
     chosen = recipe.flat()
     largest = 1 << max(4, (images // 32).bit_length() - 1)
     batch_size = chosen["batch_size"] or min(defaults["batch_size"], largest)

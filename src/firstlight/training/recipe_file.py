@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from firstlight.choices import did_you_mean
 from firstlight.errors import RecipeError
 from firstlight.models.recipe import LIBRARY_PREFIXES
+from firstlight.runs.folder import RECIPE_FILE
 from firstlight.training.recipe import GROUPS, HOMES, Recipe
 
 # Choices of earlier versions, and their names today. The network was named by either of two choices.
@@ -71,6 +72,12 @@ def from_toml(path: Path) -> RecipeFile:
         return RecipeFile(Recipe.of(**choices), source, notes)
     except RecipeError as error:
         raise RecipeError(f"{path}: {error}") from None
+
+
+def source_choices_of(run: Path) -> dict[str, Any]:
+    """Return how the run in a folder read its source, as far as it chose that; nothing if there is no recipe."""
+    file = run / RECIPE_FILE
+    return from_toml(file).recipe.data.chosen() if file.is_file() else {}
 
 
 def _table(group: Any) -> dict[str, Any]:

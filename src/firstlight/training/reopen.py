@@ -29,15 +29,8 @@ def reopen_data(folder: Path, recipe: Recipe, record: Record, samples: Samples |
     source = escape_name(record.source)
     advice = f"give them again: fl.load_run({str(folder)!r}, data=...)"
     if samples is None:
-        choices = recipe.data
         try:
-            samples = load_data(
-                record.source,
-                data_root=choices.data_root,
-                download=False,
-                image_column=choices.image_column,
-                label_column=choices.label_column,
-            )
+            samples = load_data(record.source, **recipe.data.source_choices(), download=False)
         except DataError:
             raise RunError(f"{folder}: the pictures of this run ({source}) are not here any more; {advice}") from None
     network = NetworkSpec.of(recipe.model.name, pretrained=recipe.model.pretrained)

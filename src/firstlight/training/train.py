@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from firstlight.data.dataset import Dataset, open_dataset, write_quarantine
+from firstlight.data.label_conflicts import with_labels
 from firstlight.data.samples import Samples
 from firstlight.data.split import write_split
 from firstlight.data.uncropped import uncropped_image
@@ -90,6 +91,7 @@ def train(
         color=data.store.input_size[0] == 3,
         images=len(data.split.train),
         resize=network.default_resize,
+        side=min(data.store.input_size[1:]),
     )
     recipe.augmentation.require_room(*data.store.input_size[1:])
     classifier = build_classifier(data, recipe, network, weights, device)
@@ -137,6 +139,8 @@ def train(
         test_evaluations=0,
         leaked=tuple(tuple(samples.names[row] for row in leak) for leak in data.leaks),
         resize=model.resize,
+        two_labels=with_labels(samples, data.conflicts.exact),
+        near_two_labels=with_labels(samples, data.conflicts.near),
         transfer=transfer,
     )
     run = Run(folder, ImageClassifier.of(model), recipe, data, learned.rows, record, learned.interrupted)

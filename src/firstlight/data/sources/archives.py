@@ -1,14 +1,13 @@
 """Read class folders inside a `.tar`, `.tar.gz` or `.zip` in place; no member is ever unpacked under its own name.
 
-Paths that lead out of the archive, links, devices and encrypted members are refused, and counts, sizes and compression
-are limited, so that an archive from anywhere can be opened safely. A compressed tar is unpacked once, into an unnamed
-file.
+Paths and links that lead out of the archive, devices and encrypted members are refused, and counts, sizes and
+compression are limited, so that an archive from anywhere can be opened safely. A compressed tar is unpacked once, into
+an unnamed file.
 """
 
 import gzip
 import hashlib
 import os
-import re
 import stat
 import struct
 import tarfile
@@ -16,19 +15,18 @@ import tempfile
 import weakref
 import zipfile
 import zlib
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 from firstlight.data.image_sources import remembered_key
-from firstlight.data.samples import SPLIT_WORDS
-from firstlight.data.sources.class_folders import FolderListing, Layout, is_ignored, read_layout
-from firstlight.errors import DataError, ImageError
+from firstlight.data.sources.archive_index import ArchiveIndex, Member
+from firstlight.data.sources.layout import Layout
+from firstlight.data.sources.listing import FolderListing
+from firstlight.errors import DataError, ImageError, UserError
 from firstlight.escaping import escape_name
 from firstlight.files import cache_folder
 from firstlight.progress import progress
 
-MAX_MEMBERS = 10_000_000
-MAX_MEMBER_BYTES = 1 << 30
 MAX_TOTAL_BYTES = 1 << 40
 # Unpacked bytes per packed byte. Images hardly compress; even a tar of empty files stays below this, and an archive
 # made to fill a disk reaches 1,000.
@@ -37,25 +35,8 @@ ALWAYS_ALLOWED_BYTES = 64 << 20  # unpacked; whatever the ratio
 
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 _BLOCK_BYTES = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """Where an image's bytes are in the archive.
-
-    Attributes:
-        offset: of the data in a tar, of the local header in a zip, whose data follow it.
-        stored_size: bytes in the archive.
-        size: bytes once inflated.
-        deflated: whether a zip member is compressed.
-        checksum: the CRC-32 of a zip member; None in a tar.
-    """
-
-    offset: int
-    stored_size: int
-    size: int
-    deflated: bool = False
-    checksum: int | None = None
+_ENCRYPTED, _MARKED_AS_UTF8 = 0x1, 0x800  # bits of a zip member
+_MAX_PATH_BYTES = 4096
 
 
 class ArchiveImages:
@@ -107,8 +88,13 @@ class ArchiveImages:
         return data
 
 
-def open_archive(path: Path, where: str) -> tuple[Layout, ArchiveImages]:
-    """Read an archive's index and return the class folders in it, with their images.
+def open_archive(path: Path, where: str, read_names: Callable[[FolderListing], Layout]) -> tuple[Layout, ArchiveImages]:
+    """Read an archive's index and return its images, with the classes that their names give.
+
+    Args:
+        path: the archive.
+        where: the archive as the user named it, for messages.
+        read_names: finds the classes and splits in the names.
 
     Raises:
         DataError: naming the archive and the member, if it is damaged, not what its extension says, or unsafe.
@@ -120,7 +106,7 @@ def open_archive(path: Path, where: str) -> tuple[Layout, ArchiveImages]:
         descriptor = _unpack(path, where) if kind == "tar.gz" else os.open(path, os.O_RDONLY)
         try:
             found, members = (_zip_members if kind == "zip" else _tar_members)(descriptor, where)
-            layout = read_layout(found, where)
+            layout = read_names(found)
         except BaseException:
             os.close(descriptor)
             raise
@@ -134,7 +120,7 @@ def open_archive(path: Path, where: str) -> tuple[Layout, ArchiveImages]:
         zipfile.BadZipFile,
         NotImplementedError,
     ) as error:
-        if isinstance(error, DataError):
+        if isinstance(error, UserError):
             raise
         raise DataError(
             f"{where} cannot be read as a .{kind} archive ({escape_name(str(error))}); download or pack it again"
@@ -195,121 +181,74 @@ def _unpack(path: Path, where: str) -> int:
 
 
 def _tar_members(descriptor: int, where: str) -> tuple[FolderListing, dict[str, Member]]:
-    index = _ArchiveIndex(where)
+    index = ArchiveIndex(where)
     with os.fdopen(os.dup(descriptor), "rb") as file:
         file.seek(0)
         with tarfile.open(fileobj=file, mode="r:") as archive:
             for info in archive:
-                if info.issym() or info.islnk():
-                    raise DataError(f"{where}: {escape_name(info.name)} is a link; pack the files themselves")
-                if not (info.isfile() or info.isdir()) or info.issparse():
-                    raise DataError(f"{where}: {escape_name(info.name)} is not a regular file; leave it out")
-                if info.isdir():
+                if info.issym():
+                    index.add_link(info.name, info.linkname, beside=True)
+                elif info.islnk():
+                    index.add_link(info.name, info.linkname, beside=False)
+                elif info.isdir():
                     index.add_folder(info.name)
+                elif not info.isfile() or info.issparse():
+                    raise DataError(f"{where}: {escape_name(info.name)} is not a regular file; leave it out")
                 else:
                     index.add_file(info.name, Member(info.offset_data, info.size, info.size))
             # tarfile takes a damaged header for the end of the archive
             after = os.pread(descriptor, 512, archive.offset)
             if after.strip(b"\0"):
                 raise DataError(f"{where} is damaged at byte {archive.offset:,}; download or pack it again")
-    return index.finish()
+    return index.finish("UTF-8")
 
 
 def _zip_members(descriptor: int, where: str) -> tuple[FolderListing, dict[str, Member]]:
-    index = _ArchiveIndex(where)
+    index = ArchiveIndex(where)
     size = os.fstat(descriptor).st_size
     total = 0
     with os.fdopen(os.dup(descriptor), "rb") as file, zipfile.ZipFile(file) as archive:
+        encoding = _unmarked_encoding(archive)
         for info in archive.infolist():
-            name = info.filename.replace("\\", "/")  # some Windows programs write backslashes
+            marked = info.flag_bits & _MARKED_AS_UTF8 or info.filename.isascii()
+            decoded = info.filename if marked else info.filename.encode("cp437").decode(encoding)
+            name = decoded.replace("\\", "/")  # some Windows programs write backslashes
             kind = stat.S_IFMT(info.external_attr >> 16)
-            if kind == stat.S_IFLNK:
-                raise DataError(f"{where}: {escape_name(name)} is a link; pack the files themselves")
-            if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-                raise DataError(f"{where}: {escape_name(name)} is not a regular file; leave it out")
             total += info.file_size
             if total > min(MAX_TOTAL_BYTES, max(ALWAYS_ALLOWED_BYTES, MAX_COMPRESSION_RATIO * size)):
                 raise DataError(
                     f"{where} unpacks to more than {MAX_COMPRESSION_RATIO} times its size, at {escape_name(name)}, "
                     "as no set of pictures does; pack it again"
                 )
-            if info.flag_bits & 1:
+            if info.flag_bits & _ENCRYPTED:
                 raise DataError(f"{where}: {escape_name(name)} is encrypted; pack it without a password")
             if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 raise DataError(
                     f"{where}: {escape_name(name)} is compressed by method {info.compress_type}; use deflate"
                 )
-            if name.endswith("/"):
+            if kind == stat.S_IFLNK:  # it holds the path that it points to
+                target = archive.read(info) if info.file_size <= _MAX_PATH_BYTES else b""
+                index.add_link(name, target.decode("utf-8", "surrogateescape"), beside=True)
+            elif kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+                raise DataError(f"{where}: {escape_name(name)} is not a regular file; leave it out")
+            elif name.endswith("/"):
                 index.add_folder(name)
             else:
                 deflated = info.compress_type == zipfile.ZIP_DEFLATED
-                index.add_file(name, Member(info.header_offset, info.compress_size, info.file_size, deflated, info.CRC))
-    return index.finish()
+                index.add_file(
+                    name,
+                    Member(info.header_offset, info.compress_size, info.file_size, deflated, info.CRC),
+                    marked=bool(marked),
+                )
+    return index.finish(encoding)
 
 
-class _ArchiveIndex:
-    """Collects an archive's members, refuses unsafe ones, and in the end removes one folder around all of them."""
-
-    def __init__(self, where: str) -> None:
-        self._where = where
-        self._members: dict[str, Member] = {}
-        self._folders: set[str] = set()
-        self._count = 0
-
-    def add_folder(self, name: str) -> None:
-        if safe := self._safe_name(name):
-            self._folders.add(safe)
-
-    def add_file(self, name: str, member: Member) -> None:
-        safe = self._safe_name(name)
-        if member.size > MAX_MEMBER_BYTES or member.stored_size > MAX_MEMBER_BYTES:
-            raise DataError(
-                f"{self._where}: {escape_name(name)} has {member.size:,} bytes, "
-                f"more than the limit of {MAX_MEMBER_BYTES:,}; leave it out"
-            )
-        if safe in self._members:
-            raise DataError(f"{self._where}: {escape_name(name)} is in it twice; pack it once")
-        if safe:
-            self._members[safe] = member
-            self._folders.update(_parents(safe))
-
-    def finish(self) -> tuple[FolderListing, dict[str, Member]]:
-        outer = self._outer_folder()
-        inside = {name.removeprefix(outer): member for name, member in self._members.items()}
-        folders = {name.removeprefix(outer) for name in self._folders if name.startswith(outer)}
-        found = FolderListing(folders=folders)
-        for name in inside:
-            found.add_file(name)
-        return found, inside
-
-    def _outer_folder(self) -> str:
-        """Return the one folder around everything, if splits or several classes begin below it; else nothing."""
-        found = FolderListing()
-        for name in self._members:
-            found.add_file(name)
-        tops = {name.partition("/")[0] for name in found.images}
-        inner = {name.split("/")[1] if name.count("/") > 1 else "" for name in found.images}
-        holds_classes = "" not in inner and (len(inner) > 1 or inner <= SPLIT_WORDS.keys())
-        return f"{tops.pop()}/" if len(tops) == 1 and holds_classes and not tops & SPLIT_WORDS.keys() else ""
-
-    def _safe_name(self, name: str) -> str:
-        """Return the name without `./`; empty if the member is to be ignored.
-
-        Raises:
-            DataError: if the name is absolute or contains `..`, or there are too many members.
-        """
-        self._count += 1
-        if self._count > MAX_MEMBERS:
-            raise DataError(f"{self._where} has more than {MAX_MEMBERS:,} members, the limit; pack fewer files")
-        if name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:[/\\]", name) or ".." in re.split(r"[/\\]", name):
-            raise DataError(
-                f"{self._where}: the name {escape_name(name)} leads out of the archive; pack it again with "
-                "relative names"
-            )
-        parts = [part for part in name.split("/") if part not in ("", ".")]
-        return "" if any(is_ignored(part) for part in parts) else "/".join(parts)
-
-
-def _parents(name: str) -> list[str]:
-    parts = name.split("/")[:-1]
-    return ["/".join(parts[: end + 1]) for end in range(len(parts))]
+def _unmarked_encoding(archive: zipfile.ZipFile) -> str:
+    """Return how to read names that are not marked as UTF-8: as UTF-8 if all of them are, else as the format says."""
+    for info in archive.infolist():
+        if not info.flag_bits & _MARKED_AS_UTF8 and not info.filename.isascii():
+            try:
+                info.filename.encode("cp437").decode("utf-8")
+            except UnicodeError:
+                return "cp437"
+    return "utf-8"

@@ -3,209 +3,226 @@
 The same rules hold for folders on disk and inside archives.
 """
 
-import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from firstlight.data.images import SUFFIXES
-from firstlight.data.samples import SPLIT_WORDS
+from firstlight.data.samples import Split
+from firstlight.data.sources.layout import Layout, refuse_classes_that_train_lacks
+from firstlight.data.sources.left_out import left_out, note, refuse_no_images
+from firstlight.data.sources.listing import FolderListing
+from firstlight.data.sources.name_habits import suggest_label_from
+from firstlight.data.sources.split_folders import (
+    find_split_folders,
+    splits_inside_classes,
+    without_labels,
+)
+from firstlight.data.sources.split_words import is_split_word, split_of
 from firstlight.errors import DataError
-from firstlight.escaping import escape_name
-
-# Files and folders that operating systems add; names that begin with a dot are ignored as well.
-_SYSTEM_NAMES = {"__MACOSX", "Thumbs.db", "desktop.ini"}
+from firstlight.escaping import escape_name, list_names
 
 
-@dataclass
-class FolderListing:
-    """The names in a folder or archive, relative to its root, with forward slashes.
+class _Place(NamedTuple):
+    """Where a name is: its split folder, its class (empty if it is in no class folder), and the folders above it."""
 
-    Attributes:
-        images: files with the extension of an image.
-        other_files: all other files.
-        links: symbolic links.
-        folders: folders.
-    """
-
-    images: list[str] = field(default_factory=list)
-    other_files: list[str] = field(default_factory=list)
-    links: list[str] = field(default_factory=list)
-    folders: set[str] = field(default_factory=set)
-
-    def add_file(self, name: str) -> None:
-        """Add a file to `images` or `other_files`, by its extension."""
-        suffix = name[name.rfind(".") :].lower()
-        (self.images if suffix in SUFFIXES else self.other_files).append(name)
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Each image's class and split, as folder names give them.
-
-    Attributes:
-        names: the images that belong to a class, sorted.
-        words: the class name of each.
-        splits: int8 `[N]`, or None where there are no split folders.
-        notes: what was ignored.
-    """
-
-    names: tuple[str, ...]
-    words: tuple[str, ...]
-    splits: NDArray[np.int8] | None
-    notes: tuple[str, ...]
-
-
-def is_ignored(part: str) -> bool:
-    """Return whether files and folders of this name belong to no set: hidden ones, and those that systems add."""
-    return part.startswith(".") or part in _SYSTEM_NAMES
-
-
-def list_folder(root: Path) -> FolderListing:
-    """Return all names below a folder. Symbolic links are listed but never followed: nothing is read twice, or outside.
-
-    Raises:
-        DataError: if a folder cannot be opened.
-    """
-    found = FolderListing()
-    waiting = [(root, "")]
-    while waiting:
-        folder, prefix = waiting.pop()
-        try:
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    name = prefix + entry.name
-                    if is_ignored(entry.name):
-                        continue
-                    if entry.is_symlink():
-                        found.links.append(name)
-                    elif entry.is_dir(follow_symlinks=False):
-                        found.folders.add(name)
-                        waiting.append((Path(entry.path), name + "/"))
-                    elif entry.is_file(follow_symlinks=False):
-                        found.add_file(name)
-                    else:
-                        found.other_files.append(name)  # a pipe, a socket, a device
-        except OSError as error:
-            raise DataError(
-                f"{escape_name(str(folder))} cannot be listed: {error.strerror}; make it readable or move it out"
-            ) from error
-    return found
+    prefix: str
+    word: str
+    is_deeper: bool
 
 
 def read_layout(found: FolderListing, where: str) -> Layout:
     """Return each image's class and split, read from the names of its folders.
 
-    The first folder is the class. If every first folder is called train, val, valid, validation or test, it is the
-    split, and the second folder is the class. Folders inside a class folder are part of that class.
+    The first folder is the class. If the first folders are named as splits, they are the splits, and the folders in
+    them are the classes. Folders inside a class folder are part of that class.
 
     Raises:
-        DataError: if there are no images, no class folders, an empty class folder, classes that differ between
-            splits, or split folders beside others.
+        DataError: if there are no images, no class folders, an empty class folder, a class that train lacks, mostly
+            links in a class, or split folders beside others.
     """
-    if not found.images:
-        raise DataError(f"no pictures in {where}; {_what_instead(found)}")
-    tops = {name.partition("/")[0] for name in found.images if "/" in name}
-    depth = _class_depth(found, tops, where)
-    kept = sorted(name for name in found.images if name.count("/") >= depth)
-    misplaced = sorted(name for name in found.images if name.count("/") < depth)
+    refuse_no_images(found, where)
+    prefixes = find_split_folders(found.images, where)
+    unlabeled = without_labels(prefixes, found.images)
+    layout = _Folders(prefixes, unlabeled)
+    images = [*found.images, *layout.in_another_class(found.repeated)]
+    placed = [(name, layout.place(name)) for name in sorted(images)]
+    kept = [(name, place) for name, place in placed if place.word]
+    misplaced = [name for name, place in placed if not place.word]
     if not kept:
-        lost = "train/ and test/ hold" if depth > 1 else f"{where} holds"
-        raise DataError(
-            f"{where}: {lost} {len(misplaced):,} pictures but no class folders; put each class's pictures into a "
-            "folder that has the class's name"
+        raise DataError(_no_classes(misplaced, prefixes, where))
+    words = tuple(place.word for _, place in kept)
+    notes = _misplaced_notes(misplaced, prefixes)
+    _refuse_links(found.links, Counter((place.prefix, place.word) for _, place in kept), layout, where)
+    if prefixes:
+        classes = {prefix: {place.word for _, place in kept if place.prefix == prefix} for prefix in prefixes}
+        refuse_classes_that_train_lacks(_by_split(classes, prefixes), where)
+        notes += _refuse_empty_splits(found, prefixes, classes, where)
+    else:
+        _refuse_empty_classes(found, set(words), where)
+        if len(set(words)) == 1 and all(place.is_deeper for _, place in kept):
+            raise DataError(
+                f"{where} has only one class, {escape_name(words[0])}; if the folders in it are the classes, name "
+                "that folder instead"
+            )
+        notes += _unusual_classes(sorted(set(words)), found.images)
+        if len(set(words)) == 1 and (advice := _advice_on_names([name for name, _ in kept])):
+            notes += (f"there is only one class folder, {escape_name(words[0])}; {advice}",)
+    splits = np.array([prefixes[place.prefix] for _, place in kept], np.int8) if prefixes else None
+    return Layout(tuple(name for name, _ in kept), words, splits, (*notes, *left_out(found)))
+
+
+class _Folders:
+    """The folders of a set: which are splits, and which of these hold images without labels."""
+
+    def __init__(self, prefixes: dict[str, Split], unlabeled: set[str]) -> None:
+        self._by_top = {prefix.partition("/")[0]: prefix for prefix in prefixes}
+        self._unlabeled = unlabeled
+
+    def place(self, name: str) -> _Place:
+        """Return where a file is."""
+        prefix = ""
+        if self._by_top:
+            prefix = self._by_top.get(name.partition("/")[0], "")
+            if not prefix or prefix in self._unlabeled or not name.startswith(prefix):
+                return _Place(prefix, "", is_deeper=False)
+        word, slash, rest = name[len(prefix) :].partition("/")
+        return _Place(prefix, word if slash else "", is_deeper="/" in rest)
+
+    def is_above_images(self, folder: str) -> bool:
+        """Return whether a folder is a split or a class."""
+        top, _, rest = folder.partition("/")
+        prefix = self._by_top.get(top, f"{top}/") if self._by_top else ""
+        return not rest or (folder.startswith(prefix) and "/" not in folder[len(prefix) :])
+
+    def in_another_class(self, repeated: dict[str, str]) -> Iterator[str]:
+        """Yield the links whose file is listed in another class: a picture of two classes, which people must see."""
+        for link, first in repeated.items():
+            here, there = self.place(link), self.place(first)
+            if here.word and there.word and here.word != there.word:
+                yield link
+
+
+def _by_split(classes: dict[str, set[str]], prefixes: dict[str, Split]) -> dict[Split, set[str]]:
+    """Return the classes of each split that has any."""
+    return {prefixes[prefix]: words for prefix, words in classes.items() if words}
+
+
+def _no_classes(misplaced: list[str], prefixes: dict[str, Split], where: str) -> str:
+    """Return the message about images that are in no class folder."""
+    lost = f"{list_names(sorted(prefixes), last=' and ')} hold" if len(prefixes) > 1 else f"{where} holds"
+    advice = "put each class's pictures into a folder that has the class's name"
+    if advice_on_names := _advice_on_names(misplaced):
+        advice = f"{advice_on_names}, or {advice}"
+    return f"{where}: {lost} {len(misplaced):,} pictures but no class folders; {advice}"
+
+
+def _advice_on_names(names: list[str]) -> str:
+    """Return how to take the classes from these file names, if they look as if they held any."""
+    found = suggest_label_from(names)
+    return f"names look like {escape_name(found[1])}: add `label_from` '{found[0]}'" if found else ""
+
+
+def _misplaced_notes(misplaced: list[str], prefixes: dict[str, Split]) -> tuple[str, ...]:
+    """Return notes on images that are in no class folder."""
+    notes: tuple[str, ...] = ()
+    tops = {prefix.partition("/")[0] for prefix in prefixes}
+    by_top: dict[str, list[str]] = {}
+    for name in misplaced:
+        top, slash, _ = name.partition("/")
+        by_top.setdefault(top if slash and prefixes else "", []).append(name)
+    for top, names in sorted(by_top.items()):
+        if top:
+            where = escape_name(top, 60)
+            beside = "" if top in tops else ", beside the split folders"
+            notes += (
+                f"left out: {len(names):,} picture{'s' * (len(names) != 1)} in {where}/{beside}, in no class folder; "
+                "`firstlight predict` takes them",
+            )
+        else:
+            notes += note(names, "picture", "outside the class folders")
+    return notes
+
+
+def _unusual_classes(classes: list[str], images: list[str]) -> tuple[str, ...]:
+    """Return notes on class folders that are named as splits, or hold folders that are."""
+    notes = []
+    named = [name for name in classes if is_split_word(name)]
+    if named:
+        others = [name for name in classes if name not in named]
+        beside = f", like {list_names(others, most=3)}" if others else ""
+        which = (
+            f"the folder {named[0]} is read as a class"
+            if len(named) == 1
+            else (f"the folders {list_names(named, last=' and ')} are read as classes")
         )
-    paths = [name.split("/", depth) for name in kept]
-    words = tuple(path[depth - 1] for path in paths)
-    _refuse_empty(found, kept, depth, where)
-    if depth == 1 and len(set(words)) == 1 and not any(name.count("/") == 1 for name in kept):
-        raise DataError(
-            f"{where} has only one class, {escape_name(words[0])}; if the folders in it are the classes, name "
-            "that folder instead"
+        notes.append(f"{which}{beside}; if that is a split, put folders of every class into it and into train")
+    if inside := splits_inside_classes(images):
+        notes.append(
+            f"every class folder holds the folders {list_names(inside, last=' and ')}, which are not used: the set is "
+            "split anew; to keep a split, put the class folders into train and test"
         )
-    splits = None
-    if depth == 2:
-        _refuse_different_classes(paths, where)
-        splits = np.array([SPLIT_WORDS[path[0].casefold()] for path in paths], np.int8)
-    notes = (
-        *_note(misplaced, "pictures lie outside the class folders and were left out"),
-        *_note(found.other_files, "files do not have the extension of a picture and were left out"),
-        *_note(found.links, "symbolic links were not followed"),
-    )
-    return Layout(tuple(kept), words, splits, notes)
+    return tuple(notes)
 
 
-def _class_depth(found: FolderListing, tops: set[str], where: str) -> int:
-    """Return 1 if the first folder is the class, 2 if the second one is, below split folders."""
-    splits = sorted(top for top in tops if top.casefold() in SPLIT_WORDS)
-    others = sorted(tops - set(splits))
-    if not splits:
-        return 1
-    if not others:
-        meanings = Counter(SPLIT_WORDS[top.casefold()] for top in splits)
-        same = [top for top in splits if meanings[SPLIT_WORDS[top.casefold()]] > 1]
-        if same:
-            raise DataError(f"{where}: {' and '.join(same)} are the same split; merge them")
-        return 2
-    # "train" may well be a class beside "bus"; if it holds folders only, it may be either
-    direct = {name.partition("/")[0] for name in found.images if name.count("/") == 1}
-    unclear = [top for top in splits if top not in direct]
-    if unclear:
-        raise DataError(
-            f"{where} has the split folder {unclear[0]} beside {_listed(others)}; move the others out, or rename "
-            f"{unclear[0]} if it is a class"
-        )
-    return 1
+def _refuse_links(links: list[str], counts: Counter[tuple[str, str]], layout: _Folders, where: str) -> None:
+    """Refuse a class of which most is links: what is left of it is no fair sample.
+
+    Raises:
+        DataError: naming the first such class, or a class or split that is a link itself.
+    """
+    linked: Counter[tuple[str, str]] = Counter()
+    advice = "set `follow_links` to read what they point to, or put the files themselves there"
+    for link in links:
+        if link.endswith("/") and layout.is_above_images(link.rstrip("/")):
+            raise DataError(
+                f"{where}: {escape_name(link.rstrip('/'))} is a symbolic link, and links are not followed; {advice}"
+            )
+        place = layout.place(link.rstrip("/"))
+        if place.word:
+            linked[place.prefix, place.word] += 1
+    for (prefix, word), count in sorted(linked.items()):
+        if count > counts[prefix, word]:
+            raise DataError(
+                f"{where}: {count:,} of the {count + counts[prefix, word]:,} pictures of {escape_name(word)} are "
+                f"symbolic links, which are not followed; {advice}"
+            )
 
 
-def _refuse_empty(found: FolderListing, kept: Iterable[str], depth: int, where: str) -> None:
+def _refuse_empty_classes(found: FolderListing, words: set[str], where: str) -> None:
     """Refuse empty class folders: they are more often a failed download than intended."""
-    full = {"/".join(name.split("/", depth)[:depth]) for name in kept}
-    empty = sorted(name for name in found.folders if name.count("/") == depth - 1 and name not in full)
-    if depth == 2:
-        tops = {name.partition("/")[0] for name in full}
-        empty += sorted(n for n in found.folders if n.casefold() in SPLIT_WORDS and n not in tops)
-        empty = [name for name in empty if name.partition("/")[0].casefold() in SPLIT_WORDS]
-    if empty:
-        links = " (symbolic links are not followed)" if found.links else ""
-        raise DataError(
-            f"{where} has class folders without pictures{links}: {_listed(empty)}; add pictures or remove the folders"
-        )
+    _refuse_empty(found, sorted(name for name in found.folders if "/" not in name and name not in words), where)
 
 
-def _refuse_different_classes(paths: Sequence[list[str]], where: str) -> None:
-    classes: dict[str, set[str]] = {}
-    for split, word, *_ in paths:
-        classes.setdefault(split, set()).add(word)
-    first, *rest = sorted(classes, key=lambda split: SPLIT_WORDS[split.casefold()])
-    for other in rest:
-        for here, there in ((first, other), (other, first)):
-            if lacking := sorted(classes[here] - classes[there]):
-                raise DataError(
-                    f"{where}: {here} and {other if here == first else first} have different classes; only {here} has "
-                    f"{_listed(lacking)}; rename or add the folders so that both have the same"
-                )
+def _refuse_empty_splits(
+    found: FolderListing, prefixes: dict[str, Split], classes: dict[str, set[str]], where: str
+) -> tuple[str, ...]:
+    """Refuse class folders for training that are empty; return notes on other splits that hold nothing."""
+    notes: tuple[str, ...] = ()
+    tops = {prefix.partition("/")[0] for prefix in prefixes}
+    for top in sorted(name for name in found.folders if "/" not in name and name not in tops):
+        split = split_of(top) if is_split_word(top) else None
+        if split == Split.TRAIN:
+            raise DataError(f"{where}: {escape_name(top)}/ holds no pictures; add some or remove the folder")
+        if split is not None:
+            notes += (f"{escape_name(top)}/ holds no pictures, so a {split.word} split is taken from train",)
+    train = [prefix for prefix, split in prefixes.items() if split == Split.TRAIN]
+    empty = [
+        name
+        for prefix in train
+        for name in sorted(found.folders)
+        if name.startswith(prefix) and "/" not in (word := name[len(prefix) :]) and word not in classes[prefix]
+    ]
+    _refuse_empty(found, empty, where)
+    return notes
 
 
-def _what_instead(found: FolderListing) -> str:
-    if found.links:
-        return f"the {len(found.links):,} symbolic links in it are not followed; put the files themselves there"
-    endings = Counter(PurePosixPath(name).suffix.lower() or "no extension" for name in found.other_files)
-    known = "JPEG, PNG, WebP, GIF, BMP and TIFF are read, by their usual extensions"
-    if endings:
-        ending, count = endings.most_common(1)[0]
-        return f"{count:,} of its {len(found.other_files):,} files have {ending}; {known}"
-    return f"it is empty; {known}"
-
-
-def _note(names: list[str], what: str) -> tuple[str, ...]:
-    return (f"{len(names):,} {what}, for example {escape_name(min(names))}",) if names else ()
-
-
-def _listed(names: Sequence[str], most: int = 8) -> str:
-    names_text = ", ".join(escape_name(name, 60) for name in names[:most])
-    return names_text if len(names) <= most else f"{names_text} and {len(names) - most:,} more"
+def _refuse_empty(found: FolderListing, empty: list[str], where: str) -> None:
+    if not empty:
+        return
+    links = " (symbolic links are not followed; `follow_links` does)" if found.links else ""
+    links = " (links to pictures that are listed elsewhere are read once)" if found.repeated else links
+    raise DataError(
+        f"{where} has class folders without pictures{links}: {list_names(empty)}; add pictures or remove the folders"
+    )

@@ -32,7 +32,7 @@ def read_labels(values: Any, where: str, names: Sequence[str] | None = None) -> 
         names: what the numbers 0, 1, ... stand for, if that is known; their order is kept.
 
     Raises:
-        DataError: if a label is missing, is no whole number, or has no name; if there is only one class.
+        DataError: if a label is missing, is no whole number, or has no name.
     """
     found = _column(values, where)
     if found.dtype.kind == "f":
@@ -126,8 +126,6 @@ def _numbered(numbers: NDArray[Any], where: str, names: Sequence[str] | None) ->
     else:
         present = np.unique(numbers).tolist()
         words = [str(number) for number in present]
-    if len(words) < 2:
-        raise DataError(f"{where}: there is only one class, {escape_name(words[0])}; a classifier needs two or more")
     return Labels(tuple(words), np.searchsorted(present, numbers).astype(np.int64))
 
 

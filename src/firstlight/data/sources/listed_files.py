@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from firstlight.data.images import SUFFIXES
-from firstlight.data.sources.class_folders import is_ignored
+from firstlight.data.sources.litter import is_ignored
 from firstlight.errors import DataError
 from firstlight.escaping import escape_name
 

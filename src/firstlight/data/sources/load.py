@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from firstlight.data.image_sources import FileImages
+from firstlight.data.recipe import SourceRecipe
 from firstlight.data.samples import ImageSource, Samples, label_classes
 from firstlight.data.sources.archives import archive_kind, open_archive
-from firstlight.data.sources.class_folders import Layout, list_folder, read_layout
+from firstlight.data.sources.class_folders import read_layout
+from firstlight.data.sources.file_names import read_file_names
+from firstlight.data.sources.layout import Layout
+from firstlight.data.sources.listing import FolderListing, list_folder
 from firstlight.data.sources.lists import LIST_SUFFIXES, read_list
 from firstlight.data.sources.named_sets import NAMED_SETS, default_data_root, load_named
 from firstlight.data.sources.objects import from_object
@@ -25,16 +29,18 @@ def load_data(
     source: Any,
     *,
     data_root: Path | str | None = None,
-    download: bool = True,
     image_column: str | None = None,
     label_column: str | None = None,
+    label_from: str | None = None,
+    follow_links: bool = False,
+    download: bool = True,
 ) -> Samples:
     """Return a set of labeled images. Only names are read now; each image is read when it is needed.
 
     Args:
         source: one of
             a name: `digits`, `mnist`, `fashion-mnist`, `kmnist`, `cifar10`, `cifar100`;
-            a folder `root/<class>/*` or `root/{train,val|valid|validation,test}/<class>/*`;
+            a folder `root/<class>/*` or `root/{train,valid,test}/<class>/*`, splits also by other names for them;
             such a folder as `.tar`, `.tar.gz`, `.tgz` or `.zip`, also with one folder around it;
             a list `image,label[,split][,group]` as `.csv`, `.tsv` or `.parquet`, paths relative to the list; the
             columns may have the usual other names, and a Parquet list may hold the files of the pictures;
@@ -46,17 +52,25 @@ def load_data(
             a dict of these by split, such as `{"train": ..., "test": ...}`.
         data_root: where named sets are looked for and downloaded to; default `FIRSTLIGHT_DATA`, else the user's
             cache folder.
-        download: whether a named set that is not there may be downloaded.
         image_column: the column of a list or data frame that holds the images, if it has an unusual name.
         label_column: the column of a list or data frame that holds the labels, if it has an unusual name.
+        label_from: for folders and archives, a regular expression that is searched for in each image's file name, or in
+            its whole path if there is a slash in the expression. Its first group is the class: `^([a-z]+)` finds `cat`
+            in `cat.001.jpg`. By default the class is the folder.
+        follow_links: for folders, whether to read what symbolic links point to.
+        download: whether a named set that is not there may be downloaded.
 
     Raises:
         DataError: one line that says what is wrong, where and what to do.
+        RecipeError: if `label_from` is not a regular expression, or matches no name.
 
     >>> samples = load_data("digits")
     >>> len(samples), samples.classes[:3]
     (1797, ('0', '1', '2'))
     """
+    choices = SourceRecipe(
+        image_column=image_column, label_column=label_column, label_from=label_from, follow_links=follow_links
+    )
     if not isinstance(source, str | os.PathLike):
         return from_object(source, image_column=image_column, label_column=label_column)
     text = os.fsdecode(source)
@@ -68,32 +82,40 @@ def load_data(
         return load_named(text, root, download=download)
     try:
         if path.is_dir():
-            return _from_folder(path, text)
+            return _from_folder(path, text, choices)
         if path.is_file():
-            return _from_file(path, text, image_column, label_column)
+            return _from_file(path, text, choices)
     except OSError as error:
         raise DataError(f"{escape_name(text)} cannot be read: {error.strerror}; make it readable") from error
     raise DataError(f"{escape_name(text)}: no such folder, archive, list or named set{_did_you_mean(text, path)}")
 
 
-def _from_folder(path: Path, source: str) -> Samples:
+def _from_folder(path: Path, source: str, choices: SourceRecipe) -> Samples:
     where = escape_name(source)
-    layout = read_layout(list_folder(path), where)
+    found = list_folder(path, where, follow_links=choices.follow_links)
+    layout = _read_names(found, where, choices)
     return _labeled(path.resolve().name, source, layout, FileImages(path.resolve(), layout.names))
 
 
-def _from_file(path: Path, source: str, image_column: str | None, label_column: str | None) -> Samples:
+def _from_file(path: Path, source: str, choices: SourceRecipe) -> Samples:
     if archive_kind(path):
-        layout, images = open_archive(path, escape_name(source))
+        where = escape_name(source)
+        layout, images = open_archive(path, where, lambda found: _read_names(found, where, choices))
         return _labeled(re.sub(r"(?i)\.(tar|tar\.gz|tgz|zip)$", "", path.name), source, layout, images)
     if path.suffix.lower() in LIST_SUFFIXES:
-        return read_list(path, source, image_column=image_column, label_column=label_column)
+        return read_list(path, source, image_column=choices.image_column, label_column=choices.label_column)
     if path.suffix.lower() in _WORKBOOKS:
         raise DataError(f"{escape_name(source)} is a workbook; save the sheet as CSV UTF-8 and name that file")
     raise DataError(
         f"{escape_name(source)} is neither an archive (.tar .tar.gz .tgz .zip) nor a list (.csv .tsv .parquet); "
         "name one of these or a folder"
     )
+
+
+def _read_names(found: FolderListing, where: str, choices: SourceRecipe) -> Layout:
+    if choices.label_from is not None:
+        return read_file_names(found, where, choices.label_from)
+    return read_layout(found, where)
 
 
 def _labeled(name: str, source: str, layout: Layout, images: ImageSource) -> Samples:

@@ -1,0 +1,59 @@
+"""Say which files are not in a set and why, so that nothing is left out in silence."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+
+from firstlight.data.sources.listing import FolderListing
+from firstlight.errors import DataError
+from firstlight.escaping import escape_name
+
+
+def refuse_no_images(found: FolderListing, where: str) -> None:
+    """Refuse a listing without images, and say what is there instead.
+
+    Raises:
+        DataError: if there are none.
+    """
+    if not found.images:
+        raise DataError(f"no pictures in {where}; {_what_instead(found)}")
+
+
+def left_out(found: FolderListing) -> tuple[str, ...]:
+    """Return notes on the files that are not in the set, and on unusual names."""
+    return (
+        *note(found.other_files, "file", "without the extension of a picture"),
+        *(text for reason, names in found.ignored.items() for text in note(names, "picture", f"in {reason.value}")),
+        *note(found.runs, "folder", "of an earlier run"),
+        *note([link.rstrip("/") for link in found.links], "symbolic link", "which `follow_links` would read"),
+        *note(found.broken, "symbolic link", "that points nowhere"),
+        *note([*found.repeated], "symbolic link", "to what is in the set already"),
+        *found.notes,
+    )
+
+
+def note(names: Sequence[str], noun: str, what: str) -> tuple[str, ...]:
+    """Return a note on what was left out, if there is something."""
+    count = f"{len(names):,} {noun}{'s' * (len(names) != 1)}"
+    return (f"left out: {count} {what}, such as {escape_name(min(names))}",) if names else ()
+
+
+def _what_instead(found: FolderListing) -> str:
+    """Return what a folder holds, if not images."""
+    known = "JPEG, PNG, WebP, GIF, BMP and TIFF are read, by their usual extensions"
+    if found.links:
+        one = len(found.links) == 1
+        links = "the symbolic link in it is" if one else f"the {len(found.links):,} symbolic links in it are"
+        return f"{links} not followed; set `follow_links`, or put the files themselves there"
+    if found.broken:
+        return f"{len(found.broken):,} symbolic links in it point nowhere; put the files themselves there"
+    for reason, names in found.ignored.items():
+        if names:
+            return f"{len(names):,} are in {reason.value}, such as {escape_name(min(names))}; rename these"
+    if found.runs:
+        return f"it holds only folders of earlier runs, such as {escape_name(found.runs[0])}"
+    endings = Counter(PurePosixPath(name).suffix.lower() or "no extension" for name in found.other_files)
+    if endings:
+        ending, count = endings.most_common(1)[0]
+        return f"{count:,} of its {len(found.other_files):,} files have {ending}; {known}"
+    return f"it is empty; {known}"

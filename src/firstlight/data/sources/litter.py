@@ -1,0 +1,38 @@
+"""Files and folders that belong to no set of pictures: hidden ones, those that systems add, and our own run folders."""
+
+from enum import Enum
+
+# Names are compared without case. A name that begins with a dot is hidden, whoever made it.
+_SYSTEM_FOLDERS = {
+    "__macosx",  # macOS, in archives
+    "$recycle.bin", "recycler", "system volume information",  # Windows
+    "lost+found",  # Linux
+    "@eadir", "@tmp", "#recycle", "#snapshot",  # Synology: thumbnails, deleted files
+    "@recycle", "@recently-snapshot",  # QNAP
+    "__pycache__",
+}  # fmt: skip  # one line per system reads best
+_SYSTEM_FILES = {"thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r"}
+_SYSTEM_NAMES = _SYSTEM_FOLDERS | _SYSTEM_FILES
+
+# A folder that holds both files is a run of ours.
+RUN_MARKS = ("recipe.toml", "split.csv")
+RUNS_FOLDER = "runs"
+
+
+class Ignored(Enum):
+    """Why a file or folder belongs to no set."""
+
+    HIDDEN = "hidden files or folders"
+    SYSTEM = "folders that a system adds"
+
+
+def why_ignored(part: str) -> Ignored | None:
+    """Return why files and folders of this name belong to no set; None if they may belong to one."""
+    if part.startswith("."):
+        return Ignored.HIDDEN
+    return Ignored.SYSTEM if part.casefold() in _SYSTEM_NAMES else None
+
+
+def is_ignored(part: str) -> bool:
+    """Return whether files and folders of this name belong to no set."""
+    return why_ignored(part) is not None
