@@ -132,5 +132,5 @@ def _numbered(numbers: NDArray[Any], where: str, names: Sequence[str] | None) ->
 def _refuse_unless(good: NDArray[Any], values: NDArray[Any], where: str, what: str) -> None:
     if not good.all():
         first = int(np.flatnonzero(~good)[0])
-        value = escape_name(str(values[first]), 40).strip()
+        value = escape_name(str(values[first]).strip(), 40)
         raise DataError(f"{where}: label {first}{value and f' ({value})'} {what}; {TAKEN}")
