@@ -8,13 +8,12 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firstlight.files import atomic_folder, atomic_path, cache_folder, write_csv, write_json, write_text
+from firstlight.files import atomic_folder, atomic_path, write_csv, write_json, write_text
 
 KILLS = 30
 ODD_NAMES = [
@@ -147,21 +146,6 @@ def test_any_text_survives_a_csv(rows, tmp_path_factory):
     path = tmp_path_factory.getbasetemp() / "any.csv"
     write_csv(path, rows)
     assert read_rows(path) == [list(row) for row in rows]
-
-
-@pytest.mark.parametrize(
-    ("environment", "expected"),
-    [
-        ({"FIRSTLIGHT_CACHE": "/big/disk", "XDG_CACHE_HOME": "/xdg"}, "/big/disk"),
-        ({"FIRSTLIGHT_CACHE": "", "XDG_CACHE_HOME": "/xdg"}, "/xdg/firstlight"),
-        ({"XDG_CACHE_HOME": "", "HOME": "/home/ada"}, "/home/ada/.cache/firstlight"),
-    ],
-)
-def test_the_cache_is_where_the_user_says_or_where_caches_are(environment, expected, monkeypatch):
-    monkeypatch.delenv("FIRSTLIGHT_CACHE", raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    assert cache_folder() == Path(expected)
 
 
 def test_what_a_killed_process_left_is_swept_once_it_is_old(tmp_path):

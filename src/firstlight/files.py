@@ -93,10 +93,9 @@ def open_csv(path: Path) -> Iterator[Callable[[Iterable[Any]], None]]:
         yield write_row
 
 
-def cache_folder() -> Path:
-    """Return where packed images are kept: `FIRSTLIGHT_CACHE`, else the user's cache folder."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("FIRSTLIGHT_CACHE") or Path(home) / "firstlight")
+def expand_user(path: str | Path) -> Path:
+    """Return a path with a leading `~` replaced by the home folder; unchanged where there is no such folder."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - Path.expanduser raises where there is none
 
 
 def _json_lines(value: Any, line_end: str) -> str:

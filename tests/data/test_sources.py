@@ -1,5 +1,6 @@
 """Every source, from real pictures: what it gives, and the one line it says where it cannot."""
 
+import errno
 import gzip
 import hashlib
 import io
@@ -11,6 +12,7 @@ import threading
 import unicodedata
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -350,10 +352,12 @@ def test_a_readme_beside_the_wrapping_folder_does_no_harm(tmp_path, files):
 
 def test_a_full_disk_is_not_called_a_damaged_archive(tmp_path, files, monkeypatch):
     path = pack_tar(tmp_path / "set.tar.gz", bare(files), "w:gz")
-    blocked = tmp_path / "blocked"
-    blocked.write_text("a file where the cache folder should be")
-    monkeypatch.setenv("FIRSTLIGHT_CACHE", str(blocked))
-    refuses(path, "cannot be unpacked into", "set FIRSTLIGHT_CACHE")
+
+    def full(**_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(archives, "tempfile", SimpleNamespace(TemporaryFile=full))
+    refuses(path, "cannot be unpacked into", "No space left on device", "set FIRSTLIGHT_CACHE")
 
 
 def test_counts_and_sizes_of_members_are_capped(tmp_path, files, monkeypatch):

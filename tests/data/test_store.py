@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from firstlight.cache import cache_folder
 from firstlight.data import packing
 from firstlight.data.images import decode, resize_image
 from firstlight.data.sources import load_data
 from firstlight.data.store import pack
 from firstlight.errors import DataError, RecipeError
-from firstlight.files import cache_folder
 
 
 @pytest.fixture

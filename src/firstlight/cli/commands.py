@@ -3,9 +3,7 @@
 Nothing heavy is imported before a command that needs it runs, so that `--help` answers at once.
 """
 
-import os
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -150,6 +148,7 @@ class Predict:
     def run(self) -> int:
         """Classify and report, picture by picture."""
         with phase("loading PyTorch"):
+            from firstlight.delivery.path_lists import read_paths
             from firstlight.delivery.predict import find_files, written_to_csv
             from firstlight.inference.predictor import Predictor
             from firstlight.models.model_file import load_model
@@ -162,7 +161,7 @@ class Predict:
             )
         model = load_model(model_file(self.model), pick_device(self.device))
         predictor = Predictor(model, top=self.top, max_pixels=self.max_pixels, workers=self.workers)
-        given = (path for word in self.paths for path in (stdin_lines() if word == "-" else [word]))
+        given = (path for word in self.paths for path in (read_paths(sys.stdin.buffer) if word == "-" else [word]))
         predictions = predictor.predict_files(find_files(given))
         if self.csv:
             predictions = written_to_csv(predictions, self.csv)
@@ -224,10 +223,3 @@ class Guide:
             say(str(path))
         tell(f"open them with: jupyter lab {self.folder}")
         return DONE
-
-
-def stdin_lines() -> Iterator[str]:
-    """Yield the paths on standard input, one per line, as they come."""
-    for line in sys.stdin.buffer:
-        if path := line.rstrip(b"\r\n"):
-            yield os.fsdecode(path)

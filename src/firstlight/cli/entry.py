@@ -18,6 +18,7 @@ from firstlight.cli.parser import Command, name_of, read_words
 from firstlight.cli.terminal import say, tell
 from firstlight.errors import UserError
 from firstlight.escaping import escape_name
+from firstlight.files import expand_user
 from firstlight.runtime.processors import set_up_process
 
 TERMINATED = 143
@@ -141,7 +142,7 @@ def parse(words: Sequence[str]) -> Command:
     if file := given.get("recipe"):
         from firstlight.training.recipe_file import from_toml
 
-        recipe, source, notes = from_toml(file)
+        recipe, source, notes = from_toml(expand_user(file))
         base = Train.of(recipe, source or Train.source)
         for note in notes:
             tell(f"note: {note}")

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from firstlight.cache import cache_folder
 from firstlight.data.in_memory import image_content
 from firstlight.errors import DataError, ImageError, WrongTypeError
-from firstlight.files import cache_folder, write_text
+from firstlight.files import write_text
 from firstlight.progress import progress
 from firstlight.runtime.processors import default_workers
 

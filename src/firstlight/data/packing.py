@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from firstlight.cache import cache_folder
 from firstlight.data.duplicates import FINGERPRINT, Duplicates, find_duplicates, fingerprints, separate_exact_copies
 from firstlight.data.images import DecodedImage, resize_image
 from firstlight.data.parallel import in_order
@@ -26,7 +27,6 @@ from firstlight.data.reading import (
 )
 from firstlight.data.samples import Samples
 from firstlight.errors import DataError
-from firstlight.files import cache_folder
 from firstlight.progress import phase, progress
 
 FACTS_FILE, PIXELS_FILE = "facts.json", "pixels.npy"

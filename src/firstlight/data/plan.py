@@ -24,6 +24,7 @@ from firstlight.data.split import (
 from firstlight.data.store import Store
 from firstlight.errors import DataError
 from firstlight.escaping import escape_name, list_names
+from firstlight.files import expand_user
 
 MAX_QUARANTINED_FRACTION = 0.01  # of the images; with more, a run stops unless `allow_quarantine` is set
 SPLIT_NAMES = {Split.TRAIN: "train", Split.VALID: "validation", Split.TEST: "test"}  # for people
@@ -137,7 +138,7 @@ def _choose_splits(
     samples: Samples, groups: NDArray[np.int64], choice: str, seed: int
 ) -> tuple[NDArray[np.int8], list[str]]:
     """Return every image's split, int8 `[N]`, and notes: from an earlier run's table, official, or by proportions."""
-    table = read_split(Path(choice)) if Path(choice).suffix == ".csv" else None
+    table = read_split(expand_user(choice)) if Path(choice).suffix == ".csv" else None
     fractions = parse_fractions(DEFAULT_FRACTIONS if table is not None else choice)
     if samples.splits is not None:
         splits = complete_official(samples.splits, samples.labels, groups, samples.names, seed)

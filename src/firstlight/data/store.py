@@ -16,12 +16,13 @@ import PIL
 import simplejpeg
 from numpy.typing import NDArray
 
+from firstlight.cache import cache_folder, writable_cache_folder
 from firstlight.data.duplicates import Duplicates
 from firstlight.data.images import MAX_PIXELS
 from firstlight.data.packing import FACTS_FILE, PIXELS_FILE, PackChoices, Size, describe_array, guess_size, pack_into
 from firstlight.data.reading import stacked
 from firstlight.data.samples import Samples
-from firstlight.files import atomic_folder, cache_folder
+from firstlight.files import atomic_folder
 from firstlight.resize import parse_resize
 from firstlight.runtime.processors import default_workers
 
@@ -99,9 +100,10 @@ def pack(
     key = samples.images.content_key()
     shape = None if unchanged is None else unchanged.shape[1:]
     depends_on = (CACHE_VERSION, PIL.__version__, simplejpeg.__version__, key, shape or choices)
-    folder = cache_folder() / "packed" / hashlib.blake2b(repr(depends_on).encode(), digest_size=16).hexdigest()
-    if (kept := _open(folder, key, unchanged)) is not None:
+    name = f"packed/{hashlib.blake2b(repr(depends_on).encode(), digest_size=16).hexdigest()}"
+    if (kept := _open(cache_folder() / name, key, unchanged)) is not None:
         return kept
+    folder = writable_cache_folder() / name
     shutil.rmtree(folder, ignore_errors=True)  # it may exist but be damaged
     folder.parent.mkdir(parents=True, exist_ok=True)
     with atomic_folder(folder) as unfinished:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from firstlight.errors import DataError
-from firstlight.files import atomic_path, open_csv
+from firstlight.files import atomic_path, expand_user, open_csv
 from firstlight.inference.inputs import find_files
 from firstlight.inference.predictor import Prediction
 
@@ -17,6 +17,7 @@ def written_to_csv(predictions: Iterable[Prediction], path: Path) -> Iterator[Pr
     Raises:
         DataError: if the file cannot be written.
     """
+    path = expand_user(path)
     if not path.name or (path.exists() and not path.is_file()):
         raise DataError("it is not a file; name a new one, or one to be replaced", field="csv", value=str(path))
     try:

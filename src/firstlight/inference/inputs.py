@@ -17,6 +17,7 @@ from firstlight.data.images import SUFFIXES, decode, resize_image
 from firstlight.data.in_memory import pixels_of, to_uint8
 from firstlight.data.sources.litter import is_ignored
 from firstlight.errors import DataError, ImageError, WrongTypeError
+from firstlight.files import expand_user
 
 ACCEPTED = (
     "the path of a file or a folder, the bytes of a file, a PIL image, a NumPy array [H, W], [H, W, C] or "
@@ -81,7 +82,8 @@ def find_files(paths: Iterable[str]) -> Iterator[str]:
     Links inside a folder are not followed. A path that does not exist, or a folder that cannot be read, is yielded like
     a file: its prediction will say why it cannot be used.
     """
-    for path in paths:
+    for given in paths:
+        path = str(expand_user(given)) if given.startswith("~") else given
         if _is_folder(path):
             yield from _files_below(path)
         else:
@@ -93,11 +95,7 @@ def read_item(item: Item, target: Target) -> "NDArray[np.uint8] | str":
     content = item.content
     try:
         if isinstance(content, str):
-            if "\0" in content:  # as from `find -print0`
-                return "is not a path: it holds a zero byte; write one path per line"
-            if not stat.S_ISREG(os.stat(content).st_mode):  # noqa: PTH116 - names that are no valid Unicode pass as they are
-                return "is not a regular file"  # reading a pipe or a device might never end
-            content = Path(content).read_bytes()
+            content = _read_file(content)
         if isinstance(content, bytes):
             pixels = decode(
                 content,
@@ -116,6 +114,17 @@ def read_item(item: Item, target: Target) -> "NDArray[np.uint8] | str":
         return str(reason)
     except OSError as error:
         return f"cannot be read: {error.strerror or error}"
+
+
+def _read_file(path: str) -> bytes:
+    try:
+        status = os.stat(path)  # noqa: PTH116 - names that are no valid Unicode pass as they are
+    except ValueError:
+        what = "a zero byte" if "\0" in path else "half of a character"
+        raise ImageError(f"is not a path: it holds {what}; write one path per line") from None
+    if not stat.S_ISREG(status.st_mode):  # reading a pipe or a device might never end
+        raise ImageError("is not a regular file")
+    return Path(path).read_bytes()
 
 
 def _is_folder(path: str) -> bool:

@@ -37,7 +37,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from firstlight.errors import ModelFileError
-from firstlight.files import atomic_path
+from firstlight.files import atomic_path, expand_user
 from firstlight.models import format1, tensor_file
 from firstlight.resize import RESIZE_PATTERN
 
@@ -94,7 +94,7 @@ def save_model(
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    path = Path(path)
+    path = expand_user(path)
     tensors = {
         name.replace("_orig_mod.", ""): tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in classifier.state_dict().items()

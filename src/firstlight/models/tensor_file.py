@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from firstlight.errors import ModelFileError
+from firstlight.files import expand_user
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -68,7 +69,7 @@ class TensorFile:
     """
 
     def __init__(self, path: Path | str) -> None:
-        self.path = Path(path)
+        self.path = expand_user(path)
         self._file = open_weights(self.path)
         try:
             header, self._body = self._read_header()

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from firstlight.errors import ModelFileError
+from firstlight.files import expand_user
 from firstlight.models import format1
 from firstlight.models.tensor_file import MAGIC, TensorFile, open_weights, refuse_differences, refuse_non_finite
 
@@ -26,7 +27,7 @@ def load_state_dict_file(path: Path | str) -> "dict[str, Tensor]":
     Raises:
         ModelFileError: if it cannot be read, holds Python objects besides tensors, or holds no weights.
     """
-    path = Path(path)
+    path = expand_user(path)
     with open_weights(path) as file:
         start = file.read(9)
     if start[8:] != b"{" and any(start.startswith(magic) for magic in MAGIC):

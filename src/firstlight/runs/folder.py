@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from firstlight.errors import RunError
-from firstlight.files import atomic_path, write_csv
+from firstlight.files import atomic_path, expand_user, write_csv
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,6 +75,7 @@ def make_run_folder(name: str, out: Path | None = None) -> Path:
 
 def model_file(path: Path) -> Path:
     """Return the model file of a run folder; any other path is taken for a model file."""
+    path = expand_user(path)
     return path / MODEL_FILE if path.is_dir() else path
 
 

@@ -19,7 +19,7 @@ from firstlight.errors import ImageError
 from firstlight.evaluation.calibration import fit_temperature
 from firstlight.evaluation.evaluate import evaluate_logits
 from firstlight.evaluation.mistakes import shown_positions
-from firstlight.files import write_text
+from firstlight.files import expand_user, write_text
 from firstlight.inference.image_classifier import ImageClassifier
 from firstlight.inference.predictor import Predictor
 from firstlight.models.classifier import Classifier
@@ -68,7 +68,7 @@ def train(
         TrainingError: if the loss is no longer a number; the best model so far stays in the run folder.
     """
     started = time.perf_counter()
-    recipe, out = recipe or Recipe(), Path(out) if out is not None else None
+    recipe, out = recipe or Recipe(), expand_user(out) if out is not None else None
     device = pick_device(recipe.device)
     require_free(out)
     require_views(recipe)
@@ -77,7 +77,7 @@ def train(
     network = choose_network(recipe.model, device_type=device.type, num_images=len(samples))
     weights = None
     if network.pretrained:
-        file = Path(recipe.model.weights) if recipe.model.weights else None
+        file = expand_user(recipe.model.weights) if recipe.model.weights else None
         weights = find_weights(network, file, license=recipe.model.weights_license)
     data = open_dataset(
         samples,

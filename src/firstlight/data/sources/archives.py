@@ -18,13 +18,13 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+from firstlight.cache import writable_cache_folder
 from firstlight.data.image_sources import remembered_key
 from firstlight.data.sources.archive_index import ArchiveIndex, Member
 from firstlight.data.sources.layout import Layout
 from firstlight.data.sources.listing import FolderListing
 from firstlight.errors import DataError, ImageError, UserError
 from firstlight.escaping import escape_name
-from firstlight.files import cache_folder
 from firstlight.progress import progress
 
 MAX_TOTAL_BYTES = 1 << 40
@@ -150,10 +150,9 @@ def _unpack(path: Path, where: str) -> int:
     """Unpack gzip into an unnamed file, which the system removes with its last descriptor; return a descriptor."""
     packed_bytes = path.stat().st_size
     limit = min(MAX_TOTAL_BYTES, max(ALWAYS_ALLOWED_BYTES, MAX_COMPRESSION_RATIO * packed_bytes))
-    folder = cache_folder()
+    folder = writable_cache_folder()
     written = read_megabytes = 0
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         with (
             tempfile.TemporaryFile(dir=folder) as unpacked,
             path.open("rb") as packed,

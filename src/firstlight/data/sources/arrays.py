@@ -14,6 +14,7 @@ from firstlight.data.samples import ImageSource, Samples, number_names
 from firstlight.data.sources.labels import Labels, cells_of, read_labels
 from firstlight.errors import DataError, ImageError, WrongTypeError
 from firstlight.escaping import escape_name
+from firstlight.files import expand_user
 
 
 def from_arrays(images: Any, labels: Any) -> Samples:
@@ -136,7 +137,7 @@ def _existing(paths: list[Any], where: str) -> tuple[str, ...]:
     seen: dict[str, int] = {}
     for number, path in enumerate(paths):
         name = os.fsdecode(path)
-        name = str(Path(name).expanduser()) if name.startswith("~") else name
+        name = str(expand_user(name)) if name.startswith("~") else name
         try:
             is_file = Path(name).is_file()
         except (OSError, ValueError):  # too long, or with a zero byte

@@ -19,6 +19,7 @@ from firstlight.data.sources.named_sets import NAMED_SETS, default_data_root, lo
 from firstlight.data.sources.objects import from_object
 from firstlight.errors import DataError
 from firstlight.escaping import escape_name
+from firstlight.files import expand_user
 from firstlight.progress import phase
 
 _WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".ods", ".numbers")
@@ -76,9 +77,9 @@ def load_data(
     text = os.fsdecode(source)
     if not text.strip():
         raise DataError("the name of the data is empty; name a folder, an archive, a list or a named set")
-    path = Path(text).expanduser()
+    path = expand_user(text)
     if isinstance(source, str) and text in NAMED_SETS:
-        root = Path(data_root).expanduser() if data_root else default_data_root()
+        root = expand_user(data_root) if data_root else default_data_root()
         return load_named(text, root, download=download)
     try:
         if path.is_dir():

@@ -23,11 +23,12 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from firstlight.cache import cache_folder
 from firstlight.data.image_sources import ArrayImages
 from firstlight.data.samples import Samples, Split, number_names
 from firstlight.errors import DataError
 from firstlight.escaping import escape_name
-from firstlight.files import cache_folder
+from firstlight.files import expand_user
 
 DOWNLOAD_TIMEOUT_SECONDS = 30.0  # without a byte from the server
 
@@ -77,7 +78,7 @@ NAMED_SETS = ("digits", *_IDX_SETS, *_CIFAR_SETS)
 
 def default_data_root() -> Path:
     """Return where named sets are looked for and downloaded to: `FIRSTLIGHT_DATA`, else the user's cache folder."""
-    return Path(os.environ.get("FIRSTLIGHT_DATA") or cache_folder() / "data").expanduser()
+    return expand_user(os.environ.get("FIRSTLIGHT_DATA") or cache_folder() / "data")
 
 
 def load_named(name: str, root: Path, *, download: bool = True) -> Samples:

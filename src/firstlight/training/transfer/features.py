@@ -13,10 +13,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from firstlight.cache import cache_folder, writable_cache_folder
 from firstlight.data.augment import Augment
 from firstlight.data.dataset import Dataset
 from firstlight.data.loader import Loader, scoring_batch_size
-from firstlight.files import atomic_path, cache_folder
+from firstlight.files import atomic_path
 from firstlight.inference.optimized import optimized
 from firstlight.models.classifier import Classifier
 from firstlight.progress import progress
@@ -52,9 +53,10 @@ def extract_features(
         float32 `[n, D]`, memory-mapped.
     """
     key = _key(classifier, data, rows, weights, feature_pass=feature_pass, mirror=mirror, seed=seed)
-    file = cache_folder() / "features" / f"{key}.npy"
+    name = f"features/{key}.npy"
     with suppress(OSError, ValueError):  # not there, or damaged
-        return _opened(file)
+        return _opened(cache_folder() / name)
+    file = writable_cache_folder() / name
     file.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(file) as unfinished:
         _compute(unfinished, classifier, data, rows, feature_pass=feature_pass, mirror=mirror, seed=seed)

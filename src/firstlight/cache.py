@@ -1,0 +1,72 @@
+"""Where what was computed is kept: the user's cache folder, or for this process alone a temporary one.
+
+A folder that cannot be written stops nothing: one line says so, and how to choose another.
+"""
+
+import atexit
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from firstlight.errors import DataError
+from firstlight.escaping import escape_name
+from firstlight.files import expand_user
+
+_ADVICE = "set FIRSTLIGHT_CACHE to a folder that can be written"
+
+
+# Of this process: the temporary folders that stand in for caches, by the cache's place, and the places that work.
+_stand_ins: dict[Path | None, Path] = {}
+_writable: set[Path] = set()
+
+
+def cache_folder() -> Path:
+    """Return where to look for what was kept: `FIRSTLIGHT_CACHE`, else a folder in the user's cache folder.
+
+    If that cannot be written, or there is no home folder, it is a temporary folder from the first writing on.
+    """
+    place = _place()
+    if place is None or place in _stand_ins:
+        return _temporary(place, "there is no home folder")
+    return place
+
+
+def writable_cache_folder() -> Path:
+    """Return the same folder, made and known to be writable; a temporary one, with one line on stderr, if it is not.
+
+    Raises:
+        DataError: if no temporary folder can be made either.
+    """
+    place = _place()
+    if place is None or place in _stand_ins or place in _writable:
+        return cache_folder()
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        return _temporary(place, f"{escape_name(str(place))} cannot be written ({error.strerror})")
+    _writable.add(place)
+    return place
+
+
+def _place() -> Path | None:
+    """Return the folder that the environment asks for; None if it names none and there is no home folder."""
+    if given := os.environ.get("FIRSTLIGHT_CACHE"):
+        return expand_user(given)
+    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return None if str(expand_user(home)).startswith("~") else expand_user(home) / "firstlight"
+
+
+def _temporary(place: Path | None, why: str) -> Path:
+    if place not in _stand_ins:
+        try:
+            folder = Path(tempfile.mkdtemp(prefix="firstlight-"))
+        except OSError as error:
+            raise DataError(f"{why}, and there is no temporary folder ({error.strerror}); {_ADVICE}") from None
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        _stand_ins[place] = folder
+        sys.stderr.write(f"note: {why}; packed pictures are kept in {folder} until the end; {_ADVICE}\n")
+    return _stand_ins[place]
