@@ -26,7 +26,7 @@ def left_out(found: FolderListing) -> tuple[str, ...]:
         *(text for reason, names in found.ignored.items() for text in note(names, "picture", f"in {reason.value}")),
         *note(found.runs, "folder", "of an earlier run"),
         *note([link.rstrip("/") for link in found.links], "symbolic link", "which `follow_links` would read"),
-        *note(found.broken, "symbolic link", "that points nowhere"),
+        *note(found.broken, "symbolic link", "pointing nowhere"),
         *note([*found.repeated], "symbolic link", "to what is in the set already"),
         *found.notes,
     )

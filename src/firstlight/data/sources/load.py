@@ -3,6 +3,7 @@
 import difflib
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +73,16 @@ def load_data(
     choices = SourceRecipe(
         image_column=image_column, label_column=label_column, label_from=label_from, follow_links=follow_links
     )
+    samples = _load(source, data_root, choices, download=download)
+    if label_from is not None and not _has_named_files(source):
+        note = "`label_from` is for folders and archives; this set has labels of its own, which were used"
+        return replace(samples, notes=(*samples.notes, note))
+    return samples
+
+
+def _load(source: Any, data_root: Path | str | None, choices: SourceRecipe, *, download: bool) -> Samples:
     if not isinstance(source, str | os.PathLike):
-        return from_object(source, image_column=image_column, label_column=label_column)
+        return from_object(source, image_column=choices.image_column, label_column=choices.label_column)
     text = os.fsdecode(source)
     if not text.strip():
         raise DataError("the name of the data is empty; name a folder, an archive, a list or a named set")
@@ -89,6 +98,14 @@ def load_data(
     except OSError as error:
         raise DataError(f"{escape_name(text)} cannot be read: {error.strerror}; make it readable") from error
     raise DataError(f"{escape_name(text)}: no such folder, archive, list or named set{_did_you_mean(text, path)}")
+
+
+def _has_named_files(source: Any) -> bool:
+    """Return whether a source is a folder or an archive, whose files may be named after their classes."""
+    if not isinstance(source, str | os.PathLike) or (isinstance(source, str) and source in NAMED_SETS):
+        return False
+    path = Path(os.fsdecode(source)).expanduser()
+    return path.is_dir() or archive_kind(path) is not None
 
 
 def _from_folder(path: Path, source: str, choices: SourceRecipe) -> Samples:
