@@ -1,5 +1,11 @@
 """How IPython draws the site's figures."""
 
+import os
+
+os.environ["FIRSTLIGHT_PROGRESS"] = (
+    "off"  # it would stay on the page, with how long it took
+)
+
 c = get_config()  # noqa: F821 - IPython defines it
 c.InlineBackend.figure_formats = {"svg"}
 c.HistoryManager.enabled = False

@@ -116,8 +116,8 @@ def predict(model: Model, images: Any, *, top: int = TOP, max_pixels: int = MAX_
 
     Args:
         model: from `load`, a run, its folder, or a `model.safetensors`. A file is loaded again by every call.
-        images: the path of a file or a folder, the bytes of a file, a PIL image, an array `[H, W]`, `[H, W, C]` or
-            `[N, H, W, C]`, a tensor `[C, H, W]` or `[N, C, H, W]`, or a list of these.
+        images: the path of a file or a folder, the bytes of a file, a PIL image, an array `[H, W]`, `[H, W, C]`,
+            `[N, H, W]` or `[N, H, W, C]`, a tensor `[C, H, W]` or `[N, C, H, W]`, or a list of these.
         top: how many classes to list, the most probable first.
         max_pixels: an image with more pixels is not decoded.
 

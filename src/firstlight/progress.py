@@ -1,11 +1,17 @@
-"""Show on stderr what long work is doing: a bar with an ETA on a terminal, an occasional line when piped."""
+"""Show what long work is doing: a bar with an ETA on a terminal and in notebooks, an occasional line when piped.
 
+Everything goes to stderr, except in notebooks. With FIRSTLIGHT_PROGRESS=off nothing is shown.
+"""
+
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
+
+from firstlight.notebook import NotebookWork, in_notebook
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -81,7 +87,10 @@ class _Work(Protocol):
 
 @contextmanager
 def _shown(description: str, total: int | None, unit: str) -> Iterator[_Work]:
-    kind: Any = _Nothing if _silent.get() else _Bar if sys.stderr.isatty() else _Lines
+    if _silent.get() or os.environ.get("FIRSTLIGHT_PROGRESS") == "off":
+        kind: Any = _Nothing
+    else:
+        kind = NotebookWork if in_notebook() else _Bar if sys.stderr.isatty() else _Lines
     work: _Work = kind(description, total, unit)
     _going_on.append(work)
     try:

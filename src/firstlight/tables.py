@@ -14,7 +14,8 @@ Row = Mapping[str, Any]
 
 # Colors are those of the page around it, so that it can be read on light pages and on dark ones.
 _STYLE = (
-    "<style>.firstlight{font-size:13px;line-height:1.45}.firstlight table{border-collapse:collapse;margin:.3em 0}"
+    "<style>.firstlight{font-size:13px;line-height:1.45}"
+    ".firstlight table{border-collapse:collapse;margin:.3em 0;color:inherit;font-size:inherit}"
     ".firstlight th,.firstlight td{text-align:left;padding:1px 12px 1px 0;border:0;background:none;color:inherit}"
     ".firstlight th{font-weight:600;opacity:.7}.firstlight caption{text-align:left;font-weight:600;color:inherit}"
     ".firstlight .n{text-align:right;font-variant-numeric:tabular-nums}.firstlight p{margin:.3em 0}"
@@ -42,13 +43,15 @@ class Html:
     True
     """
 
-    def __init__(self, title: str) -> None:
-        self._parts = [f"<div class='firstlight'>{_STYLE}<p><b>{_cell(title)}</b></p>"]
+    def __init__(self, title: str, *lines: str) -> None:
+        heading = f"<p><b>{_cell(title)}</b></p>" if title else ""
+        self._parts = [f"<div class='firstlight'>{_STYLE}{heading}"]
+        self.notes(lines)
 
-    def facts(self, facts: Mapping[str, str]) -> Self:
+    def facts(self, facts: Mapping[str, str], caption: str = "") -> Self:
         """Add a table of two columns: what, and how much."""
         rows = "".join(f"<tr><th>{_cell(name)}</th><td>{_cell(value)}</td></tr>" for name, value in facts.items())
-        self._parts.append(f"<table>{rows}</table>")
+        self._parts.append(f"<table>{_caption(caption)}{rows}</table>")
         return self
 
     def table(self, rows: Sequence[Row], caption: str = "", more: int = 0) -> Self:
@@ -56,8 +59,7 @@ class Html:
         if rows:
             heads = "".join(f"<th>{_cell(name)}</th>" for name in rows[0])
             lines = "".join("<tr>" + "".join(map(_data, row.values())) + "</tr>" for row in rows)
-            title = f"<caption>{_cell(caption)}</caption>" if caption else ""
-            self._parts.append(f"<table>{title}<tr>{heads}</tr>{lines}</table>")
+            self._parts.append(f"<table>{_caption(caption)}<tr>{heads}</tr>{lines}</table>")
         return self.notes([f"and {more:,} more"] if more > 0 else [])
 
     def images(self, pngs: Iterable[tuple[bytes, str]]) -> Self:
@@ -76,13 +78,28 @@ class Html:
         self._parts += [f"<p>{_cell(line, 400)}</p>" for line in lines]
         return self
 
+    def line(self, html: str) -> Self:
+        """Add a paragraph that is HTML already."""
+        self._parts.append(f"<p>{html}</p>")
+        return self
+
     def text(self) -> str:
         """Return all of it."""
         return "".join(self._parts) + "</div>"
 
 
+def progress_html(description: str, fraction: float | None, words: str, lines: Sequence[str] = ()) -> str:
+    """Return HTML with lines about what is done, and a bar beside what goes on, which moves if no fraction is known."""
+    bar = "<progress></progress>" if fraction is None else f"<progress value='{fraction:.4f}'></progress>"
+    return Html("", *lines).line(f"{_cell(description)} {bar} {_cell(words)}").text()
+
+
 class Bar(float):
     """A fraction that is shown as a bar and in percent."""
+
+
+def _caption(text: str) -> str:
+    return f"<caption>{_cell(text)}</caption>" if text else ""
 
 
 def _cell(value: object, limit: int = 120) -> str:

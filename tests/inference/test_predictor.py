@@ -93,6 +93,7 @@ def test_a_path_gives_one_prediction_with_its_name(predictor, digit_files, expec
 
 # What several images [N, H, W] can come as.
 SEVERAL = {
+    "array [N, H, W]": lambda pixels: pixels,
     "array [N, H, W, 1]": lambda pixels: pixels[..., None],
     "array [N, H, W, 3]": lambda pixels: np.repeat(pixels[..., None], 3, axis=3),
     "floats": lambda pixels: pixels[..., None] / 255,
@@ -132,7 +133,7 @@ def test_nothing_gives_an_empty_list(nothing, predictor):
     "wrong",
     [
         None, 3, 0.5, {"a": 1}, {"a.png"}, object(), [None], [[1, 2]], [["a.png"]],
-        np.zeros(8), np.zeros((4, 8, 8)), np.zeros((8, 8, 2)), np.zeros((2, 8, 8, 4)), np.zeros((1, 1, 8, 8, 1)),
+        np.zeros(8), np.zeros((8, 8, 2, 1, 1)), np.zeros((2, 8, 8, 4)), np.zeros((1, 1, 8, 8, 1)),
         np.zeros((0, 8)), torch.zeros(8, 8), torch.zeros(8, 8, 3), torch.zeros(2, 8, 8, 3), torch.zeros(1, 1, 1, 8, 8),
     ],
     ids=lambda wrong: f"{type(wrong).__name__} {getattr(wrong, 'shape', '')}",
@@ -141,6 +142,11 @@ def test_anything_else_is_a_type_error_that_says_what_is_accepted(wrong, predict
     with pytest.raises(TypeError, match=r"give the path of a file or a folder, .*tensor \[C, H, W\]") as raised:
         predictor(wrong)
     assert "\n" not in str(raised.value)
+
+
+def test_three_layers_of_an_array_are_not_taken_for_three_images(predictor):
+    with pytest.raises(TypeError, match="may be three gray images or one in color"):
+        predictor(np.zeros((3, 8, 8), np.uint8))
 
 
 @pytest.mark.parametrize(

@@ -79,10 +79,11 @@ class Evaluation:
     def _repr_html_(self) -> str:
         return self.add_to(Html("Evaluation")).text()
 
-    def add_to(self, shown: Html) -> Html:
+    def add_to(self, shown: Html, caption: str = "") -> Html:
         """Add the scores, and the worst classes, to what a notebook shows."""
         names = ("accuracy", "top5", "log_loss", "macro_f1", "ece", "auc")
-        shown.facts({name.replace("_", " "): str(getattr(self, name) or "not defined") for name in names})
+        scores = {name.replace("_", " "): str(getattr(self, name) or "not defined") for name in names}
+        shown.facts(scores, caption)
         scored = sum(one.support > 0 for one in self.per_class)
         rows = [
             {

@@ -13,7 +13,7 @@ from firstlight.tables import Bar, Html, data_frame
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-ROWS_SHOWN = 10  # in a notebook
+ROWS_SHOWN, FEW = 10, 3  # in a notebook, and in plain text
 MISTAKES_SHOWN = 24  # in the figure of a run's worst mistakes
 
 
@@ -42,6 +42,10 @@ class Mistakes(tuple[Mistake, ...]):
         made = super().__new__(cls, mistakes)
         made.classes = classes
         return made
+
+    def __repr__(self) -> str:
+        shown = [f"{row['image']} is {row['label']}, read as {row['predicted']}" for row in self.to_json()[:FEW]]
+        return f"Mistakes({len(self)}: {'; '.join(shown)}{'; ...' * (len(self) > FEW)})"
 
     def to_json(self) -> list[dict[str, Any]]:
         """Return each as plain values: image, label and predicted class by name, and the probabilities of both."""

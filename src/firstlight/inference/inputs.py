@@ -20,7 +20,7 @@ from firstlight.errors import DataError, ImageError, WrongTypeError
 from firstlight.files import expand_user
 
 ACCEPTED = (
-    "the path of a file or a folder, the bytes of a file, a PIL image, a NumPy array [H, W], [H, W, C] or "
+    "the path of a file or a folder, the bytes of a file, a PIL image, a NumPy array [H, W], [H, W, C], [N, H, W] or "
     "[N, H, W, C], a torch tensor [C, H, W] or [N, C, H, W], with C = 1 or 3, or a list of these"
 )
 
@@ -52,7 +52,7 @@ def is_one_image(given: Any) -> bool:
     if isinstance(given, str | os.PathLike):
         return not _is_folder(os.fsdecode(given))
     if isinstance(given, np.ndarray):
-        return given.ndim < 4
+        return given.ndim < 4 and not _is_gray_stack(given)
     if isinstance(given, torch.Tensor):
         return given.ndim < 4
     return isinstance(given, bytes | bytearray | memoryview | Image.Image)
@@ -144,6 +144,10 @@ def _items_of_one(given: Any) -> Iterator[Item]:
         raise _not_accepted(given)
 
 
+def _is_gray_stack(given: NDArray[Any]) -> bool:
+    return given.ndim == 3 and given.shape[2] not in (1, 3)
+
+
 def _stack_of(given: "NDArray[Any] | torch.Tensor") -> NDArray[np.uint8]:
     """Return an array or a tensor as uint8 `[N, H, W, C]`."""
     if isinstance(given, torch.Tensor):
@@ -156,7 +160,12 @@ def _stack_of(given: "NDArray[Any] | torch.Tensor") -> NDArray[np.uint8]:
             raise DataError(f"the tensor is {given.dtype}; give uint8 in 0..255, or floats in 0..1") from None
         values = np.moveaxis(values, -3, -1)
     else:
-        values = given[..., None] if given.ndim == 2 else given
+        if given.ndim == 3 and given.shape[0] == 3 and _is_gray_stack(given):
+            raise WrongTypeError(
+                f"an array of shape {given.shape} may be three gray images or one in color; "
+                "give [N, H, W, 1] or [H, W, 3]"
+            )
+        values = given[..., None] if given.ndim == 2 or _is_gray_stack(given) else given
         if values.ndim not in (3, 4) or values.shape[-1] not in (1, 3):
             raise _not_accepted(given)
     if 0 in values.shape[-3:]:

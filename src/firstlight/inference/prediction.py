@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 ROWS_SHOWN = 10  # of several predictions, in a notebook
+FEW = 5  # of them, in plain text
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,10 @@ class Prediction:
 
 class Predictions(list[Prediction]):
     """What a model says about several images, in their order: a list that becomes a data frame, JSON, or a table."""
+
+    def __repr__(self) -> str:
+        more = f", ... {len(self) - FEW:,} more" if len(self) > FEW else ""
+        return f"[{', '.join(map(repr, self[:FEW]))}{more}]"
 
     def to_json(self) -> list[dict[str, Any]]:
         """Return `Prediction.to_json` of each."""

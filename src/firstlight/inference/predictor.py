@@ -67,9 +67,10 @@ class Predictor:
         """Return one `Prediction` for one image; for a folder, a stack or a list, `Predictions`, in their order.
 
         Args:
-            images: the path of a file or a folder, the bytes of a file, a PIL image, an array `[H, W]`, `[H, W, C]` or
-                `[N, H, W, C]`, a tensor `[C, H, W]` or `[N, C, H, W]` on any device, or a list of these; C is 1 or 3.
-                Arrays and tensors hold uint8, uint16 in 0..65535, or floats in 0..1, and are resized like files.
+            images: the path of a file or a folder, the bytes of a file, a PIL image, an array `[H, W]`, `[H, W, C]`,
+                `[N, H, W]` or `[N, H, W, C]`, a tensor `[C, H, W]` or `[N, C, H, W]` on any device, or a list of these;
+                C is 1 or 3. Arrays and tensors hold uint8, uint16 in 0..65535, or floats in 0..1, and are resized like
+                files.
 
         Raises:
             TypeError: if it is anything else; it says what is accepted.

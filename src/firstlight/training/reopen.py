@@ -42,5 +42,5 @@ def reopen_data(folder: Path, recipe: Recipe, record: Record, samples: Samples |
         seed=recipe.seed,
     )
     if data.store.content_key != record.source_key:
-        raise RunError(f"{folder}: {source} is not what this run was trained on any more; give the pictures of then")
+        raise RunError(f"{folder}: the pictures of {escape_name(samples.source)} are not those of this run; {advice}")
     return replace(data, notes=record.notes)

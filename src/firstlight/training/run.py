@@ -127,12 +127,13 @@ class Run:
             "model": f"{self.recipe.model.name}, {len(self.model.classes):,} classes, best epoch {self.best_epoch}",
             "pictures": f"{counts}, from {self.record.source}",
             "validation accuracy": str(self.valid.accuracy),
-            "test split": "scored" if self.test else "not scored",
             "seconds": f"{self.seconds['total']:,.1f}",
         }
+        if not self.test:
+            facts["test accuracy"] = "not scored"
         shown = Html(f"Run {self.folder}").facts(facts)
         if self.test:
-            self.test.add_to(shown)
+            self.test.add_to(shown, "test scores, 95 % intervals")
         return shown.notes(self.record.notes).text()
 
 

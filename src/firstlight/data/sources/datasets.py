@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from firstlight.data.image_sources import FileImages, ObjectImages
-from firstlight.data.in_memory import kind_of
+from firstlight.data.in_memory import image_content, kind_of
 from firstlight.data.samples import Samples, number_names
 from firstlight.data.sources.arrays import labeled, read_labels_for
 from firstlight.data.sources.columns import find_columns
 from firstlight.data.sources.labels import cells_of
-from firstlight.errors import DataError
+from firstlight.errors import DataError, ImageError, WrongTypeError
 from firstlight.escaping import escape_name
 from firstlight.progress import progress
 
@@ -86,7 +86,9 @@ def from_items(data: Any) -> Samples:
         names = tuple(_relative(path, root) for path, _ in chosen)
         labels = read_labels_for([label for _, label in chosen], len(chosen), where, classes)
         return labeled(root.name or "data-set", FileImages(root, names), names, labels, notes=notes)
-    part, taken = _parts_of(_item(data, rows[0], where), where)
+    first = _item(data, rows[0], where)
+    part, taken = _parts_of(first, where)
+    _refuse_pixels_of_unknown_layout(taken(first), where)
     words = []
     with progress("reading labels", len(rows)) as advance:
         for row in rows:
@@ -150,6 +152,17 @@ def _parts_of(item: Any, where: str) -> tuple[Callable[[Any], Any], Callable[[An
     if isinstance(item, tuple | list) and len(item) >= 2:
         return (lambda found: found[1]), (lambda found: found[0])
     raise DataError(f"{where}: its items are {kind_of(item)}; each must be a pair (image, label), or a dict with both")
+
+
+def _refuse_pixels_of_unknown_layout(image: Any, where: str) -> None:
+    """Refuse what is no image, or an array or a tensor that cannot be read, since all others will be like it."""
+    try:
+        image_content(image)
+    except WrongTypeError as error:
+        raise WrongTypeError(f"{where}: {error}") from None
+    except ImageError as error:
+        if hasattr(image, "ndim"):
+            raise DataError(f"{where}: a picture cannot be read: {error}") from None
 
 
 def _label_of(data: Any, row: int, part: Callable[[Any], Any], where: str) -> Any:

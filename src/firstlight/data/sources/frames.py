@@ -6,14 +6,24 @@ from typing import Any
 import numpy as np
 
 from firstlight.data.in_memory import is_missing
-from firstlight.data.samples import SPLIT_WORDS, Samples
+from firstlight.data.samples import Samples
 from firstlight.data.sources.arrays import images_of, labeled, read_labels_for
 from firstlight.data.sources.columns import find_columns, label_word
 from firstlight.data.sources.labels import cells_of
+from firstlight.data.sources.split_words import is_split_word, split_of
 from firstlight.errors import DataError
 from firstlight.escaping import escape_name
 
 _WHERE = "data frame"
+# What arrays in a dict or in an `.npz` are called, and columns never are.
+_SINGULAR = {
+    "images": "image",
+    "pictures": "picture",
+    "photos": "photo",
+    "files": "file",
+    "paths": "path",
+    "x": "image",
+}
 
 
 def is_frame(given: Any) -> bool:
@@ -51,7 +61,7 @@ def from_frame(frame: Any, *, image_column: str | None = None, label_column: str
 
 def _columns_of(frame: Any) -> dict[str, Any]:
     if isinstance(frame, Mapping):
-        return {str(name): column for name, column in frame.items()}
+        return {_SINGULAR.get(str(name).lower(), str(name)): column for name, column in frame.items()}
     if hasattr(frame, "column_names"):  # pyarrow
         return {name: frame.column(name) for name in frame.column_names}
     names = list(frame.columns)
@@ -62,6 +72,6 @@ def _columns_of(frame: Any) -> dict[str, Any]:
 
 def _split(cell: Any, row: int) -> int:
     word = "" if is_missing(cell) else str(cell).strip()
-    if word.lower() not in SPLIT_WORDS:
+    if not is_split_word(word) or (split := split_of(word)) is None:
         raise DataError(f'{_WHERE}: row {row}: there is no split "{escape_name(word)}"; write train, valid or test')
-    return SPLIT_WORDS[word.lower()]
+    return split

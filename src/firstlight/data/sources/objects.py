@@ -8,10 +8,11 @@ import numpy as np
 
 from firstlight.data.image_sources import ArrayImages, JoinedImages
 from firstlight.data.in_memory import is_image, kind_of
-from firstlight.data.samples import SPLIT_WORDS, Samples
+from firstlight.data.samples import Samples, Split
 from firstlight.data.sources.arrays import from_arrays
 from firstlight.data.sources.datasets import from_hugging_face, from_items, is_hugging_face
 from firstlight.data.sources.frames import from_frame, is_frame
+from firstlight.data.sources.split_words import is_split_word, split_of
 from firstlight.errors import DataError, WrongTypeError
 from firstlight.escaping import escape_name
 
@@ -73,11 +74,13 @@ def _from_sequence(given: Sequence[Any]) -> Samples:
 
 def _joined(parts: Mapping[str, Samples]) -> Samples:
     """Return several sets as one that is split; classes are matched by name."""
-    seen: dict[int, str] = {}
+    seen: dict[Split, str] = {}
     for name in parts:
-        if (other := seen.setdefault(SPLIT_WORDS[name.lower()], name)) != name:
+        split = split_of(name)
+        assert split is not None, name
+        if (other := seen.setdefault(split, name)) != name:
             raise DataError(f"{other} and {name} are the same split; give one of them")
-    sets, words = list(parts.values()), [SPLIT_WORDS[name.lower()] for name in parts]
+    sets, words = list(parts.values()), list(seen)
     classes = max((part.classes for part in sets), key=len)
     if any(set(part.classes) - set(classes) for part in sets):
         classes = tuple(sorted({name for part in sets for name in part.classes}))
@@ -118,7 +121,7 @@ def _refuse_what_has_no_items(given: Any) -> None:
 
 
 def _is_split(name: Any) -> bool:
-    return isinstance(name, str) and name.lower() in SPLIT_WORDS
+    return isinstance(name, str) and is_split_word(name)
 
 
 def _are_labels(given: Any, beside: Any) -> bool:

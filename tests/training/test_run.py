@@ -1,0 +1,104 @@
+"""A run is all there again from its folder, shows itself briefly, and hands its numbers to other tools."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+import firstlight as fl
+from firstlight.errors import RunError
+
+
+@pytest.fixture(scope="module")
+def array_run(some_digits, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FIRSTLIGHT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        out = tmp_path_factory.mktemp("runs") / "arrays"
+        return fl.train(some_digits, model="mlp", hidden=(8,), epochs=3, batch_size=32, out=out)
+
+
+def test_a_run_from_its_folder_is_the_run_that_training_returned(digit_run, digits):
+    again = fl.load_run(str(digit_run.folder))
+    assert again.recipe == digit_run.recipe
+    assert again.record == digit_run.record
+    assert [row.epoch for row in again.history] == [row.epoch for row in digit_run.history]
+    images = digits[0][:9]
+    assert np.array_equal(again.model.predict_proba(images), digit_run.model.predict_proba(images))
+    assert again.mistakes == digit_run.mistakes
+    for split in ("train", "valid", "test"):
+        assert again.data.split.rows(split).tolist() == digit_run.data.split.rows(split).tolist()
+    assert np.array_equal(again.data.store.pixels, digit_run.data.store.pixels)
+    assert fl.evaluate(again, again.data.samples, split="valid").evaluation.accuracy == digit_run.valid.accuracy
+
+
+def test_data_from_memory_are_asked_for_only_when_they_are_needed(array_run, some_digits):
+    again = fl.load_run(array_run.folder)
+    assert again.test == array_run.test
+    assert [mistake.image for mistake in again.mistakes] == [mistake.image for mistake in array_run.mistakes]
+    assert {mistake.row for mistake in again.mistakes} == {-1}
+    with pytest.raises(RunError, match=r"the pictures of this run \(arrays\) are not here any more; give them again"):
+        again.data  # noqa: B018
+    given = fl.load_run(array_run.folder, some_digits)
+    assert given.mistakes == array_run.mistakes
+    with pytest.raises(RunError, match="are not those of this run"):
+        fl.load_run(array_run.folder, (some_digits[0][::-1].copy(), some_digits[1]))
+
+
+def test_a_mistake_names_its_image(array_run):
+    data = array_run.data.samples
+    assert array_run.mistakes, "three epochs are meant to leave some"
+    for mistake in array_run.mistakes:
+        assert data.names[mistake.row] == mistake.image
+        assert data.labels[mistake.row] == mistake.label
+    frame = array_run.mistakes.to_pandas()
+    assert frame["image"].tolist() == [mistake.image for mistake in array_run.mistakes]
+    assert frame["label"].tolist() == [data.classes[mistake.label] for mistake in array_run.mistakes]
+    assert frame["probability"].is_monotonic_decreasing
+
+
+def test_what_is_no_run_is_one_line(tmp_path, digit_run):
+    for given in (tmp_path, tmp_path / "gone", digit_run.folder / "evaluation.json"):
+        with pytest.raises(fl.UserError):
+            fl.load_run(given)
+    with pytest.raises(fl.UserError, match="folder is an int"):
+        fl.load_run(3)
+    shutil.copytree(digit_run.folder, tmp_path / "run")
+    (tmp_path / "run" / "metrics.csv").write_text("epoch,seconds\n1,2\n")
+    with pytest.raises(RunError, match="it has no column"):
+        fl.load_run(tmp_path / "run")
+    (tmp_path / "run" / "model.safetensors").unlink()
+    (tmp_path / "run" / "metrics.csv").unlink()
+    with pytest.raises(fl.UserError, match="there is no such file"):
+        fl.load_run(tmp_path / "run")
+
+
+def test_results_become_data_frames_and_json(digit_run):
+    assert digit_run.to_pandas()["epoch"].tolist() == [row.epoch for row in digit_run.history]
+    classes = digit_run.test.to_pandas()
+    assert classes["class"].tolist() == list(digit_run.model.classes)
+    assert classes["support"].sum() == digit_run.test.n
+    assert classes["recall"].between(classes["recall_low"], classes["recall_high"]).all()
+    score = fl.evaluate(digit_run, digit_run.data.samples, split="valid")
+    assert score.to_pandas().equals(score.evaluation.to_pandas())
+    for value in (
+        digit_run,
+        digit_run.test,
+        score,
+        digit_run.mistakes,
+        fl.predict(digit_run, [digit_run.folder / "held_out.png"]),
+    ):
+        json.dumps(value.to_json())
+
+
+def test_what_a_notebook_shows_is_small_and_escaped(digit_run, some_digits, tmp_path):
+    for value in (digit_run, digit_run.test, digit_run.data, digit_run.data.samples, digit_run.mistakes):
+        assert len(repr(value)) < 200
+        shown = value._repr_html_()
+        assert shown.startswith("<div") and shown.endswith("</div>") and len(shown) < 20_000
+    words = np.array(["<script>alert(1)</script>", "b&b"])[some_digits[1] % 2]
+    samples = fl.load_data((some_digits[0], words))
+    data = fl.open_dataset(samples)
+    for value in (samples, data, fl.CheckReport(samples, data.store)):
+        assert "<script>" not in value._repr_html_()
+        assert "&lt;script&gt;" in value._repr_html_()
