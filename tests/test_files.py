@@ -13,7 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firstlight.files import atomic_folder, atomic_path, write_csv, write_json, write_text
+from firstlight.files import (
+    atomic_folder,
+    atomic_path,
+    from_cell,
+    open_csv,
+    write_csv,
+    write_json,
+    write_text,
+)
 
 KILLS = 30
 ODD_NAMES = [
@@ -145,7 +153,7 @@ ANY_NAME = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="
 def test_any_text_survives_a_csv(rows, tmp_path_factory):
     path = tmp_path_factory.getbasetemp() / "any.csv"
     write_csv(path, rows)
-    assert read_rows(path) == [list(row) for row in rows]
+    assert [[from_cell(cell) for cell in row] for row in read_rows(path)] == [list(row) for row in rows]
 
 
 def test_what_a_killed_process_left_is_swept_once_it_is_old(tmp_path):
@@ -157,3 +165,17 @@ def test_what_a_killed_process_left_is_swept_once_it_is_old(tmp_path):
         pass
     assert not old.exists()
     assert young.exists()
+
+
+@pytest.mark.parametrize(
+    "text", ["=1+1", "+1", "-1.png", "@sum", "\tx", "'=quoted", "''-", "plain", "'s", "a=b", "", "5"]
+)
+def test_no_cell_is_a_formula_and_every_text_comes_back(text, tmp_path):
+    with open_csv(tmp_path / "t.csv") as write_row:
+        write_row((text, -1.5))
+    with (tmp_path / "t.csv").open(newline="") as file:
+        ((cell, number),) = csv.reader(file)
+    assert not cell.startswith(("=", "+", "-", "@", "\t", "\r"))
+    assert from_cell(cell) == text
+    assert number == "-1.5"
+    assert (cell == text) == (text in ("plain", "'s", "a=b", "", "5"))

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import secrets
 import shutil
 import time
@@ -11,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+FORMULA = re.compile(r"'*[=+\-@\t\r]")  # how text begins that a spreadsheet runs, or that stands for such text
 ABANDONED_AFTER_SECONDS = 24 * 3600.0  # a temporary folder this old belongs to no running process
 
 
@@ -80,17 +82,30 @@ def write_csv(path: Path, rows: Iterable[Iterable[Any]]) -> None:
 
 @contextmanager
 def open_csv(path: Path) -> Iterator[Callable[[Iterable[Any]], None]]:
-    """Yield a function that writes one row; any name can be read back, even one that contains line ends."""
+    """Yield a function that writes one row; any name can be read back, even one that contains line ends.
+
+    Text that a spreadsheet would run as a formula gets an apostrophe in front, which `from_cell` takes away again.
+    """
     with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         plain = csv.writer(file, lineterminator="\n")
         quoted = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
 
         def write_row(row: Iterable[Any]) -> None:
             # note: a lone carriage return ends a row for readers, but Python before 3.13 does not quote it
-            cells = list(row)
+            cells = [to_cell(value) if isinstance(value, str) else value for value in row]
             (quoted if any("\r" in str(cell) for cell in cells) else plain).writerow(cells)
 
         yield write_row
+
+
+def to_cell(text: str) -> str:
+    """Return text for a cell of a table: with an apostrophe in front if a spreadsheet would run it as a formula."""
+    return f"'{text}" if FORMULA.match(text) else text
+
+
+def from_cell(cell: str) -> str:
+    """Return the text that `to_cell` made this of."""
+    return cell[1:] if cell.startswith("'") and FORMULA.match(cell) else cell
 
 
 def expand_user(path: str | Path) -> Path:

@@ -49,6 +49,11 @@ def silence() -> Iterator[None]:
         _silent.reset(token)
 
 
+def is_silent() -> bool:
+    """Return whether nothing is to be shown."""
+    return _silent.get()
+
+
 @contextmanager
 def progress(description: str, total: int, unit: str = "") -> Iterator[Callable[..., None]]:
     """Yield `advance(steps=1, description=None)`. Everything goes to stderr; a finished bar is removed.

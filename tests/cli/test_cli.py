@@ -1,5 +1,6 @@
 """The command line as a user meets it: JSON alone on stdout, one line for a mistake, nothing half-made."""
 
+import csv
 import json
 import os
 import shutil
@@ -82,7 +83,8 @@ def test_train_on_a_backbone_tells_the_ladder(here, capsys, digit_folder, backbo
     out = capsys.readouterr().out
     for words in ("test accuracy", "built on timm:test_resnet, weights tiny.safetensors, license unknown", "<- kept"):
         assert words in out
-    assert [line.split("  ")[1] for line in out.splitlines() if line.startswith("  ")][:5] == [
+    ladder = out.partition("built on")[2].splitlines()
+    assert [line.split("  ")[1] for line in ladder if line.startswith("  ")][:5] == [
         "rung", "majority class", "nearest neighbors", "linear head", "head fine-tuned",
     ]  # fmt: skip
 
@@ -155,14 +157,83 @@ def test_predict_takes_files_folders_and_standard_input(run_folder, capsys, digi
 
 
 def test_predict_writes_a_table_that_appears_when_it_is_complete(run_folder, capsys, digit_folder, here):
+    second_and_third = ["label_2", "probability_2", "label_3", "probability_3"]
     (here / "bad.png").touch()
-    assert main(["predict", str(run_folder / "model.safetensors"), str(digit_folder), "bad.png", "--csv", "t.csv"]) == 0
-    heading, *rows = Path("t.csv").read_text().splitlines()
-    assert heading == "image,label,probability,error"
-    assert len(rows) == 121
-    assert rows[-1].startswith("bad.png,,,")
+    words = ["predict", str(run_folder), str(digit_folder), "bad.png", "--top", "3", "--csv", "t.csv"]
+    assert main(words) == 0
+    with Path("t.csv").open(newline="") as file:
+        *rows, last = csv.DictReader(file)
+    assert list(last) == ["image", "label", "probability", "error", *second_and_third]
+    assert len(rows) == 120
+    assert last["image"] == "bad.png"
+    assert [last[name] for name in ("label", "probability", *second_and_third)] == [""] * 6
+    for row in rows:
+        assert float(row["probability"]) >= float(row["probability_2"]) >= float(row["probability_3"])
+        assert len({row["label"], row["label_2"], row["label_3"]}) == 3
     assert "1 of 121 pictures could not be used" in capsys.readouterr().err
     assert not list(here.glob("*.part"))
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "gztar"])
+def test_predict_takes_an_archive_whatever_its_folders(kind, run_folder, capsys, digit_folder, here):
+    archive = Path(shutil.make_archive("pictures", kind, digit_folder))
+    found = answer(capsys, "predict", str(run_folder), archive.name, "--json")
+    in_folder = answer(capsys, "predict", str(run_folder), str(digit_folder), "--json")
+    assert [row["image"] for row in found] == [
+        row["image"].replace(str(digit_folder), archive.name) for row in in_folder
+    ]
+    assert [row["top"] for row in found] == [row["top"] for row in in_folder]
+    (here / "flat").mkdir()
+    shutil.copy(in_folder[0]["image"], here / "flat" / "a.png")
+    flat = Path(shutil.make_archive("flat", kind, here / "flat")).name
+    broken = f"broken.{flat.partition('.')[2]}"
+    Path(broken).write_bytes(b"no archive")
+    first, second = answer(capsys, "predict", str(run_folder), flat, broken, "--json")
+    assert (first["image"], first["label"]) == (f"{flat}/a.png", found[0]["label"])
+    assert second["image"] == broken
+    assert "cannot be read as" in second["error"]
+
+
+def test_evaluate_writes_the_answer_for_each_picture_and_draws_the_mistakes(run_folder, capsys, digit_folder, here):
+    words = [
+        "evaluate",
+        str(run_folder),
+        str(digit_folder),
+        "--split",
+        "all",
+        "--csv",
+        "answers.csv",
+        "--out",
+        "figures",
+    ]
+    found = answer(capsys, *words, "--json")
+    with Path("answers.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["image", "label", "predicted", "probability", "correct", "probability_of_label"]
+    assert len(rows) == found["n"] == 120
+    assert {row["label"] for row in rows} == {Path(row["image"]).parent.name for row in rows}
+    right = [row["correct"] == "true" for row in rows]
+    assert right == [row["label"] == row["predicted"] for row in rows]
+    assert sum(right) / 120 == pytest.approx(found["accuracy"]["value"])
+    assert all((row["probability"] == row["probability_of_label"]) == ok for row, ok in zip(rows, right, strict=True))
+    assert {path.name for path in Path("figures").iterdir()} == {"confusion.png", "mistakes.png"}
+    assert main(words) == 2
+    assert "--out figures: the folder is not empty" in capsys.readouterr().err
+    assert main([*words[:-1], "more"]) == 0
+    shown = capsys.readouterr().out
+    assert "most often taken for" in shown
+    assert "wrote answers.csv\nwrote more\n" in shown
+
+
+def test_quiet_leaves_the_answer_alone(here, capsys, digit_folder):
+    assert main(["train", str(digit_folder), *QUICK, "--quiet"]) == 0
+    quiet = capsys.readouterr()
+    assert quiet.err == ""
+    assert "test accuracy" in quiet.out
+    assert main(["train", str(digit_folder), *QUICK]) == 0
+    assert "training mlp at 8 x 8 pixels, 10 classes: " in capsys.readouterr().err
+    assert main(["predict", "gone", "x.png", "--quiet"]) == 2
+    assert capsys.readouterr().err.startswith("firstlight: gone")
 
 
 def test_check_answers_with_the_promised_keys_and_names_what_it_finds(here, capsys, digit_folder):
@@ -180,7 +251,7 @@ def test_check_answers_with_the_promised_keys_and_names_what_it_finds(here, caps
     assert found["duplicates"] == [sorted([f"2/{victim.name}", "2/deep.png", "2/twin.png"])]
     assert found["modes"]["I;16"] == 1
     assert main(["check", str(folder)]) == 0
-    assert "1 cannot be used" in capsys.readouterr().out
+    assert "1 picture cannot be used" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,7 @@ def test_a_check_tells_counts_and_names_and_cuts_long_lists(capsys):
     for words in (
         "class 9 100 and 2 more",
         "first of several frames: 1, such as a.gif",
-        "13 cannot be used:",
+        "13 pictures cannot be used:",
         "and 3 more; --json lists them all",
         "a.png = b.png",
         "0 groups of near copies\n",
@@ -187,14 +187,14 @@ def test_an_interrupted_run_reports_no_test_score(tmp_path, capsys, digit_run):
     out = capsys.readouterr().out
     assert "test accuracy" not in out
     assert f"validation accuracy  {digit_run.valid.accuracy}" in out
-    assert "quarantined: 1 pictures could not be used; quarantine.csv has the reasons" in out
+    assert "quarantined: 1 picture could not be used; quarantine.csv has the reasons" in out
     assert "one.png = cat\\x1b" in out
     assert "--drop-leaks leaves the training copies out" in out
 
 
 def test_dropped_copies_are_counted(tmp_path, capsys, digit_run):
     tell_run(a_run(tmp_path, digit_run, leaks=1, leaked=(("one.png", "two.png"),), dropped=1))
-    assert "1 training pictures were left out because of that" in capsys.readouterr().out
+    assert "1 training picture was left out because of that" in capsys.readouterr().out
 
 
 CASE = {"images": "few", "domain": "near", "drop": 0.09, "confidence": 0.55, "advice": "fine-tune (`ladder`)"}

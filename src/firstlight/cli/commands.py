@@ -10,6 +10,7 @@ from typing import ClassVar, Literal
 
 from firstlight.cli.flags import with_flags
 from firstlight.cli.options import Positional
+from firstlight.cli.scores import class_table
 from firstlight.cli.terminal import print_json, say, show_json, show_table, tell, tell_check, tell_run
 from firstlight.data.augment import Augment
 from firstlight.data.recipe import DataRecipe, SourceRecipe
@@ -43,6 +44,8 @@ class Train:
     """Start from the choices in this TOML file, such as the recipe.toml of an earlier run."""
     out: Path | None = None
     """The run folder, new or empty; by default runs/<name>-<n>."""
+    quiet: bool = False
+    """Show no progress, and no remarks but errors."""
     json: bool = False
     """Print one JSON object instead of text."""
 
@@ -93,6 +96,12 @@ class Evaluate:
     """Go on even if more than 1 % of the pictures cannot be used."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1 or mps."""
+    out: Path | None = None
+    """A folder, new or empty, for figures: the confusion matrix and the worst mistakes."""
+    csv: Path | None = None
+    """Also write the answer for each picture to this file: image, label, predicted, probability, correct."""
+    quiet: bool = False
+    """Show no progress, and no remarks but errors."""
     json: bool = False
     """Print one JSON object instead of text."""
 
@@ -100,7 +109,10 @@ class Evaluate:
         """Score and report."""
         with phase("loading PyTorch"):
             from firstlight.api import evaluate
+            from firstlight.delivery.score_files import draw_score, write_answers
+            from firstlight.runs.folder import require_free
 
+        require_free(self.out)
         with phase("scoring"):
             found = evaluate(
                 self.model,
@@ -110,12 +122,18 @@ class Evaluate:
                 allow_quarantine=self.allow_quarantine,
                 **self.reading.chosen(),
             )
+        if self.csv:
+            write_answers(found, self.csv)
+        if self.out:
+            draw_score(found, self.out)
         if self.json:
             print_json({**found.evaluation.to_json(), "split": self.split, "test_evaluations": found.test_evaluations})
             return DONE
         say(f"{self.model} on the {self.split} split of {self.source}")
-        for line in str(found.evaluation).splitlines():
+        for line in [*str(found.evaluation).splitlines(), *class_table(found.evaluation)]:
             say(line)
+        for written in filter(None, (self.csv, self.out)):
+            say(f"wrote {written}")
         if found.test_evaluations:
             times = "once" if found.test_evaluations == 1 else f"{found.test_evaluations} times"
             say(f"this run's test split has now been scored {times}; evaluation.json keeps count")
@@ -131,17 +149,19 @@ class Predict:
     model: Positional[Path]
     """A model.safetensors, or a run folder."""
     paths: Positional[tuple[str, ...]]
-    """Picture files, folders of them, or - for a list of paths on standard input."""
+    """Picture files, folders or archives of them, or - for a list of paths on standard input."""
     top: int = 5
     """How many classes to list for each picture."""
     csv: Path | None = None
-    """Also write image,label,probability,error to this file."""
+    """Also write the answers to this file: image, label, probability, error, then the other labels of --top."""
     max_pixels: int = 50_000_000
     """A picture with more pixels is not decoded."""
     workers: int | None = None
     """Number of threads that decode pictures."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1 or mps."""
+    quiet: bool = False
+    """Show no progress, and no remarks but errors."""
     json: bool = False
     """Print one JSON list instead of text."""
 
@@ -164,7 +184,7 @@ class Predict:
         given = (path for word in self.paths for path in (read_paths(sys.stdin.buffer) if word == "-" else [word]))
         predictions = predictor.predict_files(find_files(given))
         if self.csv:
-            predictions = written_to_csv(predictions, self.csv)
+            predictions = written_to_csv(predictions, self.csv, min(self.top, len(model.classes)))
         count, errors = show_json(predictions) if self.json else show_table(predictions)
         if not count:
             raise DataError(f"no picture found in {' '.join(self.paths)}")
@@ -186,6 +206,8 @@ class Check:
     """A picture with more pixels is quarantined without being decoded."""
     workers: int | None = None
     """Number of threads that decode pictures."""
+    quiet: bool = False
+    """Show no progress, and no remarks but errors."""
     json: bool = False
     """Print one JSON object instead of text."""
 

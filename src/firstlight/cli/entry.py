@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import takewhile
 from typing import Any
 
@@ -19,6 +19,7 @@ from firstlight.cli.terminal import say, tell
 from firstlight.errors import UserError
 from firstlight.escaping import escape_name
 from firstlight.files import expand_user
+from firstlight.progress import silence
 from firstlight.runtime.processors import set_up_process
 
 TERMINATED = 143
@@ -100,7 +101,9 @@ def run(words: list[str]) -> int:
     asked = [word for word in takewhile(lambda word: word != "--", rest) if word in ("-h", "--help", "--help-all")]
     if asked:
         return show_help(command, asked[-1])
-    return parse(words).run()
+    parsed = parse(words)
+    with silence() if getattr(parsed, "quiet", False) else nullcontext():
+        return parsed.run()
 
 
 def command_named(word: str) -> type[Command]:

@@ -30,6 +30,12 @@ def wrapped(text: str, width: int, first: str = "", rest: str = "") -> str:
     )
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, as `1 picture`, `2,000 pictures` or `3 classes`."""
+    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else plural}"
+
+
 def definitions(rows: Iterable[tuple[str, str]], width: int, column: int) -> list[str]:
     """Return terms with their descriptions, which all begin in the same column."""
     lines: list[str] = []

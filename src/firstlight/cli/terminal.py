@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from firstlight.cli.flags import flag, with_flags
-from firstlight.cli.layout import fitted
+from firstlight.cli.layout import counted, fitted
+from firstlight.cli.scores import class_table
 from firstlight.escaping import escape, escape_name
+from firstlight.progress import is_silent
 
 if TYPE_CHECKING:
     from firstlight.inference.predictor import Prediction
@@ -24,8 +26,9 @@ def say(text: str) -> None:
 
 
 def tell(text: str) -> None:
-    """Write a remark to stderr."""
-    _write_line(sys.stderr, text)
+    """Write a remark to stderr, unless all is to be quiet."""
+    if not is_silent():
+        _write_line(sys.stderr, text)
 
 
 def print_json(value: Any) -> None:
@@ -40,32 +43,37 @@ def tell_run(run: "Run") -> None:
 
     record = run.record
     tell_two_labels(record.two_labels, record.near_two_labels)
-    scored = f", scored once on {record.n['test']:,} test pictures" if run.test else ""
-    say(f"trained on {record.n['train']:,} pictures, validated on {record.n['valid']:,}{scored}")
+    scored = f", scored once on {counted(record.n['test'], 'test picture')}" if run.test else ""
+    say(f"trained on {counted(record.n['train'], 'picture')}, validated on {record.n['valid']:,}{scored}")
     for note in run.data.notes:
         say(f"note: {with_flags(note)}")
     if run.test:
         say(f"test accuracy  {run.test.accuracy}")
         say(f"test log loss  {run.test.log_loss}")
+        for line in class_table(run.test):
+            say(line)
     else:
         say("interrupted: the best model so far is kept, without a test score")
         say(f"validation accuracy  {run.valid.accuracy}")
     if run.transfer:
         tell_transfer(run.transfer)
     if record.quarantined:
-        say(f"quarantined: {record.quarantined:,} pictures could not be used; quarantine.csv has the reasons")
+        say(f"quarantined: {counted(record.quarantined, 'picture')} could not be used; quarantine.csv has the reasons")
     if record.leaks:
-        say(f"{record.leaks:,} groups of copies are in more than one split, such as:")
+        are = "is" if record.leaks == 1 else "are"
+        say(f"{counted(record.leaks, 'group')} of copies {are} in more than one split, such as:")
         for leak in record.leaked[:MAX_LEAKS]:
             say("  " + " = ".join(leak))
-        left_out = f"{record.dropped:,} training pictures were left out because of that"
+        were = "was" if record.dropped == 1 else "were"
+        left_out = f"{counted(record.dropped, 'training picture')} {were} left out because of that"
         say(f"  {left_out if record.dropped else flag('drop_leaks') + ' leaves the training copies out'}")
     say(f"finished in {run.seconds['total']:.1f} s; run folder {run.folder}")
     say(f"  model    {run.folder / MODEL_FILE}")
     if run.test:
         figures = sorted(file.name for file in run.folder.glob("*.png"))
         say(f"  figures  {', '.join(figures)}")
-        say(f"try: firstlight predict {run.folder / MODEL_FILE} {run.folder / HELD_OUT_FILE}")
+        say("next:")
+        say(f"  firstlight predict {run.folder} {run.folder / HELD_OUT_FILE}")
 
 
 def tell_two_labels(exact: Sequence[Sequence[Mapping[str, str]]], near: Sequence[Sequence[Mapping[str, str]]]) -> None:
@@ -137,13 +145,13 @@ def tell_check(found: Mapping[str, Any]) -> None:
     if len(notes) > MAX_ROWS:
         say(f"  note     and {len(notes) - MAX_ROWS:,} more; --json lists them all")
     rows = [f"{row['image']}: {row['reason']}" for row in found["quarantined"]]
-    _list("cannot be used", rows)
+    _list(f"{counted(len(rows), 'picture')} cannot be used", rows)
     for title, key in (
-        ("groups of exact copies", "duplicates"),
-        ("groups of near copies", "near_duplicates"),
-        ("groups of copies in more than one split (train --drop-leaks leaves the training copies out)", "leaks"),
+        ("of exact copies", "duplicates"),
+        ("of near copies", "near_duplicates"),
+        ("of copies in more than one split (train --drop-leaks leaves the training copies out)", "leaks"),
     ):
-        _list(title, [" = ".join(group) for group in found[key]])
+        _list(f"{counted(len(found[key]), 'group')} {title}", [" = ".join(group) for group in found[key]])
 
 
 def show_table(predictions: "Iterator[Prediction]") -> tuple[int, int]:
@@ -183,7 +191,7 @@ def _counted(counts: Mapping[str, int]) -> str:
 
 
 def _list(title: str, rows: Sequence[str]) -> None:
-    say(f"  {len(rows):,} {title}" + (":" if rows else ""))
+    say(f"  {title}" + (":" if rows else ""))
     for row in rows[:MAX_ROWS]:
         say(f"    {row}")
     if len(rows) > MAX_ROWS:

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from firstlight.data.recipe import DataRecipe
 from firstlight.data.samples import Samples, Split, number_names
 from firstlight.errors import DataError, RecipeError
-from firstlight.files import write_csv
+from firstlight.files import from_cell, write_csv
 from firstlight.runtime.seeds import derive_seed
 
 DROPPED = 3  # in the table: a training image that was left out because of a leak; its word is `dropped`
@@ -264,7 +264,7 @@ def read_split(path: Path) -> dict[str, int]:
     """
     try:
         with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-            table = {row["image"]: TABLE_WORDS[row["split"]] for row in csv.DictReader(file)}
+            table = {from_cell(row["image"]): TABLE_WORDS[row["split"]] for row in csv.DictReader(file)}
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); give the split.csv of an earlier run") from None
     except (KeyError, ValueError, csv.Error):

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +17,12 @@ from firstlight.data.samples import SPLIT_WORDS, Samples, Split
 from firstlight.data.split import read_split
 from firstlight.errors import DataError, RecipeError, RunError
 from firstlight.evaluation.evaluate import Evaluation, evaluate_logits
+from firstlight.evaluation.mistakes import MISTAKES_SHOWN, Mistake, worst_mistakes
 from firstlight.inference.predictor import Predictor
 from firstlight.models.classifier import Classifier
 from firstlight.models.model_file import load_model
 from firstlight.runs.folder import RECORD_FILE, SPLIT_FILE
+from firstlight.runs.outputs import Outputs
 from firstlight.runs.record import count_test_evaluation, read_record
 
 if TYPE_CHECKING:
@@ -29,10 +31,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Score:
-    """An evaluation, and how often the run's test split has been evaluated; None if that was not part of it."""
+    """How a model did on a set.
+
+    Attributes:
+        evaluation: all scores.
+        test_evaluations: how often the run's test split has been evaluated; None if that was not part of it.
+        outputs: what the model said about each image; labels are positions in the model's classes.
+        mistakes: the most confident wrong answers; their rows are positions in `outputs`.
+        mistake_images: the images of these as the model saw them, uint8 `[m, H, W, C]`.
+    """
 
     evaluation: Evaluation
     test_evaluations: int | None
+    outputs: Outputs = field(repr=False)
+    mistakes: tuple[Mistake, ...] = field(repr=False)
+    mistake_images: NDArray[np.uint8] = field(repr=False)
 
     def __str__(self) -> str:
         return str(self.evaluation)
@@ -103,8 +116,13 @@ def evaluate_model(
         )
     loader = Loader(store.pixels, labels, rows, device=device)
     outputs = Predictor(model).collect(loader.epoch())
-    evaluation = evaluate_logits(outputs.logits, outputs.labels, model.classes, temperature=model.temperature.item())
-    return Score(evaluation, test_evaluations)
+    temperature = model.temperature.item()
+    evaluation = evaluate_logits(outputs.logits, outputs.labels, model.classes, temperature=temperature)
+    names = tuple(samples.names[row] for row in rows)
+    said = Outputs(names, outputs.labels.numpy(), outputs.logits.numpy())
+    worst = worst_mistakes(outputs.logits, outputs.labels, count=MISTAKES_SHOWN, temperature=temperature)
+    images = np.array(store.pixels[rows[[mistake.row for mistake in worst]]])
+    return Score(evaluation, test_evaluations, said, worst, images)
 
 
 def match_classes(samples: Samples, classes: tuple[str, ...]) -> NDArray[np.int64]:

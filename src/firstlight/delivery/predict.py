@@ -1,7 +1,9 @@
 """Predictions of image files: which files a folder holds, and predictions as CSV."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from firstlight.errors import DataError
 from firstlight.files import atomic_path, expand_user, open_csv
@@ -11,8 +13,29 @@ from firstlight.inference.predictor import Prediction
 __all__ = ["find_files", "written_to_csv"]
 
 
-def written_to_csv(predictions: Iterable[Prediction], path: Path) -> Iterator[Prediction]:
+def written_to_csv(predictions: Iterable[Prediction], path: Path, top: int = 1) -> Iterator[Prediction]:
     """Yield predictions as they come, and write one row for each; the file appears after the last one.
+
+    The columns are `image,label,probability,error`, then `label_2,probability_2` and so on to `top`.
+
+    Raises:
+        DataError: if the file cannot be written.
+    """
+    places = range(1, top)
+    with csv_for_people(path) as write_row:
+        others = (name for place in places for name in (f"label_{place + 1}", f"probability_{place + 1}"))
+        write_row(("image", "label", "probability", "error", *others))
+        for prediction in predictions:
+            rest = [(guess.label, guess.probability) for guess in prediction.top[1:top]]
+            cells = [cell for pair in rest for cell in pair]
+            blank = [None] * (2 * len(places) - len(cells))
+            write_row((prediction.image, prediction.label, prediction.probability, prediction.error, *cells, *blank))
+            yield prediction
+
+
+@contextmanager
+def csv_for_people(path: Path) -> Iterator[Callable[[Iterable[Any]], None]]:
+    """Yield a function that writes one row of a table; the file appears once all are written.
 
     Raises:
         DataError: if the file cannot be written.
@@ -22,10 +45,7 @@ def written_to_csv(predictions: Iterable[Prediction], path: Path) -> Iterator[Pr
         raise DataError("it is not a file; name a new one, or one to be replaced", field="csv", value=str(path))
     try:
         with atomic_path(path) as temporary, open_csv(temporary) as write_row:
-            write_row(("image", "label", "probability", "error"))
-            for prediction in predictions:
-                write_row((prediction.image, prediction.label, prediction.probability, prediction.error))
-                yield prediction
+            yield write_row
     except OSError as error:
         reason = f"it cannot be written ({error.strerror}); name another file"
         raise DataError(reason, field="csv", value=str(path)) from None

@@ -15,6 +15,7 @@ from PIL import Image
 
 from firstlight.data.images import SUFFIXES, decode, resize_image
 from firstlight.data.in_memory import pixels_of, to_uint8
+from firstlight.data.sources.archives import ArchiveImages, archive_kind, open_unlabeled
 from firstlight.data.sources.litter import is_ignored
 from firstlight.errors import DataError, ImageError, WrongTypeError
 from firstlight.files import expand_user
@@ -30,12 +31,21 @@ class Item:
     """One image to classify.
 
     Attributes:
-        content: a path as `str`, the bytes of a file, a PIL image, or uint8 `[H, W, C]`.
+        content: a path as `str`, the bytes of a file, a PIL image, uint8 `[H, W, C]`, where it is in an archive, or the
+            reason why it cannot be read.
         name: the path; None for what has none.
     """
 
-    content: "str | bytes | Image.Image | NDArray[np.uint8]"
+    content: "str | bytes | Image.Image | NDArray[np.uint8] | Archived | ImageError"
     name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Archived:
+    """An image in an archive."""
+
+    images: ArchiveImages
+    index: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +60,8 @@ class Target:
 def is_one_image(given: Any) -> bool:
     """Return whether this is a single image; its answer is then one prediction, not a list."""
     if isinstance(given, str | os.PathLike):
-        return not _is_folder(os.fsdecode(given))
+        path = os.fsdecode(given)
+        return not _is_folder(path) and archive_kind(Path(path)) is None
     if isinstance(given, np.ndarray):
         return given.ndim < 4 and not _is_gray_stack(given)
     if isinstance(given, torch.Tensor):
@@ -90,12 +101,34 @@ def find_files(paths: Iterable[str]) -> Iterator[str]:
             yield path
 
 
+def items_in(paths: Iterable[str]) -> Iterator[Item]:
+    """Yield every image at these paths, as `find_files` does, and every image in those that are archives."""
+    for file in find_files(paths):
+        if archive_kind(Path(file)) is None:
+            yield Item(file, file)
+        else:
+            yield from _items_in_archive(file)
+
+
+def _items_in_archive(file: str) -> Iterator[Item]:
+    try:
+        names, images = open_unlabeled(Path(file), "it")
+    except (DataError, OSError) as error:
+        yield Item(ImageError(str(error)), file)
+        return
+    yield from (Item(Archived(images, index), f"{file}/{name}") for index, name in enumerate(names))
+
+
 def read_item(item: Item, target: Target) -> "NDArray[np.uint8] | str":
     """Return an image as uint8 `[H, W, C]` of the model's size, or the reason why it cannot be used."""
     content = item.content
     try:
         if isinstance(content, str):
             content = _read_file(content)
+        if isinstance(content, ImageError):
+            raise content
+        if isinstance(content, Archived):
+            content = content.images.read(content.index)
         if isinstance(content, bytes):
             pixels = decode(
                 content,
@@ -133,7 +166,7 @@ def _is_folder(path: str) -> bool:
 
 def _items_of_one(given: Any) -> Iterator[Item]:
     if isinstance(given, str | os.PathLike):
-        yield from (Item(file, file) for file in find_files([os.fsdecode(given)]))
+        yield from items_in([os.fsdecode(given)])
     elif isinstance(given, bytes | bytearray | memoryview):
         yield Item(bytes(given))
     elif isinstance(given, Image.Image):

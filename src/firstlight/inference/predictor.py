@@ -12,7 +12,7 @@ from firstlight.data.parallel import chunks_of, in_order
 from firstlight.errors import ImageError, RecipeError
 from firstlight.escaping import escape_name
 from firstlight.inference.collect import Collected, collect
-from firstlight.inference.inputs import Item, Target, is_one_image, items_of, read_item
+from firstlight.inference.inputs import Item, Target, is_one_image, items_in, items_of, read_item
 from firstlight.inference.optimized import optimized
 from firstlight.inference.prediction import Guess, Prediction, Predictions
 from firstlight.models.classifier import Classifier
@@ -84,14 +84,14 @@ class Predictor:
         """Yield the prediction of each file in order, at constant memory; one that cannot be used has an `error`.
 
         Args:
-            files: paths, read as needed.
+            files: paths of images, folders and archives, read as needed.
             workers: number of threads that decode; by default the Predictor's.
 
         Raises:
             RecipeError: if `workers` is below 1.
         """
         _require_positive(workers=workers)
-        return self._stream((Item(file, file) for file in files), workers or self.workers)
+        return self._stream(items_in(files), workers or self.workers)
 
     def probabilities(self, images: Any) -> NDArray[np.float32]:
         """Return the calibrated probabilities of all classes for each image, float32 `[N, K]`; N = 1 for a single one.

@@ -15,8 +15,9 @@ import tempfile
 import weakref
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from firstlight.cache import writable_cache_folder
 from firstlight.data.image_sources import remembered_key
@@ -27,6 +28,7 @@ from firstlight.errors import DataError, ImageError, UserError
 from firstlight.escaping import escape_name
 from firstlight.progress import progress
 
+T = TypeVar("T")
 MAX_TOTAL_BYTES = 1 << 40
 # Unpacked bytes per packed byte. Images hardly compress; even a tar of empty files stays below this, and an archive
 # made to fill a disk reaches 1,000.
@@ -99,6 +101,21 @@ def open_archive(path: Path, where: str, read_names: Callable[[FolderListing], L
     Raises:
         DataError: naming the archive and the member, if it is damaged, not what its extension says, or unsafe.
     """
+    return _opened(path, where, read_names, lambda layout: layout.names)
+
+
+def open_unlabeled(path: Path, where: str) -> tuple[list[str], ArchiveImages]:
+    """Read an archive's index and return the names of all images in it, with their images; folders mean nothing.
+
+    Raises:
+        DataError: like `open_archive`.
+    """
+    return _opened(path, where, lambda found: sorted(found.images), lambda names: names)
+
+
+def _opened(
+    path: Path, where: str, read: Callable[[FolderListing], T], names_of: Callable[[T], Sequence[str]]
+) -> tuple[T, ArchiveImages]:
     kind = archive_kind(path)
     assert kind is not None, path
     try:
@@ -106,7 +123,7 @@ def open_archive(path: Path, where: str, read_names: Callable[[FolderListing], L
         descriptor = _unpack(path, where) if kind == "tar.gz" else os.open(path, os.O_RDONLY)
         try:
             found, members = (_zip_members if kind == "zip" else _tar_members)(descriptor, where)
-            layout = read_names(found)
+            contents = read(found)
         except BaseException:
             os.close(descriptor)
             raise
@@ -125,7 +142,7 @@ def open_archive(path: Path, where: str, read_names: Callable[[FolderListing], L
         raise DataError(
             f"{where} cannot be read as a .{kind} archive ({escape_name(str(error))}); download or pack it again"
         ) from error
-    return layout, ArchiveImages(path, descriptor, [members[name] for name in layout.names])
+    return contents, ArchiveImages(path, descriptor, [members[name] for name in names_of(contents)])
 
 
 def archive_kind(path: Path) -> str | None:
