@@ -1,14 +1,18 @@
 """Scores for a person: the headline, and a table of the classes that did worst."""
 
+from typing import TYPE_CHECKING
+
 from firstlight.cli.layout import columns, counted
 from firstlight.escaping import escape_name
-from firstlight.evaluation.evaluate import Evaluation
+
+if TYPE_CHECKING:
+    from firstlight.evaluation.evaluate import Evaluation
 
 MAX_CLASSES = 10  # in the table; evaluation.json and --json hold them all
 MAX_NAME = 32  # characters of a class
 
 
-def class_table(scores: Evaluation) -> list[str]:
+def class_table(scores: "Evaluation") -> list[str]:
     """Return the lines of a table of the classes with the lowest F1, worst first, with what they are taken for."""
     worst = scores.worst_classes(MAX_CLASSES)
     taken_for: dict[str, tuple[int, str]] = {}
