@@ -5,6 +5,7 @@ Nothing heavy is imported before a command that needs it runs, so that `--help` 
 
 import sys
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -243,5 +244,6 @@ class Guide:
             return DONE
         for path in notebooks:
             say(str(path))
-        tell(f"open them with: jupyter lab {self.folder}")
+        opener = "jupyter lab" if find_spec("jupyterlab") else "pip install jupyterlab; jupyter lab"
+        tell(f"open them in your editor, or with: {opener} {self.folder}")
         return DONE
