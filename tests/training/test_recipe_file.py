@@ -26,6 +26,7 @@ ODD_TEXT = [
     os.fsdecode(b"caf\xe9"),
 ]
 SPECIAL = {
+    "label_from": st.sampled_from([None, "^([a-z]+)", "[^/]+/", "(é|ü)"]),
     "hidden": st.lists(st.integers(1, 4096), min_size=1, max_size=5).map(tuple),
     "model": st.sampled_from(["mlp", "cnn"]),
     "resize": st.sampled_from(["crop", "crop:0.875", "crop:0.9543", "pad", "squash"]),

@@ -4,7 +4,7 @@ The same rules hold for folders on disk and inside archives.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -25,11 +25,11 @@ from firstlight.escaping import escape_name, list_names
 
 
 class _Place(NamedTuple):
-    """Where a name is: its split folder, its class (empty if it is in no class folder), and the folders above it."""
+    """Where a folder is: its split folder, its class (empty if it is in no class folder), and whether it is inside."""
 
     prefix: str
     word: str
-    is_deeper: bool
+    is_inside: bool
 
 
 def read_layout(found: FolderListing, where: str) -> Layout:
@@ -43,34 +43,42 @@ def read_layout(found: FolderListing, where: str) -> Layout:
             links in a class, or split folders beside others.
     """
     refuse_no_images(found, where)
-    prefixes = find_split_folders(found.images, where)
-    unlabeled = without_labels(prefixes, found.images)
-    layout = _Folders(prefixes, unlabeled)
-    images = [*found.images, *layout.in_another_class(found.repeated)]
-    placed = [(name, layout.place(name)) for name in sorted(images)]
-    kept = [(name, place) for name, place in placed if place.word]
-    misplaced = [name for name, place in placed if not place.word]
-    if not kept:
+    # note: a set has far fewer folders than images, so what can be decided by the folder is decided once for each
+    images = sorted(found.images)
+    parents = [_folder(name) for name in images]
+    folders = set(parents)
+    prefixes = find_split_folders(folders, where)
+    layout = _Folders(prefixes, without_labels(prefixes, folders))
+    if two_classes := [*layout.in_another_class(found.repeated)]:
+        images = sorted([*images, *two_classes])
+        parents = [_folder(name) for name in images]
+    place = {folder: layout.place(folder) for folder in set(parents)}
+    placed = [place[folder] for folder in parents]
+    names = tuple(name for name, at in zip(images, placed, strict=True) if at.word)
+    misplaced = [name for name, at in zip(images, placed, strict=True) if not at.word]
+    if not names:
         raise DataError(_no_classes(misplaced, prefixes, where))
-    words = tuple(place.word for _, place in kept)
+    placed = [at for at in placed if at.word]
+    words = tuple(at.word for at in placed)
     notes = _misplaced_notes(misplaced, prefixes)
-    _refuse_links(found.links, Counter((place.prefix, place.word) for _, place in kept), layout, where)
+    _refuse_links(found.links, placed, layout, where)
     if prefixes:
-        classes = {prefix: {place.word for _, place in kept if place.prefix == prefix} for prefix in prefixes}
+        classes = {prefix: {at.word for at in place.values() if at.prefix == prefix} - {""} for prefix in prefixes}
         refuse_classes_that_train_lacks(_by_split(classes, prefixes), where)
         notes += _refuse_empty_splits(found, prefixes, classes, where)
     else:
-        _refuse_empty_classes(found, set(words), where)
-        if len(set(words)) == 1 and all(place.is_deeper for _, place in kept):
+        classes = {"": {at.word for at in place.values()} - {""}}
+        _refuse_empty_classes(found, classes[""], where)
+        if len(classes[""]) == 1 and all(at.is_inside for at in place.values() if at.word):
             raise DataError(
                 f"{where} has only one class, {escape_name(words[0])}; if the folders in it are the classes, name "
                 "that folder instead"
             )
-        notes += _unusual_classes(sorted(set(words)), found.images)
-        if len(set(words)) == 1 and (advice := _advice_on_names([name for name, _ in kept])):
+        notes += _unusual_classes(sorted(classes[""]), folders)
+        if len(classes[""]) == 1 and (advice := _advice_on_names(names)):
             notes += (f"there is only one class folder, {escape_name(words[0])}; {advice}",)
-    splits = np.array([prefixes[place.prefix] for _, place in kept], np.int8) if prefixes else None
-    return Layout(tuple(name for name, _ in kept), words, splits, (*notes, *left_out(found)))
+    splits = np.array([prefixes[at.prefix] for at in placed], np.int8) if prefixes else None
+    return Layout(names, words, splits, (*notes, *left_out(found)))
 
 
 class _Folders:
@@ -80,15 +88,15 @@ class _Folders:
         self._by_top = {prefix.partition("/")[0]: prefix for prefix in prefixes}
         self._unlabeled = unlabeled
 
-    def place(self, name: str) -> _Place:
-        """Return where a file is."""
+    def place(self, folder: str) -> _Place:
+        """Return where a folder is."""
         prefix = ""
         if self._by_top:
-            prefix = self._by_top.get(name.partition("/")[0], "")
-            if not prefix or prefix in self._unlabeled or not name.startswith(prefix):
-                return _Place(prefix, "", is_deeper=False)
-        word, slash, rest = name[len(prefix) :].partition("/")
-        return _Place(prefix, word if slash else "", is_deeper="/" in rest)
+            prefix = self._by_top.get(folder.partition("/")[0], "")
+            if not prefix or prefix in self._unlabeled or not f"{folder}/".startswith(prefix):
+                return _Place(prefix, "", is_inside=False)
+        word, slash, _ = folder[len(prefix) :].partition("/")
+        return _Place(prefix, word, is_inside=bool(slash))
 
     def is_above_images(self, folder: str) -> bool:
         """Return whether a folder is a split or a class."""
@@ -99,9 +107,14 @@ class _Folders:
     def in_another_class(self, repeated: dict[str, str]) -> Iterator[str]:
         """Yield the links whose file is listed in another class: a picture of two classes, which people must see."""
         for link, first in repeated.items():
-            here, there = self.place(link), self.place(first)
+            here, there = self.place(_folder(link)), self.place(_folder(first))
             if here.word and there.word and here.word != there.word:
                 yield link
+
+
+def _folder(name: str) -> str:
+    """Return the folder of a file; empty at the root."""
+    return name[: max(0, name.rfind("/"))]
 
 
 def _by_split(classes: dict[str, set[str]], prefixes: dict[str, Split]) -> dict[Split, set[str]]:
@@ -118,7 +131,7 @@ def _no_classes(misplaced: list[str], prefixes: dict[str, Split], where: str) ->
     return f"{where}: {lost} {len(misplaced):,} pictures but no class folders; {advice}"
 
 
-def _advice_on_names(names: list[str]) -> str:
+def _advice_on_names(names: Sequence[str]) -> str:
     """Return how to take the classes from these file names, if they look as if they held any."""
     found = suggest_label_from(names)
     return f"names look like {escape_name(found[1])}: add `label_from` '{found[0]}'" if found else ""
@@ -145,7 +158,7 @@ def _misplaced_notes(misplaced: list[str], prefixes: dict[str, Split]) -> tuple[
     return notes
 
 
-def _unusual_classes(classes: list[str], images: list[str]) -> tuple[str, ...]:
+def _unusual_classes(classes: list[str], folders: set[str]) -> tuple[str, ...]:
     """Return notes on class folders that are named as splits, or hold folders that are."""
     notes = []
     named = [name for name in classes if is_split_word(name)]
@@ -158,7 +171,7 @@ def _unusual_classes(classes: list[str], images: list[str]) -> tuple[str, ...]:
             else (f"the folders {list_names(named, last=' and ')} are read as classes")
         )
         notes.append(f"{which}{beside}; if that is a split, put folders of every class into it and into train")
-    if inside := splits_inside_classes(images):
+    if inside := splits_inside_classes(folders):
         notes.append(
             f"every class folder holds the folders {list_names(inside, last=' and ')}, which are not used: the set is "
             "split anew; to keep a split, put the class folders into train and test"
@@ -166,22 +179,24 @@ def _unusual_classes(classes: list[str], images: list[str]) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _refuse_links(links: list[str], counts: Counter[tuple[str, str]], layout: _Folders, where: str) -> None:
+def _refuse_links(links: list[str], placed: list[_Place], layout: _Folders, where: str) -> None:
     """Refuse a class of which most is links: what is left of it is no fair sample.
 
     Raises:
         DataError: naming the first such class, or a class or split that is a link itself.
     """
+    if not links:
+        return
     linked: Counter[tuple[str, str]] = Counter()
+    counts = Counter((at.prefix, at.word) for at in placed)
     advice = "set `follow_links` to read what they point to, or put the files themselves there"
     for link in links:
         if link.endswith("/") and layout.is_above_images(link.rstrip("/")):
-            raise DataError(
-                f"{where}: {escape_name(link.rstrip('/'))} is a symbolic link, and links are not followed; {advice}"
-            )
-        place = layout.place(link.rstrip("/"))
-        if place.word:
-            linked[place.prefix, place.word] += 1
+            name = escape_name(link.rstrip("/"))
+            raise DataError(f"{where}: {name} is a symbolic link, and links are not followed; {advice}")
+        at = layout.place(_folder(link.rstrip("/")))
+        if at.word:
+            linked[at.prefix, at.word] += 1
     for (prefix, word), count in sorted(linked.items()):
         if count > counts[prefix, word]:
             raise DataError(

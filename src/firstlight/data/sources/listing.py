@@ -42,17 +42,14 @@ class FolderListing:
 
     def add_file(self, name: str) -> None:
         """Add a file to `images` or `other_files`, by its extension."""
-        (self.images if has_image_suffix(name) else self.other_files).append(name)
+        suffix = name[name.rfind(".") :].lower()
+        (self.images if suffix in SUFFIXES else self.other_files).append(name)
 
     def add_ignored(self, name: str, reason: Ignored) -> None:
         """Add a file that belongs to no set, if it is an image; `._cat.jpg` is what macOS keeps beside one."""
-        if has_image_suffix(name) and not PurePosixPath(name).name.startswith("._"):
+        path = PurePosixPath(name)
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith("._"):
             self.ignored[reason].append(name)
-
-
-def has_image_suffix(name: str) -> bool:
-    """Return whether a file's name ends as those of images do."""
-    return name[name.rfind(".") :].lower() in SUFFIXES
 
 
 def list_folder(root: Path, where: str, *, follow_links: bool = False) -> FolderListing:

@@ -28,9 +28,9 @@ class Ignored(Enum):
 
 def why_ignored(part: str) -> Ignored | None:
     """Return why files and folders of this name belong to no set; None if they may belong to one."""
-    if part.startswith("."):
+    if part[0] == ".":
         return Ignored.HIDDEN
-    return Ignored.SYSTEM if part.casefold() in _SYSTEM_NAMES else None
+    return Ignored.SYSTEM if part.lower() in _SYSTEM_NAMES else None
 
 
 def is_ignored(part: str) -> bool:

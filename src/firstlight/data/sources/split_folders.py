@@ -1,6 +1,6 @@
 """Find the folders that are splits: `train/` and `test/`, or `seg_train/seg_train/`, and where the classes begin."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 
 from firstlight.data.samples import Split
 from firstlight.data.sources.split_words import is_split_word, is_unlabeled, split_of
@@ -12,20 +12,20 @@ _CONTAINERS = {"all", "data", "files", "images", "img", "imgs", "photos", "pictu
 TAKE_FIRST_FOLDER = "set `label_from` to '^([^/]+)/'"
 
 
-def find_split_folders(images: Iterable[str], where: str) -> dict[str, Split]:
+def find_split_folders(folders: Collection[str], where: str) -> dict[str, Split]:
     """Return the split of each folder that is one, by its path with a slash at the end; nothing if there are none.
 
     Folders are splits if all of them are named so. One that is only partly named so, such as `seg_train`, is a split
     if others hold the same folders. A folder of the same split in it, and nothing else, is part of it.
 
     Args:
-        images: the images' names.
+        folders: the folders that hold images, by their paths; "" is the root.
         where: the source, for messages.
 
     Raises:
         DataError: if it is not clear which folders are splits.
     """
-    inside = _folders_inside(images)
+    inside = _folders_inside(folders)
     splits = {top: split for top in inside if not is_unlabeled(top) and (split := split_of(top)) is not None}
     others = sorted(top for top in inside if top not in splits and not (splits and is_unlabeled(top)))
     if not splits or others:
@@ -33,7 +33,7 @@ def find_split_folders(images: Iterable[str], where: str) -> dict[str, Split]:
         _refuse_same_folders(inside, where)
         return {}
     prefixes = {_prefix(top, inside[top], split): split for top, split in splits.items()}
-    classes = _folders_inside(images, prefixes)
+    classes = _folders_inside(folders, prefixes)
     if not all(map(is_split_word, splits)) and not _look_like_splits(classes, prefixes, where):
         return {}
     for split in Split:
@@ -43,12 +43,10 @@ def find_split_folders(images: Iterable[str], where: str) -> dict[str, Split]:
     return prefixes
 
 
-def without_labels(prefixes: dict[str, Split], images: Iterable[str]) -> set[str]:
+def without_labels(prefixes: dict[str, Split], folders: Collection[str]) -> set[str]:
     """Return the split folders, but those for training, whose images are in no class folder: `test/images/*.jpg`."""
-    classes = _folders_inside(images, prefixes)
-    known = {name for prefix, split in prefixes.items() if split == Split.TRAIN for name in classes.get(prefix, ())} - {
-        ""
-    }
+    classes = _folders_inside(folders, prefixes)
+    known = {name for prefix in prefixes if prefixes[prefix] == Split.TRAIN for name in classes.get(prefix, ()) if name}
     return {
         prefix
         for prefix, split in prefixes.items()
@@ -56,9 +54,9 @@ def without_labels(prefixes: dict[str, Split], images: Iterable[str]) -> set[str
     }
 
 
-def splits_inside_classes(images: Iterable[str]) -> Sequence[str]:
+def splits_inside_classes(folders: Collection[str]) -> Sequence[str]:
     """Return the folders named as splits that every class folder holds, as in `cat/train` and `dog/train`."""
-    inside = list(_folders_inside(images).values())
+    inside = list(_folders_inside(folders).values())
     common = set.intersection(*inside) if inside else set()
     named = sorted(name for name in common if name and split_of(name) is not None)
     return named if len(named) > 1 else ()
@@ -70,21 +68,15 @@ def tops_as_splits(tops: Collection[str]) -> dict[str, Split]:
     return splits if len(splits) == len(tops) else {}
 
 
-def _folders_inside(images: Iterable[str], prefixes: Collection[str] = ()) -> dict[str, set[str]]:
+def _folders_inside(folders: Collection[str], prefixes: Collection[str] = ()) -> dict[str, set[str]]:
     """Return the folders directly in each first folder, or in each of `prefixes`; `""` for images directly in it."""
     inside: dict[str, set[str]] = {}
     by_top = {prefix.partition("/")[0]: prefix for prefix in prefixes}
-    for name in images:
-        top, slash, rest = name.partition("/")
-        if not slash:
-            continue
-        if prefixes:
-            prefix = by_top.get(top)
-            if prefix is None or not name.startswith(prefix):
-                continue
-            top, rest = prefix, name[len(prefix) :]
-        folder, deeper, _ = rest.partition("/")
-        inside.setdefault(top, set()).add(folder if deeper else "")
+    for folder in folders:
+        top = folder.partition("/")[0]
+        prefix = by_top.get(top, "") if prefixes else f"{top}/"
+        if folder and prefix and f"{folder}/".startswith(prefix):
+            inside.setdefault(prefix if prefixes else top, set()).add(folder[len(prefix) :].partition("/")[0])
     return inside
 
 
