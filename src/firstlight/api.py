@@ -74,6 +74,7 @@ def evaluate(
     split: Literal["train", "valid", "test", "all"] = "test",
     device: str = "auto",
     allow_quarantine: bool = False,
+    max_pixels: int | None = None,
     **choices: Any,
 ) -> Score:
     """Score a model on labeled images; classes are matched by name.
@@ -84,6 +85,7 @@ def evaluate(
         split: of the `split.csv` beside the model if it is of this set, else of the set's own split; or `all`.
         device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
         allow_quarantine: go on even if more than 1 % of the images cannot be used.
+        max_pixels: an image with more pixels is not decoded; by default the limit of the training.
         choices: how the source is read, by the names in `load_data`; by default as the run beside the model read it.
 
     Returns:
@@ -100,18 +102,19 @@ def evaluate(
         split=split,
         device=pick_device(device),
         allow_quarantine=allow_quarantine,
+        max_pixels=max_pixels,
     )
 
 
 @overload
-def predict(model: Model, images: "bytes | Image", *, top: int = ..., max_pixels: int = ...) -> Prediction: ...
+def predict(model: Model, images: "bytes | Image", *, top: int = ..., max_pixels: int | None = ...) -> Prediction: ...
 @overload
 def predict(
-    model: Model, images: "list[Any] | tuple[Any, ...]", *, top: int = ..., max_pixels: int = ...
+    model: Model, images: "list[Any] | tuple[Any, ...]", *, top: int = ..., max_pixels: int | None = ...
 ) -> Predictions: ...
 @overload
-def predict(model: Model, images: Any, *, top: int = ..., max_pixels: int = ...) -> Any: ...
-def predict(model: Model, images: Any, *, top: int = TOP, max_pixels: int = MAX_PIXELS) -> Prediction | Predictions:
+def predict(model: Model, images: Any, *, top: int = ..., max_pixels: int | None = ...) -> Any: ...
+def predict(model: Model, images: Any, *, top: int = TOP, max_pixels: int | None = None) -> Prediction | Predictions:
     """Classify an image, or several: one `Prediction` for one image, `Predictions` in their order for more.
 
     Args:
@@ -119,7 +122,7 @@ def predict(model: Model, images: Any, *, top: int = TOP, max_pixels: int = MAX_
         images: the path of a file or a folder, the bytes of a file, a PIL image, an array `[H, W]`, `[H, W, C]`,
             `[N, H, W]` or `[N, H, W, C]`, a tensor `[C, H, W]` or `[N, C, H, W]`, or a list of these.
         top: how many classes to list, the most probable first.
-        max_pixels: an image with more pixels is not decoded.
+        max_pixels: an image with more pixels is not decoded; by default the limit of the training.
 
     Raises:
         WrongTypeError: if `model` or `images` is anything else.

@@ -95,6 +95,8 @@ class Evaluate:
     reading: SourceRecipe = field(default_factory=SourceRecipe)
     allow_quarantine: bool = False
     """Go on even if more than 1 % of the pictures cannot be used."""
+    max_pixels: int | None = None
+    """A picture with more pixels is not decoded; by default the limit of the training."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1 or mps."""
     out: Path | None = None
@@ -121,6 +123,7 @@ class Evaluate:
                 split=self.split,
                 device=self.device,
                 allow_quarantine=self.allow_quarantine,
+                max_pixels=self.max_pixels,
                 **self.reading.chosen(),
             )
         if self.csv:
@@ -155,8 +158,8 @@ class Predict:
     """How many classes to list for each picture."""
     csv: Path | None = None
     """Also write the answers to this file: image, label, probability, error, then the other labels of --top."""
-    max_pixels: int = 50_000_000
-    """A picture with more pixels is not decoded."""
+    max_pixels: int | None = None
+    """A picture with more pixels is not decoded; by default the limit of the training."""
     workers: int | None = None
     """Number of threads that decode pictures."""
     device: str = "auto"

@@ -144,7 +144,7 @@ def tell_check(found: Mapping[str, Any]) -> None:
         say(f"  note     {with_flags(note)}")
     if len(notes) > MAX_ROWS:
         say(f"  note     and {len(notes) - MAX_ROWS:,} more; --json lists them all")
-    rows = [f"{row['image']}: {row['reason']}" for row in found["quarantined"]]
+    rows = [f"{row['image']}: {with_flags(row['reason'])}" for row in found["quarantined"]]
     _list(f"{counted(len(rows), 'picture')} cannot be used", rows)
     for title, key in (
         ("of exact copies", "duplicates"),
@@ -162,7 +162,10 @@ def show_table(predictions: "Iterator[Prediction]") -> tuple[int, int]:
         errors += prediction.error is not None
         rest = "  ".join(f"{guess.label} {guess.probability:.1%}" for guess in prediction.top[1:])
         answer = f"{prediction.label} {prediction.probability:.1%}" if prediction.error is None else ""
-        say(f"{prediction.image}  {answer or 'error: ' + str(prediction.error)}" + (f"  ({rest})" if rest else ""))
+        say(
+            f"{prediction.image}  {answer or 'error: ' + with_flags(str(prediction.error))}"
+            + (f"  ({rest})" if rest else "")
+        )
     return count, errors
 
 

@@ -18,6 +18,7 @@ from firstlight.data.store import DEFAULT_SIDE, Size, Store, pack
 from firstlight.errors import DataError
 from firstlight.files import write_csv
 from firstlight.tables import Html
+from firstlight.white import White
 
 if TYPE_CHECKING:
     import torch
@@ -161,6 +162,7 @@ def open_store(
     workers: int | None = None,
     allow_quarantine: bool = False,
     max_pixels: int = MAX_PIXELS,
+    white: White | None = None,
 ) -> Store:
     """Return the packed images of a set; stop if too many of them cannot be used.
 
@@ -172,11 +174,20 @@ def open_store(
         workers: decoding threads.
         allow_quarantine: continue even if more than 1 % of the images cannot be used.
         max_pixels: an image with more pixels is quarantined before it is decoded.
+        white: which value of more than 8 bits is white; by default chosen by the brightest image.
 
     Raises:
         DataError: if more than 1 % of the images cannot be used.
     """
-    store = pack(samples, size, default_side=default_side, resize=resize, workers=workers, max_pixels=max_pixels)
+    store = pack(
+        samples,
+        size,
+        default_side=default_side,
+        resize=resize,
+        workers=workers,
+        max_pixels=max_pixels,
+        white=white,
+    )
     if not allow_quarantine and (reason := quarantine_refusal(samples, store)):
         raise DataError(reason)
     return store

@@ -1,9 +1,10 @@
 """Convert pixels of any type to uint8: gray or RGB, drawn on white where the image is transparent.
 
-Integers of more than 8 bits, and floats, are scaled to 0..255 by the range of their type. White is 2^bits - 1 for 9 to
-16 bits (32,767 if signed), and 65,535 for 32-bit integers, which hold 16-bit images in practice. Floats are taken as
-0..1; if some exceed 1, as 0..255; if some exceed 255, as 0..65535. An image with other values (negative, larger, not a
-number) has no known white: it is refused, never clipped.
+Integers of more than 8 bits, and floats, are scaled to 0..255. What becomes white is chosen for a whole set, see
+`firstlight.white`. For an image alone it is the range of its type: 2^bits - 1 for 9 to 16 bits (32,767 if signed), and
+65,535 for 32-bit integers, which hold 16-bit images in practice; floats are taken as 0..1; if some exceed 1, as 0..255;
+if some exceed 255, as 0..65535. An image with other values (negative, larger, not a number) has no known white: it is
+refused. Only an image that is brighter than the set's white, but not than its type's, is clipped, with a note.
 """
 
 import numpy as np
@@ -12,19 +13,26 @@ from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 from firstlight.errors import ImageError
+from firstlight.white import OVERSHOOT, TYPES_WHITE, White
 
 
-def gray_or_rgb(image: Image.Image, notes: list[str]) -> NDArray[np.uint8]:
+def gray_or_rgb(image: Image.Image, notes: list[str], white: White = TYPES_WHITE) -> NDArray[np.uint8]:
     """Return the pixels of a loaded image of any mode, uint8 `[H, W, C]`, C = 1 (gray) or 3 (RGB).
 
     Args:
         image: as Pillow has loaded it.
         notes: a list that receives a note for each decision made here.
+        white: of the set that the image belongs to, or of the model.
 
     Raises:
         ImageError: if it is unknown which value is white.
     """
-    return _scale_to_uint8(image, notes) if image.mode[0] in "IF" else _flatten(image, notes)
+    return _scale_to_uint8(image, notes, white) if is_deep(image) else _flatten(image, notes)
+
+
+def is_deep(image: Image.Image) -> bool:
+    """Return whether an image has integers of more than 8 bits, or floats."""
+    return image.mode[0] in "IF"
 
 
 def _flatten(image: Image.Image, notes: list[str]) -> NDArray[np.uint8]:
@@ -44,8 +52,8 @@ def _flatten(image: Image.Image, notes: list[str]) -> NDArray[np.uint8]:
     return pixels[:, :, None] if mode == "L" else pixels
 
 
-def _scale_to_uint8(image: Image.Image, notes: list[str]) -> NDArray[np.uint8]:
-    """Scale integers of more than 8 bits, and floats, to 0..255 by the range of their type."""
+def _scale_to_uint8(image: Image.Image, notes: list[str], of_set: White) -> NDArray[np.uint8]:
+    """Scale integers of more than 8 bits, and floats, to 0..255 by the white of their set, else of their type."""
     values = np.asarray(image)
     if not np.isfinite(values).all():
         raise ImageError(
@@ -53,19 +61,23 @@ def _scale_to_uint8(image: Image.Image, notes: list[str]) -> NDArray[np.uint8]:
             "or 16 bits"
         )
     low, high = float(values.min()), float(values.max())
-    half_level = 0.0
+    half_level, chosen = 0.0, of_set.floats if image.mode == "F" else of_set.integers
     if image.mode == "F":
-        half_level = 0.5 / 255  # resizing a 0..1 image overshoots by less than this
-        white = 1.0 if high <= 1 + half_level else 255.0 if high <= 255 else 65535.0
-        notes.append(f"floats taken as 0..{white:.0f}")
+        half_level = OVERSHOOT
+        limit = 1.0 if high <= 1 + half_level else 255.0 if high <= 255 else 65535.0
+        white = chosen or limit
+        notes.append(f"floats taken as 0..{white:g}")
     else:
-        white = _integer_white(image)
-        if image.mode == "I":
-            notes.append(f"integers taken as 0..{white:.0f}")
-    if low < -half_level or high > max(white, 1 + half_level):
+        limit = _integer_white(image)
+        white = min(chosen or limit, limit)
+        if image.mode == "I" or white < limit:
+            notes.append(f"integers taken as 0..{white:.0f}" + ", by the brightest of the set" * (white < limit))
+    if low < -half_level or high > max(limit, 1 + half_level):
         raise ImageError(
             f"its values go from {low:g} to {high:g}, so it is unknown which one is white; save it with 8 or 16 bits"
         )
+    if high > white + half_level:
+        notes.append("brighter than the white of its set, clipped")
     scaled = values.astype(np.float32) * (255 / white) + 0.5
     pixels: NDArray[np.uint8] = np.clip(scaled, 0, 255).astype(np.uint8)
     if isinstance(image, TiffImageFile) and image.tag_v2.get(262) == 0:  # PhotometricInterpretation: white is zero

@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firstlight.cache import cache_folder
-from firstlight.data.in_memory import image_content
+from firstlight.data.in_memory import image_content, is_deep, to_uint8
 from firstlight.errors import DataError, ImageError, WrongTypeError
 from firstlight.files import write_text
 from firstlight.progress import progress
 from firstlight.runtime.processors import default_workers
+from firstlight.white import FULL_WHITE, White
 
 # A file that changes again within the clock tick in which it was read looks unchanged, so keys of younger files are
 # not kept.
@@ -28,11 +29,34 @@ ITEMS_READ_TWICE = 8  # of a data set, to see whether it gives the same images e
 
 
 class ArrayImages:
-    """Images that are decoded already: uint8 `[N, H, W, C]` in memory."""
+    """Images that are decoded already: `[N, H, W, C]` in memory, kept as uint8.
 
-    def __init__(self, images: NDArray[np.uint8]) -> None:
-        assert images.dtype == np.uint8 and images.ndim == 4, (images.dtype, images.shape)
-        self.images = np.ascontiguousarray(images)
+    Args:
+        images: uint8, or another type that `to_uint8` takes.
+        white: which value of uint16 is white; by default chosen by the brightest image.
+
+    Attributes:
+        images: uint8 `[N, H, W, C]`.
+        white: which value of uint16 became white.
+    """
+
+    def __init__(self, images: NDArray[Any], white: White | None = None) -> None:
+        assert images.ndim == 4, images.shape
+        if white is None:
+            white = White.of(integers=int(images.max())) if is_deep(images) else White()
+        self.white = white
+        self.images = np.ascontiguousarray(to_uint8(images, white))
+        self._given = images
+
+    def with_white(self, white: White) -> "ArrayImages":
+        """Return the same images with another value as white, such as that of a model."""
+        return ArrayImages(self._given, white) if is_deep(self._given) else self
+
+    def notes(self) -> tuple[str, ...]:
+        """Return a note on what was taken as white, if that was a choice."""
+        if not is_deep(self._given) or self.white.integers in (None, FULL_WHITE):
+            return ()
+        return (f"uint16 was taken as 0..{self.white.integers}, by the brightest value, {self._given.max()}",)
 
     def __len__(self) -> int:
         return len(self.images)

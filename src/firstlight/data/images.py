@@ -4,6 +4,7 @@ The format is found by content, never by the file's name. Whatever the decoder h
 transparency) becomes a note; a file that cannot be decoded raises an `ImageError` with the reason.
 """
 
+import hashlib
 import io
 import re
 import threading
@@ -25,11 +26,12 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from firstlight.data.eight_bits import gray_or_rgb
+from firstlight.data.eight_bits import gray_or_rgb, is_deep
 from firstlight.data.jpeg import decode_jpeg, decode_smaller, min_decoded_side
 from firstlight.data.recipe import DataRecipe
 from firstlight.errors import ImageError
 from firstlight.resize import parse_resize
+from firstlight.white import TYPES_WHITE, White
 
 MAX_PIXELS = DataRecipe.max_pixels
 PAD_GRAY = 114  # gray level of padding: the mean of photographs, 0.449 of white, about zero once normalized
@@ -101,12 +103,16 @@ class DecodedImage:
         notes: what the decoder had to decide, such as `first of several frames`; the
             same words for the same decision, without numbers of one image.
         size: height and width of the full image, upright; larger than those of `pixels` if it was decoded smaller.
+        brightest: the white that its largest value asks for, if it has more than 8 bits.
+        values: a digest of its values, if it has more than 8 bits; images whose `pixels` are the same may differ.
     """
 
     pixels: NDArray[np.uint8]
     mode: str
     notes: tuple[str, ...]
     size: tuple[int, int]
+    brightest: White = TYPES_WHITE
+    values: bytes = b""
 
     @property
     def reduced(self) -> bool:
@@ -121,6 +127,7 @@ def decode(
     max_pixels: int = MAX_PIXELS,
     input_size: tuple[int, int, int] | None = None,
     resize: str = "crop",
+    white: White = TYPES_WHITE,
 ) -> DecodedImage:
     """Decode a JPEG, PNG, WebP, GIF, BMP or TIFF file.
 
@@ -135,6 +142,7 @@ def decode(
         input_size: the network's (C, H, W), if the image will be resized to it. A JPEG is then decoded at 1/2, 1/4 or
             1/8 of its size where that leaves twice the network's sides, and 128 pixels, which is much faster.
         resize: how it will be resized, see `resize_image`; an image of which less is kept is decoded finer.
+        white: which value of more than 8 bits is white.
 
     Raises:
         ImageError: with the reason, if the bytes are not such an image, are damaged, or hold too many pixels.
@@ -158,7 +166,8 @@ def decode(
         pixels = decode_jpeg(image, data) if isinstance(image, JpegImageFile) else None
         if pixels is None:
             image.load()
-            pixels = gray_or_rgb(image, notes)
+            pixels = gray_or_rgb(image, notes, white)
+        brightest, values = _deep_values(image) if is_deep(image) else (TYPES_WHITE, b"")
         orientation = _orientation(image, notes)
         if kind == "PNG" and data[25] == 4:  # gray with alpha, which Pillow reads as color if it has 16 bits
             pixels = pixels[:, :, :1]
@@ -172,7 +181,7 @@ def decode(
     # Pillow's readers raise nearly any exception on hostile bytes; whichever it is, this image cannot be used.
     except Exception as error:
         raise ImageError(_reason(kind, data, error)) from error
-    return DecodedImage(pixels, mode, tuple(dict.fromkeys(notes)), (height, width))
+    return DecodedImage(pixels, mode, tuple(dict.fromkeys(notes)), (height, width), brightest, values)
 
 
 def resize_image(pixels: NDArray[np.uint8], input_size: tuple[int, int, int], resize: str) -> NDArray[np.uint8]:
@@ -248,10 +257,20 @@ def _kind_of(data: bytes) -> str:
 def _check_size(width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
         raise ImageError(
-            f"{width} x {height} are {width * height:,} pixels, more than the limit of {max_pixels:,}; make it smaller"
+            f"{width} x {height} are {width * height:,} pixels, more than the limit of {max_pixels:,}; make it "
+            "smaller, or raise `max_pixels`"
         )
     if width < 1 or height < 1:
         raise ImageError(f"{width} x {height}: it has no pixels")
+
+
+def _deep_values(image: Image.Image) -> tuple[White, bytes]:
+    """Return the white that an image of more than 8 bits asks for, and a digest of its values."""
+    values = np.ascontiguousarray(image)
+    high = float(values.max())
+    digest = hashlib.blake2b(repr(values.shape).encode() + values.dtype.str.encode(), digest_size=16)
+    digest.update(values.data)
+    return White.of(floats=high) if image.mode == "F" else White.of(integers=high), digest.digest()
 
 
 def _check_png_data(data: bytes) -> None:

@@ -13,6 +13,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from firstlight.data.eight_bits import gray_or_rgb
 from firstlight.errors import DataError, ImageError, WrongTypeError
+from firstlight.white import FULL_WHITE, TYPES_WHITE, White
 
 ONE_IMAGE = (
     "the path or the bytes of a file, a PIL image, a NumPy array [H, W] or [H, W, C], or a torch tensor [C, H, W], "
@@ -74,7 +75,7 @@ def kind_of(given: Any) -> str:
     return f"{article} {name}" + (f" of shape {tuple(shape)}" if isinstance(shape, tuple) else "")
 
 
-def pixels_of(image: Image.Image) -> NDArray[np.uint8]:
+def pixels_of(image: Image.Image, white: White = TYPES_WHITE) -> NDArray[np.uint8]:
     """Return the pixels of a PIL image, upright, as a file of it would be decoded: uint8 `[H, W, C]`, C = 1 or 3.
 
     Raises:
@@ -84,7 +85,7 @@ def pixels_of(image: Image.Image) -> NDArray[np.uint8]:
         image.load()
         if not isinstance(image, TiffImageFile) and image.getexif().get(0x0112, 1) != 1:  # orientation
             image = ImageOps.exif_transpose(image)
-        return gray_or_rgb(image, [])
+        return gray_or_rgb(image, [], white)
     except ImageError:
         raise
     except Exception as error:  # Pillow reads when asked for pixels, and fails in many ways
@@ -105,11 +106,16 @@ def as_array(values: Any) -> NDArray[Any]:
     return np.asarray(values)
 
 
-def to_uint8(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+def is_deep(pixels: NDArray[Any]) -> bool:
+    """Return whether an array is uint16, of which fewer bits may be used."""
+    return pixels.dtype.kind == "u" and pixels.dtype.itemsize == 2
+
+
+def to_uint8(pixels: NDArray[Any], white: White = TYPES_WHITE) -> NDArray[np.uint8]:
     """Return pixels of any shape as uint8.
 
-    uint8 is taken as it is, uint16 is scaled from 0..65535, floats from 0..1. Other types and ranges are refused,
-    because it would be a guess which value is white.
+    uint8 is taken as it is, floats are scaled from 0..1, uint16 from 0 to the white of its set, or to 65535; what is
+    brighter is clipped. Other types and ranges are refused, because it would be a guess which value is white.
 
     Raises:
         DataError: if the type or the range is another one.
@@ -119,13 +125,14 @@ def to_uint8(pixels: NDArray[Any]) -> NDArray[np.uint8]:
     if pixels.dtype.kind not in "biuf":
         raise DataError(f"pixels are {pixels.dtype}, not numbers; give uint8 in 0..255, or floats in 0..1")
     low, high = pixels.min(), pixels.max()
-    white = {"u2": 65535, "f2": 1, "f4": 1, "f8": 1}.get(pixels.dtype.str[1:])
-    if white is None or not (low >= 0 and high <= white):  # this order also refuses NaN
+    limit = {"u2": FULL_WHITE, "f2": 1, "f4": 1, "f8": 1}.get(pixels.dtype.str[1:])
+    if limit is None or not (low >= 0 and high <= limit):  # this order also refuses NaN
         normalized = ", without a Normalize step" if pixels.dtype.kind == "f" and low < 0 else ""
         raise DataError(
             f"pixels are {pixels.dtype} from {low} to {high}; give uint8 in 0..255, or floats in 0..1{normalized}"
         )
-    scaled: NDArray[np.uint8] = np.rint(pixels.astype(np.float32) * (255 / white)).astype(np.uint8)
+    scale = 255 / (white.integers or limit if is_deep(pixels) else limit)
+    scaled: NDArray[np.uint8] = np.rint(np.minimum(pixels.astype(np.float32) * scale, 255)).astype(np.uint8)
     return scaled
 
 

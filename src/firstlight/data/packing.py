@@ -5,7 +5,7 @@ import itertools
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -28,6 +28,7 @@ from firstlight.data.reading import (
 from firstlight.data.samples import Samples
 from firstlight.errors import DataError
 from firstlight.progress import phase, progress
+from firstlight.white import TYPES_WHITE, White
 
 FACTS_FILE, PIXELS_FILE = "facts.json", "pixels.npy"
 # A worker takes up to this many images at a time; fewer, so that the packed images of all workers take at most
@@ -52,14 +53,16 @@ class PackChoices:
     default_side: int
     resize: str
     max_pixels: int
+    white: White | None = None  # which value of more than 8 bits is white; None: by the brightest image
 
 
 class _WrongGuessError(Exception):
-    """An image does not match the guessed size; `better` is the guess that includes it."""
+    """An image does not match what was guessed; `size` and `white` are guesses that include it."""
 
-    def __init__(self, better: tuple[int, int, int]) -> None:
-        super().__init__(better)
-        self.better = better
+    def __init__(self, size: tuple[int, int, int], white: White) -> None:
+        super().__init__(size, white)
+        self.size = size
+        self.white = white
 
 
 def describe_array(images: Pixels, folder: Path) -> None:
@@ -76,35 +79,45 @@ def describe_array(images: Pixels, folder: Path) -> None:
 def pack_into(folder: Path, samples: Samples, choices: PackChoices, workers: int) -> None:
     """Write the packed images of a set, and what is known about them, into `folder`.
 
-    The size is guessed from some images; if another one shows that the guess was wrong, packing starts again.
+    The size, and which value is white, are guessed from some images; if another one shows that a guess was wrong,
+    packing starts again.
 
     Raises:
         DataError: if the disk has no room.
     """
-    guess = guess_size(samples, choices)
+    some = [] if isinstance(choices.size, tuple) else _some_images(samples, choices)
+    guess, white = guess_size(samples, choices, some), choices.white or TYPES_WHITE
+    if choices.white is None:
+        for image in some:
+            white = white.with_room_for(image.brightest)
     while True:
         try:
-            return _pack_at_size(folder, samples, choices, guess, workers)
+            return _pack_at_size(folder, samples, choices, guess, white=white, workers=workers)
         except _WrongGuessError as wrong:
-            guess = wrong.better
+            guess, white = wrong.size, wrong.white
 
 
-def guess_size(samples: Samples, choices: PackChoices) -> tuple[int, int, int]:
+def guess_size(samples: Samples, choices: PackChoices, some: Sequence[DecodedImage] = ()) -> tuple[int, int, int]:
     """Return the channels, height and width that a set should be packed at, judging by some of its images."""
     if isinstance(choices.size, tuple):
         return choices.size
     images = stacked(samples)
-    if images is not None:
-        shapes = {images.shape[1:]}
-    else:
-        rows = np.unique(np.linspace(0, len(samples) - 1, SIZE_SAMPLE_IMAGES).astype(int)).tolist()
-        found = [read_sample(samples, row, choices.max_pixels, SMALLEST_SIZE).image for row in rows]
-        shapes = {(*image.size, image.pixels.shape[2]) for image in found if image}
+    found = {(*image.size, image.pixels.shape[2]) for image in some}
+    shapes = found if images is None else {images.shape[1:]}
     channels = max((shape[2] for shape in shapes), default=3)
     sizes = {shape[:2] for shape in shapes}
     if choices.size is None and len(sizes) == 1 and max(common_size := sizes.pop()) <= SMALL_SIDE:
         return channels, *common_size
     return channels, choices.size or choices.default_side, choices.size or choices.default_side
+
+
+def _some_images(samples: Samples, choices: PackChoices) -> list[DecodedImage]:
+    """Return up to `SIZE_SAMPLE_IMAGES` images from all over a set, decoded as small as they may be."""
+    if stacked(samples) is not None:
+        return []
+    rows = np.unique(np.linspace(0, len(samples) - 1, SIZE_SAMPLE_IMAGES).astype(int)).tolist()
+    found = [read_sample(samples, row, choices.max_pixels, SMALLEST_SIZE).image for row in rows]
+    return [image for image in found if image]
 
 
 def _guess_including(image: DecodedImage, guess: tuple[int, int, int], choices: PackChoices) -> tuple[int, int, int]:
@@ -118,33 +131,39 @@ def _guess_including(image: DecodedImage, guess: tuple[int, int, int], choices: 
 
 
 def _pack_at_size(
-    folder: Path, samples: Samples, choices: PackChoices, input_size: tuple[int, int, int], workers: int
+    folder: Path,
+    samples: Samples,
+    choices: PackChoices,
+    input_size: tuple[int, int, int],
+    *,
+    white: White,
+    workers: int,
 ) -> None:
     """Decode every image, resize it to `input_size`, and write the pixels and what was found.
 
     Raises:
-        _WrongGuessError: if an image does not match `input_size`.
+        _WrongGuessError: if an image does not match `input_size`, or is brighter than `white`.
     """
     count, (channels, height, width) = len(samples.labels), input_size
     needed = count * channels * height * width
     if needed * DISK_MARGIN > shutil.disk_usage(folder).free:
         raise _disk_full(samples, needed)
-    facts = _Facts(prints=np.zeros(count, FINGERPRINT))
+    facts = _Facts(prints=np.zeros(count, FINGERPRINT), white=white)
 
     def work(rows: range) -> tuple[Pixels, list[Reading]]:
         block = np.zeros((len(rows), height, width, channels), np.uint8)
         readings, small = [], {}
         for row, pixels in zip(rows, block, strict=True):
-            reading = read_sample(samples, row, choices.max_pixels, input_size, choices.resize)
+            reading = read_sample(samples, row, choices.max_pixels, input_size, choices.resize, white=white)
             if reading.image is not None:
-                pixels[:] = _resized(reading.image, input_size, choices)
+                pixels[:] = _resized(reading.image, input_size, white, choices)
                 if reading.image.pixels.size <= BATCHED_BYTES:
                     small[row] = reading
                 else:
                     fingerprint_into(facts.prints, {row: reading})
             readings.append(reading.without_pixels())
         fingerprint_into(facts.prints, small)
-        refine_nearly_plain(samples, rows, facts.prints, choices.max_pixels)
+        refine_nearly_plain(samples, rows, facts.prints, choices.max_pixels, white)
         return block, readings
 
     step = max(1, min(CHUNK_IMAGES, CHUNK_BYTES // (workers * height * width * channels)))
@@ -184,9 +203,11 @@ def _disk_full(samples: Samples, needed: int) -> DataError:
     )
 
 
-def _resized(image: DecodedImage, input_size: tuple[int, int, int], choices: PackChoices) -> Pixels:
-    if (better := _guess_including(image, input_size, choices)) != input_size:
-        raise _WrongGuessError(better)
+def _resized(image: DecodedImage, input_size: tuple[int, int, int], white: White, choices: PackChoices) -> Pixels:
+    better = _guess_including(image, input_size, choices)
+    brighter = white if choices.white is not None else white.with_room_for(image.brightest)
+    if (better, brighter) != (input_size, white):
+        raise _WrongGuessError(better, brighter)
     return resize_image(image.pixels, input_size, choices.resize)
 
 
@@ -196,7 +217,9 @@ def _find_copies(samples: Samples, facts: "_Facts", max_pixels: int, workers: in
     if stacked(samples) is not None:
         return found
     near = list(itertools.chain(*found.near))
-    full = in_order(lambda row: full_fingerprint(samples, row, facts.prints[row], max_pixels), near, workers)
+    full = in_order(
+        lambda row: full_fingerprint(samples, row, facts.prints[row], max_pixels, facts.white), near, workers
+    )
     digests = {row: fingerprint["digest"].tobytes() for row, fingerprint in zip(near, full, strict=True)}
     return separate_exact_copies(found, digests)
 
@@ -206,6 +229,7 @@ class _Facts:
     """What is learned by decoding images; see `store.Store`. `prints` are FINGERPRINT `[N]`."""
 
     prints: NDArray[np.void]
+    white: White = TYPES_WHITE
     quarantined: dict[int, str] = field(default_factory=dict)
     sizes: Counter[str] = field(default_factory=Counter)
     modes: Counter[str] = field(default_factory=Counter)
@@ -234,5 +258,6 @@ class _Facts:
             "sizes": dict(self.sizes.most_common()),
             "modes": dict(self.modes.most_common()),
             "notes": self.notes,
+            "white": asdict(self.white),
         }
         (folder / FACTS_FILE).write_text(json.dumps(facts), "utf-8")

@@ -11,6 +11,7 @@ from firstlight.data.image_sources import ArrayImages
 from firstlight.data.images import DecodedImage, decode
 from firstlight.data.samples import Samples
 from firstlight.errors import ImageError
+from firstlight.white import TYPES_WHITE, White
 
 NO_PIXELS: NDArray[np.uint8] = np.empty((0, 0, 0), np.uint8)
 
@@ -40,7 +41,13 @@ class Reading:
 
 
 def read_sample(
-    samples: Samples, row: int, max_pixels: int, input_size: tuple[int, int, int] | None, resize: str = "crop"
+    samples: Samples,
+    row: int,
+    max_pixels: int,
+    input_size: tuple[int, int, int] | None,
+    resize: str = "crop",
+    *,
+    white: White = TYPES_WHITE,
 ) -> Reading:
     """Return image `row`, decoded as finely as resizing it to `input_size` needs; in full if that is None.
 
@@ -50,6 +57,7 @@ def read_sample(
         max_pixels: an image with more pixels cannot be used.
         input_size: the (C, H, W) it will be resized to, or None.
         resize: how it will be resized.
+        white: which value of more than 8 bits is white.
     """
     try:
         found = samples.images.read(row)
@@ -57,10 +65,18 @@ def read_sample(
             height, width, channels = found.shape
             if height * width > max_pixels:
                 raise ImageError(
-                    f"{width} x {height} pixels are more than the limit of {max_pixels:,}; make it smaller"
+                    f"{width} x {height} pixels are more than the limit of {max_pixels:,}; make it smaller, or raise "
+                    "`max_pixels`"
                 )
             return Reading(DecodedImage(found, "L" if channels == 1 else "RGB", (), (height, width)))
-        image = decode(found, name=samples.names[row], max_pixels=max_pixels, input_size=input_size, resize=resize)
+        image = decode(
+            found,
+            name=samples.names[row],
+            max_pixels=max_pixels,
+            input_size=input_size,
+            resize=resize,
+            white=white,
+        )
         return Reading(image, digest=hashlib.blake2b(found, digest_size=16).digest())
     except ImageError as reason:
         return Reading(None, str(reason))
@@ -82,17 +98,22 @@ def fingerprint_into(prints: NDArray[np.void], readings: dict[int, Reading]) -> 
         prints["size"][rows] = [image.size for image in images.values()]
 
 
-def refine_nearly_plain(samples: Samples, rows: range, prints: NDArray[np.void], max_pixels: int) -> None:
+def refine_nearly_plain(samples: Samples, rows: range, prints: NDArray[np.void], max_pixels: int, white: White) -> None:
     """Replace the fingerprints of images with hardly any detail by those of all their pixels.
 
     Such images cannot be compared by thumbnails, and JPEGs may have been decoded at a smaller size.
     """
     if stacked(samples) is None:  # arrays are never decoded at a smaller size
         for row in rows.start + np.flatnonzero(is_nearly_plain(prints[rows.start : rows.stop])):
-            prints[row] = full_fingerprint(samples, int(row), prints[row], max_pixels)
+            prints[row] = full_fingerprint(samples, int(row), prints[row], max_pixels, white)
 
 
-def full_fingerprint(samples: Samples, row: int, otherwise: np.void, max_pixels: int) -> np.void:
+def full_fingerprint(samples: Samples, row: int, otherwise: np.void, max_pixels: int, white: White) -> np.void:
     """Return the fingerprint of all pixels of an image, or `otherwise` if it cannot be read."""
-    image = read_sample(samples, row, max_pixels, None).image
-    return otherwise if image is None else fingerprint(image.pixels)
+    image = read_sample(samples, row, max_pixels, None, white=white).image
+    if image is None:
+        return otherwise
+    found = fingerprint(image.pixels)
+    if image.values:  # images that differ may be the same in 8 bits
+        found["digest"] = np.frombuffer(image.values, "V16")[0]
+    return found

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from firstlight.cache import cache_folder, writable_cache_folder
 from firstlight.data.duplicates import Duplicates
+from firstlight.data.image_sources import ArrayImages
 from firstlight.data.images import MAX_PIXELS
 from firstlight.data.packing import FACTS_FILE, PIXELS_FILE, PackChoices, Size, describe_array, guess_size, pack_into
 from firstlight.data.reading import stacked
@@ -25,8 +26,9 @@ from firstlight.data.samples import Samples
 from firstlight.files import atomic_folder
 from firstlight.resize import parse_resize
 from firstlight.runtime.processors import default_workers
+from firstlight.white import TYPES_WHITE, White
 
-CACHE_VERSION = 5  # increased when decoding, resizing or finding copies gives another result
+CACHE_VERSION = 6  # increased when decoding, resizing or finding copies gives another result
 DEFAULT_SIDE = 64  # pixels: of images that are large or of several sizes, if nothing else is asked for
 
 __all__ = ["DEFAULT_SIDE", "Size", "Store", "pack"]
@@ -44,6 +46,7 @@ class Store:
         sizes: the number of images of each `HEIGHTxWIDTH`.
         modes: the number of images of each file mode (`RGB`, `L`, `I;16` ...).
         notes: what the decoder had to decide, by note: the rows it concerns.
+        white: which value of more than 8 bits became white.
     """
 
     content_key: str
@@ -53,6 +56,7 @@ class Store:
     sizes: dict[str, int]
     modes: dict[str, int]
     notes: dict[str, list[int]] = field(default_factory=dict)
+    white: White = TYPES_WHITE
 
     @property
     def input_size(self) -> tuple[int, int, int]:
@@ -74,6 +78,7 @@ def pack(
     resize: str = "crop",
     workers: int | None = None,
     max_pixels: int = MAX_PIXELS,
+    white: White | None = None,
 ) -> Store:
     """Decode every image once and return the store, or open the store if that was done before.
 
@@ -85,13 +90,15 @@ def pack(
         resize: `crop`, `crop:FRACTION`, `pad` or `squash`; see `images.resize_image`.
         workers: decoding threads, by default one per processor; the result does not depend on it.
         max_pixels: an image with more pixels is quarantined before it is decoded.
+        white: which value of more than 8 bits is white; by default chosen by the brightest image.
 
     Raises:
         DataError: if the disk has no room for the packed images.
         RecipeError: if there is no such `resize`.
     """
     _, fraction = parse_resize(resize)
-    choices = PackChoices(size, default_side, resize, max_pixels)
+    choices = PackChoices(size, default_side, resize, max_pixels, white)
+    array = samples.images if isinstance(samples.images, ArrayImages) else None
     images = stacked(samples)
     # An array that has the right size already is used as it is.
     unchanged = images
@@ -101,7 +108,7 @@ def pack(
     shape = None if unchanged is None else unchanged.shape[1:]
     depends_on = (CACHE_VERSION, PIL.__version__, simplejpeg.__version__, key, shape or choices)
     name = f"packed/{hashlib.blake2b(repr(depends_on).encode(), digest_size=16).hexdigest()}"
-    if (kept := _open(cache_folder() / name, key, unchanged)) is not None:
+    if (kept := _open(cache_folder() / name, key, unchanged, array)) is not None:
         return kept
     folder = writable_cache_folder() / name
     shutil.rmtree(folder, ignore_errors=True)  # it may exist but be damaged
@@ -111,12 +118,12 @@ def pack(
             describe_array(unchanged, unfinished)
         else:
             pack_into(unfinished, samples, choices, workers or default_workers())
-    packed = _open(folder, key, unchanged)
+    packed = _open(folder, key, unchanged, array)
     assert packed is not None, folder
     return packed
 
 
-def _open(folder: Path, key: str, images: NDArray[np.uint8] | None) -> Store | None:
+def _open(folder: Path, key: str, images: NDArray[np.uint8] | None, array: ArrayImages | None) -> Store | None:
     """Return the store in a folder; None if there is none, or if it is damaged."""
     try:
         facts = json.loads((folder / FACTS_FILE).read_text("utf-8"))
@@ -128,6 +135,7 @@ def _open(folder: Path, key: str, images: NDArray[np.uint8] | None) -> Store | N
             sizes=facts["sizes"],
             modes=facts["modes"],
             notes=facts["notes"],
+            white=array.white if array else White(**facts["white"]),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from firstlight.data.images import MAX_PIXELS, decode, resize_image
 from firstlight.data.samples import Samples
 from firstlight.resize import parse_resize
+from firstlight.white import TYPES_WHITE, White
 
 
 def uncropped(original: NDArray[np.uint8], packed: NDArray[np.uint8], resize: str) -> NDArray[np.uint8] | None:
@@ -35,7 +36,13 @@ def uncropped(original: NDArray[np.uint8], packed: NDArray[np.uint8], resize: st
 
 
 def uncropped_image(
-    samples: Samples, row: int, packed: NDArray[np.uint8], resize: str, *, max_pixels: int = MAX_PIXELS
+    samples: Samples,
+    row: int,
+    packed: NDArray[np.uint8],
+    resize: str,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    white: White = TYPES_WHITE,
 ) -> NDArray[np.uint8] | None:
     """Return image `row` of a set with its rim, as `uncropped`; it is read only if something was cut off.
 
@@ -45,6 +52,7 @@ def uncropped_image(
         packed: the row of the store, uint8 `[H, W, C]`.
         resize: how the store was resized.
         max_pixels: an image with more pixels is refused.
+        white: which value of more than 8 bits is white.
 
     Raises:
         ImageError: if the image cannot be read or decoded.
@@ -54,5 +62,5 @@ def uncropped_image(
         return None
     found = samples.images.read(row)
     if not isinstance(found, np.ndarray):
-        found = decode(found, name=samples.names[row], max_pixels=max_pixels).pixels
+        found = decode(found, name=samples.names[row], max_pixels=max_pixels, white=white).pixels
     return uncropped(found, packed, resize)

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from firstlight.data.dataset import open_store
-from firstlight.data.images import MAX_PIXELS
+from firstlight.data.image_sources import ArrayImages
 from firstlight.data.loader import Loader
 from firstlight.data.samples import SPLIT_WORDS, Samples, Split
 from firstlight.data.split import read_split
@@ -69,7 +69,7 @@ def evaluate_model(
     split: str = "test",
     device: torch.device,
     allow_quarantine: bool = False,
-    max_pixels: int = MAX_PIXELS,
+    max_pixels: int | None = None,
 ) -> Score:
     """Evaluate a model on a split of a set.
 
@@ -81,7 +81,7 @@ def evaluate_model(
         split: `train`, `valid`, `test` or `all`.
         device: where to run.
         allow_quarantine: go on even if more than 1 % of the images cannot be used.
-        max_pixels: larger images are not decoded.
+        max_pixels: larger images are not decoded; by default the limit of the training.
 
     Raises:
         DataError: if the classes do not match, or the set has no such split.
@@ -95,12 +95,15 @@ def evaluate_model(
     # a classifier is copied: it may be elsewhere, and in the middle of training
     model = (copy.deepcopy(given).to(device) if isinstance(given, Classifier) else load_model(given, device)).eval()
     labels = match_classes(samples, model.classes)
+    if isinstance(samples.images, ArrayImages):
+        samples = replace(samples, images=samples.images.with_white(model.white))
     store = open_store(
         samples,
         size=model.input_size,
         resize=model.resize,
         allow_quarantine=allow_quarantine,
-        max_pixels=max_pixels,
+        max_pixels=max_pixels or model.max_pixels,
+        white=model.white,
     )
     run_split = _split_of_run(run, samples, store.content_key) if run else {}
     rows = np.intersect1d(_rows_of(split, samples, run_split), store.usable)

@@ -14,6 +14,7 @@ from firstlight.escaping import escape_name
 from firstlight.inference.inputs import is_one_image
 from firstlight.inference.predictor import Predictor
 from firstlight.models.classifier import Classifier
+from firstlight.white import TYPES_WHITE, White
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,16 +47,23 @@ def view_answer(
         raise UserError("probabilities alone do not say what they are of; give `classes`, or a model in their place")
     else:
         probabilities = answer
-    return plots.image_with_probabilities(_shown(image), probabilities, classes, top, label, axes=axes)
+    return plots.image_with_probabilities(
+        _shown(image, answer.white if isinstance(answer, Classifier) else TYPES_WHITE),
+        probabilities,
+        classes,
+        top,
+        label,
+        axes=axes,
+    )
 
 
-def _shown(image: Any) -> Any:
+def _shown(image: Any, white: White) -> Any:
     """Return an image as `imshow` takes it: files are decoded, all else stays as it is."""
     if not isinstance(image, str | os.PathLike | bytes | bytearray | memoryview | Image.Image):
         return image
     try:
         content = image_content(image)
-        return decode(content).pixels if isinstance(content, bytes) else content
+        return decode(content, white=white).pixels if isinstance(content, bytes) else content
     except ImageError as error:
         name = f"{escape_name(os.fsdecode(image))}: " if isinstance(image, str | os.PathLike) else ""
         raise ImageError(f"{name}{error}") from None

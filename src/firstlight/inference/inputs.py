@@ -19,6 +19,7 @@ from firstlight.data.sources.archives import ArchiveImages, archive_kind, open_u
 from firstlight.data.sources.litter import is_ignored
 from firstlight.errors import DataError, ImageError, WrongTypeError
 from firstlight.files import expand_user
+from firstlight.white import White
 
 ACCEPTED = (
     "the path of a file or a folder, the bytes of a file, a PIL image, a NumPy array [H, W], [H, W, C], [N, H, W] or "
@@ -50,11 +51,12 @@ class Archived:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What images are brought to: the model's `(C, H, W)` and its way of resizing, and the most pixels to decode."""
+    """What images are brought to: the model's `(C, H, W)`, its way of resizing, the most pixels, and its white."""
 
     input_size: tuple[int, int, int]
     resize: str
     max_pixels: int
+    white: White
 
 
 def is_one_image(given: Any) -> bool:
@@ -69,8 +71,8 @@ def is_one_image(given: Any) -> bool:
     return isinstance(given, bytes | bytearray | memoryview | Image.Image)
 
 
-def items_of(given: Any) -> Iterator[Item]:
-    """Yield every image in what was given, in order.
+def items_of(given: Any, white: White) -> Iterator[Item]:
+    """Yield every image in what was given, in order; `white` is that of the model.
 
     Raises:
         WrongTypeError: if it is nothing that is accepted; it says what is.
@@ -82,9 +84,9 @@ def items_of(given: Any) -> Iterator[Item]:
         for one in given:
             if isinstance(one, list | tuple | Iterator):
                 raise _not_accepted(one, "inside a list")
-            yield from _items_of_one(one)
+            yield from _items_of_one(one, white)
     else:
-        yield from _items_of_one(given)
+        yield from _items_of_one(given, white)
 
 
 def find_files(paths: Iterable[str]) -> Iterator[str]:
@@ -136,12 +138,16 @@ def read_item(item: Item, target: Target) -> "NDArray[np.uint8] | str":
                 max_pixels=target.max_pixels,
                 input_size=target.input_size,
                 resize=target.resize,
+                white=target.white,
             ).pixels
         else:
             height, width = content.shape[:2] if isinstance(content, np.ndarray) else content.size[::-1]
             if height * width > target.max_pixels:
-                return f"{width} x {height} pixels are more than the limit of {target.max_pixels:,}; make it smaller"
-            pixels = content if isinstance(content, np.ndarray) else pixels_of(content)
+                raise ImageError(
+                    f"{width} x {height} pixels are more than the limit of {target.max_pixels:,}; make it smaller, or "
+                    "raise `max_pixels`"
+                )
+            pixels = content if isinstance(content, np.ndarray) else pixels_of(content, target.white)
         return resize_image(pixels, target.input_size, target.resize)
     except ImageError as reason:
         return str(reason)
@@ -164,7 +170,7 @@ def _is_folder(path: str) -> bool:
     return os.path.isdir(path)  # noqa: PTH112 - Path.is_dir raises for what cannot be looked at
 
 
-def _items_of_one(given: Any) -> Iterator[Item]:
+def _items_of_one(given: Any, white: White) -> Iterator[Item]:
     if isinstance(given, str | os.PathLike):
         yield from items_in([os.fsdecode(given)])
     elif isinstance(given, bytes | bytearray | memoryview):
@@ -172,7 +178,7 @@ def _items_of_one(given: Any) -> Iterator[Item]:
     elif isinstance(given, Image.Image):
         yield Item(given)
     elif isinstance(given, np.ndarray | torch.Tensor):
-        yield from (Item(image) for image in _stack_of(given))
+        yield from (Item(image) for image in _stack_of(given, white))
     else:
         raise _not_accepted(given)
 
@@ -181,7 +187,7 @@ def _is_gray_stack(given: NDArray[Any]) -> bool:
     return given.ndim == 3 and given.shape[2] not in (1, 3)
 
 
-def _stack_of(given: "NDArray[Any] | torch.Tensor") -> NDArray[np.uint8]:
+def _stack_of(given: "NDArray[Any] | torch.Tensor", white: White) -> NDArray[np.uint8]:
     """Return an array or a tensor as uint8 `[N, H, W, C]`."""
     if isinstance(given, torch.Tensor):
         shaped = given.ndim in (3, 4) and given.shape[-3] in (1, 3)
@@ -204,7 +210,7 @@ def _stack_of(given: "NDArray[Any] | torch.Tensor") -> NDArray[np.uint8]:
     if 0 in values.shape[-3:]:
         raise _not_accepted(given)
     stack = values if values.ndim == 4 else values[None]
-    return to_uint8(stack) if len(stack) else stack.astype(np.uint8)
+    return to_uint8(stack, white) if len(stack) else stack.astype(np.uint8)
 
 
 def _files_below(folder: str) -> Iterator[str]:

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from firstlight.data.images import MAX_PIXELS
 from firstlight.data.parallel import chunks_of, in_order
 from firstlight.errors import ImageError, RecipeError
 from firstlight.escaping import escape_name
@@ -36,7 +35,8 @@ class Predictor:
     Args:
         model: on any device.
         top: how many classes each prediction lists.
-        max_pixels: an image with more pixels is not decoded; its prediction has an `error`.
+        max_pixels: an image with more pixels is not decoded; its prediction has an `error`. By default the limit of
+            the training.
         workers: number of threads that decode images; by default one for each processor.
 
     Raises:
@@ -51,13 +51,13 @@ class Predictor:
     """
 
     def __init__(
-        self, model: Classifier, *, top: int = TOP, max_pixels: int = MAX_PIXELS, workers: int | None = None
+        self, model: Classifier, *, top: int = TOP, max_pixels: int | None = None, workers: int | None = None
     ) -> None:
         _require_positive(top=top, max_pixels=max_pixels, workers=workers)
         self.model = optimized(model)
         self.top = top
         self.workers = workers
-        self._target = Target(model.input_size, model.resize, max_pixels)
+        self._target = Target(model.input_size, model.resize, max_pixels or model.max_pixels, model.white)
 
     def __call__(self, images: Any) -> Prediction | Predictions:
         """Classify one image or several, see `predict`."""
@@ -69,7 +69,7 @@ class Predictor:
         Args:
             images: the path of a file or a folder, the bytes of a file, a PIL image, an array `[H, W]`, `[H, W, C]`,
                 `[N, H, W]` or `[N, H, W, C]`, a tensor `[C, H, W]` or `[N, C, H, W]` on any device, or a list of these;
-                C is 1 or 3. Arrays and tensors hold uint8, uint16 in 0..65535, or floats in 0..1, and are resized like
+                C is 1 or 3. Arrays and tensors hold uint8, uint16, or floats in 0..1, and are resized like
                 files.
 
         Raises:
@@ -77,8 +77,8 @@ class Predictor:
             DataError: if an array holds values that no image has.
         """
         if is_one_image(images):
-            return self._answer(self._read(list(items_of(images))))[0]
-        return Predictions(self._stream(items_of(images), self.workers))
+            return self._answer(self._read(list(items_of(images, self._target.white))))[0]
+        return Predictions(self._stream(items_of(images, self._target.white), self.workers))
 
     def predict_files(self, files: Iterable[str], *, workers: int | None = None) -> Iterator[Prediction]:
         """Yield the prediction of each file in order, at constant memory; one that cannot be used has an `error`.
@@ -105,7 +105,7 @@ class Predictor:
         """
         parts = [np.empty((0, len(self.model.classes)), np.float32)]
         done = 0
-        chunks = chunks_of(IMAGES_AT_ONCE, items_of(images))
+        chunks = chunks_of(IMAGES_AT_ONCE, items_of(images, self._target.white))
         for chunk in in_order(self._read, chunks, 1 if is_one_image(images) else self.workers or default_workers()):
             pixels = []
             for number, (name, image) in enumerate(chunk, done):

@@ -11,6 +11,7 @@ from firstlight.errors import RecipeError
 from firstlight.models.network import Network
 from firstlight.models.networks import build_network, whiten
 from firstlight.models.views import VIEWS, views_of
+from firstlight.white import MAX_PIXELS, TYPES_WHITE, White
 
 MAX_WHITENING_PIXELS = 6_000_000  # the covariance of patches is stable with far fewer; more would only take memory
 
@@ -26,6 +27,8 @@ class Classifier(nn.Module):
         resize: how an image of another size is brought to this one: `crop`, `crop:FRACTION`, `pad` or `squash`.
         mean: per channel, in units of 0..1; subtracted inside `forward`.
         std: per channel, in units of 0..1; divided by inside `forward`.
+        max_pixels: image files with more pixels are not decoded.
+        white: which value of more than 8 bits is white in image files and arrays.
 
     Raises:
         RecipeError: if there is no such network, or no such `tta`.
@@ -44,12 +47,16 @@ class Classifier(nn.Module):
         resize: str = "crop",
         mean: tuple[float, ...] | None = None,
         std: tuple[float, ...] | None = None,
+        max_pixels: int = MAX_PIXELS,
+        white: White = TYPES_WHITE,
     ) -> None:
         super().__init__()
         self.architecture = architecture
         self.classes = tuple(classes)
         self.input_size = input_size
         self.resize = resize
+        self.max_pixels = max_pixels
+        self.white = white
         self.register_buffer("mean", torch.tensor(mean or (0.5,) * input_size[0]))
         self.register_buffer("std", torch.tensor(std or (0.5,) * input_size[0]))
         self.register_buffer("temperature", torch.tensor(1.0))

@@ -10,6 +10,9 @@ It is an ordinary safetensors file of the Classifier's `state_dict`. The header'
     input_size     [channels, height, width]
     resize         how an image is brought to that size: crop, pad or squash; or crop:0.875, which keeps that fraction
                    of either side of the crop (a decimal above 0, at most 1, of up to six digits after the point)
+    max_pixels     image files with more pixels are not decoded; it may be missing, and is 50000000 then
+    white          which values of more than 8 bits are white: a table of `integers` and `floats`, each a number, or
+                   null for what the type of the pixels says; it may be missing, and both are null then
     mean, std      per channel, of pixels in 0..1 (copies of the tensors `mean` and `std`)
     temperature    what logits are divided by before the softmax (a copy of the tensor `temperature`)
     scores         the evaluation, or null
@@ -31,7 +34,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +43,7 @@ from firstlight.errors import ModelFileError
 from firstlight.files import atomic_path, expand_user
 from firstlight.models import format1, tensor_file
 from firstlight.resize import RESIZE_PATTERN
+from firstlight.white import FULL_WHITE, MAX_PIXELS, White
 
 if TYPE_CHECKING:
     import torch
@@ -60,6 +64,8 @@ class ModelCard:
     classes: tuple[str, ...]
     input_size: tuple[int, int, int]
     resize: str
+    max_pixels: int
+    white: White
     mean: tuple[float, ...]
     std: tuple[float, ...]
     temperature: float
@@ -106,6 +112,8 @@ def save_model(
         "classes": classifier.classes,
         "input_size": classifier.input_size,
         "resize": classifier.resize,
+        "max_pixels": classifier.max_pixels,
+        "white": asdict(classifier.white),
         "mean": classifier.mean.tolist(),
         "std": classifier.std.tolist(),
         "temperature": classifier.temperature.item(),
@@ -182,7 +190,12 @@ def _build(path: Path | str, card: ModelCard, tensors: "dict[str, Tensor]") -> "
 
     def build() -> Classifier:
         return Classifier(
-            architecture=card.architecture, classes=card.classes, input_size=card.input_size, resize=card.resize
+            architecture=card.architecture,
+            classes=card.classes,
+            input_size=card.input_size,
+            resize=card.resize,
+            max_pixels=card.max_pixels,
+            white=card.white,
         )
 
     try:
@@ -241,6 +254,10 @@ def _checked_card(fields: Any, max_layers: int) -> ModelCard:
     _require(_is_list(input_size, int) and len(input_size) == 3 and input_size[0] in (1, 3), "input_size")
     _require(all(1 <= side <= MAX_SIDE for side in input_size[1:]), "input_size")
     _require(isinstance(fields.get("resize"), str) and RESIZE_PATTERN.fullmatch(fields["resize"]) is not None, "resize")
+    max_pixels, white = fields.get("max_pixels", MAX_PIXELS), fields.get("white", {})
+    _require(type(max_pixels) is int and 1 <= max_pixels <= 2**31, "max_pixels")
+    _require(isinstance(white, dict) and white.keys() <= {"integers", "floats"}, "white")
+    _require(all(value is None or _is_white(value) for value in white.values()), "white")
     for key in ("mean", "std"):
         _require(_is_list(fields.get(key), int | float) and len(fields[key]) == input_size[0], key)
     _require(isinstance(fields.get("temperature"), int | float), "temperature")
@@ -254,6 +271,8 @@ def _checked_card(fields: Any, max_layers: int) -> ModelCard:
         classes=tuple(classes),
         input_size=(input_size[0], input_size[1], input_size[2]),
         resize=fields["resize"],
+        max_pixels=max_pixels,
+        white=White(**white),
         mean=tuple(fields["mean"]),
         std=tuple(fields["std"]),
         temperature=fields["temperature"],
@@ -263,6 +282,10 @@ def _checked_card(fields: Any, max_layers: int) -> ModelCard:
         versions=fields["versions"],
         sha256=fields["sha256"],
     )
+
+
+def _is_white(value: Any) -> bool:
+    return type(value) in (int, float) and 0 < value <= FULL_WHITE
 
 
 def _require(condition: bool, part: str) -> None:

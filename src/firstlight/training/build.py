@@ -49,6 +49,8 @@ def build_classifier(
             classes=data.samples.classes,
             input_size=data.store.input_size,
             resize=recipe.data.resize or "crop",
+            max_pixels=recipe.data.max_pixels,
+            white=data.store.white,
         )
     if recipe.model.init != "default":
         initialize(classifier.network, recipe.model.init, generator(recipe.seed, "weights"))

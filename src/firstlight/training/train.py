@@ -216,5 +216,7 @@ def write_example_images(run: Run, rows: NDArray[np.int64]) -> None:
     write_thumbnails(run.folder, [samples.names[row] for row in rows], np.array(pixels[rows]))
     whole = None
     with suppress(ImageError, OSError):  # the file may have gone since it was packed
-        whole = uncropped_image(samples, example, pixels[example], run.model.resize, max_pixels=max_pixels)
+        whole = uncropped_image(
+            samples, example, pixels[example], run.model.resize, max_pixels=max_pixels, white=run.model.white
+        )
     save_png(run.folder / HELD_OUT_FILE, np.array(pixels[example]) if whole is None else whole)

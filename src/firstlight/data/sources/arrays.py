@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firstlight.data.image_sources import ArrayImages, FileImages, ObjectImages
-from firstlight.data.in_memory import ONE_IMAGE, as_array, image_content, is_image, is_missing, kind_of, to_uint8
+from firstlight.data.in_memory import ONE_IMAGE, as_array, image_content, is_image, is_missing, kind_of
 from firstlight.data.samples import ImageSource, Samples, number_names
 from firstlight.data.sources.labels import Labels, cells_of, read_labels
 from firstlight.errors import DataError, ImageError, WrongTypeError
@@ -35,7 +35,8 @@ def from_arrays(images: Any, labels: Any) -> Samples:
 def labeled(name: str, images: ImageSource, names: tuple[str, ...], labels: Labels, **more: Any) -> Samples:
     """Return a set of images in Python under the name of their kind; `more` are its splits, groups and notes."""
     columns = {"splits": None, "groups": None, "notes": (), **more}
-    columns["notes"] = (*columns["notes"], *labels.notes)
+    of_images = images.notes() if isinstance(images, ArrayImages) else ()
+    columns["notes"] = (*columns["notes"], *of_images, *labels.notes)
     return Samples(
         name=name, source=name, images=images, names=names, labels=labels.labels, classes=labels.classes, **columns
     )
@@ -114,7 +115,7 @@ def _stack(images: Any, where: str) -> tuple[ArrayImages, tuple[str, ...]]:
     if not len(pixels):
         raise DataError(f"{where}: there are no pictures in an array of shape {tuple(pixels.shape)}")
     try:
-        return ArrayImages(to_uint8(pixels)), tuple(number_names(len(pixels)))
+        return ArrayImages(pixels), tuple(number_names(len(pixels)))
     except DataError as error:
         raise DataError(f"{where}: {error}") from None
 
