@@ -21,6 +21,7 @@ from firstlight.inference.image_classifier import ImageClassifier
 from firstlight.inference.predictor import TOP, Prediction, Predictions, Predictor
 from firstlight.models.classifier import Classifier
 from firstlight.models.model_file import load_model
+from firstlight.progress import announce
 from firstlight.runs.folder import model_file
 from firstlight.runtime.device import pick_device
 from firstlight.training import run as runs
@@ -94,11 +95,17 @@ def evaluate(
     Raises:
         UserError: if the model file or the data cannot be used, or the classes do not match.
     """
-    is_run = isinstance(data, str | Path) and not isinstance(model, Classifier)
-    as_in_run = source_choices_of(_model_file(model).parent) if is_run else {}
+    given = SourceRecipe.of_source(**choices).chosen()
+    as_in_run = {} if isinstance(model, Classifier) else source_choices_of(_model_file(model).parent)
+    samples = _samples(data, as_in_run | given)
+    if isinstance(data, str | Path):
+        if (pattern := as_in_run.get("label_from")) and "label_from" not in given:
+            announce(f"the classes are taken from the file names, as in the run: `label_from` '{pattern}'")
+        for note in samples.notes:
+            announce(f"note: {note}")
     return evaluate_model(
         model if isinstance(model, Classifier) else _model_file(model),
-        _samples(data, as_in_run | SourceRecipe.of_source(**choices).chosen()),
+        samples,
         split=split,
         device=pick_device(device),
         allow_quarantine=allow_quarantine,

@@ -116,7 +116,7 @@ class Evaluate:
             from firstlight.runs.folder import require_free
 
         require_free(self.out)
-        with phase("scoring"):
+        with announcements_to(lambda line: tell(with_flags(line))), phase("scoring"):
             found = evaluate(
                 self.model,
                 self.source,
