@@ -285,3 +285,9 @@ def test_threads_read_one_parquet_file_and_few_groups_of_rows_stay_in_memory(tmp
     for thread in threads:
         thread.join()
     assert not wrong and len(images._groups) == parquet_rows.KEPT_ROW_GROUPS
+
+
+@pytest.mark.parametrize(("word", "split"), [("Training", 0), ("dev", 1), (" VAL ", 1), ("testing", 2), ("eval", 2)])
+def test_the_splits_of_a_list_go_by_the_names_that_folders_have(tmp_path, files, word, split):
+    path = a_list(tmp_path, files, f"image,label,split\nimg/0.png,a,{word}\nimg/1.png,b,train\n")
+    assert load_data(path).splits.tolist() == [split, 0]

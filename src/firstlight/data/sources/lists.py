@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from firstlight.data.image_sources import FileImages
-from firstlight.data.samples import SPLIT_WORDS, ImageSource, Samples, Split, label_classes, number_names
+from firstlight.data.samples import ImageSource, Samples, Split, label_classes, number_names
 from firstlight.data.sources.columns import label_word
 from firstlight.data.sources.csv_rows import csv_rows
 from firstlight.data.sources.listed_files import FileFinder
 from firstlight.data.sources.parquet_rows import ParquetRows
+from firstlight.data.sources.split_words import is_split_word, split_of
 from firstlight.errors import DataError
 from firstlight.escaping import escape_name
 
@@ -89,7 +90,7 @@ def _without_fractions(labels: Sequence[str]) -> Sequence[str]:
 
 
 def _split(word: str, where: str) -> Split:
-    try:
-        return SPLIT_WORDS[word.strip().lower()]
-    except KeyError:
-        raise DataError(f'{where}: there is no split "{escape_name(word)}"; write train, valid or test') from None
+    split = split_of(word.strip()) if is_split_word(word.strip()) else None
+    if split is None:
+        raise DataError(f'{where}: there is no split "{escape_name(word)}"; write train, valid or test')
+    return split
