@@ -26,7 +26,7 @@ _HOMES = {
     "Samples": "data.samples",
     "UserError": "errors",
     "check": "api",
-    "confusion_matrix": "delivery.plots",
+    "confusion_matrix": "delivery.confusion_plot",
     "evaluate": "api",
     "evaluate_logits": "evaluation.evaluate",
     "image_grid": "delivery.plots",
@@ -42,7 +42,7 @@ _HOMES = {
     "save": "models.model_file:save_model",
     "split": "data.split",
     "train": "api",
-    "training_curves": "delivery.plots",
+    "training_curves": "delivery.curves",
     "view_classify": "api",
 }
 
@@ -65,11 +65,11 @@ if TYPE_CHECKING:  # for editors and type checkers; a test holds it against the 
     from firstlight.data.samples import Samples as Samples
     from firstlight.data.sources import load_data as load_data
     from firstlight.data.split import split as split
-    from firstlight.delivery.plots import confusion_matrix as confusion_matrix
+    from firstlight.delivery.confusion_plot import confusion_matrix as confusion_matrix
+    from firstlight.delivery.curves import training_curves as training_curves
     from firstlight.delivery.plots import image_grid as image_grid
     from firstlight.delivery.plots import imshow as imshow
     from firstlight.delivery.plots import mistakes_grid as mistakes_grid
-    from firstlight.delivery.plots import training_curves as training_curves
     from firstlight.errors import UserError as UserError
     from firstlight.evaluation import metrics as metrics
     from firstlight.evaluation.evaluate import Evaluation as Evaluation

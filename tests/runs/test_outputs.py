@@ -1,11 +1,13 @@
 """Outputs come back bit for bit, with any name that a file can have; damage is an error of one line."""
 
+import io
 import os
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 from firstlight.errors import RunError
@@ -154,16 +156,57 @@ def test_a_folder_in_place_of_outputs_is_an_error(tmp_path):
         read_outputs(tmp_path, "test")
 
 
-def test_thumbnails_are_read_back_by_name(tmp_path):
-    images = np.random.default_rng(0).integers(0, 256, (len(NAMES), 4, 6, 3), np.uint8)
+def test_small_thumbnails_are_read_back_by_name_to_the_last_bit(tmp_path):
+    rng = np.random.default_rng(0)
+    shapes = [(4, 6, 3), (128, 1, 1), (1, 1, 3), (5, 128, 1), (28, 28, 1), (8, 8, 3), (2, 2, 1)]
+    images = [rng.integers(0, 256, shape, np.uint8) for shape in shapes]
     assert write_thumbnails(tmp_path, NAMES, images).name == "images.safetensors"
     read = read_thumbnails(tmp_path)
     assert list(read) == list(NAMES)
     assert all(same(read[name], image) for name, image in zip(NAMES, images, strict=True))
-    damaged(tmp_path / "outputs" / "images.safetensors", images=images[:-1])
+
+
+def test_larger_thumbnails_take_little_room_and_look_the_same(tmp_path):
+    rows, columns = np.mgrid[:256, :200]
+    smooth = np.stack([rows / 2, columns, 255 - rows / 2], axis=2).astype(np.uint8)
+    file = write_thumbnails(tmp_path, ["color", "gray"], [smooth, smooth[:, :, :1]])
+    read = read_thumbnails(tmp_path)
+    assert read["color"].shape == (256, 200, 3) and read["gray"].shape == (256, 200, 1)
+    assert np.abs(read["color"].astype(int) - smooth).max() < 16
+    assert file.stat().st_size < smooth.size / 5
+
+
+def test_thumbnails_of_earlier_versions_are_read(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (len(NAMES), 4, 6, 3), np.uint8)
+    file = write_thumbnails(tmp_path, NAMES, images)
+    kept = {key: tensor for key, tensor in load_file(file).items() if key.startswith("name")}
+    save_file({**kept, "images": images}, file)
+    assert all(same(read_thumbnails(tmp_path)[name], image) for name, image in zip(NAMES, images, strict=True))
+    save_file({**kept, "images": images[:-1].copy()}, file)
     with pytest.raises(RunError, match="not pictures that firstlight wrote"):
         read_thumbnails(tmp_path)
-    damaged(tmp_path / "outputs" / "images.safetensors", images=images[..., 0])
+
+
+def hostile_images():
+    def saved(mode, size, format="PNG"):
+        file = io.BytesIO()
+        Image.new(mode, size).save(file, format)
+        return file.getvalue()
+
+    return [
+        b"",
+        b"no",
+        saved("RGB", (2, 2))[:-9],
+        saved("RGBA", (2, 2)),
+        saved("L", (5000, 1)),
+        saved("L", (2, 2), "BMP"),
+    ]
+
+
+@pytest.mark.parametrize("data", hostile_images())
+def test_what_is_no_thumbnail_is_damage(tmp_path, data):
+    file = write_thumbnails(tmp_path, ["one"], [np.zeros((2, 2, 1), np.uint8)])
+    damaged(file, files=np.frombuffer(data, np.uint8), file_ends=np.array([len(data)]))
     with pytest.raises(RunError, match="not pictures that firstlight wrote"):
         read_thumbnails(tmp_path)
 

@@ -3,7 +3,8 @@
 Both lie in the run folder as `.safetensors`, so that figures and comparisons need neither the images nor the model.
 """
 
-from collections.abc import Sequence
+import io
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from firstlight.files import atomic_path
 from firstlight.runs.folder import OUTPUTS_FOLDER
 
 THUMBNAILS_FILE = "images.safetensors"
+MAX_LOSSLESS_SIDE = 128  # pixels; figures show the pixels of images up to this size as squares
+MAX_SIDE = 1024  # pixels; no thumbnail that firstlight wrote is larger
 Tensors = dict[str, NDArray[np.generic]]
 
 
@@ -62,7 +65,11 @@ def write_outputs(folder: Path, split: str, outputs: Outputs) -> Path:
         split: `train`, `valid` or `test`.
         outputs: what the model said.
     """
-    tensors: Tensors = {**_packed(outputs.names), "labels": outputs.labels, "logits": outputs.logits}
+    tensors: Tensors = {
+        **_packed("name", _name_bytes(outputs.names)),
+        "labels": outputs.labels,
+        "logits": outputs.logits,
+    }
     if outputs.features is not None:
         tensors["features"] = _halved(outputs.features)
     return _write(outputs_file(folder, split), tensors)
@@ -77,7 +84,7 @@ def read_outputs(folder: Path, split: str) -> Outputs:
     file = outputs_file(folder, split)
     tensors = _read(file, f"this run has no outputs of its {split} split; train again to get them")
     try:
-        names = _unpacked(tensors)
+        names = _names(tensors)
         features = _checked(tensors, "features", "f2 f4", (len(names), -1)) if "features" in tensors else None
         return Outputs(
             names,
@@ -89,16 +96,19 @@ def read_outputs(folder: Path, split: str) -> Outputs:
         raise RunError(f"{file}: not outputs that firstlight wrote; the file is damaged") from None
 
 
-def write_thumbnails(folder: Path, names: Sequence[str], images: NDArray[np.uint8]) -> Path:
+def write_thumbnails(folder: Path, names: Sequence[str], images: Sequence[NDArray[np.uint8]]) -> Path:
     """Write `outputs/images.safetensors`, the few images of a run that figures show, and return its path.
+
+    Small ones are kept to the last bit, as PNG; larger ones as JPEG.
 
     Args:
         folder: the run folder.
         names: of the images, m of them.
-        images: uint8 `[m, H, W, C]`, as packed.
+        images: uint8 `[H, W, C]` each, C = 1 or 3.
     """
-    assert images.dtype == np.uint8 and images.ndim == 4 and len(images) == len(names)
-    return _write(folder / OUTPUTS_FOLDER / THUMBNAILS_FILE, {**_packed(names), "images": images})
+    assert len(images) == len(names)
+    tensors = _packed("name", _name_bytes(names)) | _packed("file", map(_encoded, images))
+    return _write(folder / OUTPUTS_FOLDER / THUMBNAILS_FILE, tensors)
 
 
 def read_thumbnails(folder: Path) -> dict[str, NDArray[np.uint8]]:
@@ -110,11 +120,33 @@ def read_thumbnails(folder: Path) -> dict[str, NDArray[np.uint8]]:
     file = folder / OUTPUTS_FOLDER / THUMBNAILS_FILE
     tensors = _read(file, "this run kept no pictures to show; train again to get them")
     try:
-        names = _unpacked(tensors)
-        images = _checked(tensors, "images", "u1", (len(names), -1, -1, -1))
-    except (KeyError, ValueError):
+        names = _names(tensors)
+        if "images" in tensors:  # as earlier versions packed them
+            images = list(_checked(tensors, "images", "u1", (len(names), -1, -1, -1)))
+        else:
+            images = [_decoded(data) for data in _unpacked("file", tensors)]
+        return dict(zip(names, images, strict=True))
+    except (KeyError, ValueError, OSError):
         raise RunError(f"{file}: not pictures that firstlight wrote; the file is damaged") from None
-    return dict(zip(names, images, strict=True))
+
+
+def _encoded(image: NDArray[np.uint8]) -> bytes:
+    from PIL import Image
+
+    assert image.dtype == np.uint8 and image.ndim == 3, (image.dtype, image.shape)
+    small, file = max(image.shape[:2]) <= MAX_LOSSLESS_SIDE, io.BytesIO()
+    pixels = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
+    pixels.save(file, **({"format": "PNG"} if small else {"format": "JPEG", "quality": 92, "subsampling": 0}))
+    return file.getvalue()
+
+
+def _decoded(data: bytes) -> NDArray[np.uint8]:
+    from PIL import Image
+
+    image = Image.open(io.BytesIO(data), formats=("PNG", "JPEG"))
+    if max(image.size) > MAX_SIDE or image.mode not in ("L", "RGB"):
+        raise ValueError(f"{image.mode} {image.size}")
+    return np.asarray(image).reshape(image.height, image.width, -1)
 
 
 def _halved(features: NDArray[np.float32]) -> NDArray[np.generic]:
@@ -123,25 +155,30 @@ def _halved(features: NDArray[np.float32]) -> NDArray[np.generic]:
     return features.astype(np.float16)
 
 
-def _packed(names: Sequence[str]) -> Tensors:
-    """Return names as one array of their bytes and one of where each ends; any name a file can have comes back."""
-    packed, ends = bytearray(), np.zeros(len(names), np.int64)
-    for place, name in enumerate(names):
-        packed += name.encode("utf-8", "surrogateescape")
-        ends[place] = len(packed)
-    return {"names": np.frombuffer(packed, np.uint8), "name_ends": ends}
+def _name_bytes(names: Sequence[str]) -> list[bytes]:
+    return [name.encode("utf-8", "surrogateescape") for name in names]  # any name a file can have comes back
 
 
-def _unpacked(tensors: Tensors) -> tuple[str, ...]:
-    packed = _checked(tensors, "names", "u1", (-1,)).tobytes()
-    ends = _checked(tensors, "name_ends", "i8", (-1,))
-    if (np.diff(ends, prepend=0) < 0).any() or int(ends[-1] if len(ends) else 0) != len(packed):
-        raise ValueError("the ends of the names are not in order")
-    names, start = [], 0
-    for end in ends.tolist():
-        names.append(packed[start:end].decode("utf-8", "surrogateescape"))
-        start = end
-    return tuple(names)
+def _names(tensors: Tensors) -> tuple[str, ...]:
+    return tuple(name.decode("utf-8", "surrogateescape") for name in _unpacked("name", tensors))
+
+
+def _packed(key: str, parts: Iterable[bytes]) -> Tensors:
+    """Return parts as one array of their bytes, `<key>s`, and one of where each ends, `<key>_ends`."""
+    packed, ends = bytearray(), []
+    for part in parts:
+        packed += part
+        ends.append(len(packed))
+    return {f"{key}s": np.frombuffer(packed, np.uint8), f"{key}_ends": np.array(ends, np.int64)}
+
+
+def _unpacked(key: str, tensors: Tensors) -> list[bytes]:
+    packed = _checked(tensors, f"{key}s", "u1", (-1,)).tobytes()
+    ends = _checked(tensors, f"{key}_ends", "i8", (-1,)).tolist()
+    starts = [0, *ends[:-1]]
+    if any(end < start for start, end in zip(starts, ends, strict=False)) or (ends[-1] if ends else 0) != len(packed):
+        raise ValueError(f"the ends of the {key}s are not in order")
+    return [packed[start:end] for start, end in zip(starts, ends, strict=False)]
 
 
 def _checked(tensors: Tensors, key: str, types: str, shape: tuple[int, ...]) -> NDArray[Any]:

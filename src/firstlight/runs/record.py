@@ -37,11 +37,13 @@ class Rung:
         name: for people.
         accuracy: on the validation images.
         seconds: what it took beyond the rungs before it.
+        epochs: of gradient descent that it took; 0 for what is solved or needs no training.
     """
 
     name: str
     accuracy: Estimate
     seconds: float
+    epochs: int = 0
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from firstlight.data.dataset import Dataset, open_dataset, write_quarantine
 from firstlight.data.label_conflicts import with_labels
 from firstlight.data.samples import Samples
 from firstlight.data.split import write_split
+from firstlight.data.thumbnails import thumbnail
 from firstlight.data.uncropped import uncropped_image
 from firstlight.errors import ImageError
 from firstlight.evaluation.calibration import fit_temperature
@@ -213,7 +214,9 @@ def write_example_images(run: Run, rows: NDArray[np.int64]) -> None:
     """Write the images that figures show, the first of them also as a PNG, before anything was cut off."""
     samples, pixels = run.data.samples, run.data.store.pixels
     example, max_pixels = int(rows[0]), run.recipe.data.max_pixels
-    write_thumbnails(run.folder, [samples.names[row] for row in rows], np.array(pixels[rows]))
+    found = ((row, thumbnail(samples, row, max_pixels=max_pixels)) for row in rows.tolist())
+    images = [np.array(pixels[row]) if image is None else image for row, image in found]
+    write_thumbnails(run.folder, [samples.names[row] for row in rows], images)
     whole = None
     with suppress(ImageError, OSError):  # the file may have gone since it was packed
         whole = uncropped_image(

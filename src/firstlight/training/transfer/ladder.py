@@ -238,13 +238,13 @@ class Ladder:
             if rows:
                 highest, count = max(row.valid_accuracy for row in rows), self.best.rung.accuracy.n
                 accuracy = proportion(round(highest * count), count)
-                self.rungs.append(Rung(RUNGS[depth], accuracy, round(time.perf_counter() - started, 3)))
+                self.rungs.append(Rung(RUNGS[depth], accuracy, round(time.perf_counter() - started, 3), len(rows)))
             return False
         labels = self.data.samples.labels[self.data.split.valid]
         outputs = Predictor(tuned.model).collect(self.data.loader("valid", tuned.model.mean.device).epoch())
         predicted = outputs.logits.argmax(dim=1).numpy()
         scored = ScoredRung.of(RUNGS[depth], predicted, labels, time.perf_counter() - started)
-        self.rungs.append(scored.rung)
+        self.rungs.append(replace(scored.rung, epochs=len(rows)))
         if scored.hits.sum() < self.best.hits.sum():  # the number type of training made it look better than it is
             return False
         before, self.best, self.learned = self.best, scored, tuned
