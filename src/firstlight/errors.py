@@ -61,3 +61,7 @@ class TrainingError(UserError):
 
 class WrongTypeError(UserError, TypeError):
     """An argument in Python is of another type than what is taken."""
+
+
+class NoteWarning(UserWarning):
+    """A remark for people that changes no result; the command line shows it as a note of one line."""

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import tomllib
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import pytest
 from PIL import Image
 
 from firstlight.cli import main
+from firstlight.errors import NoteWarning
 
 QUICK = ["--model", "mlp", "--hidden", "32", "--epochs", "3", "--batch-size", "32"]
 
@@ -335,3 +337,15 @@ def test_a_pipe_is_no_image(run_folder, capsys, here):
     os.mkfifo(here / "pipe.jpg")
     assert main(["predict", str(run_folder / "model.safetensors"), str(here / "pipe.jpg")]) == 2
     assert "is not a regular file" in capsys.readouterr().out
+
+
+def test_a_remark_of_the_library_is_a_note_of_one_line(capsys, monkeypatch):
+    def remark(_):
+        warnings.warn("no font has them", NoteWarning, stacklevel=1)
+        return 0
+
+    monkeypatch.setattr("firstlight.cli.entry.run", remark)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        assert main(["check"]) == 0
+    assert capsys.readouterr().err == "note: no font has them\n"

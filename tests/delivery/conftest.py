@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 import torch
@@ -14,6 +15,13 @@ from firstlight.runs.outputs import Outputs, write_outputs, write_thumbnails
 from firstlight.runs.record import Record, write_record
 
 TEMPERATURE = 2.0
+
+
+@pytest.fixture(autouse=True)
+def settings_stay_as_they_were():
+    before = mpl.rcParams.copy()  # reading the backend one by one would start pyplot
+    yield
+    assert mpl.rcParams.copy() == before
 
 
 class DrawableRun(NamedTuple):

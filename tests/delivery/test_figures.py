@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from firstlight.delivery import plots
+from firstlight.delivery import confusion_plot, curves, plots
 from firstlight.delivery.figures import draw_run
 from firstlight.errors import RunError
 from firstlight.evaluation.intervals import proportion
@@ -46,8 +46,13 @@ def drawn_with(monkeypatch):
         path.touch()
         return path
 
-    for name in ("mistakes_grid", "image_with_probabilities"):
-        monkeypatch.setattr(plots, name, watched(name, getattr(plots, name)))
+    for module, name in (
+        (plots, "mistakes_grid"),
+        (plots, "image_with_probabilities"),
+        (confusion_plot, "confusion_matrix"),
+        (curves, "training_curves"),
+    ):
+        monkeypatch.setattr(module, name, watched(name, getattr(module, name)))
     monkeypatch.setattr(plots, "save_figure", write)
     return given
 
@@ -85,11 +90,47 @@ def test_the_worst_mistakes_are_shown_with_their_own_images(drawable_run, drawn_
         assert (label, guess) == (drawable_run.outputs.labels[row], logits[row].argmax())
 
 
+def test_each_title_says_which_run_and_split_how_many_and_how_good(drawable_run, drawn_with):
+    draw_run(drawable_run.folder)
+    accuracy = drawable_run.record.test.accuracy
+    score = f"n = 500, accuracy {accuracy.value:.3f} [{accuracy.low:.3f}, {accuracy.high:.3f}]"
+    wrong = round(500 * (1 - accuracy.value))
+    assert {name: given[-1]["title"] for name, given in drawn_with.items()} == {
+        "confusion_matrix": f"Confusion matrix of run\ntest split, {score}",
+        "mistakes_grid": f"The 24 most confident of {wrong} mistakes of run\ntest split, {score}",
+        "image_with_probabilities": f"{drawable_run.outputs.names[0]}, classified by run\ntest split, {score}",
+        "training_curves": f"Training of run\nvalidation split, {score}",
+    }
+
+
+def test_the_mistakes_are_named_by_their_files(drawable_run, drawn_with):
+    draw_run(drawable_run.folder)
+    images, *_, options = drawn_with["mistakes_grid"]
+    row_of = {name: row for row, name in enumerate(drawable_run.outputs.names)}
+    for image, name in zip(images, options["names"], strict=True):
+        assert np.array_equal(drawable_run.images[row_of[name]], image)
+
+
+def test_dark_figures_are_drawn_beside_the_others(drawable_run):
+    light, dark = draw_run(drawable_run.folder), draw_run(drawable_run.folder, dark=True)
+    assert names(dark) == [name.replace(".png", "-dark.png") for name in names(light)]
+    assert all(np.asarray(Image.open(path).convert("L"))[0, 0] == 255 for path in light)
+    assert all(np.asarray(Image.open(path).convert("L"))[0, 0] < 40 for path in dark)
+
+
+def test_the_phases_of_a_ladder_are_those_that_trained(drawable_run, drawn_with):
+    tuned = tuple(Rung(name, TRANSFER.ladder[0].accuracy, 1.0, epochs) for name, epochs in (("last", 4), ("all", 3)))
+    transfer = replace(TRANSFER, ladder=(*TRANSFER.ladder, *tuned))
+    write_record(drawable_run.folder, replace(drawable_run.record, transfer=transfer))
+    draw_run(drawable_run.folder)
+    assert drawn_with["training_curves"][-1]["phases"] == [("linear head", 0), ("last", 4), ("all", 7)]
+
+
 def test_the_classified_image_is_the_first_of_the_test_split(drawable_run, drawn_with):
     draw_run(drawable_run.folder)
     image, probabilities, classes, options = drawn_with["image_with_probabilities"]
     assert np.array_equal(image, drawable_run.images[0])
-    assert options == {"label": drawable_run.outputs.labels[0]} and classes == drawable_run.record.classes
+    assert options["label"] == drawable_run.outputs.labels[0] and classes == drawable_run.record.classes
     logits = drawable_run.outputs.logits[0].astype(float) / 2.0
     assert np.asarray(probabilities) == pytest.approx(np.exp(logits) / np.exp(logits).sum())
 

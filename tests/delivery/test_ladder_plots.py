@@ -10,7 +10,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from firstlight.delivery import ladder_plots, plots
-from firstlight.delivery.style import BLUE, GRAY
+from firstlight.delivery.style import LIGHT
 from firstlight.errors import UserError
 from firstlight.evaluation.intervals import Estimate
 from firstlight.runs.record import CurvePoint, LearningCurve, Rung
@@ -82,10 +82,10 @@ def test_every_rung_has_a_row_with_its_accuracy_interval_and_seconds():
 def test_only_the_chosen_rung_has_color():
     for chosen in (CHOSEN, None):
         ax = ladder_plots.ladder(RUNGS, chosen)
-        wanted = [BLUE if rung.name == chosen else GRAY for rung in RUNGS]
+        wanted = [LIGHT.accent if rung.name == chosen else LIGHT.muted for rung in RUNGS]
         for collection in ax.collections:
             assert [to_hex(color).upper() for color in collection.get_edgecolor()] == [one.upper() for one in wanted]
-        assert [to_hex(label.get_color()).upper() == BLUE for label in ax.get_yticklabels()] == [
+        assert [to_hex(label.get_color()).upper() == LIGHT.accent for label in ax.get_yticklabels()] == [
             rung.name == chosen for rung in RUNGS
         ]
         assert "n =" not in ax.get_xlabel()

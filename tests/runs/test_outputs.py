@@ -196,7 +196,7 @@ def hostile_images():
     return [
         b"",
         b"no",
-        saved("RGB", (2, 2))[:-9],
+        saved("RGB", (2, 2))[:40],
         saved("RGBA", (2, 2)),
         saved("L", (5000, 1)),
         saved("L", (2, 2), "BMP"),

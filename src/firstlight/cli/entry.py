@@ -4,6 +4,7 @@ import errno
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from itertools import takewhile
@@ -16,7 +17,7 @@ from firstlight.cli.flags import message
 from firstlight.cli.options import build
 from firstlight.cli.parser import Command, name_of, read_words
 from firstlight.cli.terminal import say, tell
-from firstlight.errors import UserError
+from firstlight.errors import NoteWarning, UserError
 from firstlight.escaping import escape_name
 from firstlight.files import expand_user
 from firstlight.progress import silence
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0 done, 2 wrong input, 130 or 143 interrupted."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     set_up_process()
-    with terminated_by_signal() as terminated:
+    with terminated_by_signal() as terminated, notes_in_one_line():
         try:
             code = run(words)
         except UserError as error:
@@ -59,6 +60,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
             tell("firstlight: interrupted")
             code = INTERRUPTED
     return TERMINATED if terminated else code
+
+
+@contextmanager
+def notes_in_one_line() -> Iterator[None]:
+    """Show remarks of the library as notes, without the line of code that made them."""
+    before = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if issubclass(category, NoteWarning):
+            tell(f"note: {message}")
+        else:
+            before(message, category, *place, **more)
+
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = before
 
 
 @contextmanager

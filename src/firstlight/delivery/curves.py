@@ -104,7 +104,8 @@ def _divide(panel: "Axes", phases: Sequence[tuple[str, int]], theme: Theme) -> N
             panel.axvline(end + 0.5, color=theme.muted, linewidth=1.2)
         panel.annotate(
             name, (start, 0), (3, 4), xycoords=("data", "axes fraction"), textcoords="offset points",
-            fontsize=8, color=theme.quiet, rotation=90, va="bottom", **options,
+            fontsize=8, color=theme.quiet, rotation=90, va="bottom", zorder=4,
+            bbox={"facecolor": theme.page, "edgecolor": "none", "alpha": 0.8, "pad": 1}, **options,
         )  # fmt: skip
 
 

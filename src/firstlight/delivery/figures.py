@@ -91,7 +91,9 @@ class _Drawing:
             probabilities = (logits[0].double() / test.temperature).softmax(dim=0)
             name = shorten(outputs.names[0], IMAGE_NAME_LENGTH)
             title = self.title(f"{name}, classified by {self.run}", "test", test)
-            pair = plots.image_with_probabilities(example, probabilities, test.classes, label=int(labels[0]), title=title)
+            pair = plots.image_with_probabilities(
+                example, probabilities, test.classes, label=int(labels[0]), title=title
+            )
             drawn.append(self.save("view_classify", pair))
         return drawn
 

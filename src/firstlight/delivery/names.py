@@ -25,6 +25,9 @@ def shorten_all(names: Sequence[str], limit: int) -> list[str]:
     short = {name: shorten(name, limit) for name in names}
     for group in _equal(short):
         _tell_apart(group, limit, short)
+    for group in _equal(short):  # a few, where there is too little room for what tells them apart
+        for number, name in enumerate(group[1:], 2):
+            short[name] = f"{short[name][: limit - len(f'{CUT}{number}')]}{CUT}{number}"
     return [short[name] for name in names]
 
 

@@ -175,7 +175,7 @@ def mistakes_grid(
     files = [] if names is None else _file_names(names)
     _, options = drawable_text([*involved, *files])
     said, real = (dict(zip(involved, drawable_text(involved, limit)[0], strict=True)) for limit in (14, 22))
-    files, _ = drawable_text(files, 26)
+    files, _ = drawable_text(files, 22)
     titles = [
         f"said {said[classes[guess]]} ({100 * fraction:.0f} %)\nis {real[classes[label]]}"
         for label, guess, fraction in zip(labels, predicted, probabilities, strict=True)

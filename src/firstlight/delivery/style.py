@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from textwrap import wrap
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from firstlight.delivery.text import drawable_text
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
 
 CHARACTER_WIDTH = 0.078  # inches, of a title
+EQUAL_CONTRAST = 0.18  # the luminance on which black and white are read equally well
 TITLE_LINE = 0.19  # inches, the height of one
 
 
@@ -56,10 +57,8 @@ class Theme:
         return LinearSegmentedColormap.from_list("firstlight", list(self.scale))
 
     def on_scale(self, value: float) -> str:
-        """Return the color of words on the color of a value from 0 to 1 of `scale`."""
-        from matplotlib.colors import to_hex
-
-        return LIGHT.text if _luminance(to_hex(self.colormap()(value))) > 0.4 else "#FFFFFF"
+        """Return the color of words on the color of a value from 0 to 1: black or white, whichever is read better."""
+        return "#101418" if _luminance(self.colormap()(value)) > EQUAL_CONTRAST else "#FFFFFF"
 
 
 LIGHT = Theme(
@@ -104,8 +103,8 @@ def theme_of(drawn: "Axes | Figure | SubFigure") -> Theme:
     assert figure is not None
     *_, opacity = color = to_rgba(figure.get_facecolor())
     if opacity < 0.5:  # a page that shows through has the color that matplotlib writes on
-        return DARK if _luminance(rcParams["text.color"]) > 0.5 else LIGHT
-    return DARK if _luminance(color) < 0.25 else LIGHT
+        return DARK if _luminance(rcParams["text.color"]) > EQUAL_CONTRAST else LIGHT
+    return DARK if _luminance(color) < EQUAL_CONTRAST else LIGHT
 
 
 def new_figure(width: float, height: float, *, compress: bool = False) -> "Figure":
@@ -157,9 +156,9 @@ def style_axes(ax: "Axes", grid: Literal["x", "y", "both"]) -> None:
     ax.tick_params(length=0, labelsize=9, labelcolor=theme.text)
 
 
-def _luminance(color: object) -> float:
-    """Return how bright a color is, from 0 to 1."""
+def _luminance(color: Any) -> float:
+    """Return the relative luminance of a color, from 0 to 1, as contrasts are calculated from (WCAG 2)."""
     from matplotlib.colors import to_rgb
 
-    red, green, blue = to_rgb(color)  # type: ignore[arg-type]  # any way to name a color
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in to_rgb(color)]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from firstlight.delivery.names import shorten_all
+from firstlight.errors import NoteWarning
 
 # Common families that cover many scripts; the installed ones are used where the main font has no glyph.
 FALLBACK_FONTS = (
@@ -44,7 +45,7 @@ def drawable_text(texts: Sequence[str], limit: int | None = None) -> tuple[list[
     r"""Return texts that matplotlib can draw without a warning, and the text options to draw them with.
 
     `$`, `_`, `%` and backslashes stay what they are. A character without a glyph, and a line break, becomes its code
-    such as `\u732b`, so that different names always appear different. A `UserWarning` says once for each script which
+    such as `\u732b`, so that different names always appear different. A `NoteWarning` says once for each script which
     font is missing.
 
     Args:
@@ -134,6 +135,5 @@ def _kind_and_font(letter: str) -> tuple[str, str]:
 @lru_cache(maxsize=64)
 def _tell_missing(kind: str, font: str) -> None:
     """Warn once that no font has letters of this kind."""
-    warnings.warn(
-        f"figures show {kind} as codes, because no installed font has them; to see them, install {font}", stacklevel=2
-    )
+    words = f"figures show {kind} as codes, because no installed font has them; to see them, install {font}"
+    warnings.warn(words, NoteWarning, stacklevel=2)

@@ -126,7 +126,7 @@ def read_thumbnails(folder: Path) -> dict[str, NDArray[np.uint8]]:
         else:
             images = [_decoded(data) for data in _unpacked("file", tensors)]
         return dict(zip(names, images, strict=True))
-    except (KeyError, ValueError, OSError):
+    except (KeyError, ValueError, OSError, SyntaxError):  # the last is what Pillow raises of a damaged PNG
         raise RunError(f"{file}: not pictures that firstlight wrote; the file is damaged") from None
 
 
@@ -146,6 +146,7 @@ def _decoded(data: bytes) -> NDArray[np.uint8]:
     image = Image.open(io.BytesIO(data), formats=("PNG", "JPEG"))
     if max(image.size) > MAX_SIDE or image.mode not in ("L", "RGB"):
         raise ValueError(f"{image.mode} {image.size}")
+    image.load()  # numpy would take an image that cannot be read for an object
     return np.asarray(image).reshape(image.height, image.width, -1)
 
 
