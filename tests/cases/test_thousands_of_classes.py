@@ -1,4 +1,4 @@
-"""Case: thousands of classes. Scores, records, and figures grow with the samples, not with the square of their number."""
+"""Case: thousands of classes. Scores, records, and figures grow with the samples, not with all pairs of classes."""
 
 import json
 

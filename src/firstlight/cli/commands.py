@@ -129,7 +129,7 @@ class Evaluate:
         if self.csv:
             write_answers(found, self.csv)
         if self.out:
-            draw_score(found, self.out)
+            draw_score(found, self.out, f"{self.model} on the {self.split} split of {self.source}")
         if self.json:
             print_json({**found.evaluation.to_json(), "split": self.split, "test_evaluations": found.test_evaluations})
             return DONE

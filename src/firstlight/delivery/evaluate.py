@@ -15,6 +15,7 @@ from firstlight.data.image_sources import ArrayImages
 from firstlight.data.loader import Loader
 from firstlight.data.samples import SPLIT_WORDS, Samples, Split
 from firstlight.data.split import read_split
+from firstlight.data.thumbnails import thumbnail
 from firstlight.errors import DataError, RecipeError, RunError
 from firstlight.evaluation.evaluate import Evaluation, evaluate_logits
 from firstlight.evaluation.mistakes import MISTAKES_SHOWN, Mistake, worst_mistakes
@@ -38,14 +39,14 @@ class Score:
         test_evaluations: how often the run's test split has been evaluated; None if that was not part of it.
         outputs: what the model said about each image; labels are positions in the model's classes.
         mistakes: the most confident wrong answers; their rows are positions in `outputs`.
-        mistake_images: the images of these as the model saw them, uint8 `[m, H, W, C]`.
+        mistake_images: the originals of these, at most 256 pixels wide and high, uint8 `[H, W, C]` each.
     """
 
     evaluation: Evaluation
     test_evaluations: int | None
     outputs: Outputs = field(repr=False)
     mistakes: tuple[Mistake, ...] = field(repr=False)
-    mistake_images: NDArray[np.uint8] = field(repr=False)
+    mistake_images: tuple[NDArray[np.uint8], ...] = field(repr=False)
 
     def __str__(self) -> str:
         return str(self.evaluation)
@@ -124,8 +125,9 @@ def evaluate_model(
     names = tuple(samples.names[row] for row in rows)
     said = Outputs(names, outputs.labels.numpy(), outputs.logits.numpy())
     worst = worst_mistakes(outputs.logits, outputs.labels, count=MISTAKES_SHOWN, temperature=temperature)
-    images = np.array(store.pixels[rows[[mistake.row for mistake in worst]]])
-    return Score(evaluation, test_evaluations, said, worst, images)
+    found = ((row, thumbnail(samples, int(row), max_pixels=max_pixels)) for row in rows[[bad.row for bad in worst]])
+    images = (np.array(store.pixels[row]) if image is None else image for row, image in found)
+    return Score(evaluation, test_evaluations, said, worst, tuple(images))
 
 
 def match_classes(samples: Samples, classes: tuple[str, ...]) -> NDArray[np.int64]:
@@ -134,13 +136,14 @@ def match_classes(samples: Samples, classes: tuple[str, ...]) -> NDArray[np.int6
     Raises:
         DataError: if the set has a class that the model does not know.
     """
-    unknown = [name for name in samples.classes if name not in classes]
+    known = {name: place for place, name in enumerate(classes)}
+    unknown = [name for name in samples.classes if name not in known]
     if unknown:
         raise DataError(
             f"{samples.source}: the model knows no class {_list(unknown, 5)}; "
             f"it knows {_list(classes, 10)}: classes go by name"
         )
-    position = np.array([classes.index(name) for name in samples.classes], np.int64)
+    position = np.array([known[name] for name in samples.classes], np.int64)
     return position[samples.labels]
 
 

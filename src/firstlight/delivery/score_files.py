@@ -5,8 +5,10 @@ from pathlib import Path
 import torch
 
 from firstlight.delivery import plots
+from firstlight.delivery.confusion_plot import confusion_matrix
 from firstlight.delivery.evaluate import Score
 from firstlight.delivery.predict import csv_for_people
+from firstlight.evaluation.softmax import Softmax
 from firstlight.progress import phase
 
 
@@ -17,27 +19,37 @@ def write_answers(score: Score, path: Path) -> None:
         DataError: if the file cannot be written.
     """
     outputs, classes = score.outputs, score.evaluation.classes
-    probabilities = (torch.from_numpy(outputs.logits).double() / score.evaluation.temperature).softmax(dim=1)
+    softmax = Softmax.of(torch.from_numpy(outputs.logits), score.evaluation.temperature)
     predicted = outputs.logits.argmax(axis=1)
+    columns = (predicted, softmax.confidence, softmax.probability(torch.from_numpy(outputs.labels)))
     with csv_for_people(path) as write_row:
         write_row(("image", "label", "predicted", "probability", "correct", "probability_of_label"))
-        for name, label, guess, row in zip(outputs.names, outputs.labels, predicted, probabilities, strict=True):
-            right = "true" if guess == label else "false"
-            write_row((name, classes[label], classes[guess], row[guess].item(), right, row[label].item()))
+        rows = zip(outputs.names, outputs.labels, *(column.tolist() for column in columns), strict=True)
+        for name, label, guess, confidence, left in rows:
+            write_row((name, classes[label], classes[guess], confidence, "true" if guess == label else "false", left))
 
 
 @phase("drawing figures")
-def draw_score(score: Score, folder: Path) -> list[Path]:
-    """Draw `confusion.png` and `mistakes.png` into a folder, which is made, and return the files."""
+def draw_score(score: Score, folder: Path, scored: str) -> list[Path]:
+    """Draw `confusion.png` and `mistakes.png` into a folder, which is made, and return the files.
+
+    Args:
+        score: from `evaluate_model`.
+        folder: where to draw.
+        scored: which model was scored on what, for the titles.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     evaluation, worst = score.evaluation, score.mistakes
-    matrix = plots.confusion_matrix(evaluation.confusion, evaluation.classes)
+    scored += f"\naccuracy {evaluation.accuracy}"
+    matrix = confusion_matrix(evaluation.confusion, evaluation.classes, title=f"Confusion matrix of {scored}")
     grid = plots.mistakes_grid(
         score.mistake_images,
         [mistake.label for mistake in worst],
         [mistake.predicted for mistake in worst],
         [mistake.probability for mistake in worst],
         evaluation.classes,
+        names=[score.outputs.names[mistake.row] for mistake in worst],
+        title=f"The most confident mistakes of {scored}",
     )
     return [
         plots.save_figure(matrix, folder / "confusion.png"),
