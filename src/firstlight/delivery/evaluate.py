@@ -125,9 +125,12 @@ def evaluate_model(
     names = tuple(samples.names[row] for row in rows)
     said = Outputs(names, outputs.labels.numpy(), outputs.logits.numpy())
     worst = worst_mistakes(outputs.logits, outputs.labels, count=MISTAKES_SHOWN, temperature=temperature)
-    found = ((row, thumbnail(samples, int(row), max_pixels=max_pixels)) for row in rows[[bad.row for bad in worst]])
-    images = (np.array(store.pixels[row]) if image is None else image for row, image in found)
-    return Score(evaluation, test_evaluations, said, worst, tuple(images))
+    shown = rows[[mistake.row for mistake in worst]]
+    most = max_pixels or model.max_pixels
+    originals = (thumbnail(samples, int(row), max_pixels=most, white=model.white) for row in shown)
+    pairs = zip(originals, store.pixels[shown], strict=True)
+    images = tuple(np.array(packed) if original is None else original for original, packed in pairs)
+    return Score(evaluation, test_evaluations, said, worst, images)
 
 
 def match_classes(samples: Samples, classes: tuple[str, ...]) -> NDArray[np.int64]:

@@ -213,13 +213,12 @@ def save(run: Run) -> Run:
 def write_example_images(run: Run, rows: NDArray[np.int64]) -> None:
     """Write the images that figures show, the first of them also as a PNG, before anything was cut off."""
     samples, pixels = run.data.samples, run.data.store.pixels
-    example, max_pixels = int(rows[0]), run.recipe.data.max_pixels
-    found = ((row, thumbnail(samples, row, max_pixels=max_pixels)) for row in rows.tolist())
-    images = [np.array(pixels[row]) if image is None else image for row, image in found]
+    example, max_pixels, white = int(rows[0]), run.recipe.data.max_pixels, run.model.white
+    originals = (thumbnail(samples, row, max_pixels=max_pixels, white=white) for row in rows.tolist())
+    pairs = zip(originals, pixels[rows], strict=True)
+    images = [np.array(packed) if original is None else original for original, packed in pairs]
     write_thumbnails(run.folder, [samples.names[row] for row in rows], images)
     whole = None
     with suppress(ImageError, OSError):  # the file may have gone since it was packed
-        whole = uncropped_image(
-            samples, example, pixels[example], run.model.resize, max_pixels=max_pixels, white=run.model.white
-        )
+        whole = uncropped_image(samples, example, pixels[example], run.model.resize, max_pixels=max_pixels, white=white)
     save_png(run.folder / HELD_OUT_FILE, np.array(pixels[example]) if whole is None else whole)
