@@ -1,45 +1,44 @@
 # %% [markdown]
 # # 1. Introduction
 #
-# **When you are through**, you can say what PyTorch is and what it does for you,
-# install it, have it compute a derivative, and train, score, and use an image
-# classifier in a few lines.
+# **By the end of this chapter**, you can say what PyTorch is and what it does for you,
+# install it, let it compute a derivative, and train, score, and use an image classifier
+# in a few lines.
 #
-# You need Python and a little NumPy. You do not need to know PyTorch, you do not need a
-# graphics card, and once everything is installed, you do not need the internet.
+# You need Python and a little NumPy. You do not need to know PyTorch, and you do not
+# need a graphics card. Once everything is installed, you do not need the internet
+# either.
 
 # %% [markdown]
 # ## What PyTorch is
 #
-# PyTorch is a library for numerical computing that does two things well: its arrays,
+# PyTorch is a library for numerical computing. It does two things well: its arrays,
 # called **tensors**, work on processors and graphics cards alike, and it
-# **differentiates** whatever you compute with them. `torch.nn` builds on both: it is a
+# **differentiates** whatever you compute with them. `torch.nn` builds on both. It is a
 # collection of building blocks for neural networks.
 #
 # A *neural network* is a function with many adjustable numbers, its **weights**.
-# *Training* uses derivatives to adjust them until the network's answers match the
-# examples. Computing an answer is the *forward pass*; computing the derivatives is the
-# *backward pass*.
+# *Training* uses derivatives to adjust the weights until the network's answers match
+# the examples. Computing an answer is called the *forward pass*; computing the
+# derivatives is called the *backward pass*.
 #
 # PyTorch came out of Facebook's AI research lab in 2017, merged with Caffe2 a year
-# later, and now belongs to the Linux Foundation. This guide grew out of a student's
-# notes on Udacity's deep learning course; they recommend PyTorch's own [60-minute
-# blitz](https://docs.pytorch.org/tutorials/beginner/deep_learning_60min_blitz.html).
-# The license is BSD, so you can use PyTorch for anything. Most people use it from
-# Python, where it feels like NumPy. Underneath, it is written in C++, which you can
-# also use directly.
+# later, and now belongs to the Linux Foundation. Its license is BSD, so you can use it
+# for anything. Most people use it from Python, where it feels like NumPy. Underneath,
+# it is written in C++, which you can also use directly. PyTorch's own [60-minute
+# blitz](https://docs.pytorch.org/tutorials/beginner/deep_learning_60min_blitz.html) is
+# another quick tour.
 
 # %% [markdown]
-# ## Installing it
+# ## Installing PyTorch
 #
 # ```sh
-# pip install torch torchvision     # a processor is enough for all nine chapters
-# pip install 'firstlight[guide]'   # this library, which installs both as well
+# pip install torch torchvision     # all nine chapters run without a graphics card
+# pip install 'firstlight[guide]'   # this library; it installs both as well
 # ```
 #
-# > **Then and now.** The notes install with `conda install pytorch torchvision -c
-# > pytorch`. That channel no longer gets new versions: use `pip`, or conda's community
-# > channel, conda-forge.
+# If you use conda, get PyTorch from conda-forge. The old `pytorch` channel no longer
+# gets new versions.
 
 # %% Which version is this, and what does it run on?
 import torch
@@ -53,10 +52,10 @@ print(
 # ## Autograd in one paragraph
 #
 # Set `requires_grad` on a tensor, and PyTorch records everything you compute with it.
-# Call `backward` on the result, and PyTorch goes through that record from end to
-# beginning, applying the chain rule. Afterward, each tensor that you marked holds in
-# `.grad` the derivative of the result with respect to it. That is all that training
-# needs, and you never write a derivative yourself.
+# Call `backward` on the result, and PyTorch goes through that record in reverse,
+# applying the chain rule. Afterward, the `.grad` of each tensor that you marked holds
+# the derivative of the result with respect to that tensor. Training needs nothing more,
+# and you never write a derivative yourself.
 
 # %% A derivative computed for you
 x = torch.tensor(3.0, requires_grad=True)
@@ -70,9 +69,8 @@ print(
 assert x.grad == 2 * x + 2  # the formula you learned in school
 
 # %% [markdown]
-# > **Then and now.** The notes say that derivatives are *computed* in the forward pass.
-# > They are not: the forward pass *records* the operations, and the backward pass
-# > computes the derivatives. Until you call `backward`, there is no gradient.
+# The forward pass only *records* the operations. The derivatives are computed in the
+# backward pass: until you call `backward`, there is no gradient.
 
 # %% What the record holds
 z = x**2
@@ -84,12 +82,12 @@ with torch.no_grad():
 assert z.grad_fn is None  # ... unless you turn recording off
 
 # %% [markdown]
-# ## The tour
+# ## A quick tour
 #
-# Here is the whole guide in a few lines. The data is real: 1,797 handwritten digits of
-# 8 x 8 pixels that come with scikit-learn. `train` splits them into pictures to learn
-# from, pictures to choose by, and pictures to test on. It trains a small network, keeps
-# the best epoch, and scores it once on the test pictures.
+# Here is the whole course in a few lines. The data is real: 1,797 handwritten digits of
+# 8 x 8 pixels that come with scikit-learn. `train` splits them into three parts:
+# pictures to learn from, pictures to make choices with, and pictures to test on. It
+# trains a small network, keeps the best epoch, and scores it once on the test pictures.
 
 # %% A trained and scored classifier
 import firstlight as fl
@@ -99,30 +97,34 @@ run = fl.train(data, model="mlp")
 print(run.test)
 
 # %% [markdown]
-# Chapter 6 explains all six numbers; the first one is the proportion of right answers.
-# Every number comes with a 95 % interval, because other test digits would have given a
-# different number. An accuracy without an interval does not tell you how reliable it
-# is.
+# Chapter 6 explains all six scores; the first one is the proportion of right answers.
+# Every score comes with a 95 % interval, because other test digits would have given a
+# slightly different number. An accuracy without an interval does not tell you how much
+# to trust it.
 
 # %% The interval matters
 accuracy = run.test.accuracy
 assert accuracy.low < accuracy.value <= accuracy.high
-# the model has learned something: guessing is right one time in ten
+# it has learned something: guessing would be right one time in ten
 assert accuracy.low > 0.9
 print(f"{accuracy.n} digits to test on, {1 - accuracy.value:.1%} of them misread")
 
 # %% [markdown]
-# Which digits does it mix up? Each row is the true digit, and each column is the
+# Which digits does the model mix up? Each row is the true digit, and each column is the
 # model's answer.
 
 # %% What it confuses
+# Figure: a confusion matrix of the ten digits, one row per true digit and one column
+# per answer. Nearly all test digits are on the diagonal, where the two agree.
 fl.confusion_matrix(run.test.confusion, run.model.classes)
 
 # %% [markdown]
-# And these are the mistakes it was most confident about. Look at them before you blame
-# the model: some digits are hard to read.
+# Below are the mistakes that the model was most confident about. Look at them before
+# you blame the model: some digits are hard to read.
 
 # %% The most confident mistakes
+# Figure: a grid of misread digits. Above each are its true class and the class that the
+# model gave it.
 if run.mistakes:
     rows = [mistake.row for mistake in run.mistakes[:8]]
     said = [
@@ -133,15 +135,15 @@ if run.mistakes:
 
 # %% [markdown]
 # The classifier is now a single file. It holds the weights and everything you need to
-# use them: the names of the classes, the size of the pictures, and how they are
-# normalized. Chapter 7 takes it apart.
+# use them: the names of the classes, the size of the pictures, and how to normalize
+# them. Chapter 7 looks inside.
 
 # %% One file is the model
 model = fl.load(run.folder / "model.safetensors")
 print(model.summary())
 assert model.classes == data.classes
 
-# %% Ask it about a digit
+# %% Ask it about one digit
 row = int(run.data.split.test[0])  # a digit that it was not trained on
 # a batch of one
 image = torch.from_numpy(data.images.images[row : row + 1]).permute(0, 3, 1, 2)
@@ -162,15 +164,16 @@ assert abs(probabilities.sum() - 1) < 1e-5
 # firstlight train ~/photos
 # ```
 #
-# The next chapters build by hand what happens inside `train`: tensors (2), networks
-# (3), training (4), a complete run on clothes (5), reliable scores (6), files (7),
-# image data (8), and networks that have already been trained on a million pictures (9).
+# In the following chapters, you build by hand what happens inside `train`: tensors (2),
+# networks (3), training (4), a complete run on pictures of clothes (5), scores you can
+# trust (6), files (7), image data (8), and networks that were already trained on a
+# million pictures (9).
 
 # %% [markdown]
 # ## Exercises
 #
 # **1.** What is the slope of the sigmoid, 1 / (1 + e⁻ˣ), at 0, at 2, and at 10? Let
-# PyTorch compute it, then compare with the formula `s * (1 - s)`. What does the last
+# PyTorch compute it, then compare it with the formula `s * (1 - s)`. What does the last
 # slope mean for a network that is very confident and wrong?
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true}
@@ -184,10 +187,9 @@ assert torch.allclose(x.grad, s * (1 - s), atol=1e-6)
 assert x.grad[2] < 1e-4
 
 # %% [markdown]
-# **2.** Train with a different seed (`fl.train(data, model="mlp", seed=1)`). A
-# different seed also splits the digits differently, so the two models were tested on
-# different pictures. Do the two intervals overlap? Would you call one of the models
-# better?
+# **2.** Train with a different seed (`fl.train(data, model="mlp", seed=1)`). The seed
+# also decides how the digits are split, so the two models are tested on different
+# pictures. Do the two intervals overlap? Can you tell which model is better?
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true}
 other = fl.train(data, model="mlp", seed=1).test.accuracy
@@ -195,14 +197,14 @@ print(f"seed 0: {accuracy}\nseed 1: {other}")
 
 overlap = max(accuracy.low, other.low) <= min(accuracy.high, other.high)
 print(
-    "They overlap: no evidence that either is better."
+    "They overlap, so you cannot tell which one is better."
     if overlap
-    else "They do not overlap: the split and the seed matter here."
+    else "They do not overlap: the seed makes a difference here."
 )
-# Testing both on the same pictures reveals smaller differences: chapter 6.
+# To see smaller differences, test both models on the same pictures: chapter 6.
 
 # %% [markdown]
-# **3.** Which digit is most often read as which other one? Find the pair in
+# **3.** Which digit is most often mistaken for which other one? Find the pair in
 # `run.test.confusion` with PyTorch or NumPy.
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true}

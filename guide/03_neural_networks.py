@@ -1,14 +1,15 @@
 # %% [markdown]
 # # 3. Neural networks
 #
-# **When you are through**, you can load labeled pictures in batches and look at them,
-# compute the forward pass of a whole batch by hand with a softmax that does not
+# **By the end of this chapter**, you can load labeled pictures in batches and look at
+# them, compute the forward pass of a whole batch by hand with a softmax that does not
 # overflow, write the same network as a class and as a `Sequential`, read, count, and
 # set its weights, and show its answer for a picture.
 #
-# The data is MNIST, 70,000 handwritten digits of 28 x 28 pixels, if it is on this
-# machine (`FIRSTLIGHT_DATA` names the folder). Otherwise it is the 1,797 smaller digits
-# that come with scikit-learn. All the code below works with either.
+# The data is MNIST: 70,000 handwritten digits of 28 x 28 pixels. To download it once
+# (12 MB), run `fl.load_data("mnist")`. If it is not on this machine, the chapter uses
+# the 1,797 smaller digits that come with scikit-learn, and all the code below works
+# with either.
 
 # %% [markdown]
 # ## The data
@@ -26,6 +27,7 @@ try:
     data = fl.load_data("mnist", download=False)
 except fl.UserError as reason:
     print(f"{reason}\nso this chapter uses the digits of scikit-learn")
+    print("to download mnist once (12 MB): fl.load_data('mnist')")
     data = fl.load_data("digits")
 
 print(
@@ -33,13 +35,13 @@ print(
 )
 
 # %% [markdown]
-# PyTorch's own approach has two parts. A `Dataset` returns one picture and its label,
-# given a number. Training uses several pictures at a time, a **batch**, stacked along a
-# new first axis: `[B, C, H, W]` for pictures with C channels. One pass through all of
-# them is an **epoch**. A `DataLoader` makes the batches, in a new random order every
-# epoch.
+# PyTorch divides this work between two classes. A `Dataset` returns one picture and its
+# label, given a number. Training uses several pictures at a time, a **batch**, stacked
+# along a new first axis: `[B, C, H, W]` for pictures with C channels. A `DataLoader`
+# makes the batches, in a new random order every epoch. An **epoch** is one pass through
+# all pictures.
 #
-# Networks work best with numbers around zero, so pictures are normalized: 0..255
+# Networks work best with numbers around zero, so we normalize the pictures: 0..255
 # becomes 0..1, and then, with mean 0.5 and standard deviation 0.5, -1..1.
 
 # %% A dataset and its loader
@@ -69,22 +71,22 @@ assert images.shape[:2] == (64, 1) and labels.shape == (64,)
 assert images.min() >= -1 and images.max() <= 1
 
 # %% [markdown]
-# > **Then and now.** `dataiter.next()` is gone; write `next(dataiter)`. You also no
-# > longer need the workaround with `six.moves` that once helped when a download was
-# > refused. torchvision's classes do what `LabeledImages` does, with
-# > `datasets.MNIST(root, train=True, download=True, transform=...)` and a chain of
-# > transforms. Here is that chain on one picture, first as the notes have it and then
-# > in torchvision's second version, which is the one to use:
+# torchvision has classes for this too, such as `datasets.MNIST(root, train=True,
+# download=True, transform=...)`, which prepare each picture with a chain of transforms.
+# Here is the chain that does the same as `LabeledImages`. Older code writes it with
+# `transforms`; the second version, `v2`, is the one to use.
 
 # %% torchvision's transforms do the same
 from torchvision import transforms
 from torchvision.transforms import v2
 
-then = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.5,), (0.5,))])
-now = v2.Compose(
+older = transforms.Compose(
+    [transforms.ToTensor(), transforms.Normalize((0.5,), (0.5,))]
+)
+newer = v2.Compose(
     [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize((0.5,), (0.5,))]
 )
-for transform in (then, now):
+for transform in (older, newer):
     assert torch.allclose(
         transform(data.images.read(0)), LabeledImages(data)[0][0], atol=1e-6
     )
@@ -92,27 +94,33 @@ for transform in (then, now):
 # %% [markdown]
 # ## Looking at pictures
 #
-# Always look at the pictures before you train. `imshow` takes a tensor, an array, or a
-# normalized picture.
+# Always look at the pictures before you train. `imshow` takes a tensor or an array,
+# normalized or not.
 
-# %% One picture, and twelve more
+# %% One picture
+# Figure: a handwritten digit in white on black.
 fl.imshow(images[1], title=f"a {data.classes[labels[1]]}")
+
+# %% Twelve more
+# Figure: twelve handwritten digits in a grid, each below its label.
 fl.image_grid(list(images[:12]), [data.classes[label] for label in labels[:12]])
 
 # %% matplotlib alone does it too
+# Figure: the same handwritten digit as above, drawn by matplotlib.
 import matplotlib.pyplot as plt
 
 plt.figure(figsize=(2, 2))
-# matplotlib wants a gray picture without a channel axis
+# for matplotlib, a gray picture has no channel axis
 plt.imshow(images[1].numpy().squeeze(), cmap="Grays_r")
 plt.axis("off")
 
 # %% [markdown]
 # ## Sigmoid and softmax by hand
 #
-# A network ends in one number per class, its **logits**, `[B, K]` for K classes: they
-# can be any numbers, and the highest one is the answer. The softmax turns them into
-# probabilities: positive numbers that sum to 1 over the classes of each picture.
+# A network computes one number for each class. These numbers are called **logits** and
+# have the shape `[B, K]` for K classes. They can be any numbers, and the class with the
+# highest one is the answer. The softmax turns logits into probabilities: positive
+# numbers that sum to 1 for each picture.
 
 
 # %% Sigmoid by hand
@@ -141,10 +149,10 @@ print("naive softmax of (100, 0, 0):", overflowing)
 assert overflowing.isnan().any()
 
 # %% [markdown]
-# > **Then and now.** e¹⁰⁰ does not fit into a float32: it becomes infinity, and
-# > infinity divided by infinity is not a number. Softmax does not change when you
-# > subtract the same number from all logits of a row, so subtract the largest: then the
-# > largest term is e⁰ = 1, and nothing can overflow.
+# The number e¹⁰⁰ is too large for a float32: it becomes infinity, and infinity divided
+# by infinity is not a number. But the softmax does not change when you subtract the
+# same number from all logits of a row. Subtract the largest one: then the largest term
+# is e⁰ = 1, and nothing can overflow.
 
 
 # %% Softmax that does not overflow
@@ -163,14 +171,15 @@ x = 50 * torch.randn(64, 10)
 assert torch.allclose(softmax(x), functional.softmax(x, dim=1))
 
 # %% [markdown]
-# `dim=1` means over the classes. With `dim=0`, every *column* would sum to 1, over the
-# pictures of the batch, and you would get no error.
+# `dim=1` means that each *row* sums to 1: the classes of one picture. With `dim=0`,
+# each *column* would sum to 1, across the pictures of the batch, and you would get no
+# error.
 
 # %% [markdown]
 # ## A forward pass by hand
 #
-# Flatten each picture into a row and pass the rows through two layers. The first layer
-# is a matrix product, a bias, and the sigmoid; the second is a matrix product, a bias,
+# Flatten each picture into a row, and pass the rows through two layers. The first layer
+# is a matrix product, a bias, and the sigmoid. The second is a matrix product, a bias,
 # and the softmax.
 
 # %% The forward pass of a batch
@@ -183,7 +192,7 @@ n_output = len(data.classes)
 
 W1 = torch.randn((n_input, n_hidden)) / n_input**0.5
 W2 = torch.randn((n_hidden, n_output)) / n_hidden**0.5
-B1 = torch.zeros(n_hidden)
+B1 = torch.zeros(n_hidden)  # one bias per unit, not one per picture
 B2 = torch.zeros(n_output)
 
 # [64, n_input] · [n_input, 256] = [64, 256]
@@ -195,19 +204,14 @@ assert torch.allclose(probabilities.sum(dim=1), torch.ones(64))
 
 # %% [markdown]
 # Why divide the weights by the square root of the number of inputs? A sum of `n` random
-# products grows like √n. Without the division, the sums are so large that every sigmoid
-# is stuck near 0 or 1, where its slope is too small to learn from.
+# products grows like √n. Without the division, the sums get so large that many sigmoids
+# are stuck near 0 or 1, where the slope is too small to learn from.
 
 # %% Without scaling, many units are stuck
 stuck = sigmoid(inputs @ torch.randn((n_input, n_hidden)))
 fraction, scaled = (((a < 0.01) | (a > 0.99)).float().mean() for a in (stuck, a_1))
 print(f"units that are stuck: {fraction:.0%} without scaling, {scaled:.0%} with it")
 assert fraction > 0.25 > 10 * scaled
-
-# %% [markdown]
-# > **Then and now.** The notes have `B1 = torch.randn((64, n_hidden))`, one bias per
-# > *picture* of the batch: see chapter 2. They also take weights straight from `randn`,
-# > and as you just saw, those make units get stuck.
 
 # %% [markdown]
 # ## A network as a class
@@ -219,16 +223,18 @@ assert fraction > 0.25 > 10 * scaled
 #
 # Weights and biases are **parameters**: tensors that require a gradient. `nn.Linear`
 # creates them that way. `model.parameters()` lists them all, however deeply they are
-# nested; the **optimizer** of chapter 4 is what changes them. Call `super().__init__()`
-# first, or PyTorch will not accept your layers.
+# nested. The **optimizer** of chapter 4 changes them. Call `super().__init__()` first,
+# or PyTorch will not accept your layers.
 #
-# How many layers do you need, and how wide? More and wider layers can do more, but they
-# also memorize more easily: this is a choice that you make with validation data
-# (chapters 5 and 6). Only the two ends are fixed, by the pictures and by the classes.
+# How many layers do you need, and how wide should they be? A network with more or wider
+# layers can do more, but it also memorizes more easily, so you choose with validation
+# data (chapters 5 and 6). Only the two ends are fixed: the pictures decide the number
+# of inputs, and the classes decide the number of outputs.
 #
-# Between the layers there is a ReLU, the rectified linear unit, `max(0, x)`: it is
-# cheap, and its slope is 1 wherever it is not 0. With nothing in between, two linear
-# layers would amount to one.
+# Let the network end in logits, without a softmax: the usual loss takes logits (chapter
+# 4), and you can apply the softmax where you show an answer. And write `model(images)`,
+# not `model.forward(images)`: only the first also runs *hooks*, functions that tools
+# attach to a layer.
 
 
 # %% The network as a class
@@ -256,20 +262,41 @@ logits = model(images)
 assert logits.shape == (64, n_output)
 
 # %% [markdown]
-# > **Then and now.** The notes' network ends in a softmax. Let yours end in logits:
-# > that is what the usual loss needs (chapter 4), and you can apply the softmax where
-# > you display an answer. The notes also say that a linear layer holds `W(input,
-# > output)` and `B(1, output)`; the shapes are actually `[output, input]` and
-# > `[output]`. Much code writes `F.relu`, with `import torch.nn.functional as F`;
-# > `nn.ReLU()` is the same thing as a layer. Finally, call `model(images)`, never
-# > `model.forward(images)`: only the call also runs *hooks*, functions that tools
-# > attach to a layer.
+# ## Sigmoid and ReLU
+#
+# Between the layers there is a ReLU, the rectified linear unit, `max(0, x)`. It is
+# cheap to compute, and its slope is 1 for every positive input, however large. The
+# slope of the sigmoid is at most 1/4 and soon nearly zero, and in a network with many
+# layers, these small slopes are multiplied.
+
+# %% Sigmoid, ReLU, and their slopes
+# Figure: two panels. On the left, the sigmoid rises from 0 to 1, and ReLU is 0 for
+# negative inputs and then rises as a straight line. On the right are their slopes: a
+# low bump for the sigmoid, and a step from 0 to 1 for ReLU.
+x = torch.linspace(-6, 6, 601, requires_grad=True)
+fig, (values, slopes) = plt.subplots(1, 2, figsize=(7, 2.6), layout="constrained")
+for name, function in (("sigmoid", torch.sigmoid), ("ReLU", functional.relu)):
+    y = function(x)
+    (slope,) = torch.autograd.grad(y.sum(), x)
+    values.plot(x.detach(), y.detach().clamp(max=2), label=name)
+    slopes.plot(x.detach(), slope, label=name)
+    print(f"{name}: largest slope {slope.max():.2f}, slope at 6 {slope[-1]:.4f}")
+values.set(title="value", xlabel="x", ylim=(-0.1, 1.6))
+slopes.set(title="slope", xlabel="x")
+values.legend(frameon=False)
+
+assert torch.autograd.grad(torch.sigmoid(x).sum(), x)[0].max() <= 0.25
+assert slope[-1] == 1
 
 # %% A linear layer is a product and a sum
 layer = model.fc1
 assert torch.allclose(layer(inputs), inputs @ layer.weight.T + layer.bias, atol=1e-5)
 
-# %% Two linear layers with nothing between them are one
+# %% [markdown]
+# Why is anything needed between the layers? Because two linear layers with nothing
+# between them amount to a single one:
+
+# %% Two linear layers are one
 one, two = nn.Linear(5, 4), nn.Linear(4, 3)
 together = nn.Linear(5, 3)
 with torch.no_grad():
@@ -281,8 +308,8 @@ assert torch.allclose(two(one(x)), together(x), atol=1e-5)
 # %% [markdown]
 # ## Reading and setting weights
 #
-# Changing a weight in place must not be recorded as part of a computation, so do it
-# under `torch.no_grad()`; without it, PyTorch refuses.
+# When you change a weight in place, autograd must not record it as part of a
+# computation. Do it under `torch.no_grad()`; otherwise PyTorch refuses.
 
 # %% Weights and biases
 print(
@@ -301,10 +328,10 @@ nn.init.kaiming_uniform_(model.fc2.weight, nonlinearity="relu")
 nn.init.zeros_(model.fc2.bias)
 
 # %% [markdown]
-# > **Then and now.** The notes write `model.fc1.bias.data.fill_(0)`. `.data` changes a
-# > tensor without telling autograd: if the old value was needed for a gradient, that
-# > gradient is wrong, and you get no error. Under `torch.no_grad()` the change is
-# > counted, and a later `backward` that needs the old value raises an error:
+# Older code writes `model.fc1.bias.data.fill_(0)` instead. Avoid that: `.data` changes
+# a tensor without telling autograd. If the old value was needed for a gradient, that
+# gradient is wrong, and you get no error. Under `torch.no_grad()` the change is
+# noticed, and a later `backward` that needs the old value raises an error:
 
 # %% .data hides a mistake that no_grad reports
 w = torch.tensor([1.0, 2.0], requires_grad=True)
@@ -335,8 +362,8 @@ assert total == (n_input + 1) * 128 + (128 + 1) * 64 + (64 + 1) * n_output
 # %% [markdown]
 # ## The same network as a Sequential
 #
-# If one layer simply follows another, you do not need a class. With an `OrderedDict`,
-# the layers have names.
+# If each layer simply follows the one before, you do not need a class. An `OrderedDict`
+# gives the layers names.
 
 # %% The network as a Sequential
 from collections import OrderedDict
@@ -364,9 +391,9 @@ assert model(images).shape == (64, n_output)
 # ## Any number of layers
 #
 # A network of fully connected layers is also called a *multilayer perceptron*, **MLP**.
-# Layers that are made in a loop go into an `nn.ModuleList`: in a plain Python list,
-# `parameters()` would not find them, and they would never learn. The last layer, from
-# the features to the logits, is called the **head**.
+# Put layers that you make in a loop into an `nn.ModuleList`. In a plain Python list,
+# `parameters()` would not find them, and they would never learn. The last layer, which
+# turns features into logits, is called the **head**.
 
 
 # %% A class for any hidden layers
@@ -408,19 +435,21 @@ assert len(list(HiddenLayers().parameters())) == 0
 # %% [markdown]
 # ## The same with the library
 #
-# firstlight has a function that builds this network for any list of hidden layers, with
-# the same names, and with dropout (chapter 6) in between:
+# firstlight builds this network for any list of hidden layers, with the same names, and
+# with dropout (chapter 6) after each of them:
 
 # %% The library's network
-from firstlight.models.networks import mlp
-
-network = mlp(tuple(images.shape[1:]), n_output, hidden=(128, 64))
+network = fl.Classifier(
+    architecture={"name": "mlp", "hidden": (128, 64)},
+    classes=data.classes,
+    input_size=tuple(images.shape[1:]),
+).network
 assert network.fc1.weight.shape == model.fc1.weight.shape
 assert sum(w.numel() for w in network.parameters()) == sum(
     w.numel() for w in model.parameters()
 )
 
-# all weights by name (chapter 7): the names match, so we can copy them
+# a state dict holds all weights by name (chapter 7), and the names match
 network.load_state_dict(model.state_dict())
 # `eval` turns dropout off (chapter 6)
 assert torch.equal(network.eval()(images), model(images))
@@ -428,15 +457,17 @@ assert torch.equal(network.eval()(images), model(images))
 # %% [markdown]
 # ## Its answer for a picture
 #
-# An untrained network has no preference: it gives every digit about one chance in ten.
-# Chapter 4 changes that.
+# An untrained network has no preference: it gives every digit a probability of about
+# one in ten. In chapter 4, we train it.
 
 # %% A picture with its class probabilities
+# Figure: a handwritten digit, and a bar for the probability of each of the ten digits.
+# All bars are about equally long.
 with torch.no_grad():
     probabilities = softmax(model(images))
 fl.view_classify(images[0], probabilities[0], data.classes, label=int(labels[0]))
 
-# it cannot be sure of anything yet
+# it has not learned anything yet
 assert (probabilities.mean(dim=0) - 1 / n_output).abs().max() < 0.1
 
 # %% [markdown]
@@ -487,9 +518,9 @@ assert torch.allclose(log_softmax(x), functional.log_softmax(x, dim=1))
 assert log_softmax(x)[0, 1] == -200
 
 # %% [markdown]
-# **3.** Show that a network's answer does not depend on which other pictures are in the
-# batch. (In chapter 6 you will meet one kind of layer, batch normalization, for which
-# it does until you call `eval()`.)
+# **3.** Show that a network's answer for a picture does not depend on the other
+# pictures in the batch. (In chapter 6 you will meet a kind of layer for which it does:
+# batch normalization, until you call `eval()`.)
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true}
 with torch.no_grad():

@@ -1,10 +1,10 @@
 # %% [markdown]
 # # 4. Training
 #
-# **When you are through**, you can have autograd compute gradients, say where they are
-# stored and why they are zeroed, choose the loss that fits your last layer, take a step
-# by hand and with an optimizer, write the training loop, and use the library's `train`
-# knowing what it adds.
+# **By the end of this chapter**, you can let autograd compute gradients, say where they
+# are stored and why they are zeroed, choose the loss that fits your last layer, take a
+# step by hand and with an optimizer, write the training loop, and use the library's
+# `train` and know what it adds.
 
 # %% Load the pictures
 import time
@@ -21,14 +21,15 @@ try:
     data = fl.load_data("mnist", download=False)
 except fl.UserError as reason:
     print(f"{reason}\nso this chapter uses the digits of scikit-learn")
+    print("to download mnist once (12 MB): fl.load_data('mnist')")
     data = fl.load_data("digits")
 
 # %% [markdown]
-# Training on 60,000 pictures takes a minute with a simple loop. 10,000 are enough to
-# see everything. Another 2,000 show how well the network works on pictures that it was
-# not trained on.
+# Training on all 60,000 pictures takes a simple loop about a minute. Here, 10,000 are
+# enough. Another 2,000 show how well the network does on pictures that it was not
+# trained on.
 
-# %% Some pictures to learn from, others to test on
+# %% Pictures to learn from, and pictures to test on
 order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))[:12_000]
 pixels = torch.stack([torch.tensor(data.images.read(row)) for row in order.tolist()])
 images = (pixels.permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5
@@ -44,11 +45,11 @@ print(f"{n_train:,} pictures to learn from, {len(test_images):,} to test on")
 # %% [markdown]
 # ## Autograd
 #
-# Set `requires_grad` on a tensor if you will want a derivative with respect to it.
-# Everything computed from it then requires a gradient too, and remembers how it was
+# Set `requires_grad` on a tensor if you want derivatives with respect to it. Everything
+# that you compute from it then requires a gradient too, and remembers how it was
 # computed.
 
-# %% Who requires a gradient
+# %% What requires a gradient
 x = torch.zeros(1, requires_grad=False)
 x.requires_grad_(True)
 
@@ -61,13 +62,13 @@ assert not y.requires_grad  # computed, not recorded
 
 torch.set_grad_enabled(False)
 assert not (x * 2).requires_grad
-# this lasts until you change it back, which is easy to forget: prefer the context above
+# it stays off until you turn it on again, which is easy to forget: prefer no_grad
 torch.set_grad_enabled(True)
 
 # %% [markdown]
-# `backward` starts from a single number, which is what a loss is. If you have several
-# numbers, take the sum or the mean first. The gradient is then stored in the *leaves*:
-# the tensors that you created, not those that were computed from them.
+# `backward` starts from a single number, such as a loss. If you have several numbers,
+# take their sum or mean first. The gradient is then stored in the *leaves*: the tensors
+# that you created, not those that were computed from them.
 
 # %% backward, and where the gradient goes
 x = torch.tensor([3.0], requires_grad=True)
@@ -85,10 +86,75 @@ else:
     raise AssertionError("backward needs a single number")
 
 # %% [markdown]
+# The record is a graph. Each result knows the operation that made it, its `grad_fn`,
+# and each operation knows where its inputs came from, its `next_functions`. `backward`
+# follows these links from the loss to the leaves. Here is the graph of one unit's
+# squared error:
+
+# %% From the loss back to the leaves
+inputs, target = torch.tensor(2.0), torch.tensor(1.0)  # these need no gradient
+weight = torch.tensor(1.5, requires_grad=True)
+bias = torch.tensor(-0.5, requires_grad=True)
+loss = (weight * inputs + bias - target) ** 2
+
+
+def parents(function):
+    """Return the operations that an operation takes its inputs from."""
+    return [parent for parent, _ in function.next_functions if parent is not None]
+
+
+def trace(function, depth=0):
+    """Print an operation, and below it those that it depends on."""
+    print("    " * depth + type(function).__name__)
+    for parent in parents(function):
+        trace(parent, depth + 1)
+
+
+trace(loss.grad_fn)
+loss.backward()
+# the chain rule: 2 * error * input, and 2 * error
+error = (weight * inputs + bias - target).item()
+assert weight.grad == 2 * error * inputs and bias.grad == 2 * error
+
+# %% The same graph, drawn tags=["hide-input"] jupyter={"source_hidden": true}
+# Figure: a graph that is read from right to left. The loss is on the right. It was made
+# by a power of a difference of a sum. The sum's inputs are the bias and a product,
+# whose input is the weight. Weight and bias are marked as leaves, with their gradients.
+import matplotlib.pyplot as plt
+
+plt.figure(figsize=(8, 2.4), layout="constrained")
+box = {"boxstyle": "round,pad=0.4", "facecolor": "#ffffff", "edgecolor": "#808080"}
+leaf = box | {"edgecolor": "#0072b2", "linewidth": 2}
+arrow = {"arrowstyle": "->", "color": "#808080", "shrinkA": 24, "shrinkB": 32}
+names = {id(weight): "weight", id(bias): "bias"}
+operations = {"Pow": "(…)²", "Sub": "− target", "Add": "+ bias", "Mul": "× input"}
+
+
+def draw(function, x, y):
+    """Draw an operation, and to its left those that it depends on."""
+    if hasattr(function, "variable"):
+        name = f"{names[id(function.variable)]}\n.grad = {function.variable.grad:g}"
+    else:
+        name = operations[type(function).__name__.removesuffix("Backward0")]
+    style = leaf if hasattr(function, "variable") else box
+    plt.text(x, y, name, ha="center", va="center", fontsize=9, bbox=style)
+    for place, parent in enumerate(parents(function)):
+        to = (x - 1, y - place)
+        plt.annotate("", to, (x, y), arrowprops=arrow)
+        draw(parent, *to)
+
+
+plt.text(1, 0, f"loss = {loss.item():g}", ha="center", va="center", fontsize=9)
+plt.annotate("", (0, 0), (1, 0), arrowprops=arrow | {"shrinkA": 30})
+draw(loss.grad_fn, 0, 0)
+plt.axis((-4.6, 1.5, -1.6, 0.6))
+plt.axis("off")
+
+# %% [markdown]
 # ### Gradients add up
 #
 # Each `backward` *adds* to `.grad`. This is useful when a batch is too large for memory
-# and has to be processed in pieces. It also means that you must zero the gradients
+# and has to be processed in parts. It also means that you must zero the gradients
 # before the next step.
 
 # %% Gradients add up until they are zeroed
@@ -104,10 +170,11 @@ assert x.grad == 6
 # %% [markdown]
 # ### Checking a gradient
 #
-# A derivative is the slope of a small step. Compare the two whenever you have written
-# something unusual; `gradcheck` does this in float64.
+# You can check a derivative by taking a small step and measuring how much the result
+# changes. Do this whenever you have written something unusual; `gradcheck` does it for
+# you in float64.
 
-# %% Gradients checked by small steps
+# %% Check gradients with small steps
 w = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
 batch = torch.randn(5, 4, dtype=torch.float64)
 
@@ -130,9 +197,9 @@ assert torch.autograd.gradcheck(loss_of, w)
 #
 # A **loss** is a single number that is small when the answers are good; training makes
 # it smaller. For classes, the loss is *cross entropy*: the negative logarithm of the
-# probability that the network gave to the right class, averaged over the batch. Being
-# confident and right costs nothing; being confident and wrong costs a lot. There are
-# two equivalent ways to write it:
+# probability that the network gave to the right class, averaged over the batch. An
+# answer that is confident and right costs almost nothing; one that is confident and
+# wrong costs a lot. There are two equivalent ways to write it:
 #
 # | last layer | loss |
 # |---|---|
@@ -157,15 +224,15 @@ assert torch.allclose(by_cross_entropy, by_two_steps) and torch.allclose(
 )
 
 # %% [markdown]
-# > **Then and now.** Use logits and cross entropy; the pair in the notes does the same
-# > with one more layer. There are two traps. First, section 3 of the notes ends its
-# > network in a *softmax*, and section 4 warns about it: trained with cross entropy,
-# > such a network applies the softmax twice. It runs, but it learns slowly and badly:
-# > probabilities differ by at most 1, so the loss cannot get near 0. Second, the notes
-# > call the output of `LogSoftmax` "logits". Logits are what goes *into* it; what comes
-# > out are log-probabilities.
+# Use logits and cross entropy. Do not apply a softmax before cross entropy, which
+# contains one already. Such a network runs, but it applies the softmax twice, so it
+# learns slowly and badly: probabilities differ by at most 1, and the loss cannot get
+# near 0.
+#
+# Mind the words, too. Logits are what goes *into* `LogSoftmax`; what comes out are
+# log-probabilities.
 
-# %% Softmax twice cannot get near zero
+# %% With two softmaxes, the loss stays high
 sure_and_right = torch.full((1, 10), -100.0)
 sure_and_right[0, 3] = 100.0
 once = functional.cross_entropy(sure_and_right, torch.tensor([3]))
@@ -193,12 +260,61 @@ assert abs(loss - torch.tensor(float(n_output)).log().item()) < 0.5
 # %% [markdown]
 # ## A step by hand, and with an optimizer
 #
-# The gradient points in the direction in which the loss grows, so take a small step in
-# the opposite direction: *gradient descent*. The **learning rate**, `lr`, sets how
-# small. The loss is computed on one batch, not on all pictures, so the gradient is only
-# approximately right; hence *stochastic* gradient descent, **SGD**. An **optimizer**
-# holds the parameters: its `step()` changes them, and its `zero_grad()` clears the last
-# gradients.
+# The gradient points in the direction in which the loss grows, so we take a small step
+# in the opposite direction. This is *gradient descent*, and the **learning rate**,
+# `lr`, sets how small the step is. Imagine walking down into a valley: small steps get
+# you there slowly, and steps that are too large jump from one side to the other and
+# climb.
+
+
+# %% Descent into a valley
+# Figure: three maps of a valley that is long from left to right and steep from top to
+# bottom. With small steps, a path has barely moved. With larger ones it goes back and
+# forth across the valley and reaches the bottom. With the largest ones it jumps from
+# side to side, each time higher up.
+def height(place):
+    """Return the height at a place: flat along the valley, steep across it."""
+    return place[..., 0] ** 2 / 2 + 4 * place[..., 1] ** 2
+
+
+def descend(lr, steps=12):
+    """Return the places [steps + 1, 2] of gradient descent."""
+    place = torch.tensor([-4.0, 1.0], requires_grad=True)
+    places = [place.detach().clone()]
+    for _ in range(steps):
+        place.grad = None
+        height(place).backward()
+        with torch.no_grad():
+            place -= lr * place.grad
+        places.append(place.detach().clone())
+    return torch.stack(places)
+
+
+grid = torch.stack(
+    torch.meshgrid(
+        torch.linspace(-5, 5, 101), torch.linspace(-4, 4, 81), indexing="xy"
+    ),
+    dim=2,
+)
+rates = (0.02, 0.2, 0.27)
+fig, panels = plt.subplots(1, 3, figsize=(9, 2.6), layout="constrained", sharey=True)
+for panel, lr in zip(panels, rates, strict=True):
+    places = descend(lr)
+    panel.contour(*grid.permute(2, 0, 1), height(grid), 12, colors="#b0b0b0")
+    panel.plot(*places.T, "o-", color="#0072b2", markersize=4, linewidth=1)
+    panel.set(title=f"lr = {lr}", xlim=(-5, 5), ylim=(-4, 4))
+    print(f"lr {lr}: height {height(places[0]):.2f} becomes {height(places[-1]):.2f}")
+
+slow, right, wild = (height(descend(lr)) for lr in rates)
+assert (right[1:] < right[:-1]).all()  # each step goes down
+assert right[-1] < 0.1 < slow[-1]
+assert wild[-1] > wild[0]  # it ends higher than it began
+
+# %% [markdown]
+# For a network, the loss is computed on one batch and not on all pictures, so the
+# gradient is only approximately right. That is why this is called *stochastic* gradient
+# descent, **SGD**. An **optimizer** holds the parameters: its `step()` changes them,
+# and its `zero_grad()` clears the old gradients.
 
 # %% One step by hand
 import copy
@@ -233,9 +349,9 @@ for mine, theirs in zip(model.parameters(), twin.parameters(), strict=True):
 # ## The loop
 #
 # The training loop has five lines that you will write again and again: zero, forward,
-# loss, backward, step. The network here ends in log-probabilities, with the loss that
-# goes with them, so that you learn to read the older pair; from chapter 5 on, networks
-# end in logits.
+# loss, backward, step. The network here ends in log-probabilities and uses the loss
+# that goes with them, because you will often see this pair in older code. From chapter
+# 5 on, networks end in logits.
 
 # %% The training loop
 criterion = nn.NLLLoss()
@@ -270,11 +386,10 @@ seconds_by_hand = time.perf_counter() - started
 assert losses[-1] < losses[0]
 
 # %% [markdown]
-# > **Then and now.** `running_loss / len(trainloader)`, as in the notes, is the mean
-# > over batches: a last batch of 16 pictures counts as much as one of 64. Weighting
-# > each batch by its size gives the mean over pictures. Also, the network flattens the
-# > pictures here, not the loop: then people who use the network later do not need to
-# > know about it.
+# The loss of each batch is weighted by its size, which gives the mean over all
+# *pictures*. The mean over batches, `running_loss / len(trainloader)`, would count a
+# last batch of 16 pictures as much as one of 64. Also, the network flattens the
+# pictures itself, so whoever uses it later does not have to think of that.
 
 # %% Forgetting zero_grad
 forgetful = nn.Sequential(nn.Flatten(), nn.Linear(n_input, n_output))
@@ -298,46 +413,47 @@ assert sizes[0] > 2 * sizes[1]
 # ## Inference
 #
 # The network ends in log-probabilities, so `torch.exp` gives probabilities; for logits
-# you would use `torch.softmax`. You do not need a gradient now, so do not record one:
-# that is faster and takes less memory. A network takes batches, so a single picture
-# goes in as a batch of one.
+# you would use `torch.softmax`. You do not need gradients now, so do not record any:
+# that is faster and takes less memory. A network takes batches, so pass a single
+# picture as a batch of one.
 
 # %% Probabilities for one picture
+# Figure: a handwritten digit, and a bar for the probability of each of the ten digits.
 with torch.no_grad():
     logps = model(test_images[:1])
 ps = torch.exp(logps)
 fl.view_classify(test_images[0], ps[0], data.classes, label=int(test_labels[0]))
 assert torch.allclose(ps.sum(), torch.tensor(1.0))
 
-# %% How often is it right
+# %% How often it is right
 with torch.no_grad():
     right = (model(test_images).argmax(dim=1) == test_labels).float()
 by_hand = right.mean().item()
 print(f"{by_hand:.1%} right of {len(right):,} pictures that it was not trained on")
-# far better than guessing, but not good yet: chapter 5 uses a better optimizer
+# far better than guessing, but not good yet; chapter 5 has a better optimizer
 assert by_hand > 2 / n_output
 
 # %% [markdown]
 # ## The same with the library
 #
-# The five lines above are at the heart of firstlight's loop; read `train_epochs` in
+# The five lines above are also the heart of firstlight's loop: see `train_epochs` in
 # `firstlight/training/loop.py`. It adds:
 #
-# - Speed: pictures stay uint8 until they are in the network, and each epoch is shuffled
-#   all at once, so training does not wait for data.
-# - Defaults: every choice that you leave open gets a value that suits the network. For
-#   this one, that is a learning rate that first rises and then falls to zero
-#   (*one-cycle*); *weight decay*, which pulls every matrix slightly toward zero at each
-#   step; and AdamW, the optimizer of chapter 5 with weight decay.
-# - Validation: every epoch is scored on validation pictures, and the best one is kept.
-# - A check: if the loss is no longer a number, the run stops and names the batch.
-# - Reproducibility: all randomness depends only on the seed, the epoch, and the step or
-#   picture, so on the same machine the same seed gives the same network, as shown
+# - Speed: pictures stay uint8 until they reach the network, and a batch is read from
+#   memory at once, so training does not wait for data.
+# - Defaults: every choice that you leave open gets a value that suits the network.
+#   Here, these are a learning rate that first rises and then falls to zero
+#   (*one-cycle*), *weight decay*, which pulls the weights slightly toward zero at each
+#   step, and AdamW, the optimizer of chapter 5 with weight decay.
+# - Validation: every epoch is scored on validation pictures, and the best epoch is
+#   kept.
+# - A check: if the loss is no longer a number, the run stops and says in which batch.
+# - Reproducibility: on the same machine, the same seed gives the same network, as shown
 #   below.
 # - Interruption: Ctrl-C keeps the best network so far.
 
 # %% The loop and the library, on the same pictures
-sample = (pixels.squeeze(-1).numpy(), labels.numpy())  # the same pictures, as arrays
+sample = (pixels.squeeze(-1).numpy(), labels.numpy())  # the pictures, as arrays
 run = fl.train(sample, model="mlp", hidden=(128, 64), epochs=5, batch_size=64)
 
 print(f"by hand:     {by_hand:.3f} in {seconds_by_hand:.1f} s")
@@ -348,6 +464,8 @@ print(
 assert run.test.accuracy.high > by_hand
 
 # %% The curves of the run
+# Figure: two panels with one point per epoch. The training and validation losses fall,
+# and the validation accuracy rises. The best epoch is marked.
 fl.training_curves([vars(epoch) for epoch in run.history], best=run.best_epoch)
 
 # %% The same seed, the same network
@@ -362,9 +480,9 @@ for mine, theirs in zip(
 # %% [markdown]
 # ## Exercises
 #
-# **1.** What if a batch of 64 does not fit into memory? Take four batches of 16, let
-# the gradients add up, and step once. Show that the step is the same. What must each
-# loss be divided by?
+# **1.** Suppose a batch of 64 does not fit into memory. Take four batches of 16, let
+# the gradients add up, and step once. Show that the gradient is the same. By what
+# number do you have to divide each loss?
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true}
 whole = nn.Sequential(nn.Flatten(), nn.Linear(n_input, n_output))
@@ -375,13 +493,13 @@ for start in range(0, 64, 16):
     loss = functional.cross_entropy(
         parts(images[start : start + 16]), labels[start : start + 16]
     )
-    (loss / 4).backward()  # each mean counts for a quarter
+    (loss / 4).backward()  # each is the mean over a quarter of the pictures
 
 assert torch.allclose(whole[1].weight.grad, parts[1].weight.grad, atol=1e-6)
 
 # %% [markdown]
-# **2.** Train for one epoch with learning rates of 0.001, 0.1, and 100. Which one is
-# too small, which one is right, and which one is too large?
+# **2.** Train for one epoch with learning rates of 0.001, 0.1, and 100. Which is too
+# small, which is about right, and which is too large?
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true}
 found = []
@@ -399,7 +517,7 @@ for lr in (0.001, 0.1, 100.0):
     with torch.no_grad():
         found.append(functional.cross_entropy(network(test_images), test_labels).item())
     print(f"lr {lr:g}: loss {found[-1]:.3f}")
-# barely moved; learned; jumped around, or not even a number
+# it barely moved; it learned; it jumped around, or is no longer a number
 assert found[1] < found[0] and not found[1] >= found[2]
 
 # %% [markdown]

@@ -1,13 +1,13 @@
 # %% [markdown]
 # # 6. Inference and validation
 #
-# **When you are through**, you can use a network without training it by accident,
+# **By the end of this chapter**, you can use a network without training it by accident,
 # recognize overfitting and fight it with dropout and early stopping, compute accuracy,
 # precision, recall, F1, and top-k by hand, put an interval around each of them, explain
 # why the test split is locked, and cross-validate a small set.
 #
-# This chapter uses scikit-learn's digits on purpose: overfitting and uncertainty are
-# easy to see when there are few pictures.
+# This chapter uses scikit-learn's digits on purpose: with few pictures, overfitting and
+# uncertainty are easy to see.
 
 # %% The three splits
 import copy
@@ -34,12 +34,15 @@ print(f"{len(train)} to train on, {len(valid)} to choose by, {len(test)} to test
 # %% [markdown]
 # ## Overfitting, on purpose
 #
-# With a large network, few pictures, and many epochs, the network memorizes the
-# training pictures. Their loss goes to zero, while the loss on pictures that it has not
-# seen goes down, stops, and rises again.
+# A large network that is trained on few pictures for many epochs memorizes them. The
+# training loss goes to zero. The loss on pictures that the network has not seen goes
+# down, stops, and rises again.
 
 
 # %% Train too long and watch
+# Figure: two curves over the epochs, on a logarithmic scale. The training loss keeps
+# falling. The validation loss falls, reaches its lowest point at a dashed line, and
+# then rises.
 def mlp(dropout):
     """Return a network with two wide layers, and dropout after each."""
     return nn.Sequential(
@@ -100,9 +103,9 @@ assert plain[-1, 0] < 0.01 and plain[-1, 1] > 1.05 * plain[turn, 1]
 # %% [markdown]
 # ## Dropout, and why `eval()` exists
 #
-# Dropout zeroes a random selection of the units at every training step, so that no unit
-# can rely on another one. The remaining units are scaled up, so the mean stays the
-# same. When you *use* the network, no unit should be zeroed: that is what `eval()` is
+# Dropout sets a random selection of the units to zero at every training step, so that
+# no unit can rely on another. It scales the other units up, so the mean stays the same.
+# When you *use* the network, no unit should be set to zero. That is what `eval()` is
 # for.
 
 # %% Dropout in training and in evaluation
@@ -124,10 +127,10 @@ layer.eval()
 assert torch.equal(layer(x), x)
 
 # %% [markdown]
-# **Batch normalization** also depends on the mode. It subtracts from each unit the mean
-# over the batch and divides by the standard deviation, so during training, a picture's
-# answer depends on the other pictures in its batch. Meanwhile, it keeps running
-# averages, and in evaluation mode it uses those.
+# **Batch normalization** also depends on the mode. For each unit, it subtracts the mean
+# over the batch and divides by the standard deviation. So during training, the answer
+# for a picture depends on the other pictures in its batch. It also keeps running
+# averages of both, and in evaluation mode it uses those.
 
 # %% Batch normalization in training and in evaluation
 norm = nn.BatchNorm1d(3)
@@ -166,9 +169,10 @@ assert dropped_out[10, 0] > plain[10, 0]  # it fits the training pictures more s
 # %% [markdown]
 # ## Without gradients
 #
-# `torch.no_grad()` records nothing. `torch.inference_mode()` goes further and keeps
-# even less: its results cannot be used in training. `eval()` is something else: it
-# changes what layers *do*, and still records as before. You want both.
+# Under `torch.no_grad()`, PyTorch records nothing. `torch.inference_mode()` is a little
+# faster, but you cannot use its results in training. `eval()` is something else: it
+# changes what layers *do*, and PyTorch still records as before. When you use a network,
+# you want both.
 
 # %% eval() and no_grad() are two things
 network.eval()
@@ -180,9 +184,9 @@ assert not answer.requires_grad and answer.is_inference()
 # %% [markdown]
 # ## Early stopping
 #
-# Stop when validation has not improved for a certain number of epochs, the *patience*,
-# and go back to the best epoch. You must *copy* the weights when they are good:
-# `state_dict()`, the dictionary of all weights, changes as the network trains (chapter
+# Stop when the validation loss has not improved for a certain number of epochs, the
+# *patience*, and go back to the best epoch. *Copy* the weights of the best epoch:
+# `state_dict()`, the dictionary of all weights, changes as training goes on (chapter
 # 7).
 
 # %% Early stopping by hand
@@ -210,12 +214,14 @@ assert np.isclose(score(network, valid)[0], best_loss)
 network.eval()
 
 # %% [markdown]
-# firstlight always keeps the best epoch by validation; `fl.train(data, patience=10,
-# schedule="constant")` also stops early. (With a learning rate that keeps falling until
-# the last epoch, stopping early means that it never gets small.)
+# firstlight always keeps the best epoch by validation. `fl.train(data, patience=10,
+# schedule="constant")` also stops early. (By default, the learning rate falls to zero
+# at the last epoch, and a run that stops early never gets there.)
 #
 # `score` above takes all pictures at once. If a set does not fit into memory, score it
-# batch by batch, and weight each batch by its size:
+# batch by batch, and weight each batch by its size. `validate` below also switches back
+# to training mode at the end. If you forget that, dropout stays off for the rest of the
+# training.
 
 
 # %% Validation in batches
@@ -241,10 +247,11 @@ network.eval()
 # %% [markdown]
 # ## The scores
 #
-# From here on we only need the answers: the logits of the validation pictures, and
-# their labels.
+# From here on, we only need the logits of the validation pictures and their labels.
 
 # %% Accuracy and the confusion matrix
+# Figure: a confusion matrix of the ten digits. Most of the validation pictures are on
+# the diagonal.
 with torch.inference_mode():
     logits = network(images[valid])
 wanted, said = labels[valid], logits.argmax(dim=1)
@@ -258,11 +265,11 @@ print(f"accuracy {right} / {len(wanted)} = {right / len(wanted):.3f}")
 fl.confusion_matrix(confusion, classes)
 
 # %% [markdown]
-# **Precision** of a class: of all pictures that were *called* an 8, how many are 8s?
-# **Recall**: of all pictures that *are* 8s, how many were called an 8? Which one
-# matters depends on what a mistake costs. **F1** is their harmonic mean, which lies
-# closer to the smaller one. The **macro** mean gives every class the same weight,
-# however rare it is.
+# **Precision**: of all pictures that the network *calls* an 8, how many are 8s?
+# **Recall**: of all pictures that *are* 8s, how many does it call an 8? Which one
+# matters more depends on what each kind of mistake costs. **F1** is the harmonic mean
+# of the two, which is closer to the smaller one. The **macro** mean gives every class
+# the same weight, however rare it is.
 
 # %% Precision, recall and F1 by hand
 hits = confusion.diagonal().double()
@@ -280,8 +287,8 @@ for mine, theirs in zip((precision, recall, f1), expected, strict=False):
     assert np.allclose(mine, theirs)
 
 # %% [markdown]
-# **Top-k** counts an answer as right if the label is among the `k` highest logits,
-# which is fair when classes overlap.
+# **Top-k** counts an answer as right if the true class is among the `k` highest logits.
+# This is useful when classes overlap.
 
 # %% Top-k
 top3 = (
@@ -293,10 +300,10 @@ assert top3 >= right / len(wanted)
 # %% [markdown]
 # ## How certain is the score?
 #
-# 600 pictures are a sample. Another 600 would have given another accuracy. **Wilson's
-# interval** covers the true accuracies that are compatible with what you saw. For
-# proportions near 1 it works where the textbook formula, p ± 1.96 √(p(1-p)/n), goes
-# above 1.
+# These 600 pictures are a sample, and another 600 would have given a different
+# accuracy. **Wilson's interval** covers the true accuracies that are compatible with
+# what you saw. It also works near 1, where the textbook formula, p ± 1.96 √(p(1-p)/n),
+# goes above 1.
 
 
 # %% Wilson's interval by hand
@@ -323,7 +330,8 @@ assert abs(covered - 0.95) < 0.02
 # %% [markdown]
 # ## The same with the library
 #
-# All of this, from logits and labels, with an interval for every score:
+# One function computes all of this from logits and labels, with an interval for every
+# score:
 
 # %% The evaluation
 evaluation = fl.evaluate_logits(logits, wanted, classes)
@@ -335,21 +343,23 @@ assert np.isclose(evaluation.accuracy.low, low, atol=1e-4) and np.isclose(
 assert np.isclose(evaluation.macro_f1.value, f1.mean().item())
 
 # %% [markdown]
-# **Log loss** is the cross entropy of chapter 4. **AUC** is the probability that a
-# picture of a class gets a higher probability for that class than a picture of another
-# class does. **ECE**, the expected calibration error, measures how far the network's
-# confidence is from the truth: with a confidence of 0.9, it should be right nine times
-# out of ten. Networks that were trained for a long time are usually overconfident.
-# Dividing all logits by a single number, the **temperature**, fixes much of this
-# without changing any answer. Here we fit it on some validation pictures and judge it
-# on others.
+# **Log loss** is the cross entropy of chapter 4. **AUC** takes a picture of the class
+# and a picture of another class, and says how often the first one gets the higher
+# probability for that class. **ECE**, the expected calibration error, measures how far
+# the network's confidence is from the truth: of all answers with a confidence of 0.9,
+# nine out of ten should be right. Networks that were trained for a long time are
+# usually overconfident. Dividing all logits by a single number, the **temperature**,
+# corrects much of this and does not change any answer. Here we fit it on some of the
+# validation pictures and test it on the others.
 
 # %% A temperature
-from firstlight.evaluation.calibration import fit_temperature
-
 with torch.inference_mode():
     too_sure = overfitted.eval()(images[valid])  # the network that we trained too long
-temperature = fit_temperature(too_sure[:300], wanted[:300])
+candidates = torch.linspace(0.5, 5, 91)
+losses = torch.stack(
+    [functional.cross_entropy(too_sure[:300] / t, wanted[:300]) for t in candidates]
+)
+temperature = candidates[losses.argmin()].item()
 before = fl.evaluate_logits(too_sure[300:], wanted[300:], classes)
 after = fl.evaluate_logits(
     too_sure[300:], wanted[300:], classes, temperature=temperature
@@ -366,8 +376,8 @@ assert after.accuracy.value == before.accuracy.value
 # ## Why the test split is locked
 #
 # Because choosing is a form of learning. Take 200 "models" that guess at random, score
-# each on 50 test pictures, and keep the best one: its score looks much better than it
-# really is, because it knows nothing.
+# each on 50 test pictures, and keep the best one. Its score looks much better than
+# chance, but the model knows nothing.
 
 # %% Choosing by the test split inflates the score
 rng = torch.Generator().manual_seed(0)
@@ -391,10 +401,10 @@ assert scores[chosen] > 1.5 * fresh
 
 # %% [markdown]
 # That is why firstlight chooses by validation and scores the test split once per run.
-# Every later `firstlight evaluate` on the test split is counted, in `evaluation.json`.
-# What no tool can count is your own choices: if you try twenty recipes and compare
-# their test scores, you have used the test split twenty times. For the same reason, the
-# validation score is slightly too good: it was used to choose.
+# It counts every later `firstlight evaluate` on the test split, in `evaluation.json`.
+# But no tool can count the choices that you make yourself: if you try twenty recipes
+# and compare their test scores, you have used the test split twenty times. For the same
+# reason, the validation score is slightly too good: it was used to choose.
 
 # %% Now score the test split, once
 with torch.inference_mode():
@@ -404,11 +414,11 @@ print("test accuracy", final.accuracy)
 # %% [markdown]
 # ## Cross-validation
 #
-# With few pictures, the score on a single validation split depends on luck. Divide
-# everything except the test split into five folds, train five times on four of them,
-# and score on the fifth: each picture is then judged once, by a network that was not
-# trained on it. (The five networks share training pictures, so an interval over all of
-# them is only approximately right.)
+# With few pictures, the score on a single validation split depends on luck. So divide
+# everything except the test split into five folds. Train five times, each time on four
+# of the folds, and score the network on the fifth. Each picture is then scored once, by
+# a network that was not trained on it. (The five networks share training pictures, so
+# an interval over all of them is only approximately right.)
 
 # %% Five folds
 pool = order[:800]
@@ -438,17 +448,12 @@ assert sorted(torch.cat(folds).tolist()) == sorted(pool.tolist())
 assert min(per_fold) - 1e-6 <= hits / len(pool) <= max(per_fold) + 1e-6
 
 # %% [markdown]
-# > **Then and now.** Two habits of the time: First, validation and test were treated as
-# > the same thing, so the test split chose the epoch. Second, a network was put into
-# > `eval()` for validation and never back into `train()`: from the second epoch on, it
-# > learned without dropout.
-
-# %% [markdown]
 # ## Exercises
 #
-# **1.** A test for a rare disease: 1 % of people have it. What are the accuracy,
-# precision, and recall of a "network" that always says *healthy*? And of one that finds
-# 90 % of the sick people, with 5 % false alarms?
+# **1.** A network looks for a rare disease that 1 % of people have. What are the
+# accuracy, precision, and recall of a network that always says *healthy*? And of one
+# that finds 90 % of the sick people and gives a false alarm for 5 % of the healthy
+# ones?
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true}
 people, sick = 100_000, 1_000
@@ -460,11 +465,12 @@ print(
     f"{found / (found + alarms):.2f}"
 )
 assert accuracy < 1 - sick / people  # the useless one has the higher accuracy
-# most of the people that it calls sick are healthy
+# most of the people it calls sick are healthy
 assert found / (found + alarms) < 0.2
 
 # %% [markdown]
-# **2.** How many test pictures do you need to tell 95 % from 96 %? Use `wilson`.
+# **2.** How many test pictures do you need to tell an accuracy of 95 % from one of 96
+# %? Use `wilson`.
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true}
 for n in (100, 1_000, 10_000, 100_000):
@@ -482,7 +488,7 @@ only_one, only_other = 30, 10
 assert binomtest(only_one, only_one + only_other).pvalue < 0.01
 
 # %% [markdown]
-# **3.** Write top-k so that ties do not count as hits for free: a network that gives
+# **3.** Write top-k so that ties do not count as right answers: a network that gives
 # all classes the same logit should not get a perfect score.
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true}
@@ -492,8 +498,8 @@ own = undecided.gather(1, truth[:, None])
 earlier = torch.arange(10) < truth[:, None]
 # rank < k is top-k; here k = 1, and ties go to the class that comes first
 rank = ((undecided > own) | ((undecided == own) & earlier)).sum(dim=1)
-honest = (rank < 1).float().mean().item()
+strict = (rank < 1).float().mean().item()
 generous = (own[:, 0] >= undecided.max(dim=1).values).float().mean().item()
-print(f"equal logits: {generous:.2f} if ties are hits, {honest:.2f} if not")
-assert generous == 1 and honest < 0.2
-assert np.isclose(honest, fl.evaluate_logits(undecided, truth, classes).accuracy.value)
+print(f"equal logits: {generous:.2f} if ties are hits, {strict:.2f} if not")
+assert generous == 1 and strict < 0.2
+assert np.isclose(strict, fl.evaluate_logits(undecided, truth, classes).accuracy.value)

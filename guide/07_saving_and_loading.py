@@ -1,10 +1,10 @@
 # %% [markdown]
 # # 7. Saving and loading
 #
-# **When you are through**, you can save and load weights, explain why the architecture
-# has to be saved with them and why a pickle from a stranger is a program, move models
-# between processor and graphics card, write a checkpoint that resumes a run exactly,
-# bit for bit, and use a model file that contains everything.
+# **By the end of this chapter**, you can save and load weights, explain why you have to
+# save the architecture with them and why a pickle from a stranger is a program, move
+# models between processor and graphics card, write a checkpoint that resumes a run
+# exactly, bit for bit, and use a model file that contains everything.
 
 # %% A trained network to save
 import copy
@@ -70,8 +70,8 @@ assert accuracy > 0.8
 # ## The state dict
 #
 # A module's state is a dictionary that maps names to tensors: its weights and its
-# *buffers*. A buffer, such as the running averages of a batch norm, is not changed by
-# the optimizer, but it is still part of the model.
+# *buffers*. The optimizer does not change a buffer, such as the running averages of a
+# batch norm, but it is still part of the model.
 
 # %% What is in it
 for name, tensor in network.state_dict().items():
@@ -93,7 +93,7 @@ assert torch.equal(other(images[:5]), network(images[:5]))
 
 # %% [markdown]
 # A state dict is not a copy. It refers to the network's own tensors, so its values
-# change as training continues.
+# change as training goes on.
 
 # %% A state dict changes with the network
 current = network.state_dict()
@@ -107,8 +107,8 @@ network.load_state_dict(kept)
 # %% [markdown]
 # ## Weights alone are not a model
 #
-# Names and shapes must match. If the network was built with different layers, loading
-# fails, as it should.
+# The names and shapes must match. If the network was built with different layers,
+# loading fails, as it should.
 
 # %% Another architecture cannot use them
 try:
@@ -119,8 +119,8 @@ else:
     raise AssertionError("these weights do not match")
 
 # %% [markdown]
-# What does *not* fail is worse: shapes that match but mean something else. Nothing in a
-# state dict says what order the classes are in, or how the pictures were normalized.
+# It is worse when loading does *not* fail, but the numbers mean something else. A state
+# dict does not say in what order the classes are, or how the pictures were normalized.
 
 # %% What fails silently
 with torch.inference_mode():
@@ -142,8 +142,8 @@ print(
 assert silent < accuracy and relabeled < 0.2
 
 # %% [markdown]
-# So the file needs more than the weights: the sizes that the network is built from, the
-# classes, and how pictures are normalized. A dictionary can hold all of it:
+# So the file needs more than the weights: the sizes of the layers, the classes, and how
+# to normalize pictures. A dictionary can hold all of it:
 
 # %% A checkpoint with its architecture
 checkpoint = {
@@ -178,10 +178,10 @@ assert (
 # %% [markdown]
 # ## A pickle is a program
 #
-# `torch.save` writes a *pickle*, Python's own format for objects. A pickle can say: to
-# build me, call this function with these arguments. It can be any function, so loading
-# a pickle means running code. Here is a harmless one, which appends to a list; a
-# malicious one would call `os.system`.
+# `torch.save` writes a *pickle*, Python's own format for objects. A pickle can say
+# which function to call to build an object, and with which arguments. That can be any
+# function, so loading a pickle means running code. The pickle below is harmless and
+# appends to a list; a malicious one would call `os.system`.
 
 # %% Loading runs code from the file
 victim = []
@@ -220,15 +220,14 @@ else:
 assert len(victim) == 2  # nothing ran
 
 # %% [markdown]
-# > **Then and now.** `torch.load(file)` used to run anything. Since PyTorch 2.6,
-# > `weights_only=True` is the default. In older versions that check could be bypassed,
-# > so do not rely on it there: update, or use the format below. Also,
-# > `torch.save(model, ...)` saves the whole object, but it stores the *path* of your
-# > class, not the class itself: it breaks when you rename a file, and it needs
-# > `weights_only=False` to load.
+# Since PyTorch 2.6, `weights_only=True` is the default. Older versions run anything,
+# and in some of them the check could be bypassed, so update, or use the format below.
+# Do not save a whole network with `torch.save(model, ...)`. Such a file holds the
+# *path* of your class, not the class itself: it breaks when you rename a file, and it
+# needs `weights_only=False` to load.
 #
-# **safetensors** is a format that cannot call anything: it has a table of names, types,
-# and shapes in JSON, followed by the bytes, which can be mapped directly into memory.
+# **safetensors** is a format that cannot call anything. It has a table of names, types,
+# and shapes in JSON, followed by the numbers, which can be mapped directly into memory.
 
 # %% safetensors
 from safetensors.torch import load_file, save_file
@@ -249,8 +248,8 @@ print(json.dumps(header["head.weight"]))
 # ## Processor and graphics card
 #
 # A saved tensor remembers its device. `map_location` loads it onto the device that you
-# have; without it, a file from a machine with a graphics card fails to load on a
-# machine without one.
+# have. Without it, a file from a machine with a graphics card fails to load on a
+# machine that has none.
 
 # %% Moving between devices
 device = (
@@ -270,8 +269,8 @@ assert all(tensor.device.type == "cpu" for tensor in here.values())
 assert torch.allclose(answer.cpu(), network(images[:5]), atol=1e-4)
 
 # %% [markdown]
-# Build the optimizer *after* you move the network: its state must be on the same device
-# as the weights. And in the loop, move every batch to the network's device.
+# Build the optimizer *after* you move the network, because its state must be on the
+# same device as the weights. In the loop, move every batch to the network's device.
 
 # %% A training loop on any device
 on_device = Network(64, [32], 10).to(device)
@@ -287,11 +286,12 @@ assert optimizer.state_dict()["state"][0]["exp_avg"].device.type == device.type
 # %% [markdown]
 # ## Resuming
 #
-# To continue training, you need more than the weights. Adam remembers past gradients;
-# the order of the pictures depends on the epoch, and so does the learning rate if it
-# changes. Save those too, and the resumed run is the same run, to the last bit. (If
-# dropout or shuffling draws from PyTorch's global random generator, save its state as
-# well: `torch.get_rng_state()`.)
+# To continue training, you need more than the weights. Adam remembers past gradients.
+# The order of the pictures depends on the epoch, and so does the learning rate if it
+# changes. Save the optimizer's state and the epoch too, and the resumed run gives
+# exactly the same weights as one that was never interrupted. (If dropout or shuffling
+# uses PyTorch's global random generator, save its state as well:
+# `torch.get_rng_state()`.)
 
 # %% Interrupted and resumed, bit for bit
 torch.manual_seed(1)
@@ -329,8 +329,8 @@ print("with the optimizer's state: the same bits; without it: different weights"
 #
 # A firstlight model is one `.safetensors` file. Its header holds the architecture, the
 # classes, the size of the pictures and how they are resized, the normalization, the
-# temperature, and the scores; a checksum detects damage. Loading runs no code, and
-# `fl.load` does not need your class.
+# temperature, and the scores. A checksum detects damage. Loading the file runs no code,
+# and `fl.load` does not need your class.
 
 # %% One file is the model
 run = fl.train(data, model="mlp", hidden=(128, 64), epochs=5)
@@ -345,7 +345,7 @@ print("test score  ", card.scores["test"]["accuracy"])
 model = fl.load(run.folder / "model.safetensors")
 # uint8: the model normalizes them itself
 pixels = torch.from_numpy(data.images.images[:5]).permute(0, 3, 1, 2)
-# it is still on the device where it was trained; a loaded model is on the processor
+# a loaded model is on the processor; this one is still where it was trained
 trained = copy.deepcopy(run.model).cpu()
 assert torch.equal(model(pixels), trained(pixels))
 
@@ -368,8 +368,8 @@ assert torch.equal(fl.load(folder / "copy.safetensors")(pixels), model(pixels))
 # ## Exercises
 #
 # **1.** Load the hidden layers of a trained network into a network with a different
-# number of classes. Which names do you have to leave out? (`strict=False` lets you
-# leave them out; look at what it returns.)
+# number of classes. Which names do you have to leave out? (`strict=False` allows that;
+# look at what it returns.)
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true}
 three_classes = Network(64, [128, 64], 3)
@@ -386,8 +386,8 @@ assert (
 assert torch.equal(three_classes.hidden[0].weight, network.hidden[0].weight)
 
 # %% [markdown]
-# **2.** How large is a checkpoint with Adam's state compared with the weights alone,
-# and why?
+# **2.** How large is a checkpoint with Adam's state, compared with the weights alone?
+# Why?
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true}
 torch.save(found["network"], folder / "weights_only.pth")
@@ -402,11 +402,11 @@ assert 2 < ratio < 3.5
 
 # %% [markdown]
 # **3.** This exercise covers the first seven chapters. Without looking back, write a
-# class for a fully connected network with any number of hidden layers and dropout; a
-# function that trains it and validates after every epoch; one that saves it with
-# everything needed to rebuild it; and one that loads it. Train on the digits with
-# hidden layers of 100 and 50 units, save, load, and show that the loaded network gives
-# the same answers and has learned something.
+# class for a fully connected network with any number of hidden layers and dropout.
+# Write a function that trains it and validates after every epoch, one that saves it
+# with everything needed to rebuild it, and one that loads it. Train on the digits with
+# hidden layers of 100 and 50 units, save, and load. Show that the loaded network gives
+# the same answers, and that it has learned something.
 
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true}

@@ -6,7 +6,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import pages  # noqa: E402 - needs the path above
+import finish  # noqa: E402 - needs the path above
+import pages  # noqa: E402 - likewise
 
 os.environ["IPYTHONDIR"] = str(pages.MADE / "ipython")
 # otherwise the kernel's debugger warns in every chapter
@@ -20,11 +21,13 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
+    "sphinx_copybutton",
 ]
-exclude_patterns = ["site", "made", "theme", "conf.py", "pages.py"]
+modules = ["conf.py", "chapters.py", "finish.py", "pages.py"]  # all others are chapters
+exclude_patterns = ["site", "made", "theme", "axe", *modules]
 suppress_warnings = ["mystnb.unknown_mime_type"]
 
-nb_custom_formats = {".py": "pages.chapter"}
+nb_custom_formats = {".py": "chapters.chapter"}
 nb_execution_mode = "force"
 nb_execution_in_temp = True
 nb_execution_timeout = 300
@@ -35,7 +38,7 @@ nb_merge_streams = True
 nb_output_stderr = "remove"
 nb_code_prompt_show = "Show the solution"
 nb_code_prompt_hide = "Hide the solution"
-myst_enable_extensions = ["deflist", "colon_fence"]
+myst_enable_extensions = ["attrs_block", "colon_fence", "deflist"]
 myst_heading_anchors = 3
 
 # docstrings put code between single backticks, as Markdown does
@@ -52,6 +55,8 @@ add_module_names = False
 html_theme = "furo"
 html_static_path = ["theme/static"]
 html_css_files = ["guide.css"]
+# code can be copied, output cannot
+copybutton_selector = "div:not(.output) > div.highlight pre"
 html_copy_source = False
 html_show_sphinx = False
 
@@ -63,3 +68,4 @@ def setup(app: object) -> None:
     # around napoleon, which would take the words before a colon for a type
     app.connect("autodoc-process-docstring", pages.hide_colons, priority=400)
     app.connect("autodoc-process-docstring", pages.show_colons, priority=600)
+    app.connect("build-finished", lambda app, _error: finish.finish(Path(app.outdir)))

@@ -5,7 +5,6 @@ import re
 import shutil
 from pathlib import Path
 
-import nbformat
 from numpy.typing import ArrayLike
 from sphinx.util.typing import stringify_annotation
 
@@ -13,7 +12,7 @@ from firstlight.cli.entry import COMMANDS
 from firstlight.cli.help import described, term, usage
 from firstlight.cli.options import Option, groups_of, options_of
 from firstlight.cli.parser import name_of
-from firstlight.delivery.notebooks import read_chapter, write_notebooks
+from firstlight.delivery.notebooks import write_notebooks
 
 HERE = Path(__file__).parent
 MADE = HERE / "made"
@@ -35,23 +34,6 @@ def make() -> None:
     shutil.copy(HERE / "theme" / "ipython_kernel_config.py", profile)
     write_notebooks(MADE / "notebooks")
     (MADE / "command_line.md").write_text(command_line(), "utf-8")
-
-
-def chapter(text: str) -> nbformat.NotebookNode:
-    """Turn a chapter into a notebook with a download link below its heading."""
-    notebook = read_chapter(text)
-    heading, _, rest = notebook.cells[0].source.partition("\n")
-    name = file_name(heading)
-    file = f"/made/notebooks/{name}.ipynb"
-    link = f"{{download}}`Download this chapter as a notebook <{file}>`"
-    notebook.cells[0].source = f"{heading}\n\n{link}\n{rest}"
-    return notebook
-
-
-def file_name(heading: str) -> str:
-    """Return a chapter's file name from its heading, such as `# 3. Neural networks`."""
-    number, _, words = heading.removeprefix("# ").partition(". ")
-    return f"{int(number):02}_" + re.sub(r"\W+", "_", words.lower())
 
 
 def command_line() -> str:

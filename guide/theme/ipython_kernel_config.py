@@ -8,6 +8,12 @@ os.environ["FIRSTLIGHT_PROGRESS"] = (
 
 c = get_config()  # noqa: F821 - IPython defines it
 c.InlineBackend.figure_formats = {"svg"}
+# the same figure is the same file: no random names in it, and no date
+c.InlineBackend.rc = {"svg.hashsalt": "firstlight"}
+c.InlineBackend.print_figure_kwargs = {
+    "bbox_inches": "tight",
+    "metadata": {"Date": None},
+}
 c.HistoryManager.enabled = False
 c.InteractiveShell.ast_node_interactivity = (
     "none"  # otherwise `<Axes: >` appears below every figure
