@@ -469,8 +469,8 @@ assert accuracy < 1 - sick / people  # the useless one has the higher accuracy
 assert found / (found + alarms) < 0.2
 
 # %% [markdown]
-# **2.** How many test pictures do you need to tell an accuracy of 95 % from one of 96
-# %? Use `wilson`.
+# **2.** One network is right 95 % of the time, and another one 96 %. How many test
+# pictures do you need to tell them apart? Use `wilson`.
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true}
 for n in (100, 1_000, 10_000, 100_000):

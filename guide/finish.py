@@ -91,4 +91,4 @@ def focusable(found: re.Match[str]) -> str:
     """Let the keyboard reach code that scrolls."""
     text = unescape(re.sub(r"<[^>]+>", "", found[1]))
     wide = max(map(len, text.splitlines()), default=0) > LONG_LINE
-    return f"<pre tabindex='0'>{found[1]}</pre>" if wide else found[0]
+    return f'<pre tabindex="0">{found[1]}</pre>' if wide else found[0]

@@ -30,6 +30,13 @@ def test_nine_valid_notebooks_without_output(tmp_path):
         assert [line for line in lines if not line.startswith("# ")] == [line for line in kept if line != "#"]
 
 
+def test_the_title_of_a_cell_is_its_first_line(tmp_path):
+    notebook = nbformat.read(write_notebooks(tmp_path)[0], as_version=4)
+    titled = [cell for cell in notebook.cells if cell.metadata.get("title")]
+    assert len(titled) > 5
+    assert all(cell.source.startswith(f"# {cell.metadata['title']}\n") for cell in titled)
+
+
 def test_twice_is_the_same_to_the_byte(tmp_path):
     one, two = (write_notebooks(tmp_path / name) for name in ("one", "two"))
     assert [path.read_bytes() for path in one] == [path.read_bytes() for path in two]

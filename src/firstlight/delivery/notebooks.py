@@ -51,7 +51,7 @@ def write_notebooks(folder: Path) -> list[Path]:
     notebooks = {folder / f"{chapter.stem}.ipynb": chapter for chapter in find_chapters()}
     if there := [path for path in notebooks if path.exists()]:
         raise DataError(f"{there[0]} is there already, perhaps with your changes; name another folder, or move it")
-    texts = {path: writes(read_chapter(chapter.read_text("utf-8"))) for path, chapter in notebooks.items()}
+    texts = {path: writes(_titled(read_chapter(chapter.read_text("utf-8")))) for path, chapter in notebooks.items()}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path, text in texts.items():
@@ -61,6 +61,14 @@ def write_notebooks(folder: Path) -> list[Path]:
             f"{folder}: notebooks cannot be written there ({error.strerror}); name another folder"
         ) from None
     return list(notebooks)
+
+
+def _titled(notebook: "NotebookNode") -> "NotebookNode":
+    """Return the notebook with the title of each code cell as its first line; Jupyter does not show metadata."""
+    for cell in notebook.cells:
+        if title := cell.metadata.get("title"):
+            cell.source = f"# {title}\n{cell.source}"
+    return notebook
 
 
 def _require(name: str) -> Any:

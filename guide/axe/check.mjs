@@ -1,0 +1,43 @@
+// Run axe-core over every page of the built site, in light and in dark, and print what it finds.
+//
+//     make guide
+//     cd guide/axe && npm install --no-package-lock && node check.mjs
+//
+// It needs Node.js 20 and a Chromium or Chrome; CHROME names its file (default /usr/bin/chromium).
+// The address of another site can be given: node check.mjs FOLDER. Exit code 1 if anything is found.
+
+import { readFileSync, readdirSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join, resolve } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import puppeteer from "puppeteer-core";
+
+const here = fileURLToPath(new URL(".", import.meta.url));
+const site = resolve(process.argv[2] ?? join(here, "..", "site", "html"));
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf-8");
+const pages = readdirSync(site, { recursive: true }).filter((name) => name.endsWith(".html")).sort();
+
+const browser = await puppeteer.launch({
+  executablePath: process.env.CHROME ?? "/usr/bin/chromium",
+  args: ["--no-sandbox", "--allow-file-access-from-files"],
+});
+const page = await browser.newPage();
+await page.setViewport({ width: 1280, height: 900 });
+let found = 0;
+for (const name of pages) {
+  for (const theme of ["light", "dark"]) {
+    await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: theme }]);
+    await page.goto(pathToFileURL(join(site, name)).href);
+    await page.evaluate((theme) => (document.body.dataset.theme = theme), theme);
+    await page.evaluate(axe);
+    const { violations } = await page.evaluate(() => axe.run({ resultTypes: ["violations"] }));
+    for (const { id, help, nodes } of violations) {
+      found += nodes.length;
+      console.log(`${name} (${theme}): ${id}: ${help}`);
+      for (const { html } of nodes.slice(0, 3)) console.log(`    ${html.slice(0, 160)}`);
+    }
+  }
+}
+await browser.close();
+console.log(`${pages.length} pages, light and dark: ${found} findings`);
+process.exit(found ? 1 : 0);
