@@ -343,9 +343,9 @@ assert np.isclose(evaluation.accuracy.low, low, atol=1e-4) and np.isclose(
 assert np.isclose(evaluation.macro_f1.value, f1.mean().item())
 
 # %% [markdown]
-# **Log loss** is the cross entropy of chapter 4. **AUC** takes a picture of the class
-# and a picture of another class, and says how often the first one gets the higher
-# probability for that class. **ECE**, the expected calibration error, measures how far
+# **Log loss** is the cross entropy of chapter 4. **AUC** compares a picture of a class
+# with a picture of another class: how often does the first one get the higher
+# probability for that class? **ECE**, the expected calibration error, measures how far
 # the network's confidence is from the truth: of all answers with a confidence of 0.9,
 # nine out of ten should be right. Networks that were trained for a long time are
 # usually overconfident. Dividing all logits by a single number, the **temperature**,
@@ -375,9 +375,9 @@ assert after.accuracy.value == before.accuracy.value
 # %% [markdown]
 # ## Why the test split is locked
 #
-# Because choosing is a form of learning. Take 200 "models" that guess at random, score
-# each on 50 test pictures, and keep the best one. Its score looks much better than
-# chance, but the model knows nothing.
+# Choosing is a form of learning. Take 200 "models" that guess at random, score each on
+# 50 test pictures, and keep the best one. Its score looks much better than chance, but
+# the model knows nothing.
 
 # %% Choosing by the test split inflates the score
 rng = torch.Generator().manual_seed(0)

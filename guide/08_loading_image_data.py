@@ -6,11 +6,10 @@
 # files before they cause trouble, keep copies of a picture in the same split, and load
 # pictures so fast that training never waits.
 #
-# The pictures are photographs of clothes: the [clothing
-# dataset](https://github.com/alexeygrigorev/clothing-dataset-small), which is in the
-# public domain (CC0). Make it `clothing10.tar`, an archive with one folder per class,
-# in the folder that `FIRSTLIGHT_DATA` names. Without it, the chapter uses the digits of
-# scikit-learn.
+# The pictures are photographs of clothes, from a [set in the public
+# domain](https://github.com/alexeygrigorev/clothing-dataset-small). To use it, pack its
+# folders into `clothing10.tar`, and set `FIRSTLIGHT_DATA` to the folder that holds this
+# file. Without it, the chapter uses the digits of scikit-learn.
 
 # %% A folder of pictures
 import io
@@ -253,8 +252,8 @@ else:
 # ## Leaks
 #
 # If the same picture is used for training and for testing, the test measures memory.
-# Copies are rarely identical byte for byte: they were resized, or saved again. Let us
-# add some copies of this kind:
+# Copies are rarely identical byte for byte, because they were resized or saved again.
+# Let us add some copies of this kind:
 
 # %% Add copies
 leaky_root = root.parent / "leaky"
