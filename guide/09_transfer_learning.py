@@ -418,7 +418,7 @@ run = fl.train(
 )
 
 for rung in run.transfer.ladder:
-    print(f"{rung.name:12} validation accuracy {rung.accuracy}")
+    print(f"{rung.name:18} validation accuracy {rung.accuracy}")
 print("test", run.test.accuracy)
 majority, *_, linear_head = [rung.accuracy.value for rung in run.transfer.ladder]
 assert linear_head > majority
@@ -448,6 +448,7 @@ assert [w.shape for w in theirs.values()] == [
 ]
 imagenet.load_state_dict(dict(zip(names, theirs.values(), strict=True)))
 imagenet.eval()
+save_file(imagenet.state_dict(), folder / "imagenet.safetensors")
 
 prepare = v2.Compose(  # exactly as for the pictures that it was trained on
     [
@@ -482,13 +483,17 @@ assert titles == ["palace", "daisy"]
 archive = Path(os.environ.get("FIRSTLIGHT_DATA", ".")) / "clothing10.tar"
 if archive.is_file():
     clothes = fl.load_data(archive)
-    real = fl.train(clothes, model="timm:tf_efficientnet_lite0")
+    real = fl.train(
+        clothes,
+        model="timm:tf_efficientnet_lite0",
+        weights=str(folder / "imagenet.safetensors"),
+    )
     print(
         f"{len(real.data.split.train)} photographs of {len(clothes.classes)} kinds of "
         f"clothes to learn from, {real.seconds['total']:.0f} s"
     )
     for rung in real.transfer.ladder:
-        print(f"{rung.name:12} validation accuracy {rung.accuracy}")
+        print(f"{rung.name:18} validation accuracy {rung.accuracy}")
     print("test", real.test.accuracy)
     assert real.test.accuracy.value > 0.8
     shown = real.mistakes[:6]
