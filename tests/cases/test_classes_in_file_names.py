@@ -81,6 +81,13 @@ def test_split_folders_stay_splits_and_names_without_a_class_are_left_out(tmp_pa
     assert set(unlabeled.splits.tolist()) == {Split.TRAIN}
 
 
+def test_flat_split_folders_are_answered_by_the_names_in_train(tmp_path, named):
+    root = named(tmp_path, [*(f"train/{name}" for name in FLAT), *(f"test1/{number}.jpg" for number in range(20))])
+    with pytest.raises(DataError, match=r"names look like cat.000.jpg: add `label_from` '\^\(\[a-z\]\+\)'"):
+        load_data(root)
+    assert load_data(root, label_from="^([a-z]+)").classes == ("cat", "dog")
+
+
 def test_an_expression_with_a_slash_sees_the_whole_path(tmp_path, named):
     root = named(tmp_path, ["2024/cat/1.jpg", "2024/dog/1.jpg", "2025/cat/1.jpg", "2025/dog/1.jpg"])
     assert load_data(root, label_from=r"^[^/]+/([^/]+)/").classes == ("cat", "dog")

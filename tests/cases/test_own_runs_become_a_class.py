@@ -56,6 +56,11 @@ def test_one_of_the_two_files_makes_no_run(tmp_path, named, mark):
     assert "model/1.png" in load_data(named(tmp_path, [*SET, f"model/{mark}", "model/1.png"])).names
 
 
+def test_the_figures_of_an_evaluation_are_no_class(tmp_path, named):
+    data = load_data(named(tmp_path, [*SET, "scores/confusion.png", "scores/mistakes.png"]))
+    assert data.classes == ("cat", "dog") and "such as scores" in data.notes[0]
+
+
 def test_a_run_folder_itself_is_no_set(tmp_path, named):
     with pytest.raises(DataError, match="is the folder of a run; name the folder of the pictures"):
         load_data(named(tmp_path, [*SET, "recipe.toml", "split.csv"]))

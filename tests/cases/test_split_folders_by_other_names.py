@@ -79,8 +79,14 @@ def test_a_split_folder_beside_classes_can_be_called_a_class(tmp_path, named):
 
 
 def test_splits_that_hold_no_class_folders_are_refused(tmp_path, named):
-    with pytest.raises(DataError, match="testA and trainA are named as splits but hold no class folders"):
-        load_data(named(tmp_path, ["trainA/1.png", "trainA/2.png", "testA/1.png"]))
+    with pytest.raises(DataError, match="testA/, trainA/ and trainB/ hold 3 pictures but no class folders; put each"):
+        load_data(named(tmp_path, ["trainA/1.png", "trainB/1.png", "testA/1.png"]))
+
+
+def test_a_set_whose_classes_lie_one_folder_deeper_is_named(tmp_path, named):
+    root = named(tmp_path, ["images/cat/1.png", "images/dog/1.png", "annotations/1.xml"])
+    with pytest.raises(DataError, match=f"only one class, images; .* name {root}/images"):
+        load_data(root)
 
 
 def test_two_folders_of_one_split_are_refused(tmp_path, named):

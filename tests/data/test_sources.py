@@ -174,7 +174,8 @@ def test_folders_without_classes_or_images_are_explained(tmp_path, files):
     with pytest.raises(DataError, match="only one class, cat; a classifier needs two or more"):
         open_dataset(one)
     refuses(
-        write(tmp_path / "wrapped", {"in/cat/1.png": files[0], "in/dog/1.png": files[1]}), "name that folder instead"
+        write(tmp_path / "wrapped", {"in/cat/1.png": files[0], "in/dog/1.png": files[1]}),
+        f"name {tmp_path / 'wrapped' / 'in'}",
     )
 
 

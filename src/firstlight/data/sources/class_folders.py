@@ -15,6 +15,7 @@ from firstlight.data.sources.left_out import left_out, note, refuse_no_images
 from firstlight.data.sources.listing import FolderListing
 from firstlight.data.sources.name_habits import suggest_label_from
 from firstlight.data.sources.split_folders import (
+    TAKE_FIRST_FOLDER,
     find_split_folders,
     splits_inside_classes,
     without_labels,
@@ -68,12 +69,12 @@ def read_layout(found: FolderListing, where: str) -> Layout:
         notes += _refuse_empty_splits(found, prefixes, classes, where)
     else:
         classes = {"": {at.word for at in place.values()} - {""}}
-        _refuse_empty_classes(found, classes[""], where)
         if len(classes[""]) == 1 and all(at.is_inside for at in place.values() if at.word):
+            only = escape_name(words[0])
             raise DataError(
-                f"{where} has only one class, {escape_name(words[0])}; if the folders in it are the classes, name "
-                "that folder instead"
+                f"{where} has only one class, {only}; if the folders in it are classes or splits, name {where}/{only}"
             )
+        _refuse_empty_classes(found, classes[""], where)
         notes += _unusual_classes(sorted(classes[""]), folders)
         if len(classes[""]) == 1 and (advice := _advice_on_names(names)):
             notes += (f"there is only one class folder, {escape_name(words[0])}; {advice}",)
@@ -126,8 +127,11 @@ def _no_classes(misplaced: list[str], prefixes: dict[str, Split], where: str) ->
     """Return the message about images that are in no class folder."""
     lost = f"{list_names(sorted(prefixes), last=' and ')} hold" if len(prefixes) > 1 else f"{where} holds"
     advice = "put each class's pictures into a folder that has the class's name"
-    if advice_on_names := _advice_on_names(misplaced):
+    train = tuple(prefix for prefix, split in prefixes.items() if split == Split.TRAIN)
+    if advice_on_names := _advice_on_names([name for name in misplaced if name.startswith(train or "")]):
         advice = f"{advice_on_names}, or {advice}"
+    elif len(prefixes) > 1:
+        advice += f"; if they are the classes, {TAKE_FIRST_FOLDER}"
     return f"{where}: {lost} {len(misplaced):,} pictures but no class folders; {advice}"
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from firstlight.data.images import SUFFIXES
-from firstlight.data.sources.litter import RUN_MARKS, RUNS_FOLDER, Ignored, why_ignored
+from firstlight.data.sources.litter import OUR_MARKS, RUNS_FOLDER, Ignored, why_ignored
 from firstlight.errors import DataError
 from firstlight.escaping import escape_name
 
@@ -159,8 +159,13 @@ def without_runs(found: FolderListing, where: str) -> FolderListing:
     Raises:
         DataError: if the root of the listing is such a folder.
     """
-    marks = {name for name in found.other_files if name.endswith(RUN_MARKS)}
-    runs = {folder for folder in map(_parent, marks) if {folder + mark for mark in RUN_MARKS} <= marks}
+    endings = tuple(mark for pair in OUR_MARKS for mark in pair)
+    marks = {name for names in (found.other_files, found.images) for name in names if name.endswith(endings)}
+    runs = {
+        folder
+        for folder in map(_parent, marks)
+        if any(folder + first in marks and folder + second in marks for first, second in OUR_MARKS)
+    }
     if "" in runs:
         raise DataError(f"{where} is the folder of a run; name the folder of the pictures instead")
     around = {parent for run in runs for parent in _parents(run)} | {RUNS_FOLDER} & found.folders

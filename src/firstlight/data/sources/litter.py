@@ -14,8 +14,8 @@ _SYSTEM_FOLDERS = {
 _SYSTEM_FILES = {"thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r"}
 _SYSTEM_NAMES = _SYSTEM_FOLDERS | _SYSTEM_FILES
 
-# A folder that holds both files is a run of ours.
-RUN_MARKS = ("recipe.toml", "split.csv")
+# A folder that holds both files of a pair was written by us: a run, or the figures of an evaluation.
+OUR_MARKS = (("recipe.toml", "split.csv"), ("confusion.png", "mistakes.png"))
 RUNS_FOLDER = "runs"
 
 

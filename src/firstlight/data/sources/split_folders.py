@@ -34,8 +34,10 @@ def find_split_folders(folders: Collection[str], where: str) -> dict[str, Split]
         return {}
     prefixes = {_prefix(top, inside[top], split): split for top, split in splits.items()}
     classes = _folders_inside(folders, prefixes)
-    if not all(map(is_split_word, splits)) and not _look_like_splits(classes, prefixes, where):
+    if not all(map(is_split_word, splits)) and not _look_like_splits(classes, prefixes):
         return {}
+    if all(inner <= {""} for inner in classes.values()):
+        return prefixes  # they hold no class folders at all, which matters more than that two are one split
     for split in Split:
         same = sorted(top for top in splits if splits[top] == split)
         if len(same) > 1:
@@ -86,21 +88,11 @@ def _prefix(top: str, inside: set[str], split: Split) -> str:
     return f"{top}/{only}/" if only and split_of(only) == split else f"{top}/"
 
 
-def _look_like_splits(classes: dict[str, set[str]], prefixes: dict[str, Split], where: str) -> bool:
-    """Return whether folders that may be splits by their names hold class folders as splits do.
-
-    Raises:
-        DataError: if they are named train and test but hold no class folders.
-    """
+def _look_like_splits(classes: dict[str, set[str]], prefixes: dict[str, Split]) -> bool:
+    """Return whether folders that may be splits by their names hold class folders as splits do."""
     sides = [folders - {""} for folders in classes.values() if folders - {""}]
     if not sides:
-        if Split.TRAIN in prefixes.values() and len(set(prefixes.values())) > 1:
-            names = list_names([prefix.rstrip("/") for prefix in sorted(prefixes)], last=" and ")
-            raise DataError(
-                f"{where}: {names} are named as splits but hold no class folders; put each class's pictures into a "
-                f"folder in them that has the class's name, or, if they are the classes, {TAKE_FIRST_FOLDER}"
-            )
-        return False
+        return Split.TRAIN in prefixes.values() and len(set(prefixes.values())) > 1
     if len(sides) == 1:
         return Split.TRAIN in prefixes.values()
     return len(set().union(*sides)) < sum(map(len, sides))
