@@ -50,7 +50,7 @@ def test_evaluate_reads_any_data(digit_run, digits):
     found = fl.evaluate(digit_run, (images[:50], labels[:50].astype(str)), split="all")
     assert found.evaluation.n == 50
     assert found.test_evaluations is None
-    with pytest.raises(DataError, match="the model knows no class"):
+    with pytest.raises(DataError, match="the model does not know its class"):
         fl.evaluate(digit_run, (images[:50], np.where(labels[:50] == 0, "zero", "other")), split="all")
 
 

@@ -75,7 +75,7 @@ def test_classes_go_by_name_whatever_their_number(digit_run, run_folder, digit_f
 def test_a_class_the_model_does_not_know_is_an_error(run_folder, digit_folder, tmp_path):
     strange = Path(shutil.copytree(digit_folder, tmp_path / "strange"))
     (strange / "3").rename(strange / "three")
-    with pytest.raises(DataError, match="knows no class three"):
+    with pytest.raises(DataError, match="does not know its class three"):
         evaluate_model(run_folder / "model.safetensors", load_data(strange), device=CPU)
 
 

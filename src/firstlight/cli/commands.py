@@ -30,8 +30,8 @@ class Train:
     EXAMPLE: ClassVar[str] = "firstlight train ~/photos"
 
     source: Positional[str] = "digits"
-    """A folder of class folders, an archive or a list of pictures, or a named set: digits mnist fashion-mnist kmnist
-    cifar10 cifar100."""
+    """A folder with one folder of pictures for each class, an archive of such a folder, a CSV or Parquet list of
+    pictures, or a named set: digits mnist fashion-mnist kmnist cifar10 cifar100."""
     data: DataRecipe = field(default_factory=DataRecipe)
     model: ModelRecipe = field(default_factory=ModelRecipe)
     transfer: TransferRecipe = field(default_factory=TransferRecipe)
@@ -40,7 +40,7 @@ class Train:
     seed: int = 0
     """All randomness is derived from it: with the same seed, machine, and number of threads, the model is the same."""
     device: str = "auto"
-    """auto, cpu, cuda, cuda:1 or mps."""
+    """Where to compute: auto (a GPU if there is one), cpu, cuda, cuda:1 or mps."""
     recipe: Path | None = None
     """Start from the choices in this TOML file, such as the recipe.toml of an earlier run."""
     out: Path | None = None
@@ -89,7 +89,7 @@ class Evaluate:
     model: Positional[Path]
     """A model.safetensors, or a run folder."""
     source: Positional[str]
-    """What `train` takes; classes are matched by name."""
+    """A folder, an archive, a list, or a named set, as for train; classes are matched by name."""
     split: Literal["train", "valid", "test", "all"] = "test"
     """Which split: of the split.csv beside the model if it is of this set, else of the source's own split."""
     reading: SourceRecipe = field(default_factory=SourceRecipe)
@@ -98,7 +98,7 @@ class Evaluate:
     max_pixels: int | None = None
     """A picture with more pixels is not decoded; by default the limit of the training."""
     device: str = "auto"
-    """auto, cpu, cuda, cuda:1 or mps."""
+    """Where to compute: auto (a GPU if there is one), cpu, cuda, cuda:1 or mps."""
     out: Path | None = None
     """A folder, new or empty, for figures: the confusion matrix and the worst mistakes."""
     csv: Path | None = None
@@ -112,10 +112,13 @@ class Evaluate:
         """Score and report."""
         with phase("loading PyTorch"):
             from firstlight.api import evaluate
+            from firstlight.delivery.predict import require_file
             from firstlight.delivery.score_files import draw_score, write_answers
             from firstlight.runs.folder import require_free
 
         require_free(self.out)
+        if self.csv:
+            require_file(self.csv)
         with announcements_to(lambda line: tell(with_flags(line))), phase("scoring"):
             found = evaluate(
                 self.model,
@@ -163,7 +166,7 @@ class Predict:
     workers: int | None = None
     """Number of threads that decode pictures."""
     device: str = "auto"
-    """auto, cpu, cuda, cuda:1 or mps."""
+    """Where to compute: auto (a GPU if there is one), cpu, cuda, cuda:1 or mps."""
     quiet: bool = False
     """Show no progress, and no remarks but errors."""
     json: bool = False
@@ -204,7 +207,7 @@ class Check:
     EXAMPLE: ClassVar[str] = "firstlight check ~/photos"
 
     source: Positional[str]
-    """What `train` takes."""
+    """A folder, an archive, a list, or a named set, as for train."""
     reading: SourceRecipe = field(default_factory=SourceRecipe)
     max_pixels: int = 50_000_000
     """A picture with more pixels is quarantined without being decoded."""

@@ -18,21 +18,8 @@ from firstlight.training.recipe import HOMES
 T = TypeVar("T")
 Positional = Annotated[T, "positional"]  # a field that is given by its place, without a flag
 EVERYDAY = frozenset(
-    (
-        "model",
-        "ladder",
-        "finetune",
-        "epochs",
-        "batch_size",
-        "lr",
-        "img_size",
-        "split",
-        "group_by",
-        "label_from",
-        "follow_links",
-        "out",
-    )
-    + ("recipe", "seed", "device", "json", "quiet", "image_column", "label_column")
+    ("model", "ladder", "finetune", "epochs", "batch_size", "lr", "img_size", "split", "group_by", "label_from", "out")
+    + ("recipe", "seed", "device", "json", "quiet")
 )  # the options of `train` that most people need; --help-all lists all of them
 PLACEHOLDERS = {
     "out": "FOLDER", "recipe": "FILE", "csv": "FILE", "weights": "FILE", "data_root": "FOLDER", "img_size": "PIXELS",

@@ -39,7 +39,7 @@ def print_json(value: Any) -> None:
 
 def tell_run(run: "Run") -> None:
     """Report how a run went, the test score first."""
-    from firstlight.runs.folder import HELD_OUT_FILE, MODEL_FILE
+    from firstlight.runs.folder import MODEL_FILE
 
     record = run.record
     tell_two_labels(record.two_labels, record.near_two_labels)
@@ -73,7 +73,18 @@ def tell_run(run: "Run") -> None:
         figures = sorted(file.name for file in run.folder.glob("*.png"))
         say(f"  figures  {', '.join(figures)}")
         say("next:")
-        say(f"  firstlight predict {run.folder} {run.folder / HELD_OUT_FILE}")
+        for step in next_steps(run):
+            say(f"  {step}")
+
+
+def next_steps(run: "Run") -> list[str]:
+    """Return what to do after training, in at most three lines."""
+    from firstlight.runs.folder import HELD_OUT_FILE
+
+    steps = [f"firstlight predict {run.folder} {run.folder / HELD_OUT_FILE}"]
+    if run.test and run.test.accuracy.value < 1 and (run.folder / "mistakes.png").is_file():
+        steps.append(f"look at {run.folder / 'mistakes.png'}: the mistakes that it was surest of")
+    return steps
 
 
 def tell_two_labels(exact: Sequence[Sequence[Mapping[str, str]]], near: Sequence[Sequence[Mapping[str, str]]]) -> None:

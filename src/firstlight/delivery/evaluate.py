@@ -143,8 +143,8 @@ def match_classes(samples: Samples, classes: tuple[str, ...]) -> NDArray[np.int6
     unknown = [name for name in samples.classes if name not in known]
     if unknown:
         raise DataError(
-            f"{samples.source}: the model knows no class {_list(unknown, 5)}; "
-            f"it knows {_list(classes, 10)}: classes go by name"
+            f"{samples.source}: the model does not know its {'class' if len(unknown) == 1 else 'classes'} "
+            f"{_list(unknown, 5)}; classes are matched by name, and the model's are {_list(classes, 10)}"
         )
     position = np.array([known[name] for name in samples.classes], np.int64)
     return position[samples.labels]

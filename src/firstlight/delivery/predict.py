@@ -33,6 +33,17 @@ def written_to_csv(predictions: Iterable[Prediction], path: Path, top: int = 1) 
             yield prediction
 
 
+def require_file(path: Path) -> None:
+    """Refuse a table's path that cannot become a file, before any work is done for it.
+
+    Raises:
+        DataError: if it is something else.
+    """
+    path = expand_user(path)
+    if not path.name or (path.exists() and not path.is_file()):
+        raise DataError("it is not a file; name a new one, or one to be replaced", field="csv", value=str(path))
+
+
 @contextmanager
 def csv_for_people(path: Path) -> Iterator[Callable[[Iterable[Any]], None]]:
     """Yield a function that writes one row of a table; the file appears once all are written.
@@ -41,8 +52,7 @@ def csv_for_people(path: Path) -> Iterator[Callable[[Iterable[Any]], None]]:
         DataError: if the file cannot be written.
     """
     path = expand_user(path)
-    if not path.name or (path.exists() and not path.is_file()):
-        raise DataError("it is not a file; name a new one, or one to be replaced", field="csv", value=str(path))
+    require_file(path)
     try:
         with atomic_path(path) as temporary, open_csv(temporary) as write_row:
             yield write_row

@@ -30,7 +30,7 @@ class ModelRecipe:
     pretrained: bool = True
     """Start from published weights. The mlp and the cnn have none and are always trained from scratch."""
     weights: str | None = None
-    """Start from the weights in this file: a model.safetensors of ours, or a plain .safetensors or .pth state dict, of
+    """Start from the weights in this file: a firstlight model.safetensors, or a .safetensors or .pth state dict of
     the same network. Without it, published weights are found by the network's name."""
     weights_license: Literal["any", "permissive"] = "any"
     """With permissive, refuse weights whose license is not known to allow any use."""
@@ -43,9 +43,9 @@ class ModelRecipe:
     init: Literal["default", "zero", "normal"] = "default"
     """Initial weights: PyTorch's own, the same with zero biases, or normal with standard deviation 0.01."""
     tta: bool = False
-    """Test-time augmentation: average the answers over a picture and, as far as training shows them, its mirror image
-    and both moved by a pixel. More accurate, at up to six times the work of every answer, also on the validation
-    pictures after each epoch."""
+    """Test-time augmentation: average the answers for a picture, its mirror image, and versions shifted by a pixel, as
+    far as training uses mirrored and shifted pictures. More accurate, but each answer takes up to six times as long,
+    also during validation after each epoch."""
 
     def __post_init__(self) -> None:
         """Check every choice.

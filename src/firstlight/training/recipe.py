@@ -106,7 +106,7 @@ class Recipe:
     seed: int = 0
     """All randomness is derived from it: with the same seed, machine, and number of threads, the model is the same."""
     device: str = "auto"
-    """auto, cpu, cuda, cuda:1 or mps."""
+    """Where to compute: auto (a GPU if there is one), cpu, cuda, cuda:1 or mps."""
 
     def __post_init__(self) -> None:
         """Check the general choices, and that no group contradicts another.
