@@ -9,14 +9,13 @@ from firstlight.data.check import CheckReport
 from firstlight.data.check import check as check_samples
 from firstlight.data.dataset import Dataset
 from firstlight.data.images import MAX_PIXELS
-from firstlight.data.in_memory import kind_of
 from firstlight.data.recipe import SourceRecipe
 from firstlight.data.samples import Samples
 from firstlight.data.sources import load_data
 from firstlight.delivery.evaluate import Score, evaluate_model
 from firstlight.delivery.figures import draw_run
 from firstlight.delivery.view_classify import view_answer
-from firstlight.errors import RecipeError, WrongTypeError
+from firstlight.errors import RecipeError, WrongTypeError, require_type
 from firstlight.inference.image_classifier import ImageClassifier
 from firstlight.inference.predictor import TOP, Prediction, Predictions, Predictor
 from firstlight.models.classifier import Classifier
@@ -57,8 +56,9 @@ def train(
         UserError: if the data or the recipe cannot be used.
         TrainingError: if the loss is no longer a number; the best model so far stays in the run folder.
     """
-    if not isinstance(recipe, Recipe | None):
-        raise WrongTypeError(f"recipe is {kind_of(recipe)}; give a Recipe, or single choices such as epochs=3")
+    require_type(recipe, Recipe | None, "recipe", "a Recipe, or single choices such as epochs=3")
+    require_type(out, Path | str | None, "out", "the path of a new folder")
+    require_type(score_test, bool, "score_test", "True or False")
     for name in choices.keys() - HOMES.keys():
         raise RecipeError(f"there is no choice {name}{did_you_mean(name, [*HOMES, 'out', 'score_test'])}")
     recipe = (recipe or Recipe()).replace(**choices)
@@ -164,9 +164,10 @@ def load(model: Path | str | Run, device: "torch.device | str" = "cpu") -> Image
         ModelFileError: if the file is missing, damaged, from a newer firstlight, or not one of our model files.
         WrongTypeError: if it is something else.
     """
-    return ImageClassifier.of(
-        load_model(_model_file(model), pick_device(device) if isinstance(device, str) else device)
-    )
+    from torch import device as TorchDevice  # noqa: N812
+
+    found = device if isinstance(device, TorchDevice) else pick_device(device)
+    return ImageClassifier.of(load_model(_model_file(model), found))
 
 
 def load_run(folder: Path | str, data: Data | None = None) -> Run:
@@ -180,8 +181,7 @@ def load_run(folder: Path | str, data: Data | None = None) -> Run:
     Raises:
         RunError: if the folder holds no run, a file in it is damaged, or the data are not those of the run.
     """
-    if not isinstance(folder, Path | str):
-        raise WrongTypeError(f"folder is {kind_of(folder)}; give the path of a run folder")
+    require_type(folder, Path | str, "folder", "the path of a run folder")
     return runs.load_run(folder, None if data is None else _samples(data, {}))
 
 
@@ -219,10 +219,8 @@ def _classifier(model: Any) -> Classifier:
 
 
 def _model_file(model: Any) -> Path:
-    if not isinstance(model, Path | str | Run):
-        raise WrongTypeError(
-            f"model is {kind_of(model)}; give a run, its folder, the path of a model.safetensors, or what load returns"
-        )
+    wanted = "a run, its folder, the path of a model.safetensors, or what load returns"
+    require_type(model, Path | str | Run, "model", wanted)
     return model_file(model.folder if isinstance(model, Run) else Path(model))
 
 

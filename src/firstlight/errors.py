@@ -65,3 +65,24 @@ class WrongTypeError(UserError, TypeError):
 
 class NoteWarning(UserWarning):
     """A remark for people that changes no result; the command line shows it as a note of one line."""
+
+
+def kind_of(value: object) -> str:
+    """Return in words what this is, such as `an ndarray of shape (2, 8)`."""
+    name = type(value).__name__
+    shape = getattr(value, "shape", None)
+    article = "an" if name[:1].lower() in "aeiou" or name == "ndarray" else "a"
+    return f"{article} {name}" + (f" of shape {tuple(shape)}" if isinstance(shape, tuple) else "")
+
+
+def require_type(value: object, kinds: Any, name: str, wanted: str) -> None:
+    """Raise a `WrongTypeError` if an argument is of none of these types; it says what to give.
+
+    Args:
+        value: of the argument.
+        kinds: a type or a union of types.
+        name: of the argument.
+        wanted: what it takes, in words.
+    """
+    if not isinstance(value, kinds):
+        raise WrongTypeError(f"{name} is {kind_of(value)}; give {wanted}")

@@ -3,7 +3,7 @@
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +13,10 @@ from firstlight.data.label_conflicts import LabelConflicts, label_conflicts
 from firstlight.data.plan import plan_split, quarantine_refusal
 from firstlight.data.recipe import DataRecipe
 from firstlight.data.samples import Samples, Split
+from firstlight.data.sources import load_data
 from firstlight.data.split import SplitRows
 from firstlight.data.store import DEFAULT_SIDE, Size, Store, pack
-from firstlight.errors import DataError
+from firstlight.errors import DataError, require_type
 from firstlight.files import write_csv
 from firstlight.tables import Html
 from firstlight.white import White
@@ -110,7 +111,7 @@ class Dataset:
 
 
 def open_dataset(
-    samples: Samples,
+    samples: Any,
     recipe: DataRecipe | None = None,
     *,
     default_side: int = DEFAULT_SIDE,
@@ -122,7 +123,7 @@ def open_dataset(
     Copies of an image, and images that the source or the recipe groups, are in one split.
 
     Args:
-        samples: from `load_data`.
+        samples: from `load_data`, or anything that `load_data` takes.
         recipe: the choices about data; by default those of `DataRecipe()`.
         default_side: side in pixels if the recipe leaves `img_size` open; small images of one size still keep it.
         default_resize: how images are resized if the recipe leaves `resize` open.
@@ -137,6 +138,9 @@ def open_dataset(
     >>> data.store.pixels.shape, len(data.split.train)
     ((1797, 8, 8, 1), 1439)
     """
+    require_type(recipe, DataRecipe | None, "recipe", "a DataRecipe; that of a Recipe is `recipe.data`")
+    if not isinstance(samples, Samples):
+        samples = load_data(samples)
     recipe = recipe or DataRecipe()
     store = open_store(
         samples,

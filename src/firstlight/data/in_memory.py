@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 from PIL.TiffImagePlugin import TiffImageFile
 
 from firstlight.data.eight_bits import gray_or_rgb
-from firstlight.errors import DataError, ImageError, WrongTypeError
+from firstlight.errors import DataError, ImageError, WrongTypeError, kind_of
 from firstlight.white import FULL_WHITE, TYPES_WHITE, White
 
 ONE_IMAGE = (
@@ -65,14 +65,6 @@ def is_missing(given: Any) -> bool:
     """Return whether a cell of a table is empty: None, NaN or NA."""
     is_nan = isinstance(given, float) and math.isnan(given)
     return given is None or is_nan or type(given).__name__ in ("NAType", "NaTType")
-
-
-def kind_of(given: Any) -> str:
-    """Return in words what this is, such as `an ndarray of shape (2, 8)`."""
-    name = type(given).__name__
-    shape = getattr(given, "shape", None)
-    article = "an" if name[:1].lower() in "aeiou" or name == "ndarray" else "a"
-    return f"{article} {name}" + (f" of shape {tuple(shape)}" if isinstance(shape, tuple) else "")
 
 
 def pixels_of(image: Image.Image, white: White = TYPES_WHITE) -> NDArray[np.uint8]:

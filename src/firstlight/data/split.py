@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from firstlight.data.recipe import DataRecipe
 from firstlight.data.samples import Samples, Split, number_names
-from firstlight.errors import DataError, RecipeError
+from firstlight.errors import DataError, RecipeError, kind_of
 from firstlight.files import from_cell, write_csv
 from firstlight.runtime.seeds import derive_seed
 
@@ -51,6 +51,8 @@ class SplitRows:
         """Return the rows of `train`, `valid`, `test`, or of `all` three, ascending."""
         if name == "all":
             return np.sort(np.concatenate([self.train, self.valid, self.test]))
+        if name not in [split.word for split in Split]:
+            raise RecipeError("choose train, valid, test or all", field="split", value=name)
         rows: NDArray[np.int64] = getattr(self, name)
         return rows
 
@@ -84,6 +86,8 @@ def split(
     >>> len(rows.train), len(rows.valid), len(rows.test)
     (68, 16, 16)
     """
+    if np.ndim(labels) != 1:
+        raise DataError(f"labels are {kind_of(labels)}; give one number or word for each image")
     classes = _numbered(labels)
     count = len(classes)
     group_numbers = np.arange(count) if groups is None else _numbered(groups)

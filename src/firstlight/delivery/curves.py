@@ -43,8 +43,11 @@ def training_curves(
         UserError: if there is no epoch to draw.
     """
     if isinstance(history, Path | str):
-        with Path(history).open(newline="", encoding="utf-8") as file:
-            rows: Sequence[Mapping[str, Any]] = list(csv.DictReader(file))
+        try:
+            with Path(history).open(newline="", encoding="utf-8") as file:
+                rows: Sequence[Mapping[str, Any]] = list(csv.DictReader(file))
+        except OSError as error:
+            raise UserError(f"{history}: the metrics cannot be read ({error.strerror})") from None
     else:
         rows = history
     if not rows:

@@ -7,7 +7,7 @@ drawn literally, and everything in colors that suit the page.
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from firstlight.delivery.pixels import as_array, as_pixels
 from firstlight.delivery.style import TITLE_LINE, add_title, new_figure, style_axes, theme_of, title_lines
 from firstlight.delivery.text import drawable_text
-from firstlight.errors import UserError
+from firstlight.errors import UserError, kind_of, require_type
 from firstlight.files import atomic_path
 
 if TYPE_CHECKING:
@@ -79,7 +79,12 @@ def image_with_probabilities(
     Raises:
         UserError: if there is not one probability per class, or `label` is no class.
     """
-    fractions = np.asarray(as_array(probabilities), dtype=np.float64)
+    require_type(label, int | np.integer | str | None, "label", "the number or the name of a class")
+    require_type(top, int, "top", "a whole number")
+    try:
+        fractions = np.asarray(as_array(probabilities), dtype=np.float64)
+    except (TypeError, ValueError):
+        raise UserError(f"probabilities are {kind_of(probabilities)}; give one number for each class") from None
     if fractions.shape != (len(classes),):
         raise UserError(f"there are {fractions.size} probabilities for {len(classes)} classes; give one for each")
     true = _class_index(label, classes)
@@ -208,6 +213,7 @@ def _grid(
     figure: "Figure | SubFigure | None",
 ) -> "NDArray[Any]":
     """Show images in rows, each with a text that can be drawn with these options."""
+    require_type(images, Sized, "images", "a list of images, or a stack of them")
     count = len(images)
     columns = columns or max(4, math.ceil(math.sqrt(count * 1.25)))
     columns = max(1, min(columns, count))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from firstlight.errors import DataError
+from firstlight.errors import DataError, require_type
 from firstlight.evaluation.confusion import Confusion, todays_layout
 from firstlight.evaluation.intervals import Estimate
 from firstlight.tables import Html, data_frame
@@ -192,6 +192,8 @@ def _check(logits: "Tensor", labels: "Tensor", classes: tuple[str, ...]) -> None
 
     from firstlight.evaluation.softmax import blocks
 
+    for name, given in (("logits", logits), ("labels", labels)):
+        require_type(given, torch.Tensor, name, "a torch tensor")
     if len(labels) == 0:
         raise DataError("there are no samples to score; this split is empty")
     if logits.shape != (len(labels), len(classes)):

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from firstlight.data.parallel import chunks_of, in_order
-from firstlight.errors import ImageError, RecipeError
+from firstlight.errors import ImageError, RecipeError, require_type
 from firstlight.escaping import escape_name
 from firstlight.inference.collect import Collected, collect
 from firstlight.inference.inputs import Item, Target, is_one_image, items_in, items_of, read_item
@@ -53,6 +53,7 @@ class Predictor:
     def __init__(
         self, model: Classifier, *, top: int = TOP, max_pixels: int | None = None, workers: int | None = None
     ) -> None:
+        require_type(model, Classifier, "model", "a Classifier, such as fl.load returns")
         _require_positive(top=top, max_pixels=max_pixels, workers=workers)
         self.model = optimized(model)
         self.top = top

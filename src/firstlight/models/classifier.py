@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from firstlight.errors import RecipeError
+from firstlight.errors import RecipeError, require_type
 from firstlight.models.network import Network
 from firstlight.models.networks import build_network, whiten
 from firstlight.models.views import VIEWS, views_of
@@ -51,6 +51,7 @@ class Classifier(nn.Module):
         white: White = TYPES_WHITE,
     ) -> None:
         super().__init__()
+        require_type(architecture, dict, "architecture", 'a dict such as {"name": "mlp"}')
         self.architecture = architecture
         self.classes = tuple(classes)
         self.input_size = input_size

@@ -39,7 +39,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from firstlight.errors import ModelFileError
+from firstlight.errors import ModelFileError, require_type
 from firstlight.files import atomic_path, expand_user
 from firstlight.models import format1, tensor_file
 from firstlight.resize import RESIZE_PATTERN
@@ -100,6 +100,10 @@ def save_model(
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
+    from firstlight.models.classifier import Classifier
+
+    require_type(path, Path | str, "path", "the path of the file")
+    require_type(classifier, Classifier, "classifier", "a Classifier, such as run.model")
     path = expand_user(path)
     tensors = {
         name.replace("_orig_mod.", ""): tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
@@ -167,6 +171,7 @@ def read_model_card(path: Path | str) -> ModelCard:
     Raises:
         ModelFileError: if it is missing, cut short, from a newer firstlight, or not one of our model files.
     """
+    require_type(path, Path | str, "path", "the path of a model.safetensors")
     with tensor_file.TensorFile(path) as file:
         return _read_header(file)[0]
 

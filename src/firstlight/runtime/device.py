@@ -7,7 +7,7 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
-from firstlight.errors import RecipeError
+from firstlight.errors import RecipeError, require_type
 
 if TYPE_CHECKING:
     import torch
@@ -21,6 +21,7 @@ def pick_device(name: str = "auto") -> "torch.device":
     """
     import torch
 
+    require_type(name, str, "device", "auto, cpu, cuda, cuda:1 or mps")
     present = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available()), "cpu": 1}
     if name == "auto":
         return torch.device(next(kind for kind in present if present[kind]))

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firstlight.data.image_sources import ArrayImages, FileImages, ObjectImages
-from firstlight.data.in_memory import ONE_IMAGE, as_array, image_content, is_image, is_missing, kind_of
+from firstlight.data.in_memory import ONE_IMAGE, as_array, image_content, is_image, is_missing
 from firstlight.data.samples import ImageSource, Samples, number_names
 from firstlight.data.sources.labels import Labels, cells_of, read_labels
-from firstlight.errors import DataError, ImageError, WrongTypeError
+from firstlight.errors import DataError, ImageError, WrongTypeError, kind_of
 from firstlight.escaping import escape_name
 from firstlight.files import expand_user
 

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from firstlight.data.image_sources import FileImages, ObjectImages
-from firstlight.data.in_memory import image_content, kind_of
+from firstlight.data.in_memory import image_content
 from firstlight.data.samples import Samples, number_names
 from firstlight.data.sources.arrays import labeled, read_labels_for
 from firstlight.data.sources.columns import find_columns
 from firstlight.data.sources.labels import cells_of
-from firstlight.errors import DataError, ImageError, WrongTypeError
+from firstlight.errors import DataError, ImageError, WrongTypeError, kind_of
 from firstlight.escaping import escape_name
 from firstlight.progress import progress
 

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from firstlight.data.in_memory import as_array, is_missing, kind_of
+from firstlight.data.in_memory import as_array, is_missing
 from firstlight.data.samples import label_classes
-from firstlight.errors import DataError
+from firstlight.errors import DataError, kind_of
 from firstlight.escaping import escape_name
 
 TAKEN = "give one word or whole number for each picture, or one-hot rows"

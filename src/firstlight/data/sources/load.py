@@ -18,7 +18,7 @@ from firstlight.data.sources.listing import FolderListing, list_folder
 from firstlight.data.sources.lists import LIST_SUFFIXES, read_list
 from firstlight.data.sources.named_sets import NAMED_SETS, default_data_root, load_named
 from firstlight.data.sources.objects import from_object
-from firstlight.errors import DataError
+from firstlight.errors import DataError, require_type
 from firstlight.escaping import escape_name
 from firstlight.files import expand_user
 from firstlight.progress import phase
@@ -81,6 +81,7 @@ def load_data(
 
 
 def _load(source: Any, data_root: Path | str | None, choices: SourceRecipe, *, download: bool) -> Samples:
+    require_type(data_root, str | os.PathLike | None, "data_root", "the path of a folder")
     if not isinstance(source, str | os.PathLike):
         return from_object(source, image_column=choices.image_column, label_column=choices.label_column)
     text = os.fsdecode(source)

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from firstlight.data.image_sources import ArrayImages, JoinedImages
-from firstlight.data.in_memory import is_image, kind_of
+from firstlight.data.in_memory import is_image
 from firstlight.data.samples import Samples, Split
 from firstlight.data.sources.arrays import from_arrays
 from firstlight.data.sources.datasets import from_hugging_face, from_items, is_hugging_face
 from firstlight.data.sources.frames import from_frame, is_frame
 from firstlight.data.sources.split_words import is_split_word, split_of
-from firstlight.errors import DataError, WrongTypeError
+from firstlight.errors import DataError, WrongTypeError, kind_of
 from firstlight.escaping import escape_name
 
 TAKEN = (
