@@ -5,7 +5,6 @@ transparency) becomes a note; a file that cannot be decoded raises an `ImageErro
 """
 
 import hashlib
-import io
 import re
 import threading
 import warnings
@@ -19,7 +18,7 @@ import numpy as np
 import PIL
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
-from PIL.BmpImagePlugin import BmpImageFile
+from PIL.AvifImagePlugin import AvifImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
@@ -27,6 +26,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from firstlight.data.eight_bits import gray_or_rgb, is_deep
+from firstlight.data.formats import SUFFIXES, dropped_bands, kind_of, open_image, unread_tiff
 from firstlight.data.jpeg import decode_jpeg, decode_smaller, min_decoded_side
 from firstlight.data.recipe import DataRecipe
 from firstlight.errors import ImageError
@@ -35,44 +35,6 @@ from firstlight.white import TYPES_WHITE, White
 
 MAX_PIXELS = DataRecipe.max_pixels
 PAD_GRAY = 114  # gray level of padding: the mean of photographs, 0.449 of white, about zero once normalized
-
-_READERS: dict[str, type[ImageFile.ImageFile]] = {
-    "JPEG": JpegImageFile,  # read as plain JPEG, a multi-image file gives its first image
-    "PNG": PngImageFile,
-    "WebP": WebPImageFile,
-    "GIF": GifImageFile,
-    "BMP": BmpImageFile,
-    "TIFF": TiffImageFile,
-}
-_MAGIC = {
-    "JPEG": re.compile(rb"\xff\xd8\xff"),
-    "PNG": re.compile(rb"\x89PNG\r\n\x1a\n"),
-    "WebP": re.compile(rb"RIFF....WEBP", re.DOTALL),
-    "GIF": re.compile(rb"GIF8[79]a"),
-    "BMP": re.compile(rb"BM"),
-    "TIFF": re.compile(rb"II[*+]\0|MM\0[*+]"),
-}
-# Other content that people often have, so that the message can say what to do.
-_OTHER_CONTENT = {
-    "HEIC or AVIF, which is not read; convert it to JPEG or PNG": re.compile(rb"....ftyp", re.DOTALL),
-    "JPEG 2000, which is not read; convert it to PNG": re.compile(rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51"),
-    "a Photoshop document; export it as PNG": re.compile(rb"8BPS"),
-    "a PDF; export its pictures": re.compile(rb"%PDF"),
-    "a vector drawing (SVG); export it as PNG": re.compile(rb"\s*(<\?xml.*)?<svg", re.DOTALL),
-    "a web page; was it saved in place of the picture?": re.compile(rb"\s*<(!doctype html|html)", re.IGNORECASE),
-    "a Git LFS pointer; fetch the file itself with git lfs pull": re.compile(rb"version https://git-lfs"),
-    "an archive; unpack it": re.compile(rb"PK\x03\x04|\x1f\x8b|Rar!|7z\xbc\xaf"),
-    "zeros only": re.compile(rb"\0+\Z"),
-    "text, not a picture": re.compile(rb"([\t\n\r -~]|[\xc2-\xf4][\x80-\xbf]{0,3})+\Z"),
-}
-SUFFIXES = {
-    **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"), "JPEG"),
-    **dict.fromkeys((".png", ".apng"), "PNG"),
-    **dict.fromkeys((".bmp", ".dib"), "BMP"),
-    **dict.fromkeys((".tif", ".tiff"), "TIFF"),
-    ".webp": "WebP",
-    ".gif": "GIF",
-}
 
 # Makes stored pixels [H, W, C] upright, for each EXIF orientation except 1, which is upright already.
 _TO_UPRIGHT: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
@@ -129,7 +91,7 @@ def decode(
     resize: str = "crop",
     white: White = TYPES_WHITE,
 ) -> DecodedImage:
-    """Decode a JPEG, PNG, WebP, GIF, BMP or TIFF file.
+    """Decode an image file of any of `formats.FORMATS_READ`.
 
     Gray (also 1-bit, and gray with alpha) stays one channel; palette, CMYK, YCbCr and LAB become RGB. Alpha is drawn
     on white, EXIF orientation is applied, and an animation gives its first frame. Integers of more than 8 bits and
@@ -149,15 +111,17 @@ def decode(
         RecipeError: if there is no such `resize`.
     """
     min_side = None if input_size is None else min_decoded_side(input_size, resize)
-    kind = _kind_of(data)
     notes: list[str] = []
     suffix = name[name.rfind(".") :].lower()
+    kind = kind_of(data, suffix)
     if SUFFIXES.get(suffix, kind) != kind:
         notes.append(f"named {suffix} but holds {kind}")
     try:
         with _warnings_as(notes):
-            image = _READERS[kind](io.BytesIO(data))
+            image = open_image(kind, data)
         _check_size(*image.size, max_pixels)
+        if (dropped := dropped_bands(image)) is not None:
+            notes.append(dropped)
         mode = image.mode
         if kind == "PNG":
             _check_png_data(data)
@@ -242,18 +206,6 @@ def _scale(pixels: NDArray[np.uint8], height: int, width: int, method: str, frac
     return padded
 
 
-def _kind_of(data: bytes) -> str:
-    if not data:
-        raise ImageError("the file is empty (0 bytes)")
-    for kind, magic in _MAGIC.items():
-        if magic.match(data):
-            return kind
-    for what, magic in _OTHER_CONTENT.items():
-        if magic.match(data[:4096]):
-            raise ImageError(f"holds {what}")
-    raise ImageError("not a JPEG, PNG, WebP, GIF, BMP or TIFF picture, whatever its name; convert or remove it")
-
-
 def _check_size(width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
         raise ImageError(
@@ -299,7 +251,7 @@ def _orientation(image: Image.Image, notes: list[str]) -> int:
 
 def _note_frames(image: ImageFile.ImageFile, notes: list[str]) -> None:
     """Note how many frames there are. Called last: counting reads on in the file, and may fail after a good frame."""
-    if not isinstance(image, PngImageFile | WebPImageFile | GifImageFile | TiffImageFile):
+    if not isinstance(image, PngImageFile | WebPImageFile | GifImageFile | TiffImageFile | AvifImageFile):
         return
     try:
         with _warnings_as(notes):
@@ -336,8 +288,9 @@ def _reason(kind: str, data: bytes, error: Exception) -> str:
         "WebP": lambda: int.from_bytes(data[4:8], "little") + 8 > len(data),
         "GIF": lambda: not data.rstrip(b"\0").endswith(b";"),
         "BMP": lambda: int.from_bytes(data[2:6], "little") > len(data),
-        "TIFF": lambda: False,
     }
-    if "truncated" in words.lower() or ends_early[kind]():
+    if kind == "TIFF" and isinstance(error, SyntaxError) and (other := unread_tiff(data)):
+        return other
+    if "truncated" in words.lower() or ends_early.get(kind, bool)():
         return f"truncated {kind}: the file ends before the picture does"
     return f"damaged {kind}: {words}"

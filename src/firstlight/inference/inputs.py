@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from firstlight.data.images import SUFFIXES, decode, resize_image
+from firstlight.data.formats import SUFFIXES
+from firstlight.data.images import decode, resize_image
 from firstlight.data.in_memory import pixels_of, to_uint8
 from firstlight.data.sources.archives import ArchiveImages, archive_kind, open_unlabeled
 from firstlight.data.sources.litter import is_ignored

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
+from firstlight.data.formats import FORMATS_READ
 from firstlight.data.sources.listing import FolderListing
 from firstlight.errors import DataError
 from firstlight.escaping import escape_name
@@ -40,7 +41,7 @@ def note(names: Sequence[str], noun: str, what: str) -> tuple[str, ...]:
 
 def _what_instead(found: FolderListing) -> str:
     """Return what a folder holds, if not images."""
-    known = "JPEG, PNG, WebP, GIF, BMP and TIFF are read, by their usual extensions"
+    known = f"{FORMATS_READ} are read, by their usual extensions"
     if found.links:
         one = len(found.links) == 1
         links = "the symbolic link in it is" if one else f"the {len(found.links):,} symbolic links in it are"

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from firstlight.data.images import SUFFIXES
+from firstlight.data.formats import SUFFIXES
 from firstlight.data.sources.litter import is_ignored
 from firstlight.errors import DataError
 from firstlight.escaping import escape_name

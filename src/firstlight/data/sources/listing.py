@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
-from firstlight.data.images import SUFFIXES
+from firstlight.data.formats import SUFFIXES
 from firstlight.data.sources.litter import OUR_MARKS, RUNS_FOLDER, Ignored, why_ignored
 from firstlight.errors import DataError
 from firstlight.escaping import escape_name
