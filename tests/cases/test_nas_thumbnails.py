@@ -43,7 +43,7 @@ def test_hidden_pictures_are_left_out_with_a_note_that_counts_them(tmp_path, nam
 
 
 def test_where_all_pictures_are_hidden_the_message_says_so(tmp_path, named):
-    with pytest.raises(DataError, match=r"no pictures in .*; 1 are in hidden files or folders, such as \.cat/1\.jpg"):
+    with pytest.raises(DataError, match=r"no pictures in .*; all are in hidden files or folders, such as \.cat/1\.jpg"):
         load_data(named(tmp_path, [".cat/1.jpg"]))
 
 

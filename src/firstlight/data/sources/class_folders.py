@@ -125,14 +125,14 @@ def _by_split(classes: dict[str, set[str]], prefixes: dict[str, Split]) -> dict[
 
 def _no_classes(misplaced: list[str], prefixes: dict[str, Split], where: str) -> str:
     """Return the message about images that are in no class folder."""
-    lost = f"{list_names(sorted(prefixes), last=' and ')} hold" if len(prefixes) > 1 else f"{where} holds"
+    lost = f"{where}: {list_names(sorted(prefixes), last=' and ')} hold" if len(prefixes) > 1 else f"{where} holds"
     advice = "put each class's pictures into a folder that has the class's name"
     train = tuple(prefix for prefix, split in prefixes.items() if split == Split.TRAIN)
     if advice_on_names := _advice_on_names([name for name in misplaced if name.startswith(train or "")]):
         advice = f"{advice_on_names}, or {advice}"
     elif len(prefixes) > 1:
         advice += f"; if they are the classes, {TAKE_FIRST_FOLDER}"
-    return f"{where}: {lost} {len(misplaced):,} pictures but no class folders; {advice}"
+    return f"{lost} {len(misplaced):,} picture{'s' * (len(misplaced) != 1)} but no class folders; {advice}"
 
 
 def _advice_on_names(names: Sequence[str]) -> str:

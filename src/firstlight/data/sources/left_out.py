@@ -47,10 +47,12 @@ def _what_instead(found: FolderListing) -> str:
         links = "the symbolic link in it is" if one else f"the {len(found.links):,} symbolic links in it are"
         return f"{links} not followed; set `follow_links`, or put the files themselves there"
     if found.broken:
-        return f"{len(found.broken):,} symbolic links in it point nowhere; put the files themselves there"
+        return (
+            f"its symbolic links point nowhere, such as {escape_name(found.broken[0])}; put the files themselves there"
+        )
     for reason, names in found.ignored.items():
         if names:
-            return f"{len(names):,} are in {reason.value}, such as {escape_name(min(names))}; rename these"
+            return f"all are in {reason.value}, such as {escape_name(min(names))}; rename these"
     if found.runs:
         return f"it holds only folders of earlier runs, such as {escape_name(found.runs[0])}"
     endings = Counter(PurePosixPath(name).suffix.lower() or "no extension" for name in found.other_files)
