@@ -44,6 +44,7 @@ PUBLIC = [
     "predict",
     "read_model_card",
     "save",
+    "show_batch",
     "split",
     "train",
     "training_curves",

@@ -20,11 +20,13 @@ from firstlight.inference.image_classifier import ImageClassifier
 from firstlight.inference.predictor import TOP, Prediction, Predictions, Predictor
 from firstlight.models.classifier import Classifier
 from firstlight.models.model_file import load_model
+from firstlight.models.spec import choose_network
 from firstlight.progress import announce
 from firstlight.runs.folder import model_file
 from firstlight.runtime.device import pick_device
 from firstlight.training import run as runs
 from firstlight.training import train as training
+from firstlight.training.prepare import first_batch, prepare
 from firstlight.training.recipe import HOMES, Recipe
 from firstlight.training.recipe_file import source_choices_of
 from firstlight.training.run import Run
@@ -32,7 +34,7 @@ from firstlight.training.run import Run
 if TYPE_CHECKING:
     import torch
     from matplotlib.axes import Axes
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
     from PIL.Image import Image
 
 Data = Any  # a Samples, or anything that `load_data` takes
@@ -56,12 +58,9 @@ def train(
         UserError: if the data or the recipe cannot be used.
         TrainingError: if the loss is no longer a number; the best model so far stays in the run folder.
     """
-    require_type(recipe, Recipe | None, "recipe", "a Recipe, or single choices such as epochs=3")
+    recipe = _recipe(recipe, choices)
     require_type(out, Path | str | None, "out", "the path of a new folder")
     require_type(score_test, bool, "score_test", "True or False")
-    for name in choices.keys() - HOMES.keys():
-        raise RecipeError(f"there is no choice {name}{did_you_mean(name, [*HOMES, 'out', 'score_test'])}")
-    recipe = (recipe or Recipe()).replace(**choices)
     run = training.train(_samples(data, recipe.data.source_choices()), recipe, out, score_test=score_test)
     if not run.interrupted:
         draw_run(run.folder)
@@ -210,6 +209,47 @@ def view_classify(
     """
     answer: Any = model if classes is not None else _classifier(model)
     return view_answer(image, answer, classes, label=label, top=top, axes=axes)
+
+
+def show_batch(
+    data: Data, recipe: Recipe | None = None, *, count: int = 16, epoch: int = 1, **choices: Any
+) -> "NDArray[Any]":
+    """Show training images as gradient descent gets them: resized, augmented, each with its label.
+
+    They are the first of an epoch, so what you see is what training will see. Of networks whose head is solved for,
+    this is what fine-tuning sees.
+
+    Args:
+        data: from `load_data`, or anything that `load_data` takes.
+        recipe: every choice; by default those of `Recipe()`.
+        count: how many images; a batch may hold fewer.
+        epoch: from 1; every epoch changes the images in other ways.
+        choices: single choices that replace those of `recipe`, such as `rotate=15`.
+
+    Returns:
+        the Axes of the images, object `[count]`.
+
+    Raises:
+        UserError: if the data or the recipe cannot be used.
+    """
+    from firstlight.delivery.plots import image_grid
+
+    recipe = _recipe(recipe, choices)
+    for name, value in (("count", count), ("epoch", epoch)):
+        if type(value) is not int or value < 1:
+            raise RecipeError("give a whole number from 1", field=name, value=value)
+    samples = _samples(data, recipe.data.source_choices())
+    network = choose_network(recipe.model, device_type=pick_device(recipe.device).type, num_images=len(samples))
+    shown = first_batch(*prepare(samples, recipe, network), count, epoch)
+    return image_grid(shown.images, shown.titles)
+
+
+def _recipe(recipe: Any, choices: Mapping[str, Any]) -> Recipe:
+    """Return a recipe with single choices in place of its own."""
+    require_type(recipe, Recipe | None, "recipe", "a Recipe, or single choices such as epochs=3")
+    for name in choices.keys() - HOMES.keys():
+        raise RecipeError(f"there is no choice {name}{did_you_mean(name, [*HOMES, 'out', 'score_test'])}")
+    return (recipe or Recipe()).replace(**choices)
 
 
 def _classifier(model: Any) -> Classifier:

@@ -7,8 +7,8 @@ import torch
 
 from firstlight.data.dataset import Dataset
 from firstlight.models.classifier import Classifier
-from firstlight.runtime.seeds import derive_seed
 from firstlight.training.loop import train_epochs
+from firstlight.training.prepare import training_loader
 from firstlight.training.recipe import Recipe
 from firstlight.training.recorder import record
 from firstlight.training.state import Learned, TrainState
@@ -31,16 +31,8 @@ def learn_by_gradient(
         KeyboardInterrupt: if that came before there was anything to keep.
         TrainingError: if the loss is no longer a number; the best model so far stays in the run folder.
     """
-    assert recipe.optimization.batch_size
     device = classifier.mean.device
-    train_loader = data.loader(
-        "train",
-        device,
-        batch_size=min(recipe.optimization.batch_size, len(data.split.train)),
-        seed=derive_seed(recipe.seed, "loader"),
-        balanced=recipe.optimization.balance == "sampling",
-        drop_last=True,
-    )
+    train_loader = training_loader(data, recipe, device)
     state = TrainState.begin(classifier, recipe, earlier)
     with torch.backends.cudnn.flags(enabled=True, deterministic=True):
         events = train_epochs(state, train_loader, data.loader("valid", device), recipe)

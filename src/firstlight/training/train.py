@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from firstlight.data.dataset import Dataset, open_dataset, write_quarantine
+from firstlight.data.dataset import Dataset, write_quarantine
 from firstlight.data.label_conflicts import with_labels
 from firstlight.data.samples import Samples
 from firstlight.data.split import write_split
@@ -42,8 +42,9 @@ from firstlight.runs.outputs import Outputs, write_outputs, write_thumbnails
 from firstlight.runs.record import Record, TransferRecord, count_test_evaluation, headline, write_record
 from firstlight.runtime.device import pick_device, require_compiler
 from firstlight.training.build import build_classifier
-from firstlight.training.defaults import complete, require_views
+from firstlight.training.defaults import require_views
 from firstlight.training.learn import learn_by_gradient
+from firstlight.training.prepare import prepare
 from firstlight.training.recipe import Recipe
 from firstlight.training.recipe_file import to_toml
 from firstlight.training.run import Run
@@ -80,21 +81,7 @@ def train(
     if network.pretrained:
         file = expand_user(recipe.model.weights) if recipe.model.weights else None
         weights = find_weights(network, file, license=recipe.model.weights_license)
-    data = open_dataset(
-        samples,
-        recipe.data,
-        default_side=network.default_side,
-        default_resize=network.default_resize,
-        seed=recipe.seed,
-    )
-    recipe = complete(
-        recipe.replace(model=network.name),
-        color=data.store.input_size[0] == 3,
-        images=len(data.split.train),
-        resize=network.default_resize,
-        side=min(data.store.input_size[1:]),
-    )
-    recipe.augmentation.require_room(*data.store.input_size[1:])
+    data, recipe = prepare(samples, recipe, network)
     classifier = build_classifier(data, recipe, network, weights, device)
     announce(what_begins(data, recipe, device.type))
     folder = make_run_folder(samples.name, out)
