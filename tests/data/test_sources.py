@@ -164,9 +164,7 @@ def test_a_missing_folder_suggests_what_was_meant(tmp_path, files):
 def test_folders_without_classes_or_images_are_explained(tmp_path, files):
     (tmp_path / "empty").mkdir()
     refuses(tmp_path / "empty", "no pictures", "empty")
-    refuses(
-        write(tmp_path / "heic", {"a/1.heic": b"x", "b/2.HEIC": b"x"}), "no pictures", "2 of its 2 files have .heic"
-    )
+    refuses(write(tmp_path / "heic", {"a/1.psd": b"x", "b/2.PSD": b"x"}), "no pictures", "2 of its 2 files have .psd")
     refuses(write(tmp_path / "flat", {"1.png": files[0]}), "no class folders")
     refuses(write(tmp_path / "flat2", {"train/1.png": files[0], "test/1.png": files[1]}), "no class folders")
     one = load_data(write(tmp_path / "one", {"cat/1.png": files[0]}))

@@ -3,14 +3,12 @@
 import io
 import logging
 import re
-import struct
 from collections.abc import Callable
 from functools import cache
 
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile, DibImageFile
 from PIL.GifImagePlugin import GifImageFile
-from PIL.IcoImagePlugin import IcoImageFile
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
@@ -20,7 +18,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from firstlight.errors import ImageError
 
-FORMATS_READ = "JPEG, PNG, WebP, GIF, BMP, TIFF, PPM, AVIF, ICO and HEIC"
+FORMATS_READ = "JPEG, PNG, WebP, GIF, BMP, TIFF, PPM, AVIF and HEIC"
 
 # MPEG's container holds pictures and videos; its first bytes say which: a size, `ftyp`, the main brand, a version, and
 # then all brands.
@@ -34,7 +32,6 @@ _MAGIC = {
     "PPM": re.compile(rb"P[1-6]\s+(#|\d)|P[Ff]\s+\d"),
     "AVIF": re.compile(rb"....ftyp(avif|avis|mif1.{4}(.{4}){0,7}avif)", re.DOTALL),
     "HEIC": re.compile(rb"....ftyp(hei[cxms]|hev[cxms]|mif1|msf1)", re.DOTALL),
-    "ICO": re.compile(rb"\0\0\x01\0[\x01-\xff]\0.{3}\0", re.DOTALL),
 }
 # Other content that people often have, so that the message can say what to do.
 _OTHER_CONTENT = {
@@ -51,6 +48,7 @@ _OTHER_CONTENT = {
     "OpenEXR, which is not read; export it as PNG or TIFF": re.compile(rb"v/1\x01"),
     "a NumPy array; give it to fl.train and fl.predict in Python": re.compile(rb"\x93NUMPY"),
     "HDF5; give its arrays to fl.train and fl.predict in Python": re.compile(rb"\x89HDF"),
+    "an icon (ICO); export it as PNG": re.compile(rb"\0\0\x01\0[\x01-\xff]\0.{3}\0", re.DOTALL),
     "a Photoshop document; export it as PNG": re.compile(rb"8BPS"),
     "a PDF; export its pictures": re.compile(rb"%PDF"),
     "PostScript; export it as PNG": re.compile(rb"%!PS"),
@@ -73,7 +71,6 @@ SUFFIXES = {
     **dict.fromkeys((".heic", ".heif", ".hif"), "HEIC"),
     ".webp": "WebP",
     ".gif": "GIF",
-    ".ico": "ICO",
 }
 # Cameras' raw files that are TIFFs by content; what a reader of TIFFs finds in them is a thumbnail.
 _RAW_SUFFIXES = {".nef", ".nrw", ".arw", ".sr2", ".srf", ".dng", ".pef", ".srw", ".3fr", ".iiq", ".erf", ".kdc", ".dcr"}
@@ -117,10 +114,10 @@ def open_image(kind: str, data: bytes) -> ImageFile:
 
 
 def unread_tiff(data: bytes) -> str | None:
-    """Return in words which kind of intact TIFF this is, if Pillow knows none of its bands and types; else None."""
+    """Return in words which kind of TIFF this is, if it has bands and types that Pillow does not know; else None."""
     try:
         bands, bits, number = _tiff_samples(data)
-    except (SyntaxError, ValueError, KeyError, TypeError, IndexError, OSError, struct.error):
+    except Exception:  # as for all readers, whatever damaged bytes raise
         return None
     kind = _NUMBERS.get(number, "values")
     if bands in (1, 3, 4) and number == 1 and bits in (8, 16):
@@ -175,6 +172,5 @@ _READERS: dict[str, Callable[[io.BytesIO], ImageFile]] = {
     "TIFF": TiffImageFile,
     "PPM": PpmImageFile,
     "AVIF": AvifImageFile,
-    "ICO": IcoImageFile,  # the largest of its images
     "HEIC": _open_heic,
 }

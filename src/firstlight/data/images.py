@@ -48,6 +48,8 @@ _TO_UPRIGHT: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
 }
 _SIDEWAYS = {5, 6, 7, 8}  # EXIF orientations that swap height and width
 
+# What Pillow says of a TIFF that is not damaged, but of bands or types that it does not read.
+_UNKNOWN_TO_PILLOW = {"unknown pixel mode", "Invalid value for samples per pixel"}
 # Entries of Pillow's `info` that may hold an orientation.
 _ORIENTATION_KEYS = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}
 
@@ -289,8 +291,11 @@ def _reason(kind: str, data: bytes, error: Exception) -> str:
         "GIF": lambda: not data.rstrip(b"\0").endswith(b";"),
         "BMP": lambda: int.from_bytes(data[2:6], "little") > len(data),
     }
-    if kind == "TIFF" and isinstance(error, SyntaxError) and (other := unread_tiff(data)):
-        return other
+    if words in _UNKNOWN_TO_PILLOW and kind == "TIFF":
+        with _warnings_as([]):
+            other = unread_tiff(data)
+        if other is not None:
+            return other
     if "truncated" in words.lower() or ends_early.get(kind, bool)():
         return f"truncated {kind}: the file ends before the picture does"
     return f"damaged {kind}: {words}"
