@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 FORMULA = re.compile(r"'*[=+\-@\t\r]")  # how text begins that a spreadsheet runs, or that stands for such text
+_ONE_LINE = json.JSONEncoder(allow_nan=False)
 ABANDONED_AFTER_SECONDS = 24 * 3600.0  # a temporary folder this old belongs to no running process
 
 
@@ -117,7 +118,7 @@ def _json_lines(value: Any, line_end: str) -> str:
     """Return a value as JSON whose lines begin with what follows the line feed in `line_end`."""
     items = list(value.values() if isinstance(value, dict) else value) if isinstance(value, dict | list | tuple) else []
     if not any(isinstance(item, dict | list | tuple) for item in items):
-        return json.dumps(value, allow_nan=False)
+        return _ONE_LINE.encode(value)
     deeper = line_end + "  "
     lines = [_json_lines(item, deeper) for item in items]
     if isinstance(value, dict):

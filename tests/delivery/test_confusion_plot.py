@@ -55,6 +55,14 @@ def test_of_many_classes_the_most_confused_are_drawn_and_the_rest_is_counted():
     assert written == ["1", "2", "3", "4", "5", "5", "5", "5"]
 
 
+def test_of_mistakes_as_frequent_those_of_the_classes_with_more_of_them_come_first():
+    counts = np.eye(60, dtype=int)
+    counts[[50, 51, 52], 7] = 1
+    counts[3, 4] = 1
+    ax = confusion_matrix(counts, [str(index) for index in range(60)], most=4)
+    assert ticks(ax.yaxis)[:4] == ["50", "7", "51", "52"]
+
+
 def test_a_perfect_matrix_of_many_classes_shows_the_first_of_them():
     ax = confusion_matrix(np.eye(100, dtype=int), [f"class {index}" for index in range(100)])
     assert ticks(ax.yaxis) == [*(f"class {index}" for index in range(30)), "70 others"]

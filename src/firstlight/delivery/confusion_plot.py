@@ -77,9 +77,12 @@ def confusion_matrix(
 def most_confused(confusion: Confusion, most: int) -> list[int]:
     """Return the classes of the most frequent mistakes, each beside what it is taken for; at least one class.
 
-    Where there are too few mistakes, other classes follow in their order.
+    Of mistakes as frequent, those between classes with more mistakes come first. Where there are too few mistakes,
+    other classes follow in their order.
     """
-    both = [index for cell in confusion.mistakes() for index in (cell.true, cell.predicted)]
+    wrong = confusion.true_counts + confusion.predicted_counts - 2 * confusion.hits
+    cells = sorted(confusion.mistakes(), key=lambda cell: (-cell.n, -(wrong[cell.true] + wrong[cell.predicted])))
+    both = [index for cell in cells for index in (cell.true, cell.predicted)]
     return list(dict.fromkeys([*both, *range(confusion.size)]))[: max(most, 1)]
 
 

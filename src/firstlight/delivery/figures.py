@@ -66,7 +66,9 @@ class _Drawing:
 
     def scores(self, test: Evaluation) -> list[Path]:
         """Draw what the test split showed."""
-        title = self.title(f"Confusion matrix of {self.run}", "test", test)
+        most, size = confusion_plot.MOST_CLASSES, len(test.classes)
+        what = "Confusion matrix" if size <= most else f"The {most} most confused of {size:,} classes"
+        title = self.title(f"{what} of {self.run}", "test", test)
         matrix = confusion_plot.confusion_matrix(test.confusion, test.classes, title=title)
         drawn = [self.save("confusion", matrix)]
         if not outputs_file(self.folder, "test").is_file():

@@ -182,7 +182,7 @@ def mistakes_grid(
     said, real = (dict(zip(involved, drawable_text(involved, limit)[0], strict=True)) for limit in (14, 22))
     files, _ = drawable_text(files, 22)
     titles = [
-        f"said {said[classes[guess]]} ({100 * fraction:.0f} %)\nis {real[classes[label]]}"
+        f"said {said[classes[guess]]} ({_percent(fraction)})\nis {real[classes[label]]}"
         for label, guess, fraction in zip(labels, predicted, probabilities, strict=True)
     ]
     if names is not None:
@@ -234,6 +234,10 @@ def _grid(
         if texts is not None:
             axes[place].set_title(texts[place], fontsize=8, color=theme_of(figure).text, **options)
     return axes[:count]
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.0f} %" if fraction >= 0.01 else "< 1 %"
 
 
 def _file_names(names: Sequence[str]) -> list[str]:
