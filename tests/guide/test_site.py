@@ -119,7 +119,7 @@ def test_what_the_pages_tell_people_to_type_works(digits, backbone, tmp_path, mo
             Image.fromarray(images[row]).save(folder / f"{name}nna-01.png")
     shutil.copy(tmp_path / "photos" / "3" / "anna-01.png", "new.jpg")
     lines = [words for page in PAGES for words in commands(page)]
-    assert len(lines) == 13
+    assert len(lines) == 14
     for typed in lines:
         words = [word for word in typed if word != "--weights" and not word.startswith("mobilenet_v2.")]
         model = words[words.index("--model") + 1] if "--model" in words else ""

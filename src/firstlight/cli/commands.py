@@ -4,12 +4,14 @@ Nothing heavy is imported before a command that needs it runs, so that `--help` 
 """
 
 import sys
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from firstlight.cli.flags import with_flags
+from firstlight.cli.layout import counted
 from firstlight.cli.options import Positional
 from firstlight.cli.scores import class_table
 from firstlight.cli.terminal import print_json, say, show_json, show_table, tell, tell_check, tell_run
@@ -182,21 +184,21 @@ class Predict:
             from firstlight.runs.folder import model_file
             from firstlight.runtime.device import pick_device
 
-        if not self.paths:
-            raise DataError(
-                "there is nothing to predict; name picture files, folders, or - for paths on standard input"
-            )
-        model = load_model(model_file(self.model), pick_device(self.device))
-        predictor = Predictor(model, top=self.top, max_pixels=self.max_pixels, workers=self.workers)
+        with phase("loading the model"):
+            model = load_model(model_file(self.model), pick_device(self.device))
+            predictor = Predictor(model, top=self.top, max_pixels=self.max_pixels, workers=self.workers)
         given = (path for word in self.paths for path in (read_paths(sys.stdin.buffer) if word == "-" else [word]))
         predictions = predictor.predict_files(find_files(given))
         if self.csv:
             predictions = written_to_csv(predictions, self.csv, min(self.top, len(model.classes)))
-        count, errors = show_json(predictions) if self.json else show_table(predictions)
+        with (
+            nullcontext() if sys.stdout.isatty() else phase("classifying pictures")
+        ):  # on a terminal, each answer shows
+            count, errors = show_json(predictions) if self.json else show_table(predictions)
         if not count:
             raise DataError(f"no picture found in {' '.join(self.paths)}")
         if errors:
-            tell(f"{errors:,} of {count:,} pictures could not be used")
+            tell(f"{errors:,} of {counted(count, 'picture')} could not be used")
         return DONE if errors < count else WRONG_INPUT
 
 
