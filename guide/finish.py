@@ -41,6 +41,11 @@ HTML = (
     (r'<div class="table-wrapper', '<div tabindex="0" class="table-wrapper'),
     # the first column of some tables has no heading: then it is a cell
     (r'<th class="head( [\w-]+)?">(<p></p>)?</th>', r'<td class="head\1"></td>'),
+    # the page that searches has no heading
+    (
+        r'(?<!</h1>\n)<div id="search-results">',
+        '<h1>Search</h1>\n<div id="search-results">',
+    ),
 )
 PARAMETERS = re.compile(r"<dl>\n((?:<dd>.*</dd>\n)+)</dl>")
 

@@ -42,6 +42,7 @@ def test_a_figure_is_changed_once_and_one_with_pixels_never(finish):
         ('<summary aria-label="Toggle hidden content">', "<summary>"),
         ('<th class="head"><p></p></th>', '<td class="head"></td>'),
         ('<div class="table-wrapper docutils">', '<div tabindex="0" class="table-wrapper docutils">'),
+        ('<div id="search-results"></div>', '<h1>Search</h1>\n<div id="search-results"></div>'),
         ("<pre>short</pre>", "<pre>short</pre>"),
         (f"<pre>{'&lt;' * 81}</pre>", f'<pre tabindex="0">{"&lt;" * 81}</pre>'),
         (f"<pre>{'&lt;' * 80}</pre>", f"<pre>{'&lt;' * 80}</pre>"),
