@@ -10,6 +10,7 @@ from firstlight.data.samples import Split
 from firstlight.data.sources import load_data
 from firstlight.data.sources.name_habits import suggest_label_from
 from firstlight.errors import DataError, RecipeError
+from firstlight.progress import announcements_to
 
 FLAT = [f"{word}.{number:03d}.jpg" for word in ("cat", "dog") for number in range(6)]
 
@@ -125,3 +126,17 @@ def test_a_run_keeps_the_expression_and_evaluation_uses_it(tmp_path, pictures, m
     assert check("set", label_from="^([a-z]+)").to_json()["classes"] == {"cat": 9, "dog": 9}
     with pytest.raises(RecipeError, match="there is no choice label_form; did you mean label_from"):
         check("set", label_form="^([a-z]+)")
+
+
+def test_evaluation_says_where_its_classes_come_from_and_what_it_left_out(tmp_path, pictures, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pictures(tmp_path / "set", [f"{word}.{number}.png" for word in ("cat", "dog") for number in range(9)])
+    run = train("set", model="mlp", hidden=(8,), epochs=1, label_from="^([a-z]+)")
+    pictures(tmp_path / "set", ["7.png"])
+    said = []
+    with announcements_to(said.append):
+        evaluate(run.folder, "set", split="valid")
+    assert said == [
+        "the classes are taken from the file names, as in the run: `label_from` '^([a-z]+)'",
+        "note: left out: 1 picture whose name gives no class, such as 7.png",
+    ]
