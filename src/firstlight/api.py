@@ -16,6 +16,7 @@ from firstlight.delivery.evaluate import Score, evaluate_model
 from firstlight.delivery.figures import draw_run
 from firstlight.delivery.view_classify import view_answer
 from firstlight.errors import RecipeError, WrongTypeError, require_type
+from firstlight.files import expand_user
 from firstlight.inference.image_classifier import ImageClassifier
 from firstlight.inference.predictor import TOP, Prediction, Predictions, Predictor
 from firstlight.models.classifier import Classifier
@@ -181,7 +182,7 @@ def load_run(folder: Path | str, data: Data | None = None) -> Run:
         RunError: if the folder holds no run, a file in it is damaged, or the data are not those of the run.
     """
     require_type(folder, Path | str, "folder", "the path of a run folder")
-    return runs.load_run(folder, None if data is None else _samples(data, {}))
+    return runs.load_run(folder, None if data is None else _samples(data, source_choices_of(expand_user(folder))))
 
 
 def view_classify(

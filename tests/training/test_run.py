@@ -45,6 +45,13 @@ def test_data_from_memory_are_asked_for_only_when_they_are_needed(array_run, som
         fl.load_run(array_run.folder, (some_digits[0][::-1].copy(), some_digits[1]))
 
 
+def test_data_given_again_are_read_as_the_run_read_them(some_digits, tmp_path):
+    frame = {"scan": list(some_digits[0]), "finding": some_digits[1]}
+    named = {"image_column": "scan", "label_column": "finding"}
+    run = fl.train(frame, model="mlp", hidden=(8,), epochs=1, batch_size=32, out=tmp_path / "run", **named)
+    assert fl.load_run(run.folder, frame).data.split.test.tolist() == run.data.split.test.tolist()
+
+
 def test_a_mistake_names_its_image(array_run):
     data = array_run.data.samples
     assert array_run.mistakes, "three epochs are meant to leave some"

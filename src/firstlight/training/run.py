@@ -12,6 +12,7 @@ from firstlight.data.samples import Samples
 from firstlight.errors import RunError
 from firstlight.evaluation.evaluate import Evaluation
 from firstlight.evaluation.mistakes import MISTAKES_SHOWN, Mistakes, worst_mistakes
+from firstlight.files import expand_user
 from firstlight.inference.image_classifier import ImageClassifier
 from firstlight.models.model_file import load_model
 from firstlight.runs.folder import METRICS_FILE, MODEL_FILE, RECIPE_FILE, paths_in, read_metrics
@@ -148,7 +149,7 @@ def load_run(folder: Path | str, samples: Samples | None = None) -> Run:
         RunError: if the folder holds no run, or a file in it is damaged; if the data are not those of the run.
         ModelFileError: if the model cannot be loaded.
     """
-    folder = Path(folder)
+    folder = expand_user(folder)
     record = read_record(folder)
     recipe = from_toml(folder / RECIPE_FILE).recipe
     history = []
