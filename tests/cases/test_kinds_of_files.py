@@ -125,6 +125,13 @@ def test_tiffs_of_many_bands_or_floats_are_named_for_what_they_are(color, capfd)
     assert capfd.readouterr() == ("", ""), "what Pillow logs stays out of the terminal"
 
 
+def test_what_libtiff_writes_stays_out_of_the_terminal(color, capfd):
+    data = bytearray(saved(color, "TIFF", compression="tiff_lzw"))
+    data[100:140] = b"\xff" * 40
+    assert reason(bytes(data)).startswith("damaged TIFF")
+    assert capfd.readouterr() == ("", "")
+
+
 def test_bands_that_are_left_out_are_a_note(color):
     found = decode(tiff(np.concatenate([color, color[..., :2]], axis=-1), 1, photometric=2), name="x.tif")
     np.testing.assert_array_equal(found.pixels, color)

@@ -1,11 +1,14 @@
 """The formats of image files that are read, found by content, and in words what other files hold."""
 
+import ctypes
 import io
 import logging
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 
+from PIL import _imaging
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile, DibImageFile
 from PIL.GifImagePlugin import GifImageFile
@@ -146,8 +149,13 @@ def _tiff_samples(data: bytes) -> tuple[int, int, int]:
 
 @cache
 def _quiet_pillow() -> None:
-    """Keep Pillow's log out of the terminal: what it says about a file becomes that file's reason or note."""
+    """Keep the words of Pillow and libtiff out of the terminal: each file gets its own reason or note."""
     logging.getLogger("PIL").addHandler(logging.NullHandler())
+    with suppress(OSError, AttributeError):  # a Pillow without libtiff, or a system that hides its symbols
+        library = ctypes.CDLL(_imaging.__file__)
+        for handler in (library.TIFFSetErrorHandler, library.TIFFSetWarningHandler):
+            handler.argtypes, handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+            handler(None)
 
 
 def _open_bmp(file: io.BytesIO) -> ImageFile:
