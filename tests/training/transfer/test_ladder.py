@@ -138,7 +138,7 @@ def test_the_record_has_the_promised_keys(where, head_run, backbone):
     }
     assert [rung["rung"] for rung in found["ladder"]] == ["majority class", "nearest neighbors", "linear head"]
     for rung in found["ladder"]:
-        assert set(rung) == {"rung", "accuracy", "seconds"}
+        assert set(rung) == {"rung", "accuracy", "seconds", "epochs"}
         assert set(rung["accuracy"]) == {"value", "low", "high", "n"}
         assert rung["accuracy"]["n"] == found["n"]["valid"]
         assert rung["seconds"] >= 0
