@@ -53,4 +53,5 @@ def titled(cell: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
 def alternative_text(source: str) -> str:
     """Return what a cell says of its figure, on one line; nothing if it has none."""
     found = FIGURE.match(source)
-    return " ".join(re.sub(r"^# ", "", found[1], flags=re.M).split()) if found else ""
+    words = " ".join(re.sub(r"^# ", "", found[1], flags=re.M).split()) if found else ""
+    return words[:1].upper() + words[1:]
