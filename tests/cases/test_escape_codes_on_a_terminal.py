@@ -29,7 +29,7 @@ def told_on_a_terminal(words, environment):
     [
         (["train", "photos", "--modle", "mlp"], "train has no option --modle; did you mean --model?"),
         (["trian"], "there is no command trian; did you mean train?"),
-        (["check"], "check: SOURCE is missing; write, for example, firstlight check ~/photos"),
+        (["check"], "check needs SOURCE: firstlight check ~/photos"),
         (["train", "--epochs", "one"], "--epochs one: give a whole number"),
     ],
 )

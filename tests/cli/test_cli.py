@@ -268,7 +268,7 @@ def test_check_answers_with_the_promised_keys_and_names_what_it_finds(here, caps
         (["predict", "gone.safetensors", "x.png"], "gone.safetensors"),
         (["evaluate", "gone.safetensors", "digits"], "gone.safetensors"),
         (["check", "nowhere"], "nowhere: no such"),
-        ([], "begin with a command: check, train, evaluate, predict, guide"),
+        ([], "name a command: check, train, evaluate, predict or guide; see --help"),
         (["train", "digits", "--nope"], "train has no option --nope; see `firstlight train --help`"),
         (["train", "digits", "--epochs", "x"], "--epochs x: give a whole number"),
         (["train", "digits", "--epochs"], "--epochs needs a value: --epochs N"),
@@ -282,8 +282,8 @@ def test_check_answers_with_the_promised_keys_and_names_what_it_finds(here, caps
         (["train", "digits", "--model", "timm:resnet81"], "did you mean timm:resnet"),
         (["train", "digits", "--model", "auto", "--weights", "gone.pth"], "gone.pth"),
         (["train", "digits", "--model", "auto", "--finetune", "some"], "--finetune"),
-        (["predict", "gone.safetensors"], "predict: PATHS is missing; write, for example, firstlight predict runs"),
-        (["evaluate", "m"], "evaluate: SOURCE is missing; write, for example, firstlight evaluate runs/photos-1"),
+        (["predict", "gone.safetensors"], "predict needs PATHS: firstlight predict runs"),
+        (["evaluate", "m"], "evaluate needs SOURCE: firstlight evaluate runs/photos-1"),
     ],
 )
 def test_a_mistake_gets_one_line_and_nothing_is_made(here, capsys, words, expected):

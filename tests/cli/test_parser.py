@@ -54,8 +54,8 @@ def test_options_may_stand_anywhere_and_two_dashes_end_them():
         (Train, ["--ladder=yes"], "--ladder takes no value; write --ladder or --no-ladder"),
         (Train, ["--epochs", "--json"], "--epochs needs a value: --epochs N"),
         (Train, ["--hidden"], "--hidden needs a value: --hidden N"),
-        (Predict, ["run"], "predict: PATHS is missing; write, for example, firstlight predict runs/photos-1 new.jpg"),
-        (Check, [], "check: SOURCE is missing"),
+        (Predict, ["run"], "predict needs PATHS: firstlight predict runs/photos-1 new.jpg"),
+        (Check, [], "check needs SOURCE"),
     ],
 )  # fmt: skip
 def test_a_word_that_means_nothing_gets_a_suggestion(command, words, told):
@@ -88,8 +88,8 @@ def test_a_value_of_the_wrong_type_says_what_is_expected(words, field, told):
         ("fit", "did you mean train?"),
         ("classify", "did you mean predict?"),
         ("zzz", "choose check, train, evaluate, predict, guide"),
-        ("--json", "begin with a command"),
-        ("", "begin with a command"),
+        ("--json", "name a command"),
+        ("", "name a command"),
     ],
 )
 def test_a_command_that_does_not_exist_gets_a_suggestion(word, told):

@@ -14,7 +14,7 @@ from firstlight import __version__
 from firstlight.choices import nearest
 from firstlight.cli.commands import DONE, INTERRUPTED, WRONG_INPUT, Check, Evaluate, Guide, Predict, Train
 from firstlight.cli.flags import message
-from firstlight.cli.options import build
+from firstlight.cli.options import build, either
 from firstlight.cli.parser import Command, name_of, read_words
 from firstlight.cli.terminal import say, tell
 from firstlight.errors import NoteWarning, UserError
@@ -136,7 +136,7 @@ def command_named(word: str) -> type[Command]:
         return by_name[word]
     if not word or word.startswith("-"):
         no_option = f"{escape_name(word)}: " if word else ""
-        raise UserError(f"{no_option}begin with a command: {', '.join(by_name)}; see `firstlight --help`")
+        raise UserError(f"{no_option}name a command: {either(tuple(by_name))}; see --help")
     others = [name for name, others in OTHER_NAMES.items() if word.lower() in others.split()]
     meant = others[0] if others else nearest(word, by_name)
     advice = f"did you mean {meant}?" if meant else f"choose {', '.join(by_name)}"

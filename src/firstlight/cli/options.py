@@ -90,7 +90,7 @@ class Option:
         """
         if self.words:
             if text not in self.words:
-                reason = f"choose {_either(self.words)}{did_you_mean(text, self.words)}"
+                reason = f"choose {either(self.words)}{did_you_mean(text, self.words)}"
                 raise RecipeError(reason, field=self.name, value=text)
             return text
         kind = get_args(self.hint)[0] if self.takes_many else self.hint
@@ -175,5 +175,6 @@ def _descriptions(kind: type) -> dict[str, str]:
     }
 
 
-def _either(words: tuple[str, ...]) -> str:
+def either(words: tuple[str, ...]) -> str:
+    """Return words as a choice: `a, b or c`."""
     return f"{', '.join(words[:-1])} or {words[-1]}" if len(words) > 1 else words[0]

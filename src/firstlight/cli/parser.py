@@ -82,9 +82,7 @@ def _by_place(command: type[Command], places: list[str]) -> dict[str, Any]:
         elif left:
             given[option.name] = option.value_of(left.pop(0))
         elif option.default is MISSING:
-            raise UserError(
-                f"{name_of(command)}: {option.placeholder} is missing; write, for example, {command.EXAMPLE}"
-            )
+            raise UserError(f"{name_of(command)} needs {option.placeholder}: {command.EXAMPLE}")
     if left:
         raise UserError(_extra_word(command, left[0]))
     return given
