@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from firstlight.models.spec import architecture, choose_network
+from firstlight.models.spec import NetworkSpec, architecture
 from firstlight.runtime.device import pick_device, pick_dtype
 from firstlight.training.recipe import Recipe
 
@@ -27,7 +27,7 @@ def recipe_for(net: str, data_set: str, target: float, seed: int, epochs: int | 
 
 def architecture_of(recipe: Recipe, input_size: tuple[int, int, int]) -> dict[str, Any]:
     """Return the architecture of a complete recipe for images of this size, as a `Classifier` takes it."""
-    network = choose_network(recipe.model, device_type="cpu", num_images=1)
+    network = NetworkSpec.of(recipe.model.name, pretrained=recipe.model.pretrained)
     flip, shift = recipe.augmentation.flip, recipe.augmentation.shift
     return architecture(network, recipe.model, input_size=input_size, enlarge=False, flip=flip, shift=shift)
 

@@ -8,6 +8,7 @@ command line prints it and exits with code 2. The types are::
             ImageError       one image
         RecipeError          a choice of a run
         ModelFileError       a model or weights file
+            DownloadError    weights that are not here and cannot be fetched
         RunError             a run folder
         TrainingError        training itself
         WrongTypeError       an argument of another type than what is taken; a `TypeError` as well
@@ -49,6 +50,19 @@ class RecipeError(UserError):
 
 class ModelFileError(UserError):
     """A model or weights file that cannot be loaded."""
+
+
+class DownloadError(ModelFileError):
+    """Weights that are not on this machine and cannot be downloaded.
+
+    Args:
+        reason: the whole message.
+        why: only why they cannot be downloaded, in a few words.
+    """
+
+    def __init__(self, reason: str, *, why: str = "") -> None:
+        super().__init__(reason)
+        self.why = why
 
 
 class RunError(UserError):

@@ -6,17 +6,17 @@ import sys
 import pytest
 
 from firstlight.errors import RecipeError
-from firstlight.models.backbones import choose_backbone
 from firstlight.models.classifier import Classifier
 from firstlight.models.libraries import published
 from firstlight.models.recipe import ModelRecipe
-from firstlight.models.spec import NetworkSpec, architecture, choose_network
+from firstlight.models.spec import NetworkSpec, architecture
 
 RESNET = "timm:resnet18.a1_in1k"
 
 
-def spec_of(num_images=100, device_type="cpu", **choices):
-    return choose_network(ModelRecipe(**choices), device_type=device_type, num_images=num_images)
+def spec_of(**choices):
+    recipe = ModelRecipe(**choices)
+    return NetworkSpec.of(recipe.name, pretrained=recipe.pretrained)
 
 
 @pytest.mark.parametrize("name", ["mlp", "cnn"])
@@ -45,13 +45,6 @@ def test_the_same_network_from_scratch_only_has_its_side():
     assert ModelRecipe(name="auto").is_pretrained
 
 
-def test_a_word_becomes_the_name_of_a_network():
-    for case in ({"num_images": 100}, {"num_images": 60_000}, {"device_type": "cuda"}):
-        arguments = {"num_images": 100, "device_type": "cpu"} | case
-        expected = choose_backbone("fast", arguments["device_type"], arguments["num_images"])
-        assert spec_of(name="fast", **case).name == expected
-
-
 @pytest.mark.parametrize(
     ("choices", "size", "options", "expected"),
     [
@@ -67,7 +60,7 @@ def test_a_word_becomes_the_name_of_a_network():
 )
 def test_the_architecture_follows_from_the_recipe_and_the_images(choices, size, options, expected):
     recipe = ModelRecipe(**choices)
-    spec = choose_network(recipe, device_type="cpu", num_images=100)
+    spec = NetworkSpec.of(recipe.name, pretrained=recipe.pretrained)
     found = architecture(spec, recipe, input_size=size, **options)
     assert found == {"name": choices["name"]} | expected
     assert Classifier(architecture=found, classes=("a", "b"), input_size=size).network.head.out_features == 2

@@ -8,7 +8,7 @@ from firstlight.errors import ModelFileError, RecipeError
 from firstlight.models.classifier import Classifier
 from firstlight.models.model_file import load_model, save_model
 from firstlight.models.recipe import ModelRecipe
-from firstlight.models.spec import architecture, choose_network
+from firstlight.models.spec import NetworkSpec, architecture
 from firstlight.models.views import VIEWS, views_of
 
 
@@ -83,7 +83,7 @@ def test_a_summary_names_each_layer_once():
 
 def of_training(name: str = "cnn", *, pretrained: bool = True, **shown) -> dict:
     recipe = ModelRecipe(name=name, pretrained=pretrained, tta=True)
-    spec = choose_network(recipe, device_type="cpu", num_images=100)
+    spec = NetworkSpec.of(recipe.name, pretrained=recipe.pretrained)
     return architecture(spec, recipe, input_size=(1, 28, 28), **shown)
 
 

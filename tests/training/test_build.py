@@ -11,7 +11,7 @@ from firstlight.data.dataset import open_dataset
 from firstlight.data.sources import load_data
 from firstlight.models.downloads import find_weights
 from firstlight.models.model_file import load_model, save_model
-from firstlight.models.spec import choose_network
+from firstlight.models.spec import NetworkSpec
 from firstlight.training.build import build_classifier
 from firstlight.training.defaults import complete
 from firstlight.training.recipe import Recipe
@@ -21,7 +21,7 @@ CPU = torch.device("cpu")
 
 def built(samples, recipe):
     """The classifier of a run, its data and its complete recipe, as `train` makes them."""
-    network = choose_network(recipe.model, device_type="cpu", num_images=len(samples))
+    network = NetworkSpec.of(recipe.model.name, pretrained=recipe.model.pretrained)
     file = Path(recipe.model.weights) if recipe.model.weights else None
     weights = find_weights(network, file) if network.pretrained else None
     data = open_dataset(

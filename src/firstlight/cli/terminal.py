@@ -113,16 +113,20 @@ def tell_transfer(transfer: "TransferRecord") -> None:
     for rung in transfer.ladder:
         found, kept = rung.accuracy, "  <- kept" if rung.name == transfer.strategy else ""
         say(f"  {rung.name:<24} {found.value:.3f} [{found.low:.3f}, {found.high:.3f}] {rung.seconds:14.1f}{kept}")
+    if transfer.remark:
+        say(f"  {transfer.remark}")
     if transfer.case:
-        say(f"  {case_words(transfer.case)}")
+        say(f"  {case_words(transfer.case, advise=not transfer.next_step)}")
+    if transfer.next_step:
+        say(f"  {with_flags(transfer.next_step)}")
     if (curve := transfer.learning_curve) and len(curve.points) > 2:
         measured = ", ".join(f"{point.images:,}: {point.accuracy.value:.3f}" for point in curve.points)
         expected = ", ".join(f"{images:,}: {accuracy:.3f}" for images, accuracy in curve.forecast)
         say(f"  accuracy of the linear head by number of training pictures  {measured}; forecast  {expected}")
 
 
-def case_words(case: Mapping[str, Any]) -> str:
-    """Return one of the four cases of transfer learning as a sentence."""
+def case_words(case: Mapping[str, Any], *, advise: bool = True) -> str:
+    """Return one of the four cases of transfer learning as a sentence, and what to do about it."""
     amount = {
         "few": f"More pictures would help: the last doubling lowered the log loss by {case['drop']:.0%}.",
         "many": f"There are enough pictures: the last doubling lowered the log loss by only {case['drop']:.0%}.",
@@ -133,7 +137,7 @@ def case_words(case: Mapping[str, Any]) -> str:
         "far": f" They look unlike what the backbone was trained on{sure}.",
         "unknown": "",
     }[case["domain"]]
-    return f"{amount}{distance} Advice: {with_flags(case['advice'])}"
+    return f"{amount}{distance}" + (f" Advice: {with_flags(case['advice'])}" if advise else "")
 
 
 def tell_check(found: Mapping[str, Any]) -> None:

@@ -150,6 +150,22 @@ def decode(
     return DecodedImage(pixels, mode, tuple(dict.fromkeys(notes)), (height, width), brightest, values)
 
 
+def image_size(data: bytes) -> tuple[int, int]:
+    """Return the height and width of an image file as its header states them, in pixels; nothing is decoded.
+
+    Raises:
+        ImageError: if the bytes are not an image, or their header is damaged.
+    """
+    try:
+        with _warnings_as([]):
+            width, height = _READERS[_kind_of(data)](io.BytesIO(data)).size
+    except (ImageError, MemoryError):
+        raise
+    except Exception as error:  # Pillow's readers raise nearly any exception on hostile bytes
+        raise ImageError("its header is damaged") from error
+    return height, width
+
+
 def resize_image(pixels: NDArray[np.uint8], input_size: tuple[int, int, int], resize: str) -> NDArray[np.uint8]:
     """Return an image resized to a network's size; packing and predicting both do it here.
 

@@ -1,25 +1,30 @@
-"""Files of pretrained weights: found in the libraries' caches or downloaded, verified, and their license checked.
+"""Files of pretrained weights: embedded, in the libraries' caches, or downloaded; verified, and their license checked.
 
 The caches are shared with torchvision, timm and other programs: `torch.hub`'s folder and Hugging Face's.
 """
 
 import hashlib
 import re
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from firstlight.errors import ModelFileError, RecipeError
+from firstlight.errors import DownloadError, ModelFileError, RecipeError
 from firstlight.files import atomic_path
+from firstlight.models import embedded
 from firstlight.models.libraries import UNKNOWN_LICENSE, Published
 from firstlight.models.spec import NetworkSpec
 from firstlight.models.tensor_file import TensorFile, open_weights
-from firstlight.progress import progress
+from firstlight.progress import announce, progress
+from firstlight.runtime.offline import offline_by
 
 Licenses = Literal["any", "permissive"]
 
 PERMISSIVE = ("apache-2.0", "bsd-2-clause", "bsd-3-clause", "cc-by-4.0", "cc0-1.0", "isc", "mit", "unlicense")
 TIMEOUT_SECONDS = 10.0  # without a byte
+FIRST_ANSWER_SECONDS = 4.0  # until the server says how large the file is; without a network some never answer
 MEGABYTE = 2**20  # bytes
 
 _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.")  # the beginning of the file's SHA-256, as PyTorch names its files
@@ -43,9 +48,10 @@ class Weights:
 
 
 def find_weights(spec: NetworkSpec, file: Path | str | None = None, *, license: Licenses = "any") -> Weights:
-    """Return the weights of a network: the given file, or else the published one, downloaded if it is not in a cache.
+    """Return the weights of a network: the given file, the embedded ones, or the published ones, downloaded if need be.
 
-    A file that is downloaded or found in a cache is verified by its published hash, where there is one.
+    A file that is embedded, downloaded, or found in a cache is verified by its published hash, where there is one.
+    Before a download its size and license are announced.
 
     Args:
         spec: a network of timm or torchvision; its name may end in `.TAG`, where there are several weights.
@@ -54,15 +60,18 @@ def find_weights(spec: NetworkSpec, file: Path | str | None = None, *, license: 
 
     Raises:
         RecipeError: if no weights are published for it, or their license is refused.
-        ModelFileError: if the file cannot be read or downloaded, or is not the one that was published.
+        DownloadError: if the file is not on this machine and cannot be downloaded.
+        ModelFileError: if the file cannot be read, or is not the one that was published.
     """
-    record = spec.published
-    assert record is not None, f"{spec.name} has no published weights"
     if file is not None:
         file = Path(file)
         found = Weights(path=file, source=file.name, license=_license_of(file), sha256=_sha256(file))
         _refuse_license(file.name, found.license, license)
         return found
+    if (found_here := find_here(spec)) is not None:
+        _refuse_license(spec.name, found_here.license, license)
+        return found_here
+    record = _record_of(spec)
     if not record.url:
         raise RecipeError(
             "no weights are published for it; name a file of them as `weights`, or take another network",
@@ -70,8 +79,38 @@ def find_weights(spec: NetworkSpec, file: Path | str | None = None, *, license: 
             value=spec.name,
         )
     _refuse_license(spec.name, record.license, license)
-    find = _find_on_hub if record.hub else _find_by_url
-    path, sha256 = find(spec.name, record)
+    fetch = _fetch_from_hub if record.hub else _fetch_by_url
+    return _weights(record, *fetch(spec.name, record))
+
+
+def find_here(spec: NetworkSpec) -> Weights | None:
+    """Return the weights of a network if they are on this machine, verified; None if they would have to be downloaded.
+
+    Raises:
+        ModelFileError: if the file is not the one that was published.
+    """
+    if spec.name in embedded.NAMES and (file := embedded.embedded_file()) is not None:
+        if (sha256 := _sha256(file)) != embedded.SHA256:
+            raise ModelFileError(
+                f"{file} is damaged or was changed: its SHA-256 begins with {sha256[:8]}, not with "
+                f"{embedded.SHA256[:8]}; install {embedded.PACKAGE} again"
+            )
+        return Weights(path=file, source=embedded.SOURCE, license=embedded.LICENSE, sha256=sha256)
+    record = _record_of(spec)
+    if not record.url:
+        return None
+    path = _in_hub_cache(record) if record.hub else _in_torch_cache(record)
+    return _weights(record, path, _published_beginning(path, record)) if path.exists() else None
+
+
+def _record_of(spec: NetworkSpec) -> Published:
+    assert spec.published is not None, f"{spec.name} has no published weights"
+    return spec.published
+
+
+def _weights(record: Published, path: Path, beginning: str) -> Weights:
+    """Return a file as weights, once its SHA-256 is seen to begin as published."""
+    sha256 = _verified(path, beginning, str(path))
     return Weights(path=path, source=record.hub or record.url, license=record.license, sha256=sha256)
 
 
@@ -96,30 +135,53 @@ def _license_of(file: Path) -> str:
     return (stated or UNKNOWN_LICENSE).strip().lower()
 
 
-def _find_by_url(name: str, record: Published) -> tuple[Path, str]:
-    """Return the file in torch.hub's folder and its SHA-256."""
+def _in_torch_cache(record: Published) -> Path:
+    """Return where torch.hub keeps the file, whether it is there or not."""
     import torch
 
-    path = Path(torch.hub.get_dir()) / "checkpoints" / record.file
+    return Path(torch.hub.get_dir()) / "checkpoints" / record.file
+
+
+def _in_hub_cache(record: Published) -> Path:
+    """Return where Hugging Face's cache has the file; a path that does not exist if it has not."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(record.hub, record.file)
+    return Path(found) if isinstance(found, str) else Path(record.file, "is not in the cache")
+
+
+def _published_beginning(path: Path, record: Published) -> str:
+    """Return how a file's SHA-256 begins by its name: in its URL, or in Hugging Face's cache; empty if neither says."""
+    if record.hub:
+        name_in_cache = path.readlink().name if path.is_symlink() else ""
+        return name_in_cache if len(name_in_cache) == 64 else ""
     hash_in_name = _HASH_IN_NAME.search(record.file)
-    beginning = hash_in_name.group(1) if hash_in_name else ""
-    if not path.exists():
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_path(path) as temporary:
-                _fetch(record.url, temporary)
-                _verified(temporary, beginning, f"what {record.url} sent")
-        except OSError as error:
-            raise _cannot_fetch(name, record, error, f"or put it into {path.parent}") from error
-    return path, _verified(path, beginning, str(path))
+    return hash_in_name.group(1) if hash_in_name else ""
 
 
-def _fetch(url: str, target: Path) -> None:
+def _fetch_by_url(name: str, record: Published) -> tuple[Path, str]:
+    """Download the file into torch.hub's folder."""
+    path = _in_torch_cache(record)
+    beginning = _published_beginning(path, record)
+    try:
+        _require_network()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(path) as temporary:
+            _fetch(record, temporary)
+            _verified(temporary, beginning, f"what {record.url} sent")
+    except OSError as error:
+        raise _cannot_fetch(name, record, error, f"or put it into {path.parent}") from error
+    return path, beginning
+
+
+def _fetch(record: Published, target: Path) -> None:
     from urllib.request import urlopen
 
-    with urlopen(url, timeout=TIMEOUT_SECONDS) as response, target.open("wb") as file:
+    response = _answer_of(lambda: urlopen(record.url, timeout=TIMEOUT_SECONDS))
+    with response, target.open("wb") as file:
         size = int(response.headers.get("Content-Length") or 0)
-        with progress(f"downloading {url.rpartition('/')[2]}", size // MEGABYTE, "MB") as advance:
+        _announce_download(record, size)
+        with progress(f"downloading {record.file}", size // MEGABYTE, "MB") as advance:
             while piece := response.read(MEGABYTE):
                 file.write(piece)
                 advance()
@@ -127,30 +189,64 @@ def _fetch(url: str, target: Path) -> None:
             raise OSError(f"it broke off after {file.tell():,} of {size:,} bytes")
 
 
-def _find_on_hub(name: str, record: Published) -> tuple[Path, str]:
-    """Return the file in Hugging Face's cache and its SHA-256, by which the cache names its files."""
-    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
+def _fetch_from_hub(name: str, record: Published) -> tuple[Path, str]:
+    """Download the file into Hugging Face's cache."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
 
-    found = try_to_load_from_cache(record.hub, record.file)
-    if not isinstance(found, str):
+    url = hf_hub_url(record.hub, record.file)
+    try:
+        _require_network()
+        # First, because it fails at once without a network: the download would try again for half a minute or more.
+        described = _answer_of(lambda: get_hf_file_metadata(url, timeout=TIMEOUT_SECONDS))
+        _announce_download(record, described.size or 0)
+        path = Path(hf_hub_download(record.hub, record.file, etag_timeout=TIMEOUT_SECONDS))
+    except Exception as error:  # from one of half a dozen libraries
+        raise _cannot_fetch(name, record, error) from error
+    return path, _published_beginning(path, record)
+
+
+def _require_network() -> None:
+    if (variable := offline_by()) is not None:
+        raise OSError(f"{variable} is set")
+
+
+def _answer_of(call: Callable[[], Any]) -> Any:
+    """Return what `call` returns; stop waiting after `FIRST_ANSWER_SECONDS`, since looking up a name has no timeout.
+
+    Raises:
+        OSError: if there is no answer by then.
+        Exception: what `call` raised.
+    """
+    answers: list[Any] = []
+    errors: list[BaseException] = []
+
+    def work() -> None:
         try:
-            # First, because it fails at once without a network: the download would try again for half a minute or more.
-            get_hf_file_metadata(hf_hub_url(record.hub, record.file), timeout=TIMEOUT_SECONDS)
-            found = hf_hub_download(record.hub, record.file, etag_timeout=TIMEOUT_SECONDS)
-        except Exception as error:  # from one of half a dozen libraries
-            raise _cannot_fetch(name, record, error) from error
-    path = Path(found)
-    name_in_cache = path.readlink().name if path.is_symlink() else ""
-    return path, _verified(path, name_in_cache if len(name_in_cache) == 64 else "", str(path))
+            answers.append(call())
+        except BaseException as error:
+            errors.append(error)
+
+    worker = threading.Thread(target=work, daemon=True)
+    worker.start()
+    worker.join(FIRST_ANSWER_SECONDS)
+    if errors:
+        raise errors[0]
+    if not answers:
+        raise OSError(f"no answer in {FIRST_ANSWER_SECONDS:g} seconds")
+    return answers[0]
 
 
-def _cannot_fetch(name: str, record: Published, error: Exception, otherwise: str = "") -> ModelFileError:
+def _announce_download(record: Published, size: int) -> None:
+    amount = f", {size / 1e6:,.0f} MB" if size else ""
+    where = f"{record.hub}/{record.file}" if record.hub else record.url
+    announce(f"downloading weights: {where}{amount}, license {record.license}")
+
+
+def _cannot_fetch(name: str, record: Published, error: Exception, otherwise: str = "") -> DownloadError:
     reason = next(iter(str(getattr(error, "reason", error)).splitlines()), "") or type(error).__name__
     advice = ", ".join(part for part in (f"set `weights` to that {record.file}", otherwise) if part)
-    return ModelFileError(
-        f"{name}: its weights are not on this machine and cannot be downloaded ({reason}); "
-        f"download {record.url} where there is a network, and {advice}"
-    )
+    why = f"its weights are not on this machine and cannot be downloaded ({reason})"
+    return DownloadError(f"{name}: {why}; download {record.url} where there is a network, and {advice}", why=why)
 
 
 def _verified(path: Path, beginning: str, what: str) -> str:

@@ -3,6 +3,7 @@
 from contextlib import suppress
 
 from firstlight.errors import ModelFileError
+from firstlight.models import embedded
 from firstlight.models.downloads import Weights
 from firstlight.models.libraries import State, find_network
 from firstlight.models.library_network import LibraryNetwork
@@ -12,6 +13,16 @@ from firstlight.models.weights import load_state_dict_file, load_weights
 
 # Heads that some networks have for training only.
 AUXILIARY_HEADS = ("AuxLogits.", "aux1.", "aux2.")
+
+
+def read_weights(weights: Weights) -> State:
+    """Return weights as `{name: tensor}` on the CPU, the embedded ones under timm's names.
+
+    Raises:
+        ModelFileError: if the file cannot be read, or holds no weights.
+    """
+    state = load_state_dict_file(weights.path)
+    return embedded.renamed(state) if weights.sha256 == embedded.SHA256 else state
 
 
 def load_pretrained(network: Network, spec: NetworkSpec, weights: Weights) -> None:
@@ -32,7 +43,7 @@ def load_pretrained(network: Network, spec: NetworkSpec, weights: Weights) -> No
     assert isinstance(network, LibraryNetwork), spec.name
     library, model = find_network(spec.name)
     wanted = network.body.state_dict()
-    state = _inside(load_state_dict_file(weights.path), wanted)
+    state = _inside(read_weights(weights), wanted)
     with suppress(Exception):  # another network's weights stop the conversion; the error below says what they lack
         state = library.convert(model, network.body, state)
     left_out = (f"{network.replaced}.", *AUXILIARY_HEADS)

@@ -24,9 +24,10 @@ RANGES: dict[str, tuple[float, float]] = {"dropout": (0, 0.95), "width": (1, 409
 class ModelRecipe:
     """Which network a run trains, and what it starts from."""
 
-    name: str = "cnn"
-    """The network: mlp, cnn, timm:NAME or torchvision:NAME, or a pretrained one chosen for you: auto, fast, balanced,
-    best."""
+    name: str = "auto"
+    """The network: auto takes the cnn for small pictures and a pretrained network for photographs, whatever is on this
+    machine. Or name one: mlp, cnn, timm:NAME, torchvision:NAME, or a pretrained one that is fetched if need be: fast,
+    balanced, best."""
     pretrained: bool = True
     """Start from published weights. The mlp and the cnn have none and are always trained from scratch."""
     weights: str | None = None
@@ -66,7 +67,7 @@ class ModelRecipe:
 
     @property
     def is_pretrained(self) -> bool:
-        """Whether training starts from published weights, or from a file in their place."""
+        """Whether training starts from published weights, or from a file in their place; for `auto`, whether it may."""
         return self.pretrained and self.name not in OWN_NETWORKS
 
 

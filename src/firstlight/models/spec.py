@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from firstlight.errors import RecipeError
-from firstlight.models.backbones import choose_backbone
+from firstlight.models.backbones import EMBEDDED
 from firstlight.models.libraries import Published, published
-from firstlight.models.recipe import BACKBONE_WORDS, OWN_NETWORKS, ModelRecipe
+from firstlight.models.recipe import OWN_NETWORKS, ModelRecipe
 
 OWN_DEFAULT_SIDE = 64  # pixels; what images of mixed sizes are brought to for the mlp and the cnn
 
@@ -48,8 +48,11 @@ class NetworkSpec:
 
     @property
     def default_resize(self) -> str:
-        """How images are resized unless the recipe says otherwise: pretrained, as the weights were made for."""
-        if self.published is None or not self.pretrained or self.published.crop == 1:
+        """How images are resized unless the recipe says otherwise: pretrained, as the weights were made for.
+
+        The embedded network keeps the rim of the images, which did better on validation (LOG.md).
+        """
+        if self.published is None or not self.pretrained or self.published.crop == 1 or self.name == EMBEDDED:
             return "crop"
         return f"crop:{self.published.crop:.4g}"
 
@@ -61,23 +64,6 @@ class NetworkSpec:
         """
         assert self.published is not None, f"nothing is published for {self.name}"
         return self.published.normalization(channels)
-
-
-def choose_network(recipe: ModelRecipe, *, device_type: str, num_images: int) -> NetworkSpec:
-    """Return what the recipe's network is; a word such as `auto` becomes the name of a network.
-
-    Args:
-        recipe: the choices about the network.
-        device_type: `cpu`, `cuda` or `mps`.
-        num_images: how many images there are in all.
-
-    Raises:
-        RecipeError: if there is no such network; it suggests similar names.
-    """
-    name = recipe.name
-    if name in BACKBONE_WORDS:
-        name = choose_backbone(name, device_type, num_images)
-    return NetworkSpec.of(name, pretrained=recipe.pretrained)
 
 
 def architecture(

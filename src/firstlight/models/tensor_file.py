@@ -7,6 +7,7 @@ imported where it is used: reading a header does not wait for it.
 import difflib
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping
 from io import BufferedReader
 from pathlib import Path
@@ -43,12 +44,17 @@ DTYPE_NAMES = {torch_name: name for name, (torch_name, _) in DTYPES.items()}
 # The first bytes of other kinds of files, and what a message calls them.
 MAGIC = {
     b"PK\x03\x04": "a zip archive, as PyTorch's .pth and .pt2 are",
-    b"\x80\x02": "a Python pickle",
-    b"\x80\x03": "a Python pickle",
-    b"\x80\x04": "a Python pickle",
-    b"\x80\x05": "a Python pickle",
+    **{b"\x80" + bytes([protocol]): "a Python pickle" for protocol in range(2, 6)},
     b"\x89HDF": "an HDF5 file, as Keras writes",
     b"GGUF": "a GGUF file",
+    b"version https://git-lfs": "a Git LFS pointer, in place of the file (fetch that with git lfs pull)",
+}
+PICKLE_MAGIC = tuple(magic for magic in MAGIC if magic.startswith((b"PK", b"\x80")))  # what PyTorch may have written
+# Kinds that are told by a pattern: ONNX is a protocol buffer that begins with its version and the name of its maker.
+PATTERNS = {
+    re.compile(rb"\x08[\x01-\x1f][\x12\x1a\x22\x2a\x32\x3a\x42]", re.DOTALL): "an ONNX file",
+    re.compile(rb"....TFL3", re.DOTALL): "a TensorFlow Lite file",
+    re.compile(rb"\s*<(!doctype html|html)", re.IGNORECASE): "a web page; was it saved in place of the file?",
 }
 
 
@@ -59,6 +65,13 @@ class Entry(NamedTuple):
     shape: tuple[int, ...]
     start: int
     stop: int
+
+
+def kind_of_file(start: bytes) -> str | None:
+    """Return in words what a file is by its first bytes, some seventy; None if that is not known."""
+    by_magic = (words for magic, words in MAGIC.items() if start.startswith(magic))
+    by_pattern = (words for pattern, words in PATTERNS.items() if pattern.match(start))
+    return next(by_magic, None) or next(by_pattern, None)
 
 
 class TensorFile:
@@ -108,7 +121,7 @@ class TensorFile:
         start = self._file.read(9)
         length = int.from_bytes(start[:8], "little")
         if len(start) < 9 or start[8:] != b"{":
-            kind = next((words for magic, words in MAGIC.items() if start.startswith(magic)), "something else")
+            kind = kind_of_file(start + self._file.read(64)) or "something else"
             raise self._error(f"this is {kind}, not a .safetensors file, which begins with the size of its header")
         if length > MAX_HEADER_BYTES:
             raise self._error(

@@ -29,6 +29,9 @@ if sys.platform != "win32":
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # some network file systems have none; then we do without
 
 
+MAJORITY, NEIGHBORS, LINEAR_HEAD = "majority class", "nearest neighbors", "linear head"  # rungs, from the lowest
+
+
 @dataclass(frozen=True)
 class Rung:
     """One way to classify, and how well it does on the validation images.
@@ -86,6 +89,7 @@ class TransferRecord:
             advice that follows; None if the run was interrupted before.
         learning_curve: accuracy against the number of images; None likewise.
         head: `strength` of the penalty on the exact linear head.
+        next_step: what is likely to gain more, for people, with choices between backticks; empty if nothing is.
     """
 
     backbone: str
@@ -95,6 +99,21 @@ class TransferRecord:
     case: dict[str, Any] | None
     learning_curve: LearningCurve | None
     head: dict[str, float]
+    next_step: str = ""
+
+    @property
+    def remark(self) -> str:
+        """Why the rung that was kept is not the best one, for people; empty if it is."""
+        kept = next((rung for rung in self.ladder if rung.name == self.strategy), None)
+        best = max(self.ladder, key=lambda rung: rung.accuracy.value)
+        if kept is None or best.name not in (MAJORITY, NEIGHBORS) or best.accuracy.value <= kept.accuracy.value:
+            return ""
+        more = round((best.accuracy.value - kept.accuracy.value) * best.accuracy.n)
+        why = {
+            MAJORITY: "the features of this network do not tell the classes apart",
+            NEIGHBORS: f"need every training picture at hand, so only the {kept.name} can be saved as a model",
+        }[best.name]
+        return f"{best.name} got {more:,} more of {best.accuracy.n:,} validation pictures right, but {why}"
 
     def to_pandas(self) -> "DataFrame":
         """Return a data frame with one row for each rung of the ladder: its validation accuracy, seconds, and if kept.
@@ -145,6 +164,7 @@ class Record:
         two_labels: pictures that stand in two classes: the `image` and `label` of each copy.
         near_two_labels: likewise near copies, which may be two pictures that look alike.
         transfer: how a pretrained network was used; None if there was none.
+        model_choice: a sentence about which network was chosen, and why; empty in older records.
     """
 
     source: str
@@ -166,6 +186,7 @@ class Record:
     two_labels: tuple[tuple[dict[str, str], ...], ...] = ()
     near_two_labels: tuple[tuple[dict[str, str], ...], ...] = ()
     transfer: TransferRecord | None = None
+    model_choice: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain dicts, lists, strings and finite numbers, in the layout of `evaluation.json`."""

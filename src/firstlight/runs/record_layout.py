@@ -41,6 +41,7 @@ def from_file_layout(value: dict[str, Any], folder: Path) -> dict[str, Any]:
     if "backbone" not in value:
         return fields
     transfer: dict[str, Any] = {key: value[key] for key in TRANSFER_KEYS}
+    transfer["next_step"] = value.get("next_step", "")
     transfer["weights"] = _renamed(transfer["weights"])
     transfer["ladder"] = [{**rung, "name": rung["rung"]} for rung in transfer["ladder"]]
     if transfer["case"] is not None:

@@ -124,7 +124,7 @@ class Recipe:
         if not isinstance(self.device, str):
             raise RecipeError("choose auto, cpu, cuda, cuda:1 or mps", field="device", value=self.device)
         self._check_transfer()
-        if self.model.tta and self.model.is_pretrained:
+        if self.model.tta and self.model.is_pretrained and self.model.name != "auto":
             raise RecipeError("it works only for networks trained from scratch; leave it out", field="tta", value=True)
 
     def _check_transfer(self) -> None:

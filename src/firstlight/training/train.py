@@ -24,9 +24,7 @@ from firstlight.files import expand_user, write_text
 from firstlight.inference.image_classifier import ImageClassifier
 from firstlight.inference.predictor import Predictor
 from firstlight.models.classifier import Classifier
-from firstlight.models.downloads import find_weights
 from firstlight.models.model_file import save_model
-from firstlight.models.spec import choose_network
 from firstlight.progress import announce, phase
 from firstlight.runs.folder import (
     HELD_OUT_FILE,
@@ -42,6 +40,7 @@ from firstlight.runs.outputs import Outputs, write_outputs, write_thumbnails
 from firstlight.runs.record import Record, TransferRecord, count_test_evaluation, headline, write_record
 from firstlight.runtime.device import pick_device, require_compiler
 from firstlight.training.build import build_classifier
+from firstlight.training.choice import choose_network
 from firstlight.training.defaults import require_views
 from firstlight.training.learn import learn_by_gradient
 from firstlight.training.prepare import prepare
@@ -73,15 +72,15 @@ def train(
     recipe, out = recipe or Recipe(), expand_user(out) if out is not None else None
     device = pick_device(recipe.device)
     require_free(out)
-    require_views(recipe)
     if recipe.optimization.compile:
         require_compiler()
-    network = choose_network(recipe.model, device_type=device.type, num_images=len(samples))
-    weights = None
-    if network.pretrained:
-        file = expand_user(recipe.model.weights) if recipe.model.weights else None
-        weights = find_weights(network, file, license=recipe.model.weights_license)
+    choice = choose_network(samples, recipe, device_type=device.type)
+    network, weights = choice.network, choice.weights
+    recipe = recipe.replace(model=network.name)
+    require_views(recipe)
+    announce(choice.line)
     data, recipe = prepare(samples, recipe, network)
+    data = replace(data, notes=(*data.notes, *choice.notes))
     classifier = build_classifier(data, recipe, network, weights, device)
     announce(what_begins(data, recipe, device.type))
     folder = make_run_folder(samples.name, out)
@@ -130,6 +129,7 @@ def train(
         two_labels=with_labels(samples, data.conflicts.exact),
         near_two_labels=with_labels(samples, data.conflicts.near),
         transfer=transfer,
+        model_choice=choice.line,
     )
     run = Run(folder, ImageClassifier.of(model), recipe, data, learned.rows, record, learned.interrupted)
     run = save(run)

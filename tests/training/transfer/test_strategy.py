@@ -16,9 +16,8 @@ from firstlight.evaluation.intervals import proportion
 from firstlight.models.classifier import Classifier
 from firstlight.models.downloads import find_weights
 from firstlight.models.library_network import LibraryNetwork
-from firstlight.models.pretrained import load_pretrained
-from firstlight.models.recipe import ModelRecipe
-from firstlight.models.spec import choose_network
+from firstlight.models.pretrained import load_pretrained, read_weights
+from firstlight.models.spec import NetworkSpec
 from firstlight.models.weights import load_state_dict_file
 from firstlight.runs.record import CurvePoint, LearningCurve
 from firstlight.training.transfer.features import extract_features
@@ -75,24 +74,28 @@ def head():
 NETWORK = LibraryNetwork(nn.Identity(), nn.Identity(), nn.Linear(16, 2), "fc")
 
 
+def confidence_of(file, features):
+    return own_confidence(NETWORK, load_state_dict_file(file), features)
+
+
 def test_the_confidence_is_the_mean_of_the_highest_probabilities(head, tmp_path):
     assert 0.1 < head.truth < 0.9
-    found = own_confidence(NETWORK, in_a_file(tmp_path / "a.safetensors", head.weight, head.bias), head.features)
+    found = confidence_of(in_a_file(tmp_path / "a.safetensors", head.weight, head.bias), head.features)
     assert found == pytest.approx(head.truth, abs=1e-4)
 
 
 def test_a_head_that_is_a_convolution_or_half_precision_serves_as_well(head, tmp_path):
     filters = in_a_file(tmp_path / "conv.safetensors", head.weight[:, :, None, None].clone(), head.bias)
-    assert own_confidence(NETWORK, filters, head.features) == pytest.approx(head.truth, abs=1e-4)
+    assert confidence_of(filters, head.features) == pytest.approx(head.truth, abs=1e-4)
     half = in_a_file(tmp_path / "half.safetensors", head.weight.half(), head.bias.half())
-    assert own_confidence(NETWORK, half, head.features) == pytest.approx(head.truth, abs=1e-2)
+    assert confidence_of(half, head.features) == pytest.approx(head.truth, abs=1e-2)
 
 
 @pytest.mark.parametrize("before", ["model.", "module.network."])
 def test_a_head_is_found_behind_what_a_larger_model_has_put_before_its_name(before, head, tmp_path):
     file = tmp_path / "wrapped.safetensors"
     save_file({f"{before}fc.weight": head.weight, f"{before}fc.bias": head.bias}, file)
-    assert own_confidence(NETWORK, file, head.features) == pytest.approx(head.truth, abs=1e-4)
+    assert confidence_of(file, head.features) == pytest.approx(head.truth, abs=1e-4)
 
 
 @pytest.mark.parametrize("other", ["AuxLogits.fc", "AuxLogits.deep.fc", "a_layer_inside.fc"])
@@ -100,13 +103,13 @@ def test_a_head_is_found_behind_what_a_larger_model_has_put_before_its_name(befo
 def test_an_auxiliary_head_is_not_taken_for_the_head(other, features, head, tmp_path):
     aside = {f"{other}.weight": torch.zeros(120, features), f"{other}.bias": torch.zeros(120)}
     file = in_a_file(tmp_path / "inception.safetensors", head.weight, head.bias, **aside)
-    assert own_confidence(NETWORK, file, head.features) == pytest.approx(head.truth, abs=1e-4)
+    assert confidence_of(file, head.features) == pytest.approx(head.truth, abs=1e-4)
 
 
 def test_a_name_that_only_ends_alike_is_no_head(head, tmp_path):
     file = tmp_path / "other.safetensors"
     save_file({"metafc.weight": head.weight, "metafc.bias": head.bias}, file)
-    assert own_confidence(NETWORK, file, head.features) is None
+    assert confidence_of(file, head.features) is None
 
 
 def test_without_a_head_of_a_hundred_classes_nothing_is_told(head, tmp_path):
@@ -120,7 +123,7 @@ def test_without_a_head_of_a_hundred_classes_nothing_is_told(head, tmp_path):
         in_a_file(tmp_path / "few.safetensors", head.weight[:99].clone(), head.bias[:99].clone()),
         in_a_file(tmp_path / "narrow.safetensors", head.weight[:, :15].clone(), head.bias),
     ):
-        assert own_confidence(NETWORK, file, head.features) is None
+        assert confidence_of(file, head.features) is None
 
 
 @pytest.mark.slow
@@ -138,11 +141,13 @@ def test_of_real_weights_it_is_the_confidence_of_torchvisions_whole_network(shar
     classifier = Classifier(
         architecture={"name": name, "head": "linear"}, classes=samples.classes, input_size=(3, 64, 64)
     )
-    spec = choose_network(ModelRecipe(name=name), device_type="cpu", num_images=40)
+    spec = NetworkSpec.of(name)
     weights = find_weights(spec, file)
     load_pretrained(classifier.network, spec, weights)
     classifier.normalize_as(*spec.normalization(3))
-    found = own_confidence(classifier.network, file, extract_features(classifier, data, rows, weights.sha256))
+    found = own_confidence(
+        classifier.network, read_weights(weights), extract_features(classifier, data, rows, weights.sha256)
+    )
 
     whole = mobilenet_v2()
     whole.load_state_dict(load_state_dict_file(file))

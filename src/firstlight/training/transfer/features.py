@@ -5,6 +5,7 @@ were varied. A file that is there is complete; an interrupted pass leaves nothin
 """
 
 import hashlib
+import time
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -23,6 +24,7 @@ from firstlight.models.classifier import Classifier
 from firstlight.progress import progress
 
 VERSION = 2  # counts up when the same images and weights give other features
+TIMED_IMAGES = 16
 MIN_CROP_AREA = 0.5  # of an image's area, in the random crops of later passes
 
 Features = NDArray[np.float32]
@@ -61,6 +63,18 @@ def extract_features(
     with atomic_path(file) as unfinished:
         _compute(unfinished, classifier, data, rows, feature_pass=feature_pass, mirror=mirror, seed=seed)
     return _opened(file)
+
+
+def seconds_per_image(classifier: Classifier, data: Dataset) -> float:
+    """Return how long the network takes for one image on this machine, measured on a few training images."""
+    images = np.array(data.store.pixels[data.split.train[:TIMED_IMAGES]])
+    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).to(classifier.mean.device)
+    model = optimized(classifier)
+    with torch.inference_mode():
+        model.features(pixels[:1])  # the first call also prepares
+        started = time.perf_counter()
+        model.features(pixels).cpu()
+    return (time.perf_counter() - started) / len(images)
 
 
 def _opened(file: Path) -> Features:

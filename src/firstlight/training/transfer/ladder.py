@@ -24,17 +24,18 @@ from firstlight.models.classifier import Classifier
 from firstlight.models.downloads import Weights
 from firstlight.models.library_network import LibraryNetwork
 from firstlight.models.model_file import save_model
+from firstlight.models.pretrained import read_weights
 from firstlight.progress import phase
 from firstlight.runs.folder import MODEL_FILE, write_metrics
 from firstlight.runs.outputs import Outputs
-from firstlight.runs.record import Rung, TransferRecord
+from firstlight.runs.record import LINEAR_HEAD, MAJORITY, NEIGHBORS, Rung, TransferRecord
 from firstlight.training.layer_decay import freeze, norms_are_live
 from firstlight.training.learn import learn_by_gradient
 from firstlight.training.loop import balanced_weights
 from firstlight.training.recipe import OPTIMIZATION_RANGES, Recipe
 from firstlight.training.state import Epoch, Learned
 from firstlight.training.transfer.exact_head import LinearHead, Problem, fit_head, fit_head_by_folds
-from firstlight.training.transfer.features import Features, extract_features
+from firstlight.training.transfer.features import Features, extract_features, seconds_per_image
 from firstlight.training.transfer.learning_curve import CURVE_FRACTIONS, LAST_DOUBLING, draw_curve
 from firstlight.training.transfer.rungs import (
     CLEARLY_BETTER,
@@ -42,7 +43,7 @@ from firstlight.training.transfer.rungs import (
     majority,
     nearest_neighbors,
 )
-from firstlight.training.transfer.strategy import decide_case, own_confidence
+from firstlight.training.transfer.strategy import decide_case, next_step, own_confidence
 
 SMALL_VALIDATION = 200  # images; a smaller validation split is too small to choose the penalty of the head by
 MIN_SECONDS = OPTIMIZATION_RANGES["time_limit"][0]  # with less time left, a rung is not begun
@@ -85,7 +86,7 @@ def learn_by_transfer(
     labels, valid_labels = data.samples.labels[train], data.samples.labels[valid]
     mirror, time_limit = bool(recipe.augmentation.flip), recipe.optimization.time_limit
 
-    lowest = ScoredRung.of("majority class", majority(labels, len(valid)), valid_labels, 0.0)
+    lowest = ScoredRung.of(MAJORITY, majority(labels, len(valid)), valid_labels, 0.0)
     passes = [
         extract_features(classifier, data, train, weights.sha256, feature_pass=number, mirror=mirror, seed=recipe.seed)
         for number in range(recipe.transfer.feature_passes)
@@ -93,25 +94,29 @@ def learn_by_transfer(
     valid_features = extract_features(classifier, data, valid, weights.sha256)
     predicted = nearest_neighbors(passes[0], labels, valid_features, len(data.samples.classes))
     features_done = time.perf_counter()
-    neighbors = ScoredRung.of("nearest neighbors", predicted, valid_labels, features_done - started)
+    neighbors = ScoredRung.of(NEIGHBORS, predicted, valid_labels, features_done - started)
 
     head = choose_head(passes, valid_features, data, recipe)
     attach(classifier, head)
     seconds = time.perf_counter() - started
     first = first_row(folder, classifier, (passes[0], labels), (valid_features, valid_labels), seconds)
     predicted = head.logits(valid_features).argmax(dim=1).numpy()
-    linear = ScoredRung.of("linear head", predicted, valid_labels, time.perf_counter() - features_done)
+    linear = ScoredRung.of(LINEAR_HEAD, predicted, valid_labels, time.perf_counter() - features_done)
 
     ladder = Ladder(folder, data, first, [lowest.rung, neighbors.rung, linear.rung], linear)
     curve = case = None
+    to_tune, step = depths(recipe), ""
     try:
         curve = draw_curve(
             (passes, labels), (valid_features, valid_labels), head, class_weights(data, recipe), seed=recipe.seed,
             fractions=CURVE_FRACTIONS if recipe.transfer.learning_curve else LAST_DOUBLING,
         )  # fmt: skip
         assert isinstance(classifier.network, LibraryNetwork)
-        case = decide_case(own_confidence(classifier.network, weights.path, valid_features), curve)
-        for depth in depths(recipe):
+        sure = own_confidence(classifier.network, read_weights(weights), valid_features)
+        case = decide_case(sure, curve, fine_tuned=bool(to_tune))
+        if not to_tune:
+            step = next_step(linear.rung.accuracy, len(train), len(train) * seconds_per_image(classifier, data))
+        for depth in to_tune:
             left = time_limit - (time.perf_counter() - started) if time_limit else None
             if (left is not None and left < MIN_SECONDS) or not ladder.finetune(depth, recipe.replace(time_limit=left)):
                 break
@@ -125,6 +130,7 @@ def learn_by_transfer(
         case=None if case is None else case.to_json(),
         learning_curve=curve,
         head={"strength": head.strength},
+        next_step=step,
     )
     return Transferred(ladder.learned, record, held_out_outputs(head, passes[0], data))
 
