@@ -25,6 +25,20 @@ def clock(monkeypatch):
     return seconds
 
 
+def test_what_is_announced_reaches_whoever_listens_and_else_nobody(capsys):
+    heard, outer = [], []
+    announce("before")
+    with announcements_to(outer.append):
+        announce("around")
+        with pytest.raises(ValueError), announcements_to(heard.append):
+            announce("inside")
+            raise ValueError
+        announce("around again")
+    announce("after")
+    assert (heard, outer) == (["inside"], ["around", "around again"])
+    assert capsys.readouterr() == ("", "")
+
+
 def test_short_work_in_a_pipe_says_nothing(capsys):
     with progress("packing", 1000) as advance:
         for _ in range(1000):

@@ -20,7 +20,7 @@ from firstlight.cli.terminal import (
     tell_run,
 )
 from firstlight.escaping import escape
-from firstlight.evaluation.intervals import Estimate
+from firstlight.evaluation.intervals import Estimate, proportion
 from firstlight.inference.predictor import Guess, Prediction
 from firstlight.runs.record import CurvePoint, LearningCurve, Rung, TransferRecord
 from firstlight.training.transfer.strategy import ADVICE, Case
@@ -235,6 +235,26 @@ def test_a_run_on_a_backbone_reports_every_rung_in_columns_and_marks_the_kept_on
         "trained on (55% confidence in its own classes). Advice: fine-tune (--ladder)"
     )
     assert "1,600: 0.913; forecast  3,200: 0.930, 6,400: 0.945" in lines[first + 6]
+
+
+def test_the_next_step_takes_the_place_of_the_advice(tmp_path, capsys, digit_run):
+    step = "fine-tuning gained much on sets like this: add `ladder`, about 6 minutes"
+    tell_run(a_run(tmp_path, digit_run, transfer=replace(a_transfer(), next_step=step)))
+    out = capsys.readouterr().out
+    assert "fine-tuning gained much on sets like this: add --ladder, about 6 minutes" in out
+    assert "Advice" not in out
+
+
+def test_a_baseline_that_did_better_than_what_was_kept_is_explained(tmp_path, capsys, digit_run):
+    transfer = a_transfer()
+    better = replace(transfer.ladder[1], accuracy=proportion(190, 200))
+    worse = replace(transfer.ladder[2], accuracy=proportion(187, 200))
+    tell_run(a_run(tmp_path, digit_run, transfer=replace(transfer, ladder=(transfer.ladder[0], better, worse))))
+    assert (
+        "nearest neighbors got 3 more of 200 validation pictures right, but need every training picture at hand, so "
+        "only the linear head can be saved as a model"
+    ) in capsys.readouterr().out
+    assert transfer.remark == ""
 
 
 @pytest.mark.parametrize("points", [0, 2])

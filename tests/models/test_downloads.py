@@ -15,6 +15,7 @@ from firstlight.errors import ModelFileError, RecipeError
 from firstlight.models.downloads import PERMISSIVE, find_weights
 from firstlight.models.libraries import Published
 from firstlight.models.spec import NetworkSpec
+from firstlight.progress import announcements_to
 
 CONTENT = b"weights, for all that a download knows" * 1000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -99,8 +100,10 @@ def test_a_file_that_is_not_what_its_name_says_is_refused(caches):
 def test_a_file_is_fetched_verified_and_kept(caches, tmp_path):
     origin = tmp_path / f"small-{SHA256[:8]}.pth"
     origin.write_bytes(CONTENT)
-    small = published_at(origin.as_uri())
-    found = find_weights(small)
+    small, told = published_at(origin.as_uri()), []
+    with announcements_to(told.append):
+        found = find_weights(small)
+    assert told == [f"downloading weights: {origin.as_uri()}, 38 kB, license mit"]
     assert found.path.read_bytes() == CONTENT
     assert [file.name for file in caches.iterdir()] == [origin.name]
     origin.unlink()

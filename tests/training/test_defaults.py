@@ -62,6 +62,7 @@ def test_what_the_user_chose_stays():
     chosen = {"epochs": 2, "batch_size": 8, "optimizer": "sgd", "lr": 0.5, "warmup": 0.0, "weight_decay": 0.0,
               "label_smoothing": 0.0, "flip": True, "shift": 0, "resize": "pad", "ema": 0.5,
               "crop_scale": 0.3}  # fmt: skip
+    chosen["model"] = "cnn"
     assert completed(chosen, images=5000) == Recipe.of(**chosen)
 
 
@@ -86,11 +87,13 @@ def test_a_pretrained_network_gets_no_more_epochs_for_few_images(images, color):
 
 
 def test_images_are_resized_as_the_network_wants_unless_it_was_chosen():
-    assert complete(Recipe(), color=True, images=100, resize="crop:0.9").data.resize == "crop:0.9"
-    assert complete(Recipe.of(resize="pad"), color=True, images=100, resize="crop:0.9").data.resize == "pad"
+    assert complete(Recipe.of(model="cnn"), color=True, images=100, resize="crop:0.9").data.resize == "crop:0.9"
+    assert (
+        complete(Recipe.of(model="cnn", resize="pad"), color=True, images=100, resize="crop:0.9").data.resize == "pad"
+    )
 
 
-@pytest.mark.parametrize("choices", [{"model": "mlp"}, {"flip": False, "shift": 0}], ids=str)
+@pytest.mark.parametrize("choices", [{"model": "mlp"}, {"model": "cnn", "flip": False, "shift": 0}], ids=str)
 def test_averaging_needs_views_that_training_shows(choices):
     with pytest.raises(RecipeError, match="training shows no other views"):
         require_views(Recipe.of(tta=True, **choices))

@@ -237,7 +237,8 @@ def _answer_of(call: Callable[[], Any]) -> Any:
 
 
 def _announce_download(record: Published, size: int) -> None:
-    amount = f", {size / 1e6:,.0f} MB" if size else ""
+    words = f"{size / 1e6:,.0f} MB" if size >= 1e6 else f"{size / 1e3:,.0f} kB"
+    amount = f", {words}" if size else ""
     where = f"{record.hub}/{record.file}" if record.hub else record.url
     announce(f"downloading weights: {where}{amount}, license {record.license}")
 

@@ -21,7 +21,16 @@ from firstlight.models.spec import NetworkSpec
 from firstlight.models.weights import load_state_dict_file
 from firstlight.runs.record import CurvePoint, LearningCurve
 from firstlight.training.transfer.features import extract_features
-from firstlight.training.transfer.strategy import ADVICE, FEW_DROP, NEAR_CONFIDENCE, decide_case, own_confidence
+from firstlight.training.transfer.strategy import (
+    ADVICE,
+    FEW_DROP,
+    LADDER_PASSES,
+    NEAR_CONFIDENCE,
+    decide_case,
+    duration_words,
+    next_step,
+    own_confidence,
+)
 
 
 def curve_that_falls(drop):
@@ -38,13 +47,40 @@ def test_the_case_is_told_from_the_last_drop_and_the_confidence(drop, confidence
     assert case.drop == pytest.approx(drop)
     answer = json.loads(json.dumps(case.to_json(), allow_nan=False))
     assert answer["advice"] == ADVICE[case.images, case.domain]
-    assert set(answer) == {"images", "domain", "drop", "confidence", "advice"}
+    assert set(answer) == {"images", "domain", "drop", "confidence", "fine_tuned", "advice"}
 
 
 def test_every_case_has_its_own_advice_in_one_line():
     assert set(ADVICE) == {(size, domain) for size in ("few", "many") for domain in ("near", "far", "unknown")}
     assert len(set(ADVICE.values())) == len(ADVICE)
     assert all("\n" not in advice for advice in ADVICE.values())
+
+
+@pytest.mark.parametrize("drop", [FEW_DROP + 0.01, FEW_DROP - 0.01])
+@pytest.mark.parametrize("confidence", [0.9, 0.1, None])
+def test_what_was_just_done_is_not_advised(drop, confidence):
+    case = decide_case(confidence, curve_that_falls(drop), fine_tuned=True)
+    assert "ladder" not in case.advice
+    assert "fine" not in case.advice
+
+
+def test_the_next_step_is_told_with_its_gain_and_time_only_where_it_may_pay():
+    words = next_step(proportion(280, 341), 750, 30.0)
+    assert words.startswith("fine-tuning gained ")
+    assert words.endswith(" of accuracy on sets like this: add `ladder`, " + duration_words(LADDER_PASSES * 30))
+    assert next_step(proportion(340, 341), 750, 30.0) == "", "there is hardly an error left"
+    assert next_step(proportion(28, 34), 75, 3.0) == "", "so few pictures cannot tell whether it gained anything"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (20, "less than a minute"), (60, "about a minute"), (350, "about 6 minutes"), (89 * 60, "about 89 minutes"),
+        (6 * 3600, "about 6 hours"),
+    ],
+)  # fmt: skip
+def test_a_time_is_told_as_a_person_would(seconds, words):
+    assert duration_words(seconds) == words
 
 
 def in_a_file(path, weight, bias, **others):
