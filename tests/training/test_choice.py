@@ -72,7 +72,7 @@ def test_small_pictures_take_the_cnn_and_photographs_what_is_pretrained(size, na
 def test_auto_is_the_default_and_says_why_in_one_line():
     assert Recipe().model.name == "auto"
     assert chosen().line == (
-        f"model: {EMBEDDED}, pretrained, because the pictures are as large as photographs (median 300 x 400 pixels); "
+        f"model: {EMBEDDED}, pretrained, because the pictures are as large as photographs (median 400 x 300 pixels); "
         "`model` cnn trains a small network from scratch"
     )
     assert chosen(pictures(28, 28)).line == (

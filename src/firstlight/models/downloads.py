@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from firstlight.errors import DownloadError, ModelFileError, RecipeError
-from firstlight.files import atomic_path
+from firstlight.files import atomic_path, expand_user
 from firstlight.models import embedded
 from firstlight.models.libraries import UNKNOWN_LICENSE, Published
 from firstlight.models.spec import NetworkSpec
@@ -64,7 +64,7 @@ def find_weights(spec: NetworkSpec, file: Path | str | None = None, *, license: 
         ModelFileError: if the file cannot be read, or is not the one that was published.
     """
     if file is not None:
-        file = Path(file)
+        file = expand_user(file)
         found = Weights(path=file, source=file.name, license=_license_of(file), sha256=_sha256(file))
         _refuse_license(file.name, found.license, license)
         return found

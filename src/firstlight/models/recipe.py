@@ -25,8 +25,8 @@ class ModelRecipe:
     """Which network a run trains, and what it starts from."""
 
     name: str = "auto"
-    """The network. auto takes the cnn for small pictures and a pretrained network for photographs, and downloads nothing.
-    Or name one: mlp, cnn, timm:NAME, torchvision:NAME; or fast, balanced, best: pretrained networks that are
+    """The network. auto takes the cnn for small pictures and a pretrained network for photographs, and downloads
+    nothing. Or name one: mlp, cnn, timm:NAME, torchvision:NAME; or fast, balanced, best: pretrained networks that are
     downloaded if needed."""
     pretrained: bool = True
     """Start from published weights. The mlp and the cnn have none and are always trained from scratch."""

@@ -1,6 +1,6 @@
 """Choose the network of a run before any work starts, and say in one line which one it is and why.
 
-`auto` goes by the size of the pictures (LOG.md has the measurements): where the shorter side is below 80 pixels, the
+`auto` goes by the size of the pictures (LOG.md has the measurements): where the shorter side is below 64 pixels, the
 cnn is trained from scratch; larger pictures go through a pretrained network. That network is the embedded one, unless
 better weights are in the caches; `auto` never downloads. A choice that only one kind of network has says which kind is
 meant.
@@ -19,7 +19,7 @@ from firstlight.models.spec import NetworkSpec
 from firstlight.training.defaults import DEFAULTS
 from firstlight.training.recipe import Recipe, TransferRecipe
 
-MIN_PHOTOGRAPH_SIDE = 80  # pixels of the shorter side, from which on `auto` takes a pretrained network
+MIN_PHOTOGRAPH_SIDE = 64  # pixels of the shorter side, from which on `auto` takes a pretrained network
 
 SCRATCH, PRETRAINED = "a network trained from scratch", "a pretrained network"
 # Choices that only one kind of network has.
@@ -126,7 +126,7 @@ def _kind_by_size(samples: Samples, recipe: Recipe) -> tuple[str, str]:
     sides = median_sides(samples)
     if sides is None:
         return SCRATCH, "the size of the pictures is not known"
-    found = f"median {sides.height} x {sides.width} pixels"
+    found = f"median {sides.width} x {sides.height} pixels"
     if min(sides) < MIN_PHOTOGRAPH_SIDE:
         return SCRATCH, f"the pictures are small ({found})"
     if recipe.data.img_size is not None and recipe.data.img_size < MIN_PHOTOGRAPH_SIDE:
