@@ -23,7 +23,7 @@ from firstlight.inference.optimized import optimized
 from firstlight.models.classifier import Classifier
 from firstlight.progress import progress
 
-VERSION = 2  # counts up when the same images and weights give other features
+VERSION = 3  # counts up when the same images and weights give other features
 TIMED_IMAGES = 16
 MIN_CROP_AREA = 0.5  # of an image's area, in the random crops of later passes
 
