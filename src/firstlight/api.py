@@ -21,7 +21,6 @@ from firstlight.inference.image_classifier import ImageClassifier
 from firstlight.inference.predictor import TOP, Prediction, Predictions, Predictor
 from firstlight.models.classifier import Classifier
 from firstlight.models.model_file import load_model
-from firstlight.models.spec import choose_network
 from firstlight.progress import announce
 from firstlight.runs.folder import model_file
 from firstlight.runtime.device import pick_device
@@ -240,7 +239,7 @@ def show_batch(
         if type(value) is not int or value < 1:
             raise RecipeError("give a whole number from 1", field=name, value=value)
     samples = _samples(data, recipe.data.source_choices())
-    network = choose_network(recipe.model, device_type=pick_device(recipe.device).type, num_images=len(samples))
+    network = network_of(samples, recipe, device_type=pick_device(recipe.device).type)
     shown = first_batch(*prepare(samples, recipe, network), count, epoch)
     return image_grid(shown.images, shown.titles)
 

@@ -119,7 +119,7 @@ def test_weights_that_cannot_serve_are_one_line_and_nothing_is_made(here, capsys
     assert list(here.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["torchvision:squeezenet1_1", "timm:test_vit", "fast"])
+@pytest.mark.parametrize("name", ["torchvision:squeezenet1_1", "timm:test_vit"])
 def test_without_a_network_one_line_names_the_file_to_bring(name, here, capsys, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(here / "torch"))
     words = complaint(capsys, "train", "digits", "--model", name)
@@ -262,7 +262,7 @@ def test_check_answers_with_the_promised_keys_and_names_what_it_finds(here, caps
         (["train", "digit"], "did you mean digits"),
         (["train", "digits", "--model", "resnet"], "--model resnet: there is no such network"),
         (["train", "digits", "--epochs", "0"], "--epochs 0: choose a number from 1 to 100000"),
-        (["train", "digits", "--split", "half"], "three numbers"),
+        (["train", "digits", "--model", "cnn", "--split", "half"], "three numbers"),
         (["train", "digits", "--device", "tpu"], "no such device"),
         (["train", "--recipe", "gone.toml"], "gone.toml: cannot be read"),
         (["predict", "gone.safetensors", "x.png"], "gone.safetensors"),
@@ -274,10 +274,10 @@ def test_check_answers_with_the_promised_keys_and_names_what_it_finds(here, caps
         (["train", "digits", "--epochs"], "--epochs needs a value: --epochs N"),
         (["train", "digits", "--dtype", "x"], "--dtype"),
         (
-            ["train", "digits", "--finetune", "all"],
+            ["train", "digits", "--model", "cnn", "--finetune", "all"],
             "--finetune all: it needs a pretrained network, and cnn is trained from scratch; choose one by --model",
         ),
-        (["train", "digits", "--ladder"], "--ladder: it needs a pretrained network"),
+        (["train", "digits", "--model", "cnn", "--ladder"], "--ladder: it needs a pretrained network"),
         (["train", "digits", "--model", "huge"], "--model huge: there is no such network"),
         (["train", "digits", "--model", "timm:resnet81"], "did you mean timm:resnet"),
         (["train", "digits", "--model", "auto", "--weights", "gone.pth"], "gone.pth"),

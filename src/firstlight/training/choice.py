@@ -76,6 +76,17 @@ def choose_network(samples: Samples, recipe: Recipe, *, device_type: str) -> Cho
     return _pretrained(network, recipe)
 
 
+def network_of(samples: Samples, recipe: Recipe, *, device_type: str) -> NetworkSpec:
+    """Return the network alone, as `choose_network` does; of one that is named, no weights are looked for.
+
+    Raises:
+        RecipeError: if there is no such network, or choices contradict each other.
+    """
+    if recipe.model.name in BACKBONE_WORDS:
+        return choose_network(samples, recipe, device_type=device_type).network
+    return NetworkSpec.of(recipe.model.name, pretrained=recipe.model.pretrained)
+
+
 def kind_wanted(recipe: Recipe) -> tuple[str, str] | None:
     """Return what kind of network the choices of a recipe are for, and one of these choices; None if they fit any.
 

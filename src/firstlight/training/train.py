@@ -76,10 +76,12 @@ def train(
         require_compiler()
     choice = choose_network(samples, recipe, device_type=device.type)
     network, weights = choice.network, choice.weights
+    if recipe.model.name != network.name:
+        announce(choice.line)
     recipe = recipe.replace(model=network.name)
     require_views(recipe)
-    announce(choice.line)
     data, recipe = prepare(samples, recipe, network)
+    data = replace(data, notes=(*data.notes, *choice.notes))
     data = replace(data, notes=(*data.notes, *choice.notes))
     classifier = build_classifier(data, recipe, network, weights, device)
     announce(what_begins(data, recipe, device.type))
