@@ -26,6 +26,7 @@ from firstlight.runs.folder import model_file
 from firstlight.runtime.device import pick_device
 from firstlight.training import run as runs
 from firstlight.training import train as training
+from firstlight.training.choice import network_of
 from firstlight.training.prepare import first_batch, prepare
 from firstlight.training.recipe import HOMES, Recipe
 from firstlight.training.recipe_file import source_choices_of

@@ -158,7 +158,7 @@ def image_size(data: bytes) -> tuple[int, int]:
     """
     try:
         with _warnings_as([]):
-            width, height = _READERS[_kind_of(data)](io.BytesIO(data)).size
+            width, height = open_image(kind_of(data), data).size
     except (ImageError, MemoryError):
         raise
     except Exception as error:  # Pillow's readers raise nearly any exception on hostile bytes

@@ -82,7 +82,6 @@ def train(
     require_views(recipe)
     data, recipe = prepare(samples, recipe, network)
     data = replace(data, notes=(*data.notes, *choice.notes))
-    data = replace(data, notes=(*data.notes, *choice.notes))
     classifier = build_classifier(data, recipe, network, weights, device)
     announce(what_begins(data, recipe, device.type))
     folder = make_run_folder(samples.name, out)
