@@ -38,10 +38,10 @@ def test_check_tells_them_first_and_gives_them_as_data(root, capsys):
     assert main(["check", str(root)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == [
-        "wrong labels: 1 picture has two labels; keep the right one of each:",
+        "wrong labels: 1 picture has two labels; delete the wrong copies:",
         "  cat/0.png (cat) = dog/zero.png (dog)",
     ]
-    assert lines[2].startswith("perhaps wrong labels: 1 group of near copies has two labels")
+    assert lines[2].startswith("possibly wrong labels: 1 group of near copies has two labels")
 
 
 def test_train_tells_them_first_and_the_record_keeps_them(root, tmp_path, capsys, monkeypatch):

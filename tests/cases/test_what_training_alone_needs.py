@@ -50,7 +50,7 @@ def test_check_says_what_training_will_refuse_about_quarantine_and_splits(tmp_pa
     assert "no picture is left for the test split" in found[2]
     assert main(["check", str(tmp_path)]) == 0
     out = capsys.readouterr().out
-    assert out.count("train will refuse this: ") == 3 and "--allow-quarantine" in out
+    assert out.count("train will refuse this set: ") == 3 and "--allow-quarantine" in out
 
 
 def test_a_class_with_no_usable_picture_is_named_beforehand(tmp_path, pictures):

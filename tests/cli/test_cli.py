@@ -223,7 +223,7 @@ def test_evaluate_writes_the_answer_for_each_picture_and_draws_the_mistakes(run_
     assert "--out figures: the folder is not empty" in capsys.readouterr().err
     assert main([*words[:-1], "more"]) == 0
     shown = capsys.readouterr().out
-    assert "most often taken for" in shown
+    assert "most often mistaken for" in shown
     assert "wrote answers.csv\nwrote more\n" in shown
 
 
@@ -275,9 +275,9 @@ def test_check_answers_with_the_promised_keys_and_names_what_it_finds(here, caps
         (["train", "digits", "--dtype", "x"], "--dtype"),
         (
             ["train", "digits", "--model", "cnn", "--finetune", "all"],
-            "--finetune all: it needs a pretrained network, and cnn is trained from scratch; choose one by --model",
+            "--finetune all: this needs a pretrained network, and cnn is trained from scratch; choose one by --model",
         ),
-        (["train", "digits", "--model", "cnn", "--ladder"], "--ladder: it needs a pretrained network"),
+        (["train", "digits", "--model", "cnn", "--ladder"], "--ladder: this needs a pretrained network"),
         (["train", "digits", "--model", "huge"], "--model huge: there is no such network"),
         (["train", "digits", "--model", "timm:resnet81"], "did you mean timm:resnet"),
         (["train", "digits", "--model", "auto", "--weights", "gone.pth"], "gone.pth"),

@@ -1,4 +1,4 @@
-"""The table of classes that a person is shown: the worst first, ten at most, with what they are taken for."""
+"""The table of classes that a person is shown: the worst first, ten at most, with what they are mistaken for."""
 
 import torch
 
@@ -15,8 +15,8 @@ def test_the_worst_class_comes_first_with_what_it_is_taken_for():
     heading, names, first, second, third = class_table(
         scores_of([0, 0, 1, 1, 1, 2, 2], [0, 0, 2, 2, 0, 2, 2], ["cat", "red fox", "\x1bdog"])
     )
-    assert heading == "by class, the worst first:"
-    assert names.split() == ["class", "pictures", "precision", "recall", "F1", "most", "often", "taken", "for"]
+    assert heading == "by class, worst first:"
+    assert names.split() == ["class", "pictures", "precision", "recall", "F1", "most", "often", "mistaken", "for"]
     assert first.split() == ["red", "fox", "3", "0.000", "0.000", "0.000", "\\x1bdog", "(2)"]
     assert second.split()[0] == "\\x1bdog"
     assert third.split() == ["cat", "2", "0.667", "1.000", "0.800"]

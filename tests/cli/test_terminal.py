@@ -134,15 +134,15 @@ def test_wrong_labels_come_first_and_near_copies_are_told_apart_and_softer(capsy
     both = [[{"image": "cat/1.png", "label": "cat"}, {"image": HOSTILE, "label": "dog"}]]
     tell_check(FOUND | {"two_labels": both * (MAX_ROWS + 1), "near_two_labels": both})
     out = capsys.readouterr().out
-    assert out.startswith(f"wrong labels: {MAX_ROWS + 1} pictures have two labels; keep the right one of each:\n")
+    assert out.startswith(f"wrong labels: {MAX_ROWS + 1} pictures have two labels; delete the wrong copies:\n")
     assert "  cat/1.png (cat) = " in out and "\x1b" not in out and "and 1 more; --json lists them all" in out
-    assert out.index("perhaps wrong labels: 1 group of near copies has two labels") < out.index("photos: 1,234")
+    assert out.index("possibly wrong labels: 1 group of near copies has two labels") < out.index("photos: 1,234")
 
 
 def test_what_training_will_refuse_is_said_before_the_counts(capsys):
     tell_check(FOUND | {"training_refuses": ["photos: 9 of 99 cannot be used; set `allow_quarantine`"]})
     out = capsys.readouterr().out
-    assert out.startswith("train will refuse this: photos: 9 of 99 cannot be used; set --allow-quarantine\n")
+    assert out.startswith("train will refuse this set: photos: 9 of 99 cannot be used; set --allow-quarantine\n")
 
 
 def test_at_most_ten_notes_are_told_and_names_with_spaces_around_them_are_quoted(capsys):
@@ -187,7 +187,7 @@ def test_an_interrupted_run_reports_no_test_score(tmp_path, capsys, digit_run):
     out = capsys.readouterr().out
     assert "test accuracy" not in out
     assert f"validation accuracy  {digit_run.valid.accuracy}" in out
-    assert "quarantined: 1 picture could not be used; quarantine.csv has the reasons" in out
+    assert "1 picture could not be used; quarantine.csv says why" in out
     assert "one.png = cat\\x1b" in out
     assert "--drop-leaks leaves the training copies out" in out
 
@@ -231,8 +231,9 @@ def test_a_run_on_a_backbone_reports_every_rung_in_columns_and_marks_the_kept_on
     columns = heading.index("validation accuracy"), heading.index("seconds") + len("seconds")
     assert columns == (rungs[0].index("0.100"), len(rungs[0]))
     assert lines[first + 5].strip() == (
-        "More pictures would help: the last doubling lowered the log loss by 9%. They look like what the backbone was "
-        "trained on (55% confidence in its own classes). Advice: fine-tune (--ladder)"
+        "More pictures would help: the last doubling of the training set lowered the log loss by 9%. "
+        "They look like what the backbone was trained on (its confidence in its own classes is 55%). "
+        "Advice: fine-tune (--ladder)"
     )
     assert "1,600: 0.913; forecast  3,200: 0.930, 6,400: 0.945" in lines[first + 6]
 
@@ -273,5 +274,5 @@ def test_every_case_of_transfer_learning_is_a_sentence_about_its_figures():
         confidence = None if domain == "unknown" else 0.3
         words = case_words(Case(images, domain, 0.123, confidence).to_json())
         assert "12%" in words
-        assert ("30% confidence" in words) is (confidence is not None)
+        assert ("classes is 30%" in words) is (confidence is not None)
         assert "`" not in words

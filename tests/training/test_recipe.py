@@ -166,7 +166,7 @@ def test_a_group_that_is_none_is_refused_with_the_way_to_build_one(choices):
 @pytest.mark.parametrize("name", sorted(TRANSFER_CHOICES))
 def test_choices_about_transfer_are_refused_where_nothing_is_transferred(name, model):
     choice = {name: TRANSFER_CHOICES[name]}
-    with pytest.raises(RecipeError, match="it needs a pretrained network") as caught:
+    with pytest.raises(RecipeError, match="this needs a pretrained network") as caught:
         Recipe.of(model=model, pretrained=False, **choice)
     assert caught.value.field == name
     assert Recipe.of(model="auto", **choice).flat()[name] == TRANSFER_CHOICES[name]

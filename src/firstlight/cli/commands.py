@@ -40,15 +40,15 @@ class Train:
     optimization: OptimizationRecipe = field(default_factory=OptimizationRecipe)
     augmentation: Augment = field(default_factory=Augment)
     seed: int = 0
-    """All randomness is derived from it: with the same seed, machine, and number of threads, the model is the same."""
+    """Random seed. The same seed, machine, and number of threads give the same model."""
     device: str = "auto"
-    """Where to compute: auto (a GPU if there is one), cpu, cuda, cuda:1 or mps."""
+    """Device to use: auto (a GPU if there is one), cpu, cuda, cuda:1, or mps."""
     recipe: Path | None = None
     """Start from the choices in this TOML file, such as the recipe.toml of an earlier run."""
     out: Path | None = None
-    """The run folder, new or empty; by default runs/<name>-<n>."""
+    """Folder for the run, new or empty; the default is runs/<name>-<n>."""
     quiet: bool = False
-    """Show no progress, and no remarks but errors."""
+    """Show no progress and no notes, only errors."""
     json: bool = False
     """Print one JSON object instead of text."""
 
@@ -84,29 +84,29 @@ class Train:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Score a model file on labeled pictures."""
+    """Score a model on labeled pictures."""
 
     EXAMPLE: ClassVar[str] = "firstlight evaluate runs/photos-1 ~/photos"
 
     model: Positional[Path]
-    """A model.safetensors, or a run folder."""
+    """A run folder, or its model.safetensors."""
     source: Positional[str]
     """A folder, an archive, a list, or a named set, as for train; classes are matched by name."""
     split: Literal["train", "valid", "test", "all"] = "test"
-    """Which split: of the split.csv beside the model if it is of this set, else of the source's own split."""
+    """Which split to score: as the run split this set if it was trained on it, otherwise as the set itself is split."""
     reading: SourceRecipe = field(default_factory=SourceRecipe)
     allow_quarantine: bool = False
-    """Go on even if more than 1 % of the pictures cannot be used."""
+    """Continue even if more than 1 % of the pictures cannot be used."""
     max_pixels: int | None = None
-    """A picture with more pixels is not decoded; by default the limit of the training."""
+    """Do not decode pictures with more pixels than this; the default is the limit used in training."""
     device: str = "auto"
-    """Where to compute: auto (a GPU if there is one), cpu, cuda, cuda:1 or mps."""
+    """Device to use: auto (a GPU if there is one), cpu, cuda, cuda:1, or mps."""
     out: Path | None = None
-    """A folder, new or empty, for figures: the confusion matrix and the worst mistakes."""
+    """Folder for figures, new or empty: the confusion matrix and the worst mistakes."""
     csv: Path | None = None
-    """Also write the answer for each picture to this file: image, label, predicted, probability, correct."""
+    """Also write a CSV file with one row per picture: its label, the predicted class, and the probability."""
     quiet: bool = False
-    """Show no progress, and no remarks but errors."""
+    """Show no progress and no notes, only errors."""
     json: bool = False
     """Print one JSON object instead of text."""
 
@@ -151,26 +151,26 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Predict:
-    """Classify pictures. One that cannot be used is listed with the reason, and the others are still classified."""
+    """Classify pictures. Those that cannot be used are listed with the reason, and the rest are still classified."""
 
     EXAMPLE: ClassVar[str] = "firstlight predict runs/photos-1 new.jpg"
 
     model: Positional[Path]
-    """A model.safetensors, or a run folder."""
+    """A run folder, or its model.safetensors."""
     paths: Positional[tuple[str, ...]]
-    """Picture files, folders or archives of them, or - for a list of paths on standard input."""
+    """Pictures, folders, or archives, or - to read a list of paths from standard input."""
     top: int = 5
     """How many classes to list for each picture."""
     csv: Path | None = None
-    """Also write the answers to this file: image, label, probability, error, then the other labels of --top."""
+    """Also write a CSV file with one row per picture: image, label, probability, error, and the rest of --top."""
     max_pixels: int | None = None
-    """A picture with more pixels is not decoded; by default the limit of the training."""
+    """Do not decode pictures with more pixels than this; the default is the limit used in training."""
     workers: int | None = None
     """Number of threads that decode pictures."""
     device: str = "auto"
-    """Where to compute: auto (a GPU if there is one), cpu, cuda, cuda:1 or mps."""
+    """Device to use: auto (a GPU if there is one), cpu, cuda, cuda:1, or mps."""
     quiet: bool = False
-    """Show no progress, and no remarks but errors."""
+    """Show no progress and no notes, only errors."""
     json: bool = False
     """Print one JSON list instead of text."""
 
@@ -196,7 +196,7 @@ class Predict:
         ):  # on a terminal, each answer shows
             count, errors = show_json(predictions) if self.json else show_table(predictions)
         if not count:
-            raise DataError(f"no picture found in {' '.join(self.paths)}")
+            raise DataError(f"no pictures found in {' '.join(self.paths)}; give pictures, folders, or archives")
         if errors:
             tell(f"{errors:,} of {counted(count, 'picture')} could not be used")
         return DONE if errors < count else WRONG_INPUT
@@ -212,11 +212,11 @@ class Check:
     """A folder, an archive, a list, or a named set, as for train."""
     reading: SourceRecipe = field(default_factory=SourceRecipe)
     max_pixels: int = 50_000_000
-    """A picture with more pixels is quarantined without being decoded."""
+    """Set aside pictures with more pixels than this, without decoding them."""
     workers: int | None = None
     """Number of threads that decode pictures."""
     quiet: bool = False
-    """Show no progress, and no remarks but errors."""
+    """Show no progress and no notes, only errors."""
     json: bool = False
     """Print one JSON object instead of text."""
 
@@ -233,12 +233,12 @@ class Check:
 
 @dataclass(frozen=True)
 class Guide:
-    """Write the nine chapters of the guide as notebooks, to read, run and change."""
+    """Write the nine chapters of the guide as notebooks, to read, run, and change."""
 
     EXAMPLE: ClassVar[str] = "firstlight guide"
 
     folder: Positional[Path] = Path("firstlight-guide")
-    """Where to write them; existing files are kept."""
+    """Folder to write them to; existing files are never overwritten."""
     json: bool = False
     """Print one JSON object instead of text."""
 

@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def notes_in_one_line() -> Iterator[None]:
-    """Show remarks of the library as notes, without the line of code that made them."""
+    """Show the library's notes in one line each, without the line of code that they come from."""
     before = warnings.showwarning
 
     def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
@@ -82,7 +82,7 @@ def notes_in_one_line() -> Iterator[None]:
 
 @contextmanager
 def terminated_by_signal() -> Iterator[list[int]]:
-    """Turn SIGTERM into a KeyboardInterrupt, and yield the list that then holds it; other threads may not do that."""
+    """Turn SIGTERM into a KeyboardInterrupt, and yield the list that then holds it; only in the main thread."""
     received: list[int] = []
 
     def terminate(number: int, _frame: Any) -> None:
@@ -100,7 +100,7 @@ def terminated_by_signal() -> Iterator[list[int]]:
 
 
 def run(words: list[str]) -> int:
-    """Do what the words say, and return the exit code.
+    """Run the command that the words name, and return its exit code.
 
     Raises:
         UserError: if they cannot be understood, or the command meets one.
@@ -126,7 +126,7 @@ def run(words: list[str]) -> int:
 
 
 def command_named(word: str) -> type[Command]:
-    """Return the command that a word stands for.
+    """Return the command of this name.
 
     Raises:
         UserError: if there is none; it suggests one.
@@ -144,7 +144,7 @@ def command_named(word: str) -> type[Command]:
 
 
 def show_help(command: type[Command] | None, word: str) -> int:
-    """Print the help of a command, or of all."""
+    """Print the help for one command, or the general help."""
     from firstlight.cli.help import command_help, general_help
 
     lines = command_help(command, everything=word == "--help-all") if command else general_help(COMMANDS)

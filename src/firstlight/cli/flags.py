@@ -1,4 +1,4 @@
-"""Flags: messages about choices in the words of the command line."""
+"""Turn messages about choices into messages about flags."""
 
 import re
 from typing import Any
@@ -26,7 +26,7 @@ def with_flags(text: str) -> str:
 
 
 def message(error: UserError) -> str:
-    """Return an error as the command line tells it: the flag and its value first, if it is about one."""
+    """Return the text of an error, with the flag and its value first if it is about one."""
     if error.field is None:
         return with_flags(str(error))
     value = _typed(error.value)
@@ -34,7 +34,7 @@ def message(error: UserError) -> str:
 
 
 def _typed(value: Any) -> str:
-    """Return a value as a person types it after its flag; nothing for a flag that is only switched on."""
+    """Return a value as a person types it after its flag; empty for a switch."""
     if value is True or value is None:
         return ""
     if isinstance(value, tuple | list):

@@ -13,7 +13,7 @@ from firstlight.training.defaults import COMMON, DEFAULTS
 SUMMARY = "An image classifier you can trust, from a folder of labeled pictures."
 COLUMN = 24  # where descriptions begin
 GENERAL = (
-    ("-h, --help", "Show this help; after a command, its options."),
+    ("-h, --help", "Show this help; after a command, show its options."),
     ("-V, --version", "Show the version."),
     ("--print-completion", "Print a script that completes commands and options: bash or zsh."),
 )
@@ -37,7 +37,7 @@ def general_help(commands: Sequence[type[Command]]) -> list[str]:
         "Examples:",
         *(f"  {command.EXAMPLE}" for command in commands),
         "",
-        *wrapped("`firstlight COMMAND --help` shows what a command takes.", width).splitlines(),
+        *wrapped("`firstlight COMMAND --help` shows the options of a command.", width).splitlines(),
     ]
 
 

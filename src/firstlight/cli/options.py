@@ -35,12 +35,12 @@ class Option:
     """One option of a command.
 
     Attributes:
-        name: by which it goes in Python, such as `img_size`.
+        name: its name in Python, such as `img_size`.
         group: the field of the command that holds it; empty if the command holds it itself.
         field: its name there.
         hint: the type of its value, without None.
-        default: its value if it is not given; `MISSING` if it has to be.
-        positional: whether it is given by its place, without a flag.
+        default: its value if none is given; `MISSING` if it is required.
+        positional: whether it is given by position, without a flag.
         about: what it means, for a person.
     """
 
@@ -69,12 +69,12 @@ class Option:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The words that it may be; none if it may be anything of its type."""
+        """The values it may have; empty if any value of its type is allowed."""
         return get_args(self.hint) if get_origin(self.hint) is Literal else ()
 
     @property
     def placeholder(self) -> str:
-        """What stands for its value in the help."""
+        """The placeholder for its value in the help."""
         if self.positional:
             return self.name.upper()
         if self.words:

@@ -25,7 +25,7 @@ class Command(Protocol):
     EXAMPLE: ClassVar[str]
 
     def run(self) -> int:
-        """Do it, and return the exit code."""
+        """Run the command, and return the exit code."""
         ...
 
 
@@ -51,7 +51,7 @@ def read_words(command: type[Command], words: Sequence[str]) -> dict[str, Any]:
             places.append(word)
         elif option := flags.get(name) or switches.get(name):
             if option.is_switch and equals:
-                raise UserError(f"{name} takes no value; write {option.flag} or --no-{option.flag[2:]}")
+                raise UserError(f"{name} takes no value; use {option.flag} or --no-{option.flag[2:]}")
             if option.is_switch:
                 given[option.name] = name == option.flag
             elif option.takes_many:
@@ -73,7 +73,7 @@ def _value_after(option: Option, rest: deque[str]) -> str:
 
 
 def _by_place(command: type[Command], places: list[str]) -> dict[str, Any]:
-    """Return the values of the options that are given by their place."""
+    """Return the values of the options that are given by position."""
     given: dict[str, Any] = {}
     left = list(places)
     for option in (option for option in options_of(command) if option.positional):
@@ -105,14 +105,14 @@ def _extra_word(command: type[Command], word: str) -> str:
     meant = nearest(name, [option.name for option in options]) if equals or word[0] in DASHES else None
     if meant:
         flag = f"--{meant.replace('_', '-')}" + f" {escape_name(value)}" * bool(value)
-        return f"{escape_name(word)} is one word too many; did you mean {flag}?"
+        return f"{escape_name(word)} is not expected here; did you mean {flag}?"
     places = " ".join(option.placeholder for option in options_of(command) if option.positional)
     return (
-        f"{escape_name(word)} is one word too many: {name_of(command)} takes {places}; "
-        "put quotes around a name with spaces"
+        f"{escape_name(word)} is not expected here: {name_of(command)} takes {places}; "
+        "put quotes around names that contain spaces"
     )
 
 
 def name_of(command: type) -> str:
-    """Return the word for a command."""
+    """Return the name of a command."""
     return command.__name__.lower()

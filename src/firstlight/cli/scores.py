@@ -13,18 +13,18 @@ MAX_NAME = 32  # characters of a class
 
 
 def class_table(scores: "Evaluation") -> list[str]:
-    """Return the lines of a table of the classes with the lowest F1, worst first, with what they are taken for."""
+    """Return the lines of a table of the classes with the lowest F1, worst first, with what they are mistaken for."""
     worst = scores.worst_classes(MAX_CLASSES)
     taken_for: dict[str, tuple[int, str]] = {}
     for cell in scores.confusion.mistakes():
         label, predicted = scores.classes[cell.true], scores.classes[cell.predicted]
         taken_for[label] = max(taken_for.get(label, (0, "")), (cell.n, predicted))
-    rows: list[tuple[str, ...]] = [("class", "pictures", "precision", "recall", "F1", "most often taken for")]
+    rows: list[tuple[str, ...]] = [("class", "pictures", "precision", "recall", "F1", "most often mistaken for")]
     for row in worst:
         count, other = taken_for.get(row.name, (0, ""))
         numbers = (f"{value.value:.3f}" for value in (row.precision, row.recall, row.f1))
         mistaken = f"{escape_name(other, MAX_NAME)} ({count:,})" if count else ""
         rows.append((escape_name(row.name, MAX_NAME), f"{row.support:,}", *numbers, mistaken))
     shown = f"the {len(worst)} worst of {counted(len(scores.classes), 'class')}"
-    title = shown if len(worst) < len(scores.classes) else "by class, the worst first"
+    title = shown if len(worst) < len(scores.classes) else "by class, worst first"
     return [f"{title}:", *(f"  {line}" for line in columns(rows, right=(1, 2, 3, 4)))]

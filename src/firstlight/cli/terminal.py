@@ -26,7 +26,7 @@ def say(text: str) -> None:
 
 
 def tell(text: str) -> None:
-    """Write a remark to stderr, unless all is to be quiet."""
+    """Write a note to stderr, unless the command is to be quiet."""
     if not is_silent():
         _write_line(sys.stderr, text)
 
@@ -58,7 +58,7 @@ def tell_run(run: "Run") -> None:
     if run.transfer:
         tell_transfer(run.transfer)
     if record.quarantined:
-        say(f"quarantined: {counted(record.quarantined, 'picture')} could not be used; quarantine.csv has the reasons")
+        say(f"{counted(record.quarantined, 'picture')} could not be used; quarantine.csv says why")
     if record.leaks:
         are = "is" if record.leaks == 1 else "are"
         say(f"{counted(record.leaks, 'group')} of copies {are} in more than one split, such as:")
@@ -83,12 +83,12 @@ def next_steps(run: "Run") -> list[str]:
 
     steps = [f"firstlight predict {run.folder} {run.folder / HELD_OUT_FILE}"]
     if run.test and run.test.accuracy.value < 1 and (run.folder / "mistakes.png").is_file():
-        steps.append(f"look at {run.folder / 'mistakes.png'}: the mistakes that it was surest of")
+        steps.append(f"see {run.folder / 'mistakes.png'} for the most confident mistakes")
     return steps
 
 
 def tell_two_labels(exact: Sequence[Sequence[Mapping[str, str]]], near: Sequence[Sequence[Mapping[str, str]]]) -> None:
-    """Report pictures that stand in two classes, before anything else: their labels are wrong, whatever the scores."""
+    """Report pictures that are in two classes, before anything else: one of their labels must be wrong."""
 
     def listed(groups: Sequence[Sequence[Mapping[str, str]]]) -> None:
         for group in groups[:MAX_ROWS]:
@@ -98,16 +98,16 @@ def tell_two_labels(exact: Sequence[Sequence[Mapping[str, str]]], near: Sequence
 
     if exact:
         which = "1 picture has" if len(exact) == 1 else f"{len(exact):,} pictures have"
-        say(f"wrong labels: {which} two labels; keep the right one of each:")
+        say(f"wrong labels: {which} two labels; delete the wrong copies:")
         listed(exact)
     if near:
         which = "1 group of near copies has" if len(near) == 1 else f"{len(near):,} groups of near copies have"
-        say(f"perhaps wrong labels: {which} two labels; look whether they show the same:")
+        say(f"possibly wrong labels: {which} two labels; check whether they show the same thing:")
         listed(near)
 
 
 def tell_transfer(transfer: "TransferRecord") -> None:
-    """Report how well each rung of the ladder did, and what follows from it."""
+    """Report how well each rung of the ladder did, and what to do next."""
     say(f"built on {transfer.backbone}, weights {transfer.weights['source']}, license {transfer.weights['license']}")
     say("  rung                     validation accuracy         seconds")
     for rung in transfer.ladder:
@@ -127,11 +127,12 @@ def tell_transfer(transfer: "TransferRecord") -> None:
 
 def case_words(case: Mapping[str, Any], *, advise: bool = True) -> str:
     """Return one of the four cases of transfer learning as a sentence, and what to do about it."""
+    lowered = "the last doubling of the training set lowered the log loss by"
     amount = {
-        "few": f"More pictures would help: the last doubling lowered the log loss by {case['drop']:.0%}.",
-        "many": f"There are enough pictures: the last doubling lowered the log loss by only {case['drop']:.0%}.",
+        "few": f"More pictures would help: {lowered} {case['drop']:.0%}.",
+        "many": f"There are enough pictures: {lowered} only {case['drop']:.0%}.",
     }[case["images"]]
-    sure = "" if case["confidence"] is None else f" ({case['confidence']:.0%} confidence in its own classes)"
+    sure = "" if case["confidence"] is None else f" (its confidence in its own classes is {case['confidence']:.0%})"
     distance = {
         "near": f" They look like what the backbone was trained on{sure}.",
         "far": f" They look unlike what the backbone was trained on{sure}.",
@@ -141,12 +142,12 @@ def case_words(case: Mapping[str, Any], *, advise: bool = True) -> str:
 
 
 def tell_check(found: Mapping[str, Any]) -> None:
-    """Report what `check` found, wrong labels first: problems with the names of the pictures."""
+    """Report what `check` found, wrong labels first, with the names of the pictures."""
     tell_two_labels(found["two_labels"], found["near_two_labels"])
     for reason in found["training_refuses"]:
-        say(f"train will refuse this: {with_flags(reason)}")
+        say(f"train will refuse this set: {with_flags(reason)}")
     classes = len(found["classes"])
-    say(f"{found['source']}: {found['n']:,} pictures in {classes:,} {'class' if classes == 1 else 'classes'}")
+    say(f"{found['source']}: {counted(found['n'], 'picture')} in {counted(classes, 'class')}")
     say("  classes  " + _counted(found["classes"]))
     say("  sizes    " + _counted(found["sizes"]))
     say("  modes    " + _counted(found["modes"]))

@@ -38,25 +38,25 @@ class Augment:
     """
 
     flip: bool | None = None
-    """Mirror each training picture left to right with probability 1/2. The default in a run is on for color pictures,
-    except for the mlp."""
+    """Mirror each training picture left to right with probability 1/2. On by default for color pictures, except
+    with the mlp."""
     shift: int | None = None
-    """Shift training pictures by up to this many pixels in each direction; the reflected picture fills the gap. The
-    default in a run depends on the network."""
+    """Shift training pictures by up to this many pixels in each direction; the gap is filled by reflection. The
+    default depends on the network."""
     crop_scale: float | None = None
-    """Below 1: cut out a random box of at least this fraction of the area, with 3/4 to 4/3 of the picture's aspect
-    ratio, and enlarge it. The default in a run depends on the network."""
+    """Enlarge a random box of at least this fraction of a training picture's area, with 3/4 to 4/3 of its aspect
+    ratio; 1 turns this off. The default depends on the network."""
     rotate: float = 0.0
     """Rotate training pictures by up to this many degrees either way."""
     color_jitter: float = 0.0
-    """Change brightness, contrast and saturation of training pictures, each by a factor from 1 - this to 1 + this."""
+    """Change the brightness, contrast, and saturation of training pictures at random, each by up to this fraction."""
     erase: float = 0.0
-    """Probability that a box of 1/50 to 1/3 of a training picture is painted in its mean color (Zhong et al., 2017)."""
+    """Probability of painting a box of 1/50 to 1/3 of a training picture in its mean color (Zhong et al., 2017)."""
     mixup: float = 0.0
-    """Blend pairs of training pictures, with weights from Beta(this, this) (Zhang et al., 2018)."""
+    """Blend pairs of training pictures, with weights from Beta(X, X), where X is this number (Zhang et al., 2018)."""
     cutmix: float = 0.0
-    """Paste a box of another training picture, its area from Beta(this, this) (Yun et al., 2019). With mixup as well,
-    each picture gets one of the two, with equal probability."""
+    """Paste in a box from another training picture, its area from Beta(X, X), where X is this number (Yun et al.,
+    2019). If mixup is on too, each picture gets one of the two at random."""
 
     def __post_init__(self) -> None:
         """Check types and ranges.
@@ -76,7 +76,7 @@ class Augment:
     def __call__(
         self, images: "Tensor", labels: "Tensor", rows: "Tensor", *, seed: int, epoch: int, num_classes: int
     ) -> "tuple[Tensor, Tensor]":
-        """Return the batch as it is in this epoch; the very same tensors if nothing is chosen.
+        """Return the batch with the random changes of this epoch; the same tensors if nothing is chosen.
 
         `flip`, `shift` and `crop_scale` that are None are off.
 

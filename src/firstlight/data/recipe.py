@@ -18,20 +18,20 @@ DATA_RANGES: dict[str, tuple[float, float]] = {"img_size": (1, 4096), "max_pixel
 
 @dataclass(frozen=True, kw_only=True)
 class SourceRecipe:
-    """How a source is read: where named sets are, what says the classes, and whether links are followed."""
+    """How a source is read: where named sets are, where the labels come from, and whether links are followed."""
 
     data_root: str | None = None
-    """Folder where named sets are looked for and downloaded to; default FIRSTLIGHT_DATA, else the user's cache
-    folder."""
+    """Folder for named sets, which are downloaded if they are not there. The default is FIRSTLIGHT_DATA if it is set,
+    otherwise the user's cache folder."""
     image_column: str | None = None
-    """The column of a list that holds the pictures, if it has an unusual name."""
+    """Name of the list's column of pictures, if firstlight does not find it by itself."""
     label_column: str | None = None
-    """The column of a list that holds the labels, if it has an unusual name."""
+    """Name of the list's column of labels, if firstlight does not find it by itself."""
     label_from: str | None = None
     """Take the class from each picture's file name instead of its folder: a regular expression whose first group is the
-    class, such as '^([a-z]+)' for cat.001.jpg. With a slash in it, it is searched for in the whole path."""
+    class, such as '^([a-z]+)' for cat.001.jpg. An expression with a slash is searched for in the whole path."""
     follow_links: bool = False
-    """Follow symbolic links in a folder: pictures are read where the links point."""
+    """Follow symbolic links in a folder, and read the pictures they point to."""
 
     def __post_init__(self) -> None:
         """Check types and ranges.
@@ -74,22 +74,23 @@ NO_CHOICES = SourceRecipe()
 
 @dataclass(frozen=True, kw_only=True)
 class DataRecipe(SourceRecipe):
-    """Which pictures are used, at what size, and how they are split. None takes the default of the network."""
+    """Which pictures are used, at what size, and how they are split. None means the network's default."""
 
     img_size: int | None = None
-    """Side of the square that pictures are resized to, in pixels. By default it depends on the network, and small
-    pictures of one size keep it."""
+    """Side in pixels of the square that pictures are resized to. The default depends on the network; small pictures
+    that all have the same size keep it."""
     resize: str | None = None
-    """How a picture becomes that square: crop (keep the center), crop:0.875 (cut the rim off as well), pad or squash.
-    The default is what the pretrained weights were made for, else crop."""
+    """How pictures are made square: crop (keep the center), crop:0.875 (also trim the edges), pad, or squash. The
+    default is what the pretrained weights expect, otherwise crop."""
     max_pixels: int = 50_000_000
-    """A picture with more pixels than this is quarantined before it is decoded."""
+    """Set aside pictures with more pixels than this, without decoding them."""
     allow_quarantine: bool = False
     """Continue even if more than 1 % of the pictures cannot be used."""
     split: str = "70/15/15"
-    """Proportions of train/valid/test, or the split.csv of an earlier run to follow. Official splits are kept."""
+    """Proportions of train/valid/test, or the split.csv of an earlier run to reuse. Official splits are kept."""
     group_by: str | None = None
-    """Pictures that must stay together: folder, or a regular expression on their names."""
+    """Keep related pictures in one split: folder (those of one folder), or a regular expression that finds the group
+    in a picture's name."""
     drop_leaks: bool = False
     """Leave out training pictures that have a copy in an official validation or test split."""
     workers: int | None = None

@@ -32,15 +32,15 @@ class ModelRecipe:
     """Start from published weights. The mlp and the cnn have none and are always trained from scratch."""
     weights: str | None = None
     """Start from the weights in this file: a firstlight model.safetensors, or a .safetensors or .pth state dict of
-    the same network. Without it, published weights are found by the network's name."""
+    the same network. By default, the network's published weights are used."""
     weights_license: Literal["any", "permissive"] = "any"
-    """With permissive, refuse weights whose license is not known to allow any use."""
+    """With permissive, refuse weights unless their license is known to allow any use."""
     hidden: tuple[int, ...] = (512, 256, 128)
     """Widths of the mlp's hidden layers."""
     width: int = 32
     """Width of the cnn's first block; the second is three times, the third six times as wide."""
     dropout: float = 0.2
-    """Fraction of the mlp's hidden units that is zeroed at each training step."""
+    """Fraction of the mlp's hidden units that are zeroed at each training step."""
     init: Literal["default", "zero", "normal"] = "default"
     """Initial weights: PyTorch's own, the same with zero biases, or normal with standard deviation 0.01."""
     tta: bool = False

@@ -16,21 +16,21 @@ class TransferRecipe:
     """How a pretrained network is adapted to the images; not for networks trained from scratch."""
 
     feature_passes: int = 1
-    """How many times to compute the features of each training picture: as it is, then mirrored, then random crops."""
+    """Number of times to compute each training picture's features: unchanged, then mirrored, then as random crops."""
     finetune: Literal["none", "head", "last", "all"] = "none"
-    """After solving for the linear head, fine-tune with augmentation: the head, also the last quarter of the backbone,
-    or everything. The result is kept only if it does better on validation."""
+    """What to fine-tune, with augmentation, after solving for the linear head: nothing, the head, the head and the
+    last quarter of the backbone, or everything. The result is kept only if it does better on validation."""
     ladder: bool = False
     """Fine-tune the last quarter of the backbone, then all of it, as long as each step clearly helps."""
     learning_curve: bool = False
-    """Estimate what more pictures would give, from heads trained on parts of the training set."""
+    """Estimate how much more pictures would help, by training heads on parts of the training set."""
     layer_decay: float = 0.3
     """Learning rate of the backbone's first layers, as a fraction of the head's."""
     unfreeze: Literal["at-once", "gradual"] = "at-once"
     """Fine-tune all layers from the start, or one after another, beginning at the head."""
     norms: Literal["auto", "frozen", "live"] = "auto"
-    """Batch norms of the backbone: frozen as published, or live. auto is live if all layers are fine-tuned, with
-    batches of 32 pictures or more and 5,000 training pictures or more."""
+    """Whether the backbone's batch norms stay as published (frozen) or are trained (live). auto means live if all
+    layers are fine-tuned, in batches of at least 32 pictures, on at least 5,000 training pictures."""
 
     def __post_init__(self) -> None:
         """Check types and ranges.
@@ -43,7 +43,7 @@ class TransferRecipe:
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizationRecipe:
-    """How the weights are trained. None takes the default of the network."""
+    """How the weights are trained. None means the network's default."""
 
     epochs: int | None = None
     """Number of passes over the training pictures."""
@@ -54,7 +54,7 @@ class OptimizationRecipe:
     lr: float | None = None
     """Peak learning rate."""
     schedule: Literal["one-cycle", "cosine", "constant"] = "one-cycle"
-    """Learning rate over the run: linear up and down, cosine decay, or constant; each after the warmup."""
+    """Learning rate after the warmup: linear decay, cosine decay, or constant."""
     warmup: float | None = None
     """Fraction of the run during which the learning rate rises to its peak."""
     weight_decay: float | None = None
@@ -64,13 +64,13 @@ class OptimizationRecipe:
     label_smoothing: float | None = None
     """Fraction of each label that is spread evenly over all classes."""
     balance: Literal["none", "weights", "sampling"] = "none"
-    """Rare classes: leave them rare, weight their loss, or draw their pictures more often."""
+    """What to do about rare classes: nothing, weight their loss, or draw their pictures more often."""
     clip: float | None = None
     """Maximum gradient norm; longer gradients are scaled down."""
     ema: float | None = None
-    """Decay of an exponential moving average of the weights, which is then what is scored; 0 turns it off."""
+    """Decay of an exponential moving average of the weights, which is then used for scoring; 0 turns it off."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Number type of matrix products; auto uses bfloat16 on processors and GPUs where it is faster."""
+    """Number type for matrix products; auto uses bfloat16 on processors and GPUs where it is faster."""
     compile: bool = False
     """Compile the network first: slower to start, then faster. Needs a C++ compiler."""
     patience: int | None = None
@@ -104,9 +104,9 @@ class Recipe:
     optimization: OptimizationRecipe = field(default_factory=OptimizationRecipe)
     augmentation: Augment = field(default_factory=Augment)
     seed: int = 0
-    """All randomness is derived from it: with the same seed, machine, and number of threads, the model is the same."""
+    """Random seed. The same seed, machine, and number of threads give the same model."""
     device: str = "auto"
-    """Where to compute: auto (a GPU if there is one), cpu, cuda, cuda:1 or mps."""
+    """Device to use: auto (a GPU if there is one), cpu, cuda, cuda:1, or mps."""
 
     def __post_init__(self) -> None:
         """Check the general choices, and that no group contradicts another.
@@ -125,7 +125,8 @@ class Recipe:
             raise RecipeError("choose auto, cpu, cuda, cuda:1 or mps", field="device", value=self.device)
         self._check_transfer()
         if self.model.tta and self.model.is_pretrained and self.model.name != "auto":
-            raise RecipeError("it works only for networks trained from scratch; leave it out", field="tta", value=True)
+            reason = "this works only for networks that are trained from scratch; leave it out"
+            raise RecipeError(reason, field="tta", value=True)
 
     def _check_transfer(self) -> None:
         """Refuse choices about transfer learning where nothing is transferred."""
@@ -137,7 +138,7 @@ class Recipe:
         has_weights = self.model.name not in OWN_NETWORKS
         advice = "set `pretrained`" if has_weights else "choose one by `model`, such as auto or timm:resnet18"
         for name, value in chosen.items():
-            reason = f"it needs a pretrained network, and {self.model.name} is trained from scratch; {advice}"
+            reason = f"this needs a pretrained network, and {self.model.name} is trained from scratch; {advice}"
             raise RecipeError(reason, field=name, value=value)
 
     @classmethod
