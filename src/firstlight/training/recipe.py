@@ -125,7 +125,7 @@ class Recipe:
             raise RecipeError("choose auto, cpu, cuda, cuda:1 or mps", field="device", value=self.device)
         self._check_transfer()
         if self.model.tta and self.model.is_pretrained and self.model.name != "auto":
-            reason = "this works only for networks that are trained from scratch; leave it out"
+            reason = "this works only for networks trained from scratch; leave it out"
             raise RecipeError(reason, field="tta", value=True)
 
     def _check_transfer(self) -> None:
