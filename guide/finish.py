@@ -47,6 +47,7 @@ HTML = (
         '<h1>Search</h1>\n<div id="search-results">',
     ),
 )
+BACK = re.compile(r'(class="viewcode-back" href="[^"#]*)#firstlight\.([\w.]+)"')
 PARAMETERS = re.compile(r"<dl>\n((?:<dd>.*</dd>\n)+)</dl>")
 
 
@@ -56,6 +57,11 @@ def finish(site: Path) -> None:
         figure.write_text(follow_theme(figure.read_text("utf-8")), "utf-8")
     for page in site.rglob("*.html"):
         page.write_text(accessible(page.read_text("utf-8")), "utf-8")
+    reference = (site / "reference" / "python.html").read_text("utf-8")
+    sources = site / "_modules"
+    for page in (sources / "firstlight").rglob("*.html"):
+        module = ".".join(page.relative_to(sources).with_suffix("").parts)
+        page.write_text(lead_back(page.read_text("utf-8"), module, reference), "utf-8")
 
 
 def follow_theme(svg: str) -> str:
@@ -82,6 +88,20 @@ def accessible(html: str) -> str:
         html = re.sub(pattern, replacement, html)
     html = PARAMETERS.sub(parameters, html)
     return re.sub(r"<pre>(.*?)</pre>", focusable, html, flags=re.DOTALL)
+
+
+def lead_back(source: str, module: str, reference: str) -> str:
+    """Return a page of source code whose links lead to where its names are described.
+
+    Sphinx takes all names of a module for public ones as soon as one of them is.
+    """
+
+    def where(found: re.Match[str]) -> str:
+        link, name = found.groups()
+        public = f'id="firstlight.{name}"' in reference
+        return f'{link}#{"firstlight" if public else module}.{name}"'
+
+    return BACK.sub(where, source)
 
 
 def parameters(found: re.Match[str]) -> str:

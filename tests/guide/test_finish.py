@@ -56,3 +56,12 @@ def test_a_figure_is_changed_once_and_one_with_pixels_never(finish):
 def test_what_axe_core_objects_to_is_gone(finish, before, after):
     assert finish.accessible(before) == after
     assert finish.accessible(after) == after
+
+
+def test_a_page_of_source_code_leads_to_where_its_names_are_described(finish):
+    reference = '<dt id="firstlight.Loader"><dt id="firstlight.data.loader.Batch">'
+    link = '<a class="viewcode-back" href="../../../reference/python.html#firstlight.{}">[docs]</a>'
+    before = link.format("Loader") + link.format("Batch")
+    after = link.format("Loader") + link.format("data.loader.Batch")
+    for source in (before, after):
+        assert finish.lead_back(source, "firstlight.data.loader", reference) == after

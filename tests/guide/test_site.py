@@ -61,9 +61,18 @@ def test_every_chapter_can_be_downloaded_as_a_notebook(site):
 
 def test_every_public_name_is_in_the_reference(site):
     page = (site / "reference" / "python.html").read_text("utf-8")
-    missing = [name for name in fl.__all__ if f'id="firstlight.{name}"' not in page and name != "UserError"]
-    assert missing == []
-    assert 'id="firstlight.errors.UserError"' in page
+    assert [name for name in fl.__all__ if f'id="firstlight.{name}"' not in page] == []
+
+
+def test_every_link_of_the_site_leads_somewhere(site):
+    text = {page: page.read_text("utf-8") for page in site.rglob("*.html")}
+    places = {page: set(re.findall(r'\bid="([^"]+)"', html)) for page, html in text.items()}
+    for page, html in text.items():
+        for link in re.findall(r'href="(?![a-z]+:)([^"]+)"', html):
+            path, _, place = link.partition("#")
+            target = (page.parent / path.partition("?")[0]).resolve() if path else page
+            assert target.exists(), (page, link)
+            assert not place or target not in places or unescape(place) in places[target], (page, link)
 
 
 @pytest.mark.parametrize("command", ["train", "evaluate", "predict", "check", "guide"])
@@ -119,14 +128,16 @@ def test_what_the_pages_tell_people_to_type_works(digits, backbone, tmp_path, mo
             Image.fromarray(images[row]).save(folder / f"{name}nna-01.png")
     shutil.copy(tmp_path / "photos" / "3" / "anna-01.png", "new.jpg")
     lines = [words for page in PAGES for words in commands(page)]
-    assert len(lines) == 14
+    assert len(lines) == 16
     for typed in lines:
         words = [word for word in typed if word != "--weights" and not word.startswith("mobilenet_v2.")]
         model = words[words.index("--model") + 1] if "--model" in words else ""
-        if model == "fast" or ":" in model or "--ladder" in words:
+        if ":" in model or {"--ladder", "--finetune", "--learning-curve"} & {*words}:
             words = [word for word in words if word not in ("--model", model)]
             words += ["--model", backbone.name, "--weights", str(backbone.file), "--img-size", "32"]
         elif words[0] == "train":
             words = [*typed, "--epochs", "1"]
         assert main(words) == 0, words
     assert (tmp_path / "answers.csv").is_file()
+    for block in re.findall(r"```python\n(.*?)```", (GUIDE / "how-to" / PAGES[0]).read_text("utf-8"), re.DOTALL):
+        exec(block, {})
