@@ -99,7 +99,10 @@ def test_an_expression_with_a_slash_sees_the_whole_path(tmp_path, named):
 
 @pytest.mark.parametrize(
     ("pattern", "words"),
-    [("(", "not a regular expression"), ("^(x+)", "finds no class in the pictures' names in .*, such as cat.000.jpg")],
+    [
+        ("(", "not a regular expression"),
+        ("^(x+)", "no class was found in the names of the pictures in .*, such as cat.000.jpg"),
+    ],
 )
 def test_an_expression_of_no_use_is_refused_with_its_name_and_value(tmp_path, named, pattern, words):
     with pytest.raises(RecipeError, match=words) as refused:

@@ -81,7 +81,7 @@ def test_heic_is_read_where_its_reader_is_and_named_where_it_is_not(color, monke
     assert found.pixels.shape == (72, 96, 3) and found.notes == ()
     assert "more than the limit of 5" in str(pytest.raises(ImageError, decode, file.getvalue(), max_pixels=5).value)
     monkeypatch.setitem(sys.modules, "pillow_heif.as_plugin", None)
-    assert reason(file.getvalue()) == "holds HEIC; to read it, pip install 'firstlight[heif]'"
+    assert reason(file.getvalue()) == "holds HEIC; to read it, run: pip install 'firstlight[heif]'"
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_heic_is_read_where_its_reader_is_and_named_where_it_is_not(color, monke
         (b"II*\0\x10\0\0\0CR\2\0" + bytes(50), "a camera's raw file"),
         (b"\0\0\0\x18ftypcrx \0\0\0\1" + bytes(50), "a camera's raw file"),
         (b"FUJIFILMCCD-RAW 0201", "a camera's raw file"),
-        (bytes(100), "zeros only"),
+        (bytes(100), "only zeros"),
     ],
 )
 def test_other_files_are_called_what_they_are(data, words):

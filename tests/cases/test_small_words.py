@@ -68,8 +68,8 @@ def test_names_in_a_zip_that_are_not_marked_as_utf8_are_noted(tmp_path, encoding
     data = load_data(path)
     assert data.classes == classes
     assert data.notes == (
-        f"names that the archive does not mark as UTF-8, read as {encoding}: 2, such as café/1.png; if that looks "
-        "wrong, pack it again",
+        f"names that are not marked as UTF-8, read as {encoding}: 2, such as café/1.png; if that looks wrong, "
+        "pack the archive again",
     )
 
 

@@ -64,8 +64,8 @@ def test_first_folders_with_the_same_folders_in_them_are_asked_about(tmp_path, n
     root = named(tmp_path, set_of("fold1", "fold2", words=("cat", "dog", "fox")))
     with pytest.raises(DataError) as refused:
         load_data(root)
-    assert "fold1 and fold2 hold the same folders (cat, dog, fox): are they splits?" in str(refused.value)
-    assert "rename them train and test; if they are the classes, set `label_from` to '^([^/]+)/'" in str(refused.value)
+    assert "fold1 and fold2 hold the same folders (cat, dog, fox); if they are splits, " in str(refused.value)
+    assert "rename them train and test; if they are classes, set `label_from` to '^([^/]+)/'" in str(refused.value)
     data = load_data(root, label_from="^([^/]+)/")
     assert data.classes == ("fold1", "fold2") and len(data) == 18 and data.splits is None
     assert load_data(root, label_from="^[^/]+/([^/]+)/").classes == ("cat", "dog", "fox")
@@ -85,7 +85,7 @@ def test_splits_that_hold_no_class_folders_are_refused(tmp_path, named):
 
 def test_a_set_whose_classes_lie_one_folder_deeper_is_named(tmp_path, named):
     root = named(tmp_path, ["images/cat/1.png", "images/dog/1.png", "annotations/1.xml"])
-    with pytest.raises(DataError, match=f"only one class, images; .* name {root}/images"):
+    with pytest.raises(DataError, match=f"only one class, images; .* use {root}/images"):
         load_data(root)
 
 

@@ -9,7 +9,7 @@ from firstlight.data.sources import load_data
 from firstlight.errors import DataError
 
 TRAIN = [f"train/{word}/{number}.png" for word in ("cleavers", "maize") for number in range(3)]
-NOTE = "left out: 2 pictures in test/, in no class folder; `firstlight predict` takes them"
+NOTE = "left out: 2 pictures in test/, outside class folders; classify them with `firstlight predict`"
 
 
 @pytest.mark.parametrize("inside", ["", "test/", "images/", "unknown/"])

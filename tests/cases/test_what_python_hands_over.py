@@ -129,7 +129,7 @@ def test_two_pictures_in_a_list_are_two_pictures(pictures):
         samples = fl.load_data((given, ["a", "b"]))
         assert samples.classes == ("a", "b")
         assert all(np.array_equal(*pair) for pair in zip(pixels_of(samples), pictures[:2], strict=True))
-    with pytest.raises(WrongTypeError, match="does not say which labels"):
+    with pytest.raises(WrongTypeError, match="has no labels for its pictures"):
         fl.load_data([pictures[0], Image.fromarray(pictures[1])])
 
 
@@ -300,7 +300,7 @@ def test_a_data_set_that_is_another_one_every_time_is_refused(pictures, numbers)
             return np.roll(image, int(torch.randint(1, SIDE, ())), 0), label
 
     samples = fl.load_data(Random(list(zip(pictures, numbers, strict=True))))
-    with pytest.raises(fl.UserError, match="another one every time it is read; give the data set without random"):
+    with pytest.raises(fl.UserError, match="changes every time it is read; give the data set without random"):
         samples.images.content_key()
 
 
@@ -390,7 +390,7 @@ class Nameless:
 ODD = {
     "nothing": (None, "a NoneType is not a set of labeled pictures"),
     "a number": (3, "an int is not a set"),
-    "an array alone": (np.zeros((4, 8, 8)), "has no labels; give the pair (images, labels)"),
+    "an array alone": (np.zeros((4, 8, 8)), "has no labels; give a pair (images, labels)"),
     "a tensor alone": (torch.zeros(4, 3, 8, 8), "has no labels"),
     "a picture": (Image.new("L", (8, 8)), "has no labels"),
     "bytes": (b"\x89PNG", "has no labels"),
@@ -399,15 +399,15 @@ ODD = {
     "an empty list": ([], "empty list"),
     "an empty tuple": ((), "empty list"),
     "an empty dict": ({}, "no column"),
-    "a list of paths": (["a.png", "b.png", "c.png"], "does not say which labels"),
-    "three arrays": ((np.zeros(3), np.zeros(3), np.zeros(3)), "does not say which labels"),
+    "a list of paths": (["a.png", "b.png", "c.png"], "has no labels for its pictures"),
+    "three arrays": ((np.zeros(3), np.zeros(3), np.zeros(3)), "has no labels for its pictures"),
     "a generator": ((n for n in range(3)), "a generator is not a set"),
     "a loader": (torch.utils.data.DataLoader(Pairs([(1, 2)])), "give its data set, `loader.dataset`"),
     "a set": ({"a.png"}, "a set is not a set of labeled pictures"),
     "a pair with None": ((None, [0, 1]), "the pictures are a NoneType"),
     "a pair without labels": ((np.zeros((2, 8, 8)), None), "the labels are a NoneType"),
     "labels of the wrong number": ((np.zeros((2, 8, 8)), [0, 1, 2]), "2 pictures but 3 labels"),
-    "words and numbers": ((np.zeros((2, 8, 8)), ["a", 1]), "labels are words and numbers"),
+    "words and numbers": ((np.zeros((2, 8, 8)), ["a", 1]), "labels mix words and numbers"),
     "labels of several values": ((np.zeros((2, 8, 8)), [[0], [1, 2]]), "some labels have several values"),
     "labels that are dicts": ((np.zeros((2, 8, 8)), [{"a": 1}, {"b": 2}]), "labels are a dict each"),
     "a missing label": ((np.zeros((2, 8, 8)), [0, None]), "label 1 is missing"),
@@ -422,7 +422,7 @@ ODD = {
     "items that are no pairs": (Pairs([1, 2, 3]), "its items are an int; each must be a pair"),
     "a data set of nothing": (Pairs([]), "there are no pictures in it"),
     "labels out of the classes": (Pairs([(np.zeros((8, 8)), 5), (np.zeros((8, 8)), 0)], ["a", "b"]),
-                                  "label 0 (5) is none of the 2 classes"),
+                                  "label 0 (5) is not one of the 2 classes"),
     "Normalize": (([np.full((8, 8), -1.0), np.full((8, 8), 0.5)], [0, 1]), "without a Normalize step"),
 }  # fmt: skip
 

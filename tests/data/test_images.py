@@ -254,7 +254,7 @@ def test_wide_integers_are_sixteen_bit_images_or_refused():
     image = decode(encode(np.array([[0, 32768, 65535]], np.int32), "TIFF"))
     assert image.mode == "I" and image.notes == ("integers taken as 0..65535",)
     np.testing.assert_array_equal(image.pixels.ravel(), [0, 128, 255])
-    with pytest.raises(ImageError, match="unknown which one is white"):
+    with pytest.raises(ImageError, match="unclear which value is white"):
         decode(encode(np.array([[0, 70000]], np.int32), "TIFF"))
 
 
@@ -275,7 +275,7 @@ def test_floats_are_scaled_by_the_range_they_show(values, expected, white):
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -0.5, 70000.0])
 def test_floats_whose_white_is_unknown_are_refused(bad):
-    with pytest.raises(ImageError, match="unknown"):
+    with pytest.raises(ImageError, match="unclear|unknown"):
         decode(encode(np.array([[0, bad, 1]], np.float32), "TIFF"))
 
 
@@ -314,7 +314,7 @@ def test_content_counts_and_a_wrong_extension_is_noted(colors):
         (b"%PDF-1.7", "PDF"),
         (b"PK\x03\x04", "archive"),
         (b"version https://git-lfs.github.com/spec/v1", "git lfs pull"),
-        (b"\x01\x02\x03\x04", "not a picture of a kind that is read .JPEG"),
+        (b"\x01\x02\x03\x04", "not a picture in a format that can be read .JPEG"),
         (b"BM" + b"\0" * 60, "damaged BMP"),
     ],
 )
@@ -358,7 +358,7 @@ def test_the_pixel_limit_holds_before_decoding():
         with pytest.raises(ImageError, match="more than the limit of 50,000,000"):
             decode(bomb)
     small = encode(Image.new("L", (100, 100)), "PNG")
-    with pytest.raises(ImageError, match="100 x 100 are 10,000 pixels"):
+    with pytest.raises(ImageError, match="100 x 100 is 10,000 pixels"):
         decode(small, max_pixels=9_999)
     assert decode(small, max_pixels=10_000).pixels.shape == (100, 100, 1)
 

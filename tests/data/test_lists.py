@@ -97,7 +97,7 @@ def test_a_row_without_its_image_is_named_by_file_and_line(tmp_path, files):
         ("image,label\n", ["lists no pictures"]),
         ("image,label\nimg/0.png,a\nimg/1.png, \n", ["line 3", "no label"]),
         ("image,label\nimg/0.png,a\nimg/1.png,NaN\n", ["line 3", "no label"]),
-        ("image,label\nimg/0.png,a\n,b\n", ["line 3", "no picture is named"]),
+        ("image,label\nimg/0.png,a\n,b\n", ["line 3", "the picture is missing"]),
         ("image,label\nimg/0.png,a\nimg,b\n", ["line 3", "no picture at img"]),
         ("image,label\nimg/0.png,a\nhttps://a.org/b.jpg,b\n", ["line 3", "is a web address"]),
         ("image,label\nimg/0.png,a\nimg/0.png,b\n", ["line 3", "already on line 2"]),
@@ -108,7 +108,7 @@ def test_a_row_without_its_image_is_named_by_file_and_line(tmp_path, files):
             ["line 3", 'no split "middle"', "train, valid or test"],
         ),
         ("image,label,split\nimg/0.png,a,\n", ["line 2", 'no split ""']),
-        ("image,label\nimg/0.png,a\n".encode("utf-16"), ["is not UTF-8 but UTF-16; save it as CSV UTF-8"]),
+        ("image,label\nimg/0.png,a\n".encode("utf-16"), ["is UTF-16, not UTF-8; save it as CSV UTF-8"]),
         ("image,label\nimg/0.png,a\n".encode("utf-16-le"), ["zero bytes", "CSV UTF-8"]),
         (b"PK\x03\x04workbook", ["a workbook or an archive"]),
         (b"image,label\nimg/0.png,caf\xe9\nimg/1.png,b\n", ["line 2", "is not UTF-8; save the list as CSV UTF-8"]),
@@ -166,7 +166,7 @@ def test_an_id_means_the_only_picture_of_that_name_below_the_list(tmp_path, file
 def test_an_id_that_several_pictures_have_is_refused(tmp_path, files):
     write(tmp_path / "other/1.jpg", files[5])
     refuses(
-        a_list(tmp_path, files, "id,label\n0,a\n1,b\n"), "line 3: 1 may be img/1.png or other/1.jpg; write the path"
+        a_list(tmp_path, files, "id,label\n0,a\n1,b\n"), "line 3: 1 could be img/1.png or other/1.jpg; use the path"
     )
     assert load_data(a_list(tmp_path, files, "id,label\n0,a\nother/1,b\n")).names == ("img/0.png", "other/1.jpg")
 

@@ -157,7 +157,7 @@ def test_a_missing_folder_suggests_what_was_meant(tmp_path, files):
     refuses(str(tmp_path / "flower"), "no such folder", f"did you mean {tmp_path / 'flowers'}?")
     refuses("fashion_mnist", "did you mean fashion-mnist?")
     refuses("CIFAR-10", "did you mean cifar10?")
-    refuses(str(tmp_path / "a" / "b"), f"there is no {tmp_path / 'a'} either")
+    refuses(str(tmp_path / "a" / "b"), f"its folder {tmp_path / 'a'} does not exist")
     refuses(tmp_path / "flowers" / "cat" / "a.png", "neither an archive", "nor a list")
 
 
@@ -169,11 +169,11 @@ def test_folders_without_classes_or_images_are_explained(tmp_path, files):
     refuses(write(tmp_path / "flat2", {"train/1.png": files[0], "test/1.png": files[1]}), "no class folders")
     one = load_data(write(tmp_path / "one", {"cat/1.png": files[0]}))
     assert one.classes == ("cat",), "it can be checked and scored"
-    with pytest.raises(DataError, match="only one class, cat; a classifier needs two or more"):
+    with pytest.raises(DataError, match="only one class, cat; a classifier needs at least two"):
         open_dataset(one)
     refuses(
         write(tmp_path / "wrapped", {"in/cat/1.png": files[0], "in/dog/1.png": files[1]}),
-        f"name {tmp_path / 'wrapped' / 'in'}",
+        f"use {tmp_path / 'wrapped' / 'in'}",
     )
 
 
@@ -423,7 +423,7 @@ def test_damaged_and_misnamed_archives_are_refused(tmp_path, files):
     with pytest.warns(UserWarning, match="Duplicate name"), zipfile.ZipFile(tmp_path / "twice.zip", "w") as archive:
         for data in files[:2]:
             archive.writestr("cat/a.png", data)
-    refuses(tmp_path / "twice.zip", "cat/a.png is in it twice")
+    refuses(tmp_path / "twice.zip", "cat/a.png is in the archive twice")
 
 
 @pytest.mark.parametrize("suffix", [".tar", ".tar.gz", ".zip"])
@@ -600,9 +600,9 @@ def test_damaged_idx_files_are_refused(tmp_path, idx_set, damage, packed):
 
 def test_a_cut_gzip_file_is_refused_and_labels_must_fit(tmp_path, idx_set):
     write(tmp_path / "a" / "mnist", {**idx_set, "t10k-labels-idx1-ubyte": idx(np.zeros(29, np.uint8))})
-    refuses("mnist", "do not belong together", data_root=tmp_path / "a")
+    refuses("mnist", "do not match", data_root=tmp_path / "a")
     write(tmp_path / "b" / "mnist", {**idx_set, "t10k-labels-idx1-ubyte": idx(np.full(30, 10, np.uint8))})
-    refuses("mnist", "do not belong together", data_root=tmp_path / "b")
+    refuses("mnist", "do not match", data_root=tmp_path / "b")
     packed = {f"{name}.gz": gzip.compress(data)[:-20] for name, data in idx_set.items()}
     write(tmp_path / "c" / "mnist", packed)
     refuses("mnist", "train-images-idx3-ubyte.gz cannot be read", data_root=tmp_path / "c")
@@ -671,7 +671,7 @@ def test_even_a_trusted_pickle_can_build_arrays_only(tmp_path):
     for evil in (b"cos\nsystem\n(S'true'\ntR.", b"cbuiltins\neval\n(S'1'\ntR.", b"cnumpy\nload\n(S'x'\ntR."):
         path = tmp_path / "evil"
         path.write_bytes(evil)
-        with pytest.raises(pickle.UnpicklingError, match="is not needed by a set of pictures"):
+        with pytest.raises(pickle.UnpicklingError, match="does not belong in a set of pictures"):
             named_sets._unpickle(path, hashlib.md5(evil).hexdigest())
 
 

@@ -243,9 +243,9 @@ def test_groups_can_be_read_from_names():
 
 
 def test_a_pattern_that_cannot_be_or_matches_nothing_is_refused():
-    with pytest.raises(RecipeError, match="not a regular expression"):
+    with pytest.raises(RecipeError, match="not a valid regular expression"):
         groups_from_names(["a"], "(")
-    with pytest.raises(RecipeError, match="matches no picture's name, such as a"):
+    with pytest.raises(RecipeError, match="no picture.s name matches this .a, for example"):
         groups_from_names(["a"], "patient")
 
 

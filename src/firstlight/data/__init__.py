@@ -1,1 +1,1 @@
-"""From labeled images anywhere to batches on the device: packed, split, and augmented."""
+"""Turn labeled images from anywhere into batches on the device: packed, split, and augmented."""

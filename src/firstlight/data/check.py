@@ -30,19 +30,19 @@ _FINDINGS = {
 
 @dataclass(frozen=True, repr=False)
 class CheckReport:
-    """A set, and what was found by decoding every image of it."""
+    """A set, and what was found by decoding all its images."""
 
     samples: Samples
     store: Store
 
     @property
     def conflicts(self) -> LabelConflicts:
-        """The images that stand in two classes."""
+        """The images that are in two classes."""
         return label_conflicts(self.samples, self.store.duplicates)
 
     @property
     def plan(self) -> SplitPlan:
-        """How training would split the set by default, and whether it would take it."""
+        """How training would split the set by default, and why it might refuse it."""
         return plan_split(self.samples, self.store, DataRecipe())
 
     def to_json(self) -> dict[str, Any]:
@@ -117,7 +117,7 @@ class CheckReport:
         return self.samples.add_to(shown).text()
 
     def _leaks(self) -> list[list[int]]:
-        """Return the copies that are in more than one split of the set's own."""
+        """Return the copies that are in more than one of the set's own splits."""
         if self.samples.splits is None:
             return []
         groups = image_groups(self.samples, self.store.duplicates)

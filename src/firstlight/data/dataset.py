@@ -1,4 +1,4 @@
-"""A data set ready to train on or to score: packed, checked for unusable images and leaks, grouped, and split."""
+"""A data set, ready for training or scoring: packed, checked for unusable images and leaks, grouped, and split."""
 
 import io
 from dataclasses import dataclass
@@ -52,7 +52,7 @@ class Dataset:
 
     @property
     def conflicts(self) -> LabelConflicts:
-        """The images that stand in two classes."""
+        """The images that are in two classes."""
         return label_conflicts(self.samples, self.store.duplicates)
 
     def __repr__(self) -> str:
@@ -130,7 +130,7 @@ def open_dataset(
         seed: another seed gives another split.
 
     Raises:
-        DataError: if too many images cannot be used, or a split or a class has no image left.
+        DataError: if too many images cannot be used, or no image is left for a split or a class.
         RecipeError: if `split`, `group_by` or `resize` cannot be used.
 
     >>> from firstlight.data.sources import load_data

@@ -74,7 +74,7 @@ def _scale_to_uint8(image: Image.Image, notes: list[str], of_set: White) -> NDAr
             notes.append(f"integers taken as 0..{white:.0f}" + ", by the brightest of the set" * (white < limit))
     if low < -half_level or high > max(limit, 1 + half_level):
         raise ImageError(
-            f"its values go from {low:g} to {high:g}, so it is unknown which one is white; save it with 8 or 16 bits"
+            f"its values go from {low:g} to {high:g}, so it is unclear which value is white; save it with 8 or 16 bits"
         )
     if high > white + half_level:
         notes.append("brighter than the white of its set, clipped")

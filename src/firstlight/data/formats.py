@@ -1,4 +1,4 @@
-"""The formats of image files that are read, found by content, and in words what other files hold."""
+"""The image formats that are read, recognized by content, and names for what other files hold."""
 
 import ctypes
 import io
@@ -21,7 +21,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from firstlight.errors import ImageError
 
-FORMATS_READ = "JPEG, PNG, WebP, GIF, BMP, TIFF, PPM, AVIF and HEIC"
+FORMATS_READ = "JPEG, PNG, WebP, GIF, BMP, TIFF, PPM, AVIF, and HEIC"
 
 # MPEG's container holds pictures and videos; its first bytes say which: a size, `ftyp`, the main brand, a version, and
 # then all brands.
@@ -49,19 +49,19 @@ _OTHER_CONTENT = {
     "JPEG XL, which is not read; convert it to PNG or JPEG": re.compile(rb"\xff\x0a|\0\0\0\x0cJXL "),
     "JPEG 2000, which is not read; convert it to PNG": re.compile(rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51"),
     "OpenEXR, which is not read; export it as PNG or TIFF": re.compile(rb"v/1\x01"),
-    "a NumPy array; give it to fl.train and fl.predict in Python": re.compile(rb"\x93NUMPY"),
-    "HDF5; give its arrays to fl.train and fl.predict in Python": re.compile(rb"\x89HDF"),
+    "a NumPy array; pass it to fl.train or fl.predict in Python": re.compile(rb"\x93NUMPY"),
+    "HDF5; pass its arrays to fl.train or fl.predict in Python": re.compile(rb"\x89HDF"),
     "an icon (ICO); export it as PNG": re.compile(rb"\0\0\x01\0[\x01-\xff]\0.{3}\0", re.DOTALL),
     "a Photoshop document; export it as PNG": re.compile(rb"8BPS"),
-    "a PDF; export its pictures": re.compile(rb"%PDF"),
+    "a PDF; export its pages as pictures": re.compile(rb"%PDF"),
     "PostScript; export it as PNG": re.compile(rb"%!PS"),
     "a vector drawing (SVG); export it as PNG": re.compile(
         rb"(\xef\xbb\xbf)?\s*(<\?xml.*?)?(<!--.*?-->\s*)?(<!doctype svg.*|<svg)", re.DOTALL | re.IGNORECASE
     ),
-    "a web page; was it saved in place of the picture?": re.compile(rb"\s*<(!doctype html|html)", re.IGNORECASE),
+    "a web page; perhaps it was saved instead of the picture": re.compile(rb"\s*<(!doctype html|html)", re.IGNORECASE),
     "a Git LFS pointer; fetch the file itself with git lfs pull": re.compile(rb"version https://git-lfs"),
     "an archive; unpack it": re.compile(rb"PK\x03\x04|\x1f\x8b|Rar!|7z\xbc\xaf"),
-    "zeros only": re.compile(rb"\0+\Z"),
+    "only zeros": re.compile(rb"\0+\Z"),
     "text, not a picture": re.compile(rb"([\t\n\r -~]|[\xc2-\xf4][\x80-\xbf]{0,3})+\Z"),
 }
 SUFFIXES = {
@@ -102,7 +102,9 @@ def kind_of(data: bytes, suffix: str = "") -> str:
     for what, magic in _OTHER_CONTENT.items():
         if magic.match(data[:4096]):
             raise ImageError(f"holds {what}")
-    raise ImageError(f"not a picture of a kind that is read ({FORMATS_READ}), whatever its name; convert or remove it")
+    raise ImageError(
+        f"not a picture in a format that can be read ({FORMATS_READ}), whatever its name; convert or remove it"
+    )
 
 
 def open_image(kind: str, data: bytes) -> ImageFile:
@@ -126,7 +128,7 @@ def unread_tiff(data: bytes) -> str | None:
     if bands in (1, 3, 4) and number == 1 and bits in (8, 16):
         return None
     what = "1 band" if bands == 1 else f"{bands} bands"
-    return f"holds a TIFF of {what} of {bits}-bit {kind}, which is not read; export three bands, or one, as 8 bits"
+    return f"holds a TIFF of {what} of {bits}-bit {kind}, which is not read; export one band or three as 8 bits"
 
 
 def dropped_bands(image: ImageFile) -> str | None:
@@ -149,7 +151,7 @@ def _tiff_samples(data: bytes) -> tuple[int, int, int]:
 
 @cache
 def _quiet_pillow() -> None:
-    """Keep the words of Pillow and libtiff out of the terminal: each file gets its own reason or note."""
+    """Keep messages of Pillow and libtiff off the terminal: each file gets its own reason or note."""
     logging.getLogger("PIL").addHandler(logging.NullHandler())
     with suppress(OSError, AttributeError):  # a Pillow without libtiff, or a system that hides its symbols
         library = ctypes.CDLL(_imaging.__file__)
@@ -166,7 +168,7 @@ def _open_heic(file: io.BytesIO) -> ImageFile:
     try:
         from pillow_heif.as_plugin import HeifImageFile
     except ImportError:
-        raise ImageError("holds HEIC; to read it, pip install 'firstlight[heif]'") from None
+        raise ImageError("holds HEIC; to read it, run: pip install 'firstlight[heif]'") from None
     reader: Callable[[io.BytesIO], ImageFile] = HeifImageFile
     return reader(file)
 

@@ -32,7 +32,7 @@ def image_groups(samples: Samples, duplicates: Duplicates, group_by: str | None 
     for groups in columns:
         if group_by == "folder" and len(set(groups)) <= len(samples.classes):
             raise RecipeError(
-                "every class is a single folder, so nothing could be split; use a regular expression instead",
+                "each class is a single folder, so nothing could be split; use a regular expression instead",
                 field="group_by",
                 value=group_by,
             )
@@ -60,10 +60,10 @@ def groups_from_names(names: Sequence[str], group_by: str) -> list[str]:
     try:
         pattern = re.compile(group_by)
     except re.error as error:
-        reason = f"this is not a regular expression ({error}); write one, or folder"
+        reason = f"this is not a valid regular expression ({error}); fix it, or choose folder"
         raise RecipeError(reason, field="group_by", value=group_by) from None
     matches = [pattern.search(name) for name in names]
     if not any(matches):
-        reason = f"this matches no picture's name, such as {names[0]}; change the expression"
+        reason = f"no picture's name matches this ({names[0]}, for example); change the expression"
         raise RecipeError(reason, field="group_by", value=group_by)
     return ["" if not match else match.group(1 if pattern.groups else 0) or "" for match in matches]

@@ -1,4 +1,4 @@
-"""Images in memory, in files, or made by a data set; and keys that change exactly when their content does."""
+"""Images in memory, in files, or from a data set, and keys that change only when their content does."""
 
 import hashlib
 import os
@@ -118,8 +118,8 @@ class ObjectImages:
             for index in range(0, len(self), max(1, len(self) // ITEMS_READ_TWICE)):
                 if self._digest(index) != digests[index]:
                     raise DataError(
-                        f"picture {index} is another one every time it is read; give the data set without random "
-                        "transforms, since training makes its own"
+                        f"picture {index} changes every time it is read; give the data set without random transforms, "
+                        "since training adds its own"
                     )
             self._key = _digest(digests)
         return self._key

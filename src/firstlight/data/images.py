@@ -67,7 +67,7 @@ class DecodedImage:
         notes: what the decoder had to decide, such as `first of several frames`; the
             same words for the same decision, without numbers of one image.
         size: height and width of the full image, upright; larger than those of `pixels` if it was decoded smaller.
-        brightest: the white that its largest value asks for, if it has more than 8 bits.
+        brightest: the white that its largest value suggests, if it has more than 8 bits.
         values: a digest of its values, if it has more than 8 bits; images whose `pixels` are the same may differ.
     """
 
@@ -227,7 +227,7 @@ def _scale(pixels: NDArray[np.uint8], height: int, width: int, method: str, frac
 def _check_size(width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
         raise ImageError(
-            f"{width} x {height} are {width * height:,} pixels, more than the limit of {max_pixels:,}; make it "
+            f"{width} x {height} is {width * height:,} pixels, more than the limit of {max_pixels:,}; make it "
             "smaller, or raise `max_pixels`"
         )
     if width < 1 or height < 1:
@@ -235,7 +235,7 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
 
 
 def _deep_values(image: Image.Image) -> tuple[White, bytes]:
-    """Return the white that an image of more than 8 bits asks for, and a digest of its values."""
+    """Return the white that an image of more than 8 bits suggests, and a digest of its values."""
     values = np.ascontiguousarray(image)
     high = float(values.max())
     digest = hashlib.blake2b(repr(values.shape).encode() + values.dtype.str.encode(), digest_size=16)
@@ -262,7 +262,7 @@ def _orientation(image: Image.Image, notes: list[str]) -> int:
         with _warnings_as(notes):
             value = image.getexif().get(0x0112, 1)
     except Exception:
-        notes.append("EXIF cannot be read, so the picture is taken as upright")
+        notes.append("its EXIF data cannot be read, so the picture is assumed to be upright")
         return 1
     return value if isinstance(value, int) else 1
 
@@ -275,7 +275,7 @@ def _note_frames(image: ImageFile.ImageFile, notes: list[str]) -> None:
         with _warnings_as(notes):
             frames = getattr(image, "n_frames", 1)  # missing from some PNG files that are not animations
     except Exception:
-        notes.append("first frame; the frames after it are damaged")
+        notes.append("only the first frame is used; later frames are damaged")
         return
     if frames > 1:
         notes.append("first of several frames")

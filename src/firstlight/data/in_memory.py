@@ -29,12 +29,12 @@ def image_content(given: Any) -> bytes | NDArray[np.uint8]:
 
     Raises:
         ImageError: with the reason, if this image cannot be used.
-        WrongTypeError: if it is nothing of all this.
+        WrongTypeError: if it is anything else.
     """
     if isinstance(given, Mapping) and (given.get("bytes") is not None or given.get("path") is not None):
         given = given["bytes"] if given.get("bytes") is not None else given["path"]
     if is_missing(given):
-        raise ImageError("there is no picture here")
+        raise ImageError("the picture is missing")
     if isinstance(given, bytes | bytearray | memoryview):
         return bytes(given)
     if isinstance(given, str | os.PathLike):
@@ -85,7 +85,7 @@ def pixels_of(image: Image.Image, white: White = TYPES_WHITE) -> NDArray[np.uint
 
 
 def as_array(values: Any) -> NDArray[Any]:
-    """Return an array, also of a tensor on any device; this does not import torch.
+    """Return an array, or a tensor on any device as an array; this does not import torch.
 
     Raises:
         DataError: if it is a tensor of a number type that NumPy does not have.
@@ -110,7 +110,7 @@ def to_uint8(pixels: NDArray[Any], white: White = TYPES_WHITE) -> NDArray[np.uin
     brighter is clipped. Other types and ranges are refused, because it would be a guess which value is white.
 
     Raises:
-        DataError: if the type or the range is another one.
+        DataError: if the type or the range is any other.
     """
     if pixels.dtype == np.uint8:
         return pixels

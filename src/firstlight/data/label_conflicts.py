@@ -1,4 +1,4 @@
-"""Find pictures that stand in two classes: one of their labels is wrong, whoever is right."""
+"""Find pictures that are in two classes, one of which must be wrong."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ class LabelConflicts:
 
     Attributes:
         exact: the same picture in two classes or more; an error in the labels.
-        near: near copies in two classes or more; probably one, but they may be pictures that only look alike.
+        near: near copies in two classes or more; probably an error too, unless the pictures only look alike.
     """
 
     exact: list[list[int]]
@@ -20,7 +20,7 @@ class LabelConflicts:
 
 
 def label_conflicts(samples: Samples, duplicates: Duplicates) -> LabelConflicts:
-    """Return the copies that have several labels. A group of near copies is not told again for its exact copies."""
+    """Return the copies that have several labels. Near copies are left out if their exact copies are listed."""
 
     def differ(group: list[int]) -> bool:
         return len({int(samples.labels[row]) for row in group}) > 1

@@ -1,4 +1,4 @@
-"""Plan the split of a set: which rows go where, what to know about it, and why training would refuse it."""
+"""Plan the split of a set: which rows go where, notes about it, and why training would refuse it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +32,7 @@ SPLIT_NAMES = {Split.TRAIN: "train", Split.VALID: "validation", Split.TEST: "tes
 
 @dataclass(frozen=True)
 class SplitPlan:
-    """How a packed set would be split, and whether training would take it.
+    """How a packed set would be split, and why training would refuse it.
 
     Attributes:
         rows: the rows of train, valid and test.
@@ -87,11 +87,11 @@ def quarantine_refusal(samples: Samples, store: Store) -> str | None:
 
 
 def _refusals(samples: Samples, store: Store, rows: SplitRows, *, drops: bool) -> list[str]:
-    """Return what a set lacks to be trained on."""
+    """Return what a set lacks for training."""
     source = samples.source
     if len(samples.classes) < 2:
         only = escape_name(samples.classes[0])
-        return [f"{source} has only one class, {only}; a classifier needs two or more"]
+        return [f"{source} has only one class, {only}; a classifier needs at least two"]
     if unusable := _classes_without(store.usable, samples):
         return [f"{source}: no usable picture of {list_names(unusable)}; add some or remove the class"]
     if samples.splits is not None and not (samples.splits == Split.TRAIN).any():
@@ -147,9 +147,9 @@ def _choose_splits(
     if table is not None:
         new = sum(name not in table for name in samples.names)
         if new == len(samples):
-            reason = f"this table names no picture of {samples.source}; give the split.csv of this set"
+            reason = f"this table lists no picture of {samples.source}; use the split.csv of a run on this set"
             raise DataError(reason, field="split", value=choice)
-        note = f"the split of {choice} is followed; pictures that it does not name: {new:,}"
+        note = f"the split of {choice} is used; pictures that it does not list: {new:,}"
         return follow(table, groups, samples.names, otherwise=splits), [note]
     if samples.splits is not None and choice != DEFAULT_FRACTIONS:
         return splits, [f"{samples.source} has an official split, which is kept; {choice} was not used"]

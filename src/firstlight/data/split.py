@@ -239,7 +239,7 @@ def find_leaks(groups: NDArray[np.int64], splits: NDArray[np.int8], rows: NDArra
 
 
 def training_copies(leaks: list[list[int]], splits: NDArray[np.int8]) -> list[int]:
-    """Return the rows to leave out so that nothing leaks: of each leak all but those in its most held-out split."""
+    """Return the rows to leave out so that nothing leaks: all of each leak except those in its most held-out split."""
     return [row for leak in leaks for row in leak if splits[row] < splits[leak].max()]
 
 

@@ -1,4 +1,4 @@
-"""Thumbnails: images as people see them in figures, made of the originals, not of what the network sees."""
+"""Thumbnails: images as figures show them, made from the originals, not from what the network sees."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""Restore the border that `crop:FRACTION` cut off around a packed image, so that a person can see all of it."""
+"""Restore the border that `crop:FRACTION` cut off a packed image, so that all of it can be shown."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ from firstlight.white import TYPES_WHITE, White
 
 
 def uncropped(original: NDArray[np.uint8], packed: NDArray[np.uint8], resize: str) -> NDArray[np.uint8] | None:
-    """Return a packed image with the rim that was cut off around it; None if nothing was cut off.
+    """Return a packed image with the border that was cut off; None if nothing was cut off.
 
     The result is as small as possible. Resized again, it gives `packed`, to the last bit if that is square.
 
@@ -44,7 +44,7 @@ def uncropped_image(
     max_pixels: int = MAX_PIXELS,
     white: White = TYPES_WHITE,
 ) -> NDArray[np.uint8] | None:
-    """Return image `row` of a set with its rim, as `uncropped`; it is read only if something was cut off.
+    """Return image `row` of a set with its border, as `uncropped`; it is read only if something was cut off.
 
     Args:
         samples: the set.

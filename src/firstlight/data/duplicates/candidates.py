@@ -75,7 +75,7 @@ def cosine(distance: float) -> np.float32:
 
 
 def _leaves(hashes: NDArray[np.float32]) -> Iterator[NDArray[np.int64]]:
-    """Yield small sets of rows, so that two images closer than CUT_MARGIN in every cut term share one."""
+    """Yield small sets of rows, such that two images closer than CUT_MARGIN in every cut term share a set."""
     waiting = [np.arange(len(hashes))] if len(hashes) else []
     while waiting:
         rows = waiting.pop()

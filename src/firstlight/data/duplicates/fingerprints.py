@@ -1,4 +1,4 @@
-"""Compute fingerprints, by which copies of an image are found: a digest of its pixels, and a thumbnail.
+"""Compute fingerprints for finding copies of an image: a digest of its pixels, and a thumbnail.
 
 Thumbnails are sums of whole numbers that the number type holds exactly, so an image has the same fingerprint, bit for
 bit, alone and in a batch, in whatever order the sums are taken.
@@ -70,7 +70,7 @@ def fingerprints(images: NDArray[np.uint8], digests: NDArray[np.void] | None = N
 def _digests(images: NDArray[np.uint8]) -> NDArray[np.void]:
     """Return 16 bytes for each image that depend on its pixels and their shape: XXH3, 128 bits, `[N]`.
 
-    That is enough against accidents, which is all it is for: an attacker could make two images with one digest.
+    It guards against accidents only: an attacker could make two images with the same digest.
     """
     shape = xxhash.xxh3_64_intdigest(np.array(images.shape[1:], "<i8").tobytes())
     digests = [xxhash.xxh3_128_digest(pixels.data, shape) for pixels in images.reshape(len(images), -1)]

@@ -45,8 +45,8 @@ class Duplicates:
 def find_duplicates(prints: NDArray[np.void]) -> Duplicates:
     """Return the groups of images that are the same image; takes about N log N time.
 
-    Images of one color count as near copies only if their thumbnails are exactly equal: there is nothing else to
-    compare.
+    Images of a single color count as near copies only if their thumbnails are exactly equal: there is nothing else
+    to compare.
 
     Args:
         prints: FINGERPRINT `[N]`.
@@ -103,7 +103,7 @@ def group_ids(count: int, duplicates: Duplicates, groups: Iterable[Sequence[int]
         groups: indices that belong together for other reasons, such as images of one patient.
 
     Returns:
-        int64 `[N]`: the smallest index in each image's group; its own for an image alone.
+        int64 `[N]`: the smallest index in each image's group; its own for an image without a group.
     """
     return _merge(count, itertools.chain(duplicates.exact, duplicates.near, groups))
 

@@ -34,7 +34,7 @@ class Member:
 
 
 class ArchiveIndex:
-    """Collects an archive's members, refuses unsafe ones, and in the end removes one folder around all of them."""
+    """Collects an archive's members, refuses unsafe ones, and finally removes a single folder around all of them."""
 
     def __init__(self, where: str) -> None:
         self._where = where
@@ -104,8 +104,8 @@ class ArchiveIndex:
             found.add_ignored(name, reason)
         if unmarked := [name for name in self._unmarked if name in members]:
             found.notes.append(
-                f"names that the archive does not mark as UTF-8, read as {encoding}: {len(unmarked):,}, such as "
-                f"{escape_name(unmarked[0])}; if that looks wrong, pack it again"
+                f"names that are not marked as UTF-8, read as {encoding}: {len(unmarked):,}, such as "
+                f"{escape_name(unmarked[0])}; if that looks wrong, pack the archive again"
             )
         return without_runs(found, self._where), inside
 
@@ -123,7 +123,7 @@ class ArchiveIndex:
 
     def _refuse_twice(self, name: str) -> None:
         if (name in self._members or name in self._links) and not _why_ignored(name):
-            raise DataError(f"{self._where}: {escape_name(name)} is in it twice; pack it once")
+            raise DataError(f"{self._where}: {escape_name(name)} is in the archive twice; remove one")
 
     def _safe_name(self, name: str) -> str:
         """Return the name without `./`.

@@ -209,7 +209,7 @@ def _tar_members(descriptor: int, where: str) -> tuple[FolderListing, dict[str, 
                 elif info.isdir():
                     index.add_folder(info.name)
                 elif not info.isfile() or info.issparse():
-                    raise DataError(f"{where}: {escape_name(info.name)} is not a regular file; leave it out")
+                    raise DataError(f"{where}: {escape_name(info.name)} is not a regular file; remove it")
                 else:
                     index.add_file(info.name, Member(info.offset_data, info.size, info.size))
             # tarfile takes a damaged header for the end of the archive
@@ -240,13 +240,14 @@ def _zip_members(descriptor: int, where: str) -> tuple[FolderListing, dict[str, 
                 raise DataError(f"{where}: {escape_name(name)} is encrypted; pack it without a password")
             if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 raise DataError(
-                    f"{where}: {escape_name(name)} is compressed by method {info.compress_type}; use deflate"
+                    f"{where}: {escape_name(name)} is compressed by method {info.compress_type}, "
+                    "which is not supported; use deflate"
                 )
             if kind == stat.S_IFLNK:  # it holds the path that it points to
                 target = archive.read(info) if info.file_size <= _MAX_PATH_BYTES else b""
                 index.add_link(name, target.decode("utf-8", "surrogateescape"), beside=True)
             elif kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-                raise DataError(f"{where}: {escape_name(name)} is not a regular file; leave it out")
+                raise DataError(f"{where}: {escape_name(name)} is not a regular file; remove it")
             elif name.endswith("/"):
                 index.add_folder(name)
             else:

@@ -1,4 +1,4 @@
-"""Images and labels that are in memory: stacks, lists of images of any size, or paths, with their labels."""
+"""Images and labels in memory: stacks, lists of images of any size, or paths, with their labels."""
 
 import os
 from collections.abc import Sequence
@@ -63,7 +63,7 @@ def images_of(images: Any, where: str) -> tuple[ImageSource, tuple[str, ...]]:
     """Return images with their names: paths as they are written, numbers for images that have none.
 
     Raises:
-        DataError: if there are none, if a path is no file or is there twice, or an array has a shape, type or range
+        DataError: if there are none, if a path is not a file or is listed twice, or an array has a shape, type or range
             that could be misread.
     """
     if (isinstance(images, np.ndarray) and images.dtype.kind not in "OUS") or hasattr(images, "detach"):
@@ -121,7 +121,7 @@ def _stack(images: Any, where: str) -> tuple[ArrayImages, tuple[str, ...]]:
 
 
 def _refuse_what_is_no_image(cells: list[Any], where: str) -> None:
-    """Refuse cells that are no images by their type; one that is broken is found when it is read."""
+    """Refuse cells whose type is not that of an image; damaged images are found when they are read."""
     for number, cell in enumerate(cells):
         if is_missing(cell) or is_image(cell) or isinstance(cell, str | os.PathLike):
             continue
@@ -134,7 +134,7 @@ def _refuse_what_is_no_image(cells: list[Any], where: str) -> None:
 
 
 def _existing(paths: list[Any], where: str) -> tuple[str, ...]:
-    """Return paths as text; each must be a file, and be there once."""
+    """Return paths as text; each must be a file, and be listed only once."""
     seen: dict[str, int] = {}
     for number, path in enumerate(paths):
         name = os.fsdecode(path)

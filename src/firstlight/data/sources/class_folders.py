@@ -72,7 +72,7 @@ def read_layout(found: FolderListing, where: str) -> Layout:
         if len(classes[""]) == 1 and all(at.is_inside for at in place.values() if at.word):
             only = escape_name(words[0])
             raise DataError(
-                f"{where} has only one class, {only}; if the folders in it are classes or splits, name {where}/{only}"
+                f"{where} has only one class, {only}; if the folders in it are classes or splits, use {where}/{only}"
             )
         _refuse_empty_classes(found, classes[""], where)
         notes += _unusual_classes(sorted(classes[""]), folders)
@@ -124,7 +124,7 @@ def _by_split(classes: dict[str, set[str]], prefixes: dict[str, Split]) -> dict[
 
 
 def _no_classes(misplaced: list[str], prefixes: dict[str, Split], where: str) -> str:
-    """Return the message about images that are in no class folder."""
+    """Return the message about images outside class folders."""
     lost = f"{where}: {list_names(sorted(prefixes), last=' and ')} hold" if len(prefixes) > 1 else f"{where} holds"
     advice = "put each class's pictures into a folder that has the class's name"
     train = tuple(prefix for prefix, split in prefixes.items() if split == Split.TRAIN)
@@ -136,13 +136,13 @@ def _no_classes(misplaced: list[str], prefixes: dict[str, Split], where: str) ->
 
 
 def _advice_on_names(names: Sequence[str]) -> str:
-    """Return how to take the classes from these file names, if they look as if they held any."""
+    """Return how to take the classes from these file names, if they seem to hold any."""
     found = suggest_label_from(names)
     return f"names look like {escape_name(found[1])}: add `label_from` '{found[0]}'" if found else ""
 
 
 def _misplaced_notes(misplaced: list[str], prefixes: dict[str, Split]) -> tuple[str, ...]:
-    """Return notes on images that are in no class folder."""
+    """Return notes on images outside class folders."""
     notes: tuple[str, ...] = ()
     tops = {prefix.partition("/")[0] for prefix in prefixes}
     by_top: dict[str, list[str]] = {}
@@ -154,8 +154,8 @@ def _misplaced_notes(misplaced: list[str], prefixes: dict[str, Split]) -> tuple[
             where = escape_name(top, 60)
             beside = "" if top in tops else ", beside the split folders"
             notes += (
-                f"left out: {len(names):,} picture{'s' * (len(names) != 1)} in {where}/{beside}, in no class folder; "
-                "`firstlight predict` takes them",
+                f"left out: {len(names):,} picture{'s' * (len(names) != 1)} in {where}/{beside}, outside class "
+                "folders; classify them with `firstlight predict`",
             )
         else:
             notes += note(names, "picture", "outside the class folders")
@@ -184,7 +184,7 @@ def _unusual_classes(classes: list[str], folders: set[str]) -> tuple[str, ...]:
 
 
 def _refuse_links(links: list[str], placed: list[_Place], layout: _Folders, where: str) -> None:
-    """Refuse a class of which most is links: what is left of it is no fair sample.
+    """Refuse a class that consists mostly of links: the rest is not a fair sample.
 
     Raises:
         DataError: naming the first such class, or a class or split that is a link itself.
@@ -193,7 +193,7 @@ def _refuse_links(links: list[str], placed: list[_Place], layout: _Folders, wher
         return
     linked: Counter[tuple[str, str]] = Counter()
     counts = Counter((at.prefix, at.word) for at in placed)
-    advice = "set `follow_links` to read what they point to, or put the files themselves there"
+    advice = "set `follow_links` to read what they point to, or copy the files there"
     for link in links:
         if link.endswith("/") and layout.is_above_images(link.rstrip("/")):
             name = escape_name(link.rstrip("/"))
@@ -210,7 +210,7 @@ def _refuse_links(links: list[str], placed: list[_Place], layout: _Folders, wher
 
 
 def _refuse_empty_classes(found: FolderListing, words: set[str], where: str) -> None:
-    """Refuse empty class folders: they are more often a failed download than intended."""
+    """Refuse empty class folders: most are the result of a failed download."""
     _refuse_empty(found, sorted(name for name in found.folders if "/" not in name and name not in words), where)
 
 

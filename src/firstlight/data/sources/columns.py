@@ -32,7 +32,7 @@ _PIXEL = re.compile(r"(pixel|px|p)?\d+(x\d+)?")
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Which columns of a table hold what, each by its heading as the table has it; None where there is none.
+    """The columns of a table by what they hold, each by its heading in the table; None if there is none.
 
     Attributes:
         image: paths of images, or images.
@@ -61,7 +61,7 @@ def find_columns(
         label_column: the heading of the labels, if the user names it.
 
     Raises:
-        DataError: if the images or the labels are in no column, or in a column that is there twice.
+        DataError: if there is no column of images or of labels, or there are two with the same heading.
     """
     images = _used(headings, where, "image_column", IMAGE_NAMES, image_column)
     labels = _used(headings, where, "label_column", LABEL_NAMES, label_column)
@@ -91,7 +91,7 @@ def label_word(cell: Any) -> str:
 
 
 def listed(headings: Sequence[str]) -> str:
-    """Return some headings and the number of the others, to be read in a message."""
+    """Return some headings and the number of the others, for a message."""
     shown = ", ".join(escape_name(name, 40) for name in headings[:MAX_LISTED])
     more = len(headings) - MAX_LISTED
     return f"{shown} and {more:,} more" if more > 0 else shown
@@ -104,7 +104,7 @@ def _candidates(headings: Sequence[str], names: str) -> list[str]:
 
 
 def _used(headings: Sequence[str], where: str, choice: str, names: str, value: str | None) -> list[str]:
-    """Return the heading that the user named, exactly or apart from case and punctuation; else those that may do."""
+    """Return the heading that the user named, ignoring case and punctuation; otherwise the usual ones."""
     if value is None:
         if not (found := _candidates(headings, names)):
             raise DataError(_missing(headings, where, choice))
@@ -116,7 +116,7 @@ def _used(headings: Sequence[str], where: str, choice: str, names: str, value: s
 
 
 def _key(name: str) -> str:
-    """Return a name without case, spaces and punctuation; all of it if nothing else is left."""
+    """Return a name without case, spaces, and punctuation; unchanged if nothing would be left."""
     return re.sub(r"[\W_]+", "", name.casefold()) or name
 
 
@@ -128,7 +128,7 @@ def _missing(headings: Sequence[str], where: str, choice: str) -> str:
             "in Python, and give fl.train the pair (images, labels)"
         )
     what, example = ("picture files", "image") if choice == "image_column" else ("labels", "label")
-    return f"{where} has no column of {what} (found: {listed(headings)}); call it {example}, or name it by `{choice}`"
+    return f"{where} has no column of {what} (found: {listed(headings)}); rename one {example}, or set `{choice}`"
 
 
 def _refuse_repeated(headings: Sequence[str], used: Sequence[str | None], where: str) -> None:

@@ -1,4 +1,4 @@
-"""Read the rows of a CSV list, whatever program saved it: commas, semicolons or tabs, and Excel's own first line."""
+"""Read the rows of a CSV list from any program: with commas, semicolons, or tabs, and Excel's own first line."""
 
 import csv
 import io
@@ -20,7 +20,7 @@ def csv_rows(
     File names need not be valid Unicode: their bytes are kept as by `os.fsdecode`.
 
     Raises:
-        DataError: if it is no text, no valid CSV, or lacks a column; later, if a row has too many or too few cells.
+        DataError: if it is not text, not valid CSV, or lacks a column; later, if a row has too many or too few cells.
     """
     text = _text(path, where)
     first = _SEPARATOR_LINE.match(text)
@@ -46,7 +46,7 @@ def csv_rows(
         for number, cells in every_line:
             if len(cells) != len(headings):
                 raise DataError(
-                    f"{where} line {number}: {len(cells)} cells where the first line names {len(headings)} columns; "
+                    f"{where} line {number}: {len(cells)} cells, but the first line has {len(headings)} columns; "
                     "quote cells that contain the separator"
                 )
             yield f"line {number}", dict(zip(headings, cells, strict=True))
@@ -57,7 +57,7 @@ def csv_rows(
 def _text(path: Path, where: str) -> str:
     data = path.read_bytes()
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise DataError(f"{where} is not UTF-8 but UTF-16; save it as CSV UTF-8")
+        raise DataError(f"{where} is UTF-16, not UTF-8; save it as CSV UTF-8")
     if data[:2] == b"PK" or data[:4] == b"\xd0\xcf\x11\xe0":
         raise DataError(f"{where} is a workbook or an archive, not text; save it as CSV UTF-8")
     if b"\0" in data:

@@ -1,4 +1,4 @@
-"""Data sets of torch, torchvision and Hugging Face: whatever gives image `i` with its label when it is asked for it."""
+"""Data sets of torch, torchvision, and Hugging Face: anything that returns image `i` with its label."""
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
@@ -21,12 +21,12 @@ UNTRANSFORMED = "the transforms of the data set were left out: training resizes,
 
 
 def is_hugging_face(given: Any) -> bool:
-    """Return whether this is a data set of Hugging Face, by what it can do."""
+    """Return whether this is a Hugging Face data set, judging by its methods."""
     return all(hasattr(given, name) for name in ("features", "column_names", "cast_column", "__getitem__", "__len__"))
 
 
 def from_hugging_face(data: Any, *, image_column: str | None = None, label_column: str | None = None) -> Samples:
-    """Return a data set of Hugging Face as a set; its pictures are read from their files when they are needed.
+    """Return a Hugging Face data set as a set; its pictures are read from their files when they are needed.
 
     Args:
         data: with a column of images, and one of labels.
@@ -55,7 +55,7 @@ def from_hugging_face(data: Any, *, image_column: str | None = None, label_colum
     if names is not None:  # of a ClassLabel, which writes -1 where it knows none
         rows = np.flatnonzero([number is not None and number >= 0 for number in numbers])
         if not len(rows):
-            raise DataError(f"{where}: no picture has a label, as in the test parts of contests; leave it out")
+            raise DataError(f"{where}: no picture has a label, as in the test split of a contest; leave this split out")
         if len(rows) < len(numbers):
             left_out = len(numbers) - len(rows)
             notes.append(f"{left_out:,} picture{'s' * (left_out > 1)} without a label left out")
@@ -139,13 +139,13 @@ def _item(data: Any, row: int, where: str) -> Any:
     except Exception as error:  # a data set is anybody's code
         words = escape_name(" ".join(str(error).split()))
         raise DataError(
-            f"{where}: item {row} cannot be read ({type(error).__name__}{words and ': '}{words}); mend it or leave it "
+            f"{where}: item {row} cannot be read ({type(error).__name__}{words and ': '}{words}); fix it or leave it "
             "out"
         ) from error
 
 
 def _parts_of(item: Any, where: str) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
-    """Return how the label and the image are taken out of an item, judging by one."""
+    """Return how to get the label and the image from an item, judging by one of them."""
     if isinstance(item, Mapping):
         columns = find_columns([str(name) for name in item], where)
         return (lambda found: found[columns.label]), (lambda found: found[columns.image])
@@ -155,7 +155,7 @@ def _parts_of(item: Any, where: str) -> tuple[Callable[[Any], Any], Callable[[An
 
 
 def _refuse_pixels_of_unknown_layout(image: Any, where: str) -> None:
-    """Refuse what is no image, or an array or a tensor that cannot be read, since all others will be like it."""
+    """Refuse what is not an image, or an array that cannot be read, since all the others will be like it."""
     try:
         image_content(image)
     except WrongTypeError as error:
@@ -176,7 +176,7 @@ def _label_of(data: Any, row: int, part: Callable[[Any], Any], where: str) -> An
                 return cells_of(listed)[row]
         raise
     except (KeyError, IndexError, TypeError):
-        raise DataError(f"{where}: item {row} is no pair (image, label) like those before it") from None
+        raise DataError(f"{where}: item {row} is not a pair (image, label) like those before it") from None
 
 
 def _only(kinds: Mapping[str, str], wanted: str) -> str | None:

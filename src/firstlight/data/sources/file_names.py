@@ -69,5 +69,5 @@ def _labels(names: Sequence[str], label_from: str, where: str) -> Iterator[str]:
         yield word
     if not matched:
         example = escape_name(names[0]) if names else "none"
-        reason = f"this finds no class in the pictures' names in {where}, such as {example}; change the expression"
+        reason = f"no class was found in the names of the pictures in {where}, such as {example}; change the expression"
         raise RecipeError(reason, field="label_from", value=label_from)

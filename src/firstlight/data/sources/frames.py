@@ -27,7 +27,7 @@ _SINGULAR = {
 
 
 def is_frame(given: Any) -> bool:
-    """Return whether this is a table of columns, by what it can do; no library is imported to find out."""
+    """Return whether this is a table of columns, judging by its methods, without importing any library."""
     if isinstance(given, Mapping):
         return True
     has_columns = hasattr(given, "columns") or hasattr(given, "column_names")

@@ -11,7 +11,7 @@ from firstlight.data.samples import label_classes
 from firstlight.errors import DataError, kind_of
 from firstlight.escaping import escape_name
 
-TAKEN = "give one word or whole number for each picture, or one-hot rows"
+TAKEN = "give a word or a whole number for each picture, or one-hot rows"
 
 
 class Labels(NamedTuple):
@@ -32,7 +32,7 @@ def read_labels(values: Any, where: str, names: Sequence[str] | None = None) -> 
         names: what the numbers 0, 1, ... stand for, if that is known; their order is kept.
 
     Raises:
-        DataError: if a label is missing, is no whole number, or has no name.
+        DataError: if a label is missing, is not a whole number, or has no name.
     """
     found = _column(values, where)
     if found.dtype.kind == "f":
@@ -88,7 +88,7 @@ def _array_of(cells: list[Any], where: str) -> NDArray[Any]:
     if len(kinds) > 1:
         mixed = next(n for n, cell in enumerate(cells) if isinstance(cell, str) != isinstance(cells[0], str))
         raise DataError(
-            f"{where}: labels are words and numbers, such as {cells[0]!r} and {cells[mixed]!r}; use only one of them"
+            f"{where}: labels mix words and numbers, such as {cells[0]!r} and {cells[mixed]!r}; use one or the other"
         )
     try:
         found = np.array([as_array(cell) if hasattr(cell, "detach") else cell for cell in cells])
@@ -116,7 +116,7 @@ def _positions(rows: NDArray[Any], where: str) -> NDArray[np.int64]:
 def _numbered(numbers: NDArray[Any], where: str, names: Sequence[str] | None) -> Labels:
     if names is not None:
         _refuse_unless(
-            (numbers >= 0) & (numbers < len(names)), numbers, where, f"is none of the {len(names)} classes, 0 to "
+            (numbers >= 0) & (numbers < len(names)), numbers, where, f"is not one of the {len(names)} classes, 0 to "
             f"{len(names) - 1}",
         )  # fmt: skip
         present = np.unique(numbers).tolist()

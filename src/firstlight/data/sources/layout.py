@@ -28,7 +28,7 @@ class Layout:
 
 
 def refuse_classes_that_train_lacks(classes: dict[Split, set[str]], where: str) -> None:
-    """Refuse classes that could be tested but never learned; one that only train has is told once the set is split.
+    """Refuse classes that could be tested but never learned.
 
     Raises:
         DataError: if there is a training split, and it lacks a class of another one.

@@ -1,4 +1,4 @@
-"""Say which files are not in a set and why, so that nothing is left out in silence."""
+"""Say which files are not in a set and why, so that nothing is left out silently."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -34,18 +34,18 @@ def left_out(found: FolderListing) -> tuple[str, ...]:
 
 
 def note(names: Sequence[str], noun: str, what: str) -> tuple[str, ...]:
-    """Return a note on what was left out, if there is something."""
+    """Return a note on what was left out, if anything was."""
     count = f"{len(names):,} {noun}{'s' * (len(names) != 1)}"
     return (f"left out: {count} {what}, such as {escape_name(min(names))}",) if names else ()
 
 
 def _what_instead(found: FolderListing) -> str:
-    """Return what a folder holds, if not images."""
+    """Return what a folder holds instead of images."""
     known = f"{FORMATS_READ} are read, by their usual extensions"
     if found.links:
         one = len(found.links) == 1
         links = "the symbolic link in it is" if one else f"the {len(found.links):,} symbolic links in it are"
-        return f"{links} not followed; set `follow_links`, or put the files themselves there"
+        return f"{links} not followed; set `follow_links`, or copy the files there"
     if found.broken:
         return (
             f"its symbolic links point nowhere, such as {escape_name(found.broken[0])}; put the files themselves there"

@@ -1,4 +1,4 @@
-"""Find the files that a list means: by their paths, and where a path leads nowhere, by their names below the list.
+"""Find the files of a list: by their paths, or, where a path leads nowhere, by their names below the list.
 
 Lists are written on other systems, by programs that know only the names of the pictures, or their ids.
 """
@@ -46,7 +46,7 @@ class FileFinder:
         """
         name = word.strip()
         if not name:
-            raise DataError(f"{where}: no picture is named; fill it in or remove the row")
+            raise DataError(f"{where}: the picture is missing; fill it in or remove the row")
         if re.match(r"https?://", name):
             raise DataError(
                 f"{where}: {escape_name(name)} is a web address; download the pictures and list their files"
@@ -61,7 +61,7 @@ class FileFinder:
             if len(named) > 1:
                 first, second = (escape_name(file) for file in named[:2])
                 raise DataError(
-                    f"{where}: {escape_name(name)} may be {first} or {second}; write the path of one of them"
+                    f"{where}: {escape_name(name)} could be {first} or {second}; use the path of one of them"
                 )
             if named:
                 self.found_below[name] = named[0]

@@ -108,7 +108,7 @@ class _Walk:
                 if ignored:  # such as lost+found, which only the administrator may open
                     continue
                 raise DataError(
-                    f"{escape_name(str(folder))} cannot be listed: {error.strerror}; make it readable or move it out"
+                    f"{escape_name(str(folder))} cannot be listed: {error.strerror}; make it readable or move it away"
                 ) from error
             if prefix and not ignored:
                 self.found.folders.add(prefix[:-1])
@@ -167,7 +167,7 @@ def without_runs(found: FolderListing, where: str) -> FolderListing:
         if any(folder + first in marks and folder + second in marks for first, second in OUR_MARKS)
     }
     if "" in runs:
-        raise DataError(f"{where} is the folder of a run; name the folder of the pictures instead")
+        raise DataError(f"{where} is a run folder; give the folder of the pictures instead")
     around = {parent for run in runs for parent in _parents(run)} | {RUNS_FOLDER} & found.folders
     if not around and not runs:
         return found

@@ -1,4 +1,4 @@
-"""Read lists of images, CSV or Parquet: one row per image, with its file, its label, and if wanted its split and group.
+"""Read lists of images, CSV or Parquet: one row per image, with its file, label, and optionally its split and group.
 
 Paths are relative to the list's folder. A list is written by its user, so unlike an archive it may point anywhere,
 also upwards and to absolute paths; each path must be a file. A Parquet list may hold the files themselves.

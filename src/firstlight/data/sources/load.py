@@ -1,4 +1,4 @@
-"""Load a set of labeled images from a name, a folder, an archive, a list, or from what Python holds them in."""
+"""Load a set of labeled images from a name, a folder, an archive, a list, or objects in Python."""
 
 import difflib
 import os
@@ -75,7 +75,7 @@ def load_data(
     )
     samples = _load(source, data_root, choices, download=download)
     if label_from is not None and not _has_named_files(source):
-        note = "`label_from` is for folders and archives; this set has labels of its own, which were used"
+        note = "`label_from` is for folders and archives; this set has its own labels, which were used"
         return replace(samples, notes=(*samples.notes, note))
     return samples
 
@@ -86,7 +86,7 @@ def _load(source: Any, data_root: Path | str | None, choices: SourceRecipe, *, d
         return from_object(source, image_column=choices.image_column, label_column=choices.label_column)
     text = os.fsdecode(source)
     if not text.strip():
-        raise DataError("the name of the data is empty; name a folder, an archive, a list or a named set")
+        raise DataError("the source is empty; give a folder, an archive, a list, or the name of a set")
     path = expand_user(text)
     if isinstance(source, str) and text in NAMED_SETS:
         root = expand_user(data_root) if data_root else default_data_root()
@@ -124,10 +124,10 @@ def _from_file(path: Path, source: str, choices: SourceRecipe) -> Samples:
     if path.suffix.lower() in LIST_SUFFIXES:
         return read_list(path, source, image_column=choices.image_column, label_column=choices.label_column)
     if path.suffix.lower() in _WORKBOOKS:
-        raise DataError(f"{escape_name(source)} is a workbook; save the sheet as CSV UTF-8 and name that file")
+        raise DataError(f"{escape_name(source)} is a workbook; save the sheet as CSV UTF-8 and use that file")
     raise DataError(
         f"{escape_name(source)} is neither an archive (.tar .tar.gz .tgz .zip) nor a list (.csv .tsv .parquet); "
-        "name one of these or a folder"
+        "give one of these or a folder"
     )
 
 
@@ -151,7 +151,7 @@ def _did_you_mean(text: str, path: Path) -> str:
     except OSError:
         beside = {}
         if not path.parent.is_dir() and path.parent.name:
-            return f" (there is no {escape_name(str(path.parent))} either)"
+            return f" (and its folder {escape_name(str(path.parent))} does not exist)"
     by_lower_name = {name.lower(): meant for name, meant in {**beside, **{name: name for name in NAMED_SETS}}.items()}
     near = difflib.get_close_matches(path.name.lower(), by_lower_name, n=1, cutoff=0.6)
     if near:

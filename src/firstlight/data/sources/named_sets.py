@@ -98,13 +98,11 @@ def load_named(name: str, root: Path, *, download: bool = True) -> Samples:
             )
         _download(name, root)
         found = _find(name, root)
-        assert found is not None, f"torchvision put {name} where it is not looked for"
+        assert found is not None, f"torchvision put {name} in an unexpected place"
     (train, train_labels), (test, test_labels), classes = found
     labels = np.concatenate([train_labels, test_labels]).astype(np.int64)
     if len(classes) <= labels.max() or len(labels) != len(train) + len(test):
-        raise DataError(
-            f"{name} in {escape_name(str(root))}: labels and pictures do not belong together; download it again"
-        )
+        raise DataError(f"{name} in {escape_name(str(root))}: labels and pictures do not match; download it again")
     splits = np.repeat(np.array([Split.TRAIN, Split.TEST], np.int8), [len(train), len(test)])
     names = [*number_names(len(train), "train/"), *number_names(len(test), "test/")]
     images = ArrayImages(np.concatenate([train, test]))
@@ -209,7 +207,7 @@ class _ArrayUnpickler(pickle.Unpickler):
             ("numpy", "dtype"): lambda kind, align, copy: np.dtype(kind, align=bool(align), copy=bool(copy)),
         }
         if (module, name) not in allowed:
-            raise pickle.UnpicklingError(f"{module}.{name} is not needed by a set of pictures")
+            raise pickle.UnpicklingError(f"{module}.{name} does not belong in a set of pictures")
         return allowed[module, name]
 
 

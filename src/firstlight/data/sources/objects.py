@@ -1,4 +1,4 @@
-"""Whatever Python holds labeled images in, told apart by what it can do: no library is imported to find out."""
+"""Labeled images in any Python object, recognized by its methods without importing any library."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -32,7 +32,7 @@ def from_object(given: Any, *, image_column: str | None = None, label_column: st
 
     Raises:
         DataError: if it holds something that cannot be used.
-        WrongTypeError: if it is nothing of all this.
+        WrongTypeError: if it is anything else.
     """
     columns = {"image_column": image_column, "label_column": label_column}
     if isinstance(given, Samples):
@@ -67,8 +67,7 @@ def _from_sequence(given: Sequence[Any]) -> Samples:
     if not given:
         raise DataError("there are no pictures in an empty list")
     raise WrongTypeError(
-        f"a {type(given).__name__} of {len(given):,} does not say which labels its pictures have; "
-        "give the pair (images, labels)"
+        f"a {type(given).__name__} of {len(given):,} has no labels for its pictures; give the pair (images, labels)"
     )
 
 
@@ -102,16 +101,16 @@ def _joined(parts: Mapping[str, Samples]) -> Samples:
 
 
 def _refuse_what_has_no_items(given: Any) -> None:
-    """Refuse what cannot be asked for image `i`, in words that say what to give instead."""
+    """Refuse what cannot return image `i`, and say what to give instead."""
     name, module = type(given).__name__, type(given).__module__.partition(".")[0]
     if is_image(given) or isinstance(given, np.ndarray) or hasattr(given, "detach"):
-        raise WrongTypeError(f"{kind_of(given)} has no labels; give the pair (images, labels)")
+        raise WrongTypeError(f"{kind_of(given)} has no labels; give a pair (images, labels)")
     if name == "DataLoader":
         raise WrongTypeError("a DataLoader gives batches; give its data set, `loader.dataset`")
     if name == "LazyFrame":
         raise WrongTypeError("a LazyFrame has no rows yet; give frame.collect()")
     if name == "IterableDataset" and module == "datasets":
-        raise WrongTypeError("a streamed data set cannot be asked for its pictures; load it without streaming=True")
+        raise WrongTypeError("a streamed data set cannot be read in any order; load it without streaming=True")
     if not (hasattr(given, "__getitem__") and hasattr(given, "__len__")) or isinstance(given, bytes | type):
         raise WrongTypeError(f"{escape_name(kind_of(given))} is not a set of labeled pictures; {TAKEN}")
     try:

@@ -1,4 +1,4 @@
-"""Read the rows of a Parquet list, which may hold the picture files themselves, as the Hugging Face hub writes it."""
+"""Read the rows of a Parquet list, which may hold the picture files themselves, as on the Hugging Face hub."""
 
 import bisect
 import hashlib
@@ -33,7 +33,7 @@ class ParquetRows:
         holds_pictures: whether the column of images holds files; then its cells are their names, which may be empty.
 
     Raises:
-        DataError: if the file is damaged, or a column is missing or of a type that cannot be meant.
+        DataError: if the file is damaged, or a column is missing or has the wrong type.
     """
 
     def __init__(

@@ -103,8 +103,8 @@ def _refuse_unclear(inside: dict[str, set[str]], splits: dict[str, Split], other
     unclear = sorted(top for top in splits if is_split_word(top) and "" not in inside[top])
     if unclear:
         raise DataError(
-            f"{where} has the split folder {unclear[0]} beside {list_names(others)}; move the others out, or, if "
-            f"{unclear[0]} is a class, {TAKE_FIRST_FOLDER}"
+            f"{where} has the split folder {unclear[0]} beside {list_names(others)}; move the others "
+            f"elsewhere, or, if {unclear[0]} is a class, {TAKE_FIRST_FOLDER}"
         )
 
 
@@ -117,6 +117,6 @@ def _refuse_same_folders(inside: dict[str, set[str]], where: str) -> None:
         return
     tops, both = sorted(inside), sorted(common)
     raise DataError(
-        f"{where}: {list_names(tops, last=' and ')} hold the same folders ({list_names(both, most=4)}): are they "
-        f"splits? rename them train and test; if they are the classes, {TAKE_FIRST_FOLDER}"
+        f"{where}: {list_names(tops, last=' and ')} hold the same folders ({list_names(both, most=4)}); if they "
+        f"are splits, rename them train and test; if they are classes, {TAKE_FIRST_FOLDER}"
     )
