@@ -38,9 +38,10 @@ def test_a_search_can_leave_the_test_split_locked(some_digits, tmp_path):
     assert {path.name for path in run.folder.glob("*.png")} == {"curves.png"}, "the other figures show the test split"
 
 
-@pytest.mark.parametrize("what", ["run", "folder", "file", "text"])
-def test_evaluate_takes_a_run_its_folder_or_its_model_file(what, digit_run, digit_folder, tmp_path):
+@pytest.mark.parametrize("what", ["run", "folder", "file", "text", "loaded", "model of the run"])
+def test_evaluate_takes_a_run_its_folder_its_model_file_or_what_load_returns(what, digit_run, digit_folder, tmp_path):
     given = {"run": digit_run, "folder": digit_run.folder, "file": digit_run.folder / "model.safetensors"}
+    given |= {"loaded": fl.load(digit_run.folder), "model of the run": digit_run.model}
     model = given.get(what, str(digit_run.folder))
     assert fl.evaluate(model, digit_folder, split="valid").evaluation.accuracy == digit_run.valid.accuracy
 

@@ -96,7 +96,8 @@ def evaluate(
         UserError: if the model file or the data cannot be used, or the classes do not match.
     """
     given = SourceRecipe.of_source(**choices).chosen()
-    as_in_run = {} if isinstance(model, Classifier) else source_choices_of(_model_file(model).parent)
+    file = model.file if isinstance(model, Classifier) else _model_file(model)
+    as_in_run = source_choices_of(file.parent) if file else {}
     samples = _samples(data, as_in_run | given)
     if isinstance(data, str | Path):
         if (pattern := as_in_run.get("label_from")) and "label_from" not in given:

@@ -11,6 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
@@ -605,3 +606,15 @@ def test_an_unknown_resize_is_named_and_is_no_fault_of_the_image(resize):
         resize_image(np.zeros((2, 2, 1), np.uint8), (1, 4, 4), resize)
     with pytest.raises(RecipeError, match=f"resize = '{resize}': choose"):
         decode(encode(photograph(), "JPEG"), input_size=(3, 16, 16), resize=resize)
+
+
+def test_pixels_that_cannot_be_written_to_are_resized_without_a_warning():
+    shown = np.asarray(Image.new("RGB", (30, 20), "red"))
+    assert not shown.flags.writeable, "as notebooks make them"
+    before = torch.is_warn_always_enabled()
+    torch.set_warn_always(True)
+    try:
+        with warnings.catch_warnings(action="error"):
+            assert resize_image(shown, (3, 8, 8), "crop").shape == (8, 8, 3)
+    finally:
+        torch.set_warn_always(before)

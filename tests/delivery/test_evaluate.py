@@ -100,7 +100,7 @@ def test_a_foreign_set_with_some_equal_names_is_foreign(run_folder, digit_folder
         (foreign / label).mkdir(parents=True)
         for number, path in enumerate(sorted((digit_folder / label).iterdir())):
             shutil.copy(path, foreign / label / (path.name if number < 3 else f"new-{path.name}"))
-    with pytest.raises(DataError, match="not the set that the run beside the model was split from"):
+    with pytest.raises(DataError, match="no test split of its own, and none from the model"):
         evaluate_model(run_folder / "model.safetensors", load_data(foreign), device=CPU)
     assert json.loads((run_folder / "evaluation.json").read_text())["test_evaluations"] == 1
 

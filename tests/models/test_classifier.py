@@ -116,6 +116,32 @@ def test_the_summary_counts_every_parameter(name):
     assert not any(layer._forward_hooks for layer in classifier.modules())
 
 
+class Odd(torch.nn.Module):
+    """A layer with parameters of its own and an activation inside, and attention, which calls no `out_proj`."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = torch.nn.BatchNorm1d(8)
+        self.norm.act = torch.nn.ReLU()
+        self.attention = torch.nn.MultiheadAttention(8, 2)
+        self.nothing = torch.nn.Identity()
+        self.token = torch.nn.Parameter(torch.zeros(8))
+
+    def forward(self, features):
+        features = self.nothing(self.norm.act(self.norm(features))) + self.token
+        return self.attention(features, features, features)[0]
+
+
+def test_the_summary_counts_the_parameters_of_layers_with_parts():
+    classifier = build(input_size=(1, 2, 4))
+    classifier.network = torch.nn.Sequential(torch.nn.Flatten(), Odd())
+    *layers, last = classifier.summary().splitlines()
+    names = [line.split()[0] for line in layers[1:]]
+    assert set(names) == {"0", "1", "1.norm", "1.attention", "1.attention.out_proj"}
+    assert sum(int(line.split()[-1].replace(",", "")) for line in layers[1:]) == 16 + 8 + 4 * 8 * 8 + 4 * 8
+    assert last.startswith("312 parameters")
+
+
 def test_the_summary_shows_each_layers_shape():
     text = build(input_size=(1, 28, 28)).summary()
     assert re.search(r"fc1 +Linear +512 +401,920", text)

@@ -213,7 +213,8 @@ def _scale(pixels: NDArray[np.uint8], height: int, width: int, method: str, frac
         step = max(columns / width, rows / height)
         inner_height, inner_width = max(1, round(rows / step)), max(1, round(columns / step))
     # note: with a batch axis added by torch the image counts as channels-last, which is twice as fast; with NumPy's not
-    image = from_numpy(pixels)[None].permute(0, 3, 1, 2)
+    # torch warns of arrays that it may not write to, such as np.asarray(PIL image); a copy costs little beside scaling
+    image = from_numpy(pixels if pixels.flags.writeable else pixels.copy())[None].permute(0, 3, 1, 2)
     scaled = interpolate(image, size=(inner_height, inner_width), mode="bilinear", antialias=True)
     inner: NDArray[np.uint8] = np.ascontiguousarray(scaled[0].permute(1, 2, 0).numpy())
     if inner.shape[:2] == (height, width):

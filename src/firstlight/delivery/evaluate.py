@@ -77,7 +77,7 @@ def evaluate_model(
     The split is that of the `split.csv` beside the model if the run was trained on this set, else the set's own.
 
     Args:
-        given: a `model.safetensors`, or a classifier in memory, which stays as it is.
+        given: a `model.safetensors`, or a classifier in memory, which stays as it is; its run is that of its `file`.
         samples: from `load_data`; its classes must be among the model's, by name.
         split: `train`, `valid`, `test` or `all`.
         device: where to run.
@@ -92,7 +92,8 @@ def evaluate_model(
     """
     if split not in (*SPLIT_WORDS, "all"):
         raise RecipeError("choose train, valid, test or all", field="split", value=split)
-    run = None if isinstance(given, Classifier) else given.parent
+    file = given.file if isinstance(given, Classifier) else given
+    run = file.parent if file else None
     # a classifier is copied: it may be elsewhere, and in the middle of training
     model = (copy.deepcopy(given).to(device) if isinstance(given, Classifier) else load_model(given, device)).eval()
     labels = match_classes(samples, model.classes)
@@ -174,7 +175,7 @@ def _rows_of(split: str, samples: Samples, run_split: dict[str, int]) -> NDArray
         return np.flatnonzero(np.array([run_split.get(name, -1) for name in samples.names], np.int8) == wanted)
     if samples.splits is None:
         raise DataError(
-            f"{samples.source}: it is not split, and it is not the set that the run beside the model was split from; "
-            "if the model was trained on none of its pictures, set `split` to all"
+            f"{samples.source}: it has no {split} split of its own, and none from the model's run; if the model was "
+            "trained on none of its pictures, set `split` to all"
         )
     return np.flatnonzero(samples.splits == wanted)

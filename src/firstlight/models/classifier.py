@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -30,10 +31,14 @@ class Classifier(nn.Module):
         max_pixels: image files with more pixels are not decoded.
         white: which value of more than 8 bits is white in image files and arrays.
 
+    Attributes:
+        file: the model file that it was loaded from, or last saved to; None if there is none.
+
     Raises:
         RecipeError: if there is no such network, or no such `tta`.
     """
 
+    file: Path | None = None
     mean: Tensor
     std: Tensor
     temperature: Tensor
@@ -123,13 +128,13 @@ class Classifier(nn.Module):
         self.std.copy_(torch.tensor(std))
 
     def summary(self) -> str:
-        """Return a table of the layers: name, kind, output shape for one image, number of parameters."""
+        """Return a table of the layers: name, kind, output shape for one image, number of parameters.
+
+        A layer that does nothing has no row, and a norm with its activation inside has one.
+        """
         rows: list[tuple[str, str, str, str]] = []
-        hooks = [
-            layer.register_forward_hook(_row_writer(name, rows))
-            for name, layer in self.network.named_modules()
-            if not list(layer.children())
-        ]
+        layers = _layers_of(self.network)
+        hooks = [layer.register_forward_hook(_row_writer(name, rows)) for name, layer in layers.items()]
         try:
             with evaluating(self), torch.inference_mode():
                 black = torch.zeros(1, *self.input_size, dtype=torch.uint8, device=self.mean.device)
@@ -137,6 +142,10 @@ class Classifier(nn.Module):
         finally:
             for hook in hooks:
                 hook.remove()
+        called = {row[0] for row in rows}
+        for name, layer in layers.items():  # attention of torch reads the weights of a layer without calling it
+            if name not in called and (count := _own_parameters(layer)):
+                rows.append((name, type(layer).__name__, "", f"{count:,}"))
         counted = list(self.parameters())
         total = sum(weights.numel() for weights in counted)
         learned = sum(weights.numel() for weights in counted if weights.requires_grad)
@@ -161,9 +170,28 @@ def evaluating(module: nn.Module) -> Iterator[None]:
             part.training = training
 
 
+def _layers_of(network: nn.Module) -> dict[str, nn.Module]:
+    """Return the layers that get a row in a table: those with parameters of their own, and those without parts."""
+    found: dict[str, nn.Module] = {}
+    parts_of_layers: set[nn.Module] = set()
+    for name, layer in network.named_modules():
+        if layer in parts_of_layers or isinstance(layer, nn.Identity):
+            continue
+        parts, own = [part for part in layer.modules() if part is not layer], _own_parameters(layer)
+        if own and not any(map(_own_parameters, parts)):
+            parts_of_layers.update(parts)
+        if own or not parts:
+            found[name] = layer
+    return found
+
+
+def _own_parameters(layer: nn.Module) -> int:
+    return sum(weights.numel() for weights in layer.parameters(recurse=False))
+
+
 def _row_writer(name: str, rows: list[tuple[str, str, str, str]]) -> Any:
-    def write_row(layer: nn.Module, _inputs: Any, output: Tensor) -> None:
-        count = sum(weights.numel() for weights in layer.parameters(recurse=False))
-        rows.append((name, type(layer).__name__, " x ".join(map(str, output.shape[1:])), f"{count:,}"))
+    def write_row(layer: nn.Module, _inputs: Any, output: Any) -> None:
+        shape = " x ".join(map(str, output.shape[1:])) if isinstance(output, Tensor) else ""
+        rows.append((name, type(layer).__name__, shape, f"{_own_parameters(layer):,}"))
 
     return write_row

@@ -140,6 +140,7 @@ def save_model(
             save_file(tensors, temporary, metadata={"firstlight": text})
     except (OSError, SafetensorError) as error:
         raise ModelFileError(f"{path} cannot be written: {error}") from error
+    classifier.file = path
 
 
 def load_model(path: Path | str, device: "torch.device | str" = "cpu") -> "Classifier":
@@ -162,6 +163,7 @@ def load_model(path: Path | str, device: "torch.device | str" = "cpu") -> "Class
     classifier = _build(path, card, tensors)
     if not (classifier.temperature > 0 and classifier.std.min() > 0):
         raise ModelFileError(f"{path}: its temperature or a standard deviation is not above zero")
+    classifier.file = Path(path)
     return classifier.to(device).eval()
 
 
