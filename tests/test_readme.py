@@ -29,13 +29,13 @@ def test_the_tree_is_the_tree():
     assert tree.stdout.rstrip() in README, "run scripts/tree and paste what it prints"
 
 
-def test_the_quick_start_is_five_lines_and_runs(here, capsys):
+def test_the_quick_start_is_six_lines_and_runs(here, capsys):
     (code,) = blocks("python")
-    assert len([line for line in code.splitlines() if line.strip()]) == 5
+    assert len([line for line in code.splitlines() if line.strip()]) == 6
     exec(code, {})  # noqa: S102 - it is the README's own code
     shown = capsys.readouterr().out
     assert "accuracy" in shown
-    assert "parameters" in shown
+    assert "Mistakes(" in shown
 
 
 def test_the_commands_run(here, capsys, digit_folder):
