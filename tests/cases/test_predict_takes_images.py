@@ -3,6 +3,7 @@
 import io
 
 import numpy as np
+import pandas
 import pytest
 import torch
 from PIL import Image
@@ -89,6 +90,21 @@ def test_a_new_classifier_answers_as_well():
     assert model.predict([]).shape == (0,)
 
 
+def test_an_array_with_transparency_is_no_stack_of_rows(run):
+    with pytest.raises(fl.UserError, match=r"shape \(9, 30, 4\) looks like one image with transparency"):
+        fl.predict(run, np.zeros((9, 30, 4), np.uint8))
+    assert len(fl.predict(run, np.zeros((9, 30, 4, 1), np.uint8))) == 9
+
+
+def test_columns_and_arrays_of_paths_are_read_as_lists(run, tmp_path):
+    Image.fromarray(picture(0, 0)).save(tmp_path / "a.png")
+    paths = [str(tmp_path / "a.png")] * 2
+    wanted = fl.predict(run, paths)
+    for given in (np.array(paths), np.array(paths, object), pandas.Series(paths, index=[7, 9])):
+        assert list(fl.predict(run, given)) == list(wanted)
+        assert run.model.predict_proba(given).shape == (2, len(run.model.classes))
+
+
 def test_a_picture_that_cannot_be_used_is_named(run, tmp_path):
     with pytest.raises(fl.UserError, match=r"nowhere.png: cannot be read"):
         run.model.predict([str(tmp_path / "nowhere.png")])
@@ -98,8 +114,9 @@ def test_a_picture_that_cannot_be_used_is_named(run, tmp_path):
 
 ODD = [
     None, 3, 1.5, object(), {"a": 1}, {"image.png"}, [None], [[1, 2]], io.BytesIO(b""), np.zeros(7),
-    torch.zeros(4, 4), torch.zeros(2, 8, 8, 3), np.zeros((8, 8), "datetime64[s]"), np.array(["a"]), lambda: 0, int,
+    torch.zeros(4, 4), torch.zeros(2, 8, 8, 3), np.zeros((8, 8), "datetime64[s]"), lambda: 0, int,
     np.full((8, 8), np.nan), np.zeros((8, 8), complex), np.zeros((0, 8, 3)), [b"", 3], Image, np.zeros((3, 9, 9)),
+    np.zeros((9, 9, 4), np.uint8), np.zeros((9, 9, 2), np.uint8),
 ]  # fmt: skip
 
 

@@ -1,9 +1,11 @@
 """Whatever people hold labeled pictures in goes in as it is; anything else is one line that says what to give."""
 
 import io
+import shutil
 import sys
 
 import numpy as np
+import pandas
 import pytest
 import torch
 from PIL import Image
@@ -383,6 +385,13 @@ def refuses(given, *wanted, **choices):
         assert word in message, message
 
 
+class Stream(torch.utils.data.IterableDataset):
+    """A data set that has no items."""
+
+    def __iter__(self):
+        return iter([])
+
+
 class Nameless:
     """What no part of this knows."""
 
@@ -400,10 +409,21 @@ ODD = {
     "an empty tuple": ((), "empty list"),
     "an empty dict": ({}, "no column"),
     "a list of paths": (["a.png", "b.png", "c.png"], "has no labels for its pictures"),
+    "two paths": (["a.png", "b.png"], "a list of 2 has no labels for its pictures"),
+    "four arrays": ((np.zeros((2, 8, 8)),) * 4, "or a dict of such pairs by split"),
+    "an iterable data set": (Stream(), "gives its pictures only one after another"),
+    "flat pictures": ((np.zeros((2, 64)), np.zeros(2)), "shape (2, 64); give them their height and width"),
+    "a mask": ((np.ma.masked_equal(np.zeros((2, 8, 8), np.uint8), 0), [0, 1]), "hidden behind a mask"),
+    "NaN": ((np.full((2, 8, 8), np.nan), [0, 1]), "some are NaN"),
+    "whole numbers": ((np.full((2, 8, 8), 200), [0, 1]), "as `.astype('uint8')` makes them"),
+    "an address": ("https://example.com/photos.zip", "is an address, and nothing is fetched"),
+    "a device": ("/dev/null", "/dev/null is neither a file nor a folder"),
+    "a long name": ("x" * 5000, "File name too long; shorten it"),
+    "one label": ((np.zeros((2, 8, 8)), [0]), "2 pictures but 1 label;"),
     "three arrays": ((np.zeros(3), np.zeros(3), np.zeros(3)), "has no labels for its pictures"),
-    "a generator": ((n for n in range(3)), "a generator is not a set"),
+    "a generator": ((n for n in range(3)), "a generator gives its pictures only one after another; give a list"),
     "a loader": (torch.utils.data.DataLoader(Pairs([(1, 2)])), "give its data set, `loader.dataset`"),
-    "a set": ({"a.png"}, "a set is not a set of labeled pictures"),
+    "a set": ({"a.png"}, "give a list"),
     "a pair with None": ((None, [0, 1]), "the pictures are a NoneType"),
     "a pair without labels": ((np.zeros((2, 8, 8)), None), "the labels are a NoneType"),
     "labels of the wrong number": ((np.zeros((2, 8, 8)), [0, 1, 2]), "2 pictures but 3 labels"),
@@ -431,6 +451,70 @@ ODD = {
 def test_anything_else_is_one_line(what):
     given, words = ODD[what]
     refuses(given, words)
+
+
+def test_splits_may_be_folders_and_archives(paths, words):
+    folder = paths[0].parent.parent
+    data = fl.load_data({"train": str(folder), "test": folder})
+    assert data.splits.tolist() == [0] * COUNT + [2] * COUNT and data.classes == KINDS
+    packed = shutil.make_archive(str(folder.parent / "packed"), "zip", folder)
+    both = fl.load_data({"train": folder, "val": packed})
+    assert both.splits.tolist() == [0] * COUNT + [1] * COUNT
+    assert (both.name, both.source) == ("splits", f"train={folder}, val={packed}"), "neither part stands for both"
+    with pytest.raises(fl.UserError, match="has splits of its own; give train only one of them"):
+        fl.load_data({"train": fl.load_data({"train": folder, "test": folder})})
+
+
+def test_data_sets_of_torchvision_lose_their_transforms_wherever_they_are(paths):
+    torchvision = pytest.importorskip("torchvision")
+    change = torchvision.transforms.Compose([torchvision.transforms.Resize(4), torchvision.transforms.ToTensor()])
+    folder = torchvision.datasets.ImageFolder(str(paths[0].parent.parent), change)
+    both = torch.utils.data.ConcatDataset([folder, torch.utils.data.Subset(folder, [0, 1])])
+    for given, count in ((both, COUNT + 2), (torch.utils.data.Subset(both, range(7)), 7)):
+        data = fl.load_data(given)
+        assert len(data) == count and set(data.classes) <= set(KINDS)
+        assert data.images.read(0).shape == (SIDE, SIDE, 3), "not the 4 x 4 pixels that the transform makes"
+        assert any("transforms of the data set were left out" in note for note in data.notes)
+    assert folder.transform is change, "the user's own data set is not changed"
+
+
+def test_items_of_a_data_set_may_have_their_own_names(pictures, numbers):
+    items = [{"pixels": p, "kind": int(n)} for p, n in zip(pictures, numbers, strict=True)]
+    data = fl.load_data(items, image_column="pixels", label_column="kind")
+    assert data.labels.tolist() == numbers.tolist()
+
+
+def test_labels_may_be_a_data_frame(pictures, numbers, words):
+    one = fl.load_data((pictures, pandas.DataFrame({"kind": words})))
+    assert one.classes == KINDS and one.labels.tolist() == numbers.tolist()
+    many = fl.load_data((pictures, pandas.get_dummies(pandas.Series(words))))
+    assert many.classes == KINDS and many.labels.tolist() == numbers.tolist()
+
+
+class Elsewhere:
+    """An array of another library or in a file, which NumPy can read."""
+
+    def __init__(self, values):
+        self._values, self.shape, self.ndim = values, values.shape, values.ndim
+
+    def __len__(self):
+        return len(self._values)
+
+    def __array__(self, dtype=None, copy=None):
+        if self._values.dtype == np.int8:
+            raise TypeError("it is on the GPU; use .get()")
+        return self._values
+
+
+def test_arrays_of_other_libraries_are_read_through_numpy(pictures, numbers):
+    data = fl.load_data((Elsewhere(pictures), Elsewhere(numbers)))
+    assert len(data) == COUNT and data.labels.tolist() == numbers.tolist()
+    refuses((Elsewhere(np.zeros((2, 8, 8), np.int8)), [0, 1]), r"NumPy cannot read (it is on the GPU; use .get())")
+
+
+def test_a_lazy_frame_is_refused_without_a_warning():
+    polars = pytest.importorskip("polars")
+    refuses(polars.DataFrame({"image": ["a.png"], "label": ["a"]}).lazy(), "give frame.collect()")
 
 
 def test_channels_at_the_end_of_a_tensor_are_named():

@@ -43,6 +43,15 @@ def test_two_columns_that_may_be_the_labels_get_a_note():
     assert find_columns(["image", "path", "label"], "a.csv").notes == ()
 
 
+@pytest.mark.parametrize("heading", ["set", "Data Set", "is_train", "Usage"])
+def test_a_column_that_may_be_the_split_is_not_passed_over_in_silence(heading):
+    found = find_columns(["image", "label", heading], "a.csv")
+    assert found.split is None
+    assert found.notes[0].startswith(f"the column {heading} was not used; if it says which pictures are for training")
+    assert find_columns(["image", "label", heading, "split"], "a.csv").notes == ()
+    assert find_columns(["image", "label", heading], "a.csv", label_column=heading).notes == ()
+
+
 def test_missing_and_repeated_columns_are_named_in_a_short_line():
     many = [f"column {number}" for number in range(500)]
     with pytest.raises(DataError, match=r"no column of picture files .* and 492 more\).*`image_column`") as refusal:

@@ -54,7 +54,9 @@ def refuses(source: object, *words: str, **options: object) -> str:
     return message
 
 
-@pytest.mark.parametrize(("bom", "separator", "newline"), [("", ",", "\n"), ("\ufeff", ";", "\r\n"), ("", "\t", "\n")])
+@pytest.mark.parametrize(
+    ("bom", "separator", "newline"), [("", ",", "\n"), ("\ufeff", ";", "\r\n"), ("", "\t", "\n"), ("", "|", "\n")]
+)
 def test_a_csv_list_keeps_its_order_splits_and_groups(tmp_path, files, bom, separator, newline):
     rows = ["image,label,split,group", "img/2.png,dog,train,rex", "img/0.png, cat,test,", "", "img/1.png,cat,Valid,tom"]
     path = a_list(tmp_path, files, bom + newline.join(row.replace(",", separator) for row in rows))
@@ -90,13 +92,14 @@ def test_a_row_without_its_image_is_named_by_file_and_line(tmp_path, files):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", ["no column of picture files"]),
+        ("", ["is empty; write one line for each picture"]),
         ("photos,label\nimg/0.png,a\n", ["no column of picture files", "photos, label"]),
         ("image,breed\nimg/0.png,a\n", ["no column of labels", "`label_column`"]),
         ("image,label,label\nimg/0.png,a,a\n", ["label 2 times"]),
         ("image,label\n", ["lists no pictures"]),
         ("image,label\nimg/0.png,a\nimg/1.png, \n", ["line 3", "no label"]),
         ("image,label\nimg/0.png,a\nimg/1.png,NaN\n", ["line 3", "no label"]),
+        ("img/0.png,a\nimg/1.png,b\n", ["has no names of columns: it begins with img/0.png, a;"]),
         ("image,label\nimg/0.png,a\n,b\n", ["line 3", "the picture is missing"]),
         ("image,label\nimg/0.png,a\nimg,b\n", ["line 3", "no picture at img"]),
         ("image,label\nimg/0.png,a\nhttps://a.org/b.jpg,b\n", ["line 3", "is a web address"]),

@@ -150,6 +150,8 @@ def test_all_digit_class_names_get_a_note_on_their_order(tmp_path, files):
     data = load_data(write(tmp_path, {f"{label}/x.png": files[label] for label in (1, 2, 10)}))
     assert data.classes == ("1", "10", "2")
     assert "ordered as text: 1, 10, 2" in data.notes[0]
+    (tmp_path / "10").rename(tmp_path / "3")
+    assert not load_data(tmp_path).notes, "there is nothing to say about 1, 2, 3"
 
 
 def test_a_missing_folder_suggests_what_was_meant(tmp_path, files):
@@ -163,8 +165,12 @@ def test_a_missing_folder_suggests_what_was_meant(tmp_path, files):
 
 def test_folders_without_classes_or_images_are_explained(tmp_path, files):
     (tmp_path / "empty").mkdir()
-    refuses(tmp_path / "empty", "no pictures", "empty")
-    refuses(write(tmp_path / "heic", {"a/1.psd": b"x", "b/2.PSD": b"x"}), "no pictures", "2 of its 2 files have .psd")
+    assert refuses(tmp_path / "empty").endswith("; it is empty")
+    (tmp_path / "empty" / "cat").mkdir()
+    assert refuses(tmp_path / "empty").endswith("; its folders are empty")
+    refuses(
+        write(tmp_path / "heic", {"a/1.psd": b"x", "b/2.PSD": b"x"}), "no pictures", "all of its 2 files end in .psd"
+    )
     refuses(write(tmp_path / "flat", {"1.png": files[0]}), "no class folders")
     refuses(write(tmp_path / "flat2", {"train/1.png": files[0], "test/1.png": files[1]}), "no class folders")
     one = load_data(write(tmp_path / "one", {"cat/1.png": files[0]}))
@@ -500,7 +506,7 @@ def test_whole_number_labels_keep_their_order_and_words_are_sorted(digits):
         (np.zeros((2, 3, 8, 8), np.uint8), [0, 1], "NumPy [N, H, W, C]"),
         (np.zeros((2, 8, 8, 4), np.uint8), [0, 1], "C = 1 or 3"),
         (np.zeros((2, 64), np.uint8), [0, 1], "shape (2, 64)"),
-        (np.full((2, 8, 8), 16.0), [0, 1], "float64 from 16.0 to 16.0"),
+        (np.full((2, 8, 8), 16.0), [0, 1], "float64 from 16 to 16"),
         (np.full((2, 8, 8), -0.5), [0, 1], "floats in 0..1"),
         (np.full((2, 8, 8), np.nan), [0, 1], "floats in 0..1"),
         (np.full((2, 8, 8), 200, np.int64), [0, 1], "int64 from 200"),

@@ -88,8 +88,10 @@ def as_array(values: Any) -> NDArray[Any]:
     """Return an array, or a tensor on any device as an array; this does not import torch.
 
     Raises:
-        DataError: if it is a tensor of a number type that NumPy does not have.
+        DataError: if it is a tensor of a number type that NumPy does not have, or hides values behind a mask.
     """
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        raise DataError("some values are hidden behind a mask; fill them in, as `.filled(0)` does")
     if hasattr(values, "detach"):
         try:
             return np.asarray(values.detach().cpu().numpy())
@@ -119,13 +121,23 @@ def to_uint8(pixels: NDArray[Any], white: White = TYPES_WHITE) -> NDArray[np.uin
     low, high = pixels.min(), pixels.max()
     limit = {"u2": FULL_WHITE, "f2": 1, "f4": 1, "f8": 1}.get(pixels.dtype.str[1:])
     if limit is None or not (low >= 0 and high <= limit):  # this order also refuses NaN
-        normalized = ", without a Normalize step" if pixels.dtype.kind == "f" and low < 0 else ""
-        raise DataError(
-            f"pixels are {pixels.dtype} from {low} to {high}; give uint8 in 0..255, or floats in 0..1{normalized}"
-        )
+        raise DataError(_unknown_range(pixels.dtype, low, high))
     scale = 255 / (white.integers or limit if is_deep(pixels) else limit)
     scaled: NDArray[np.uint8] = np.rint(np.minimum(pixels.astype(np.float32) * scale, 255)).astype(np.uint8)
     return scaled
+
+
+def _unknown_range(kind: np.dtype[Any], low: Any, high: Any) -> str:
+    """Return the message about pixels of which it is unknown which value is white."""
+    wanted = "give uint8 in 0..255, or floats in 0..1"
+    if np.isnan(low):  # then so is the highest
+        return f"pixels are {kind}, and some are NaN; {wanted}"
+    advice = ", without a Normalize step" if kind.kind == "f" and low < 0 else ""
+    if kind.kind in "iu" and low >= 0 and high <= 255:
+        advice = ", as `.astype('uint8')` makes them"
+    if kind.kind == "f" and low >= 0:
+        advice = "; divide them by the value that is white"
+    return f"pixels are {kind} from {float(low):g} to {float(high):g}; {wanted}{advice}"
 
 
 def _one(given: Any) -> NDArray[Any]:

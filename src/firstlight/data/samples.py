@@ -146,7 +146,7 @@ def label_classes(words: Sequence[str], where: str) -> tuple[tuple[str, ...], ND
     if alike := [list_names(names, last=" and ") for names in _alike(classes)]:
         shown = list_names(alike, most=4)
         notes.append(f"classes whose names differ only in case or spaces: {shown}; give them one name if they are one")
-    if all(name.isdigit() for name in classes):
+    if all(name.isdecimal() for name in classes) and list(classes) != sorted(classes, key=int):
         example = ", ".join(classes[:4])
         notes.append(f"the class names are numbers but are ordered as text: {example}{', ...' * (len(classes) > 4)}")
     return classes, np.array([number[word] for word in words], np.int64), tuple(notes)

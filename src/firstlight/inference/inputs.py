@@ -17,6 +17,7 @@ from firstlight.data.formats import SUFFIXES
 from firstlight.data.images import decode, resize_image
 from firstlight.data.in_memory import pixels_of, to_uint8
 from firstlight.data.sources.archives import ArchiveImages, archive_kind, open_unlabeled
+from firstlight.data.sources.labels import cells_of
 from firstlight.data.sources.litter import is_ignored
 from firstlight.errors import DataError, ImageError, WrongTypeError
 from firstlight.files import expand_user
@@ -66,7 +67,7 @@ def is_one_image(given: Any) -> bool:
         path = os.fsdecode(given)
         return not _is_folder(path) and archive_kind(Path(path)) is None
     if isinstance(given, np.ndarray):
-        return given.ndim < 4 and not _is_gray_stack(given)
+        return 1 < given.ndim < 4 and not _is_gray_stack(given)
     if isinstance(given, torch.Tensor):
         return given.ndim < 4
     return isinstance(given, bytes | bytearray | memoryview | Image.Image)
@@ -81,6 +82,8 @@ def items_of(given: Any, white: White) -> Iterator[Item]:
     """
     if isinstance(given, IOBase):  # which iterates over lines
         raise _not_accepted(given)
+    if _is_column(given):
+        given = given.tolist() if isinstance(given, np.ndarray) else cells_of(given)
     if isinstance(given, list | tuple | Iterator):
         for one in given:
             if isinstance(one, list | tuple | Iterator):
@@ -184,6 +187,14 @@ def _items_of_one(given: Any, white: White) -> Iterator[Item]:
         raise _not_accepted(given)
 
 
+def _is_column(given: Any) -> bool:
+    """Return whether this is a column of a data frame, or an array of paths or of images, rather than pixels."""
+    if isinstance(given, np.ndarray):
+        return given.ndim == 1 and given.dtype.kind in "OU"
+    is_flat = getattr(given, "ndim", 1) == 1 and not isinstance(given, torch.Tensor)
+    return is_flat and any(hasattr(given, name) for name in ("to_list", "to_pylist"))
+
+
 def _is_gray_stack(given: NDArray[Any]) -> bool:
     return given.ndim == 3 and given.shape[2] not in (1, 3)
 
@@ -204,6 +215,11 @@ def _stack_of(given: "NDArray[Any] | torch.Tensor", white: White) -> NDArray[np.
             raise WrongTypeError(
                 f"an array of shape {given.shape} may be three gray images or one in color; "
                 "give [N, H, W, 1] or [H, W, 3]"
+            )
+        if _is_gray_stack(given) and given.shape[2] in (2, 4):
+            raise WrongTypeError(
+                f"an array of shape {given.shape} looks like one image with transparency; give the PIL image, which is "
+                "drawn on white, or [H, W, 3]; for gray images, [N, H, W, 1]"
             )
         values = given[..., None] if given.ndim == 2 or _is_gray_stack(given) else given
         if values.ndim not in (3, 4) or values.shape[-1] not in (1, 3):

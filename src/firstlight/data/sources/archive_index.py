@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from firstlight.data.sources.listing import FolderListing, without_runs
 from firstlight.data.sources.litter import Ignored, why_ignored
-from firstlight.data.sources.split_words import is_split_word, split_of
+from firstlight.data.sources.split_folders import outer_folder
 from firstlight.errors import DataError
 from firstlight.escaping import escape_name
 
@@ -34,7 +34,7 @@ class Member:
 
 
 class ArchiveIndex:
-    """Collects an archive's members, refuses unsafe ones, and finally removes a single folder around all of them."""
+    """Collects an archive's members, refuses unsafe ones, and finally removes the folders around them."""
 
     def __init__(self, where: str) -> None:
         self._where = where
@@ -91,11 +91,16 @@ class ArchiveIndex:
         Raises:
             DataError: if a link does not lead to a file in the archive.
         """
+        if any("\\" in name for name in self._members) and not any("/" in name for name in self._members):
+            self._members = {name.replace("\\", "/"): member for name, member in self._members.items()}
         ignored = {name: reason for name in (*self._members, *self._links) if (reason := _why_ignored(name))}
         members = {name: member for name, member in self._members.items() if name not in ignored}
         members |= {name: self._linked(name) for name in self._links if name not in ignored}
         folders = self._folders | {parent for name in members for parent in _parents(name)}
-        outer = _outer_folder(members)
+        listing = FolderListing()
+        for name in members:
+            listing.add_file(name)
+        outer = outer_folder(listing.images)
         inside = {name.removeprefix(outer): member for name, member in members.items()}
         found = FolderListing(folders={name.removeprefix(outer) for name in folders if name.startswith(outer)})
         for name in inside:
@@ -140,17 +145,6 @@ class ArchiveIndex:
                 "relative names"
             )
         return "/".join(part for part in name.split("/") if part not in ("", "."))
-
-
-def _outer_folder(names: dict[str, Member]) -> str:
-    """Return the one folder around everything, if splits or several classes begin below it; else nothing."""
-    found = FolderListing()
-    for name in names:
-        found.add_file(name)
-    tops = {name.partition("/")[0] for name in found.images}
-    inner = {name.split("/")[1] if name.count("/") > 1 else "" for name in found.images}
-    holds_classes = "" not in inner and (len(inner) > 1 or all(split_of(name) is not None for name in inner))
-    return f"{tops.pop()}/" if len(tops) == 1 and holds_classes and not any(map(is_split_word, tops)) else ""
 
 
 def _why_ignored(name: str) -> Ignored | None:

@@ -50,13 +50,16 @@ def read_labels_for(labels: Any, count: int, where: str, names: Sequence[str] | 
     """
     length = _length(labels)
     if length is not None and length != count:
-        raise DataError(f"{where}: {count:,} pictures but {length:,} labels; give one label for each picture")
+        raise DataError(_other_count(where, count, length))
     found = read_labels(labels, where, names)
     if len(found.labels) != count:
-        raise DataError(
-            f"{where}: {count:,} pictures but {len(found.labels):,} labels; give one label for each picture"
-        )
+        raise DataError(_other_count(where, count, len(found.labels)))
     return found
+
+
+def _other_count(where: str, images: int, labels: int) -> str:
+    pictures, given = (f"{n:,} {noun}{'s' * (n != 1)}" for n, noun in ((images, "picture"), (labels, "label")))
+    return f"{where}: {pictures} but {given}; give one label for each picture"
 
 
 def images_of(images: Any, where: str) -> tuple[ImageSource, tuple[str, ...]]:
@@ -68,6 +71,8 @@ def images_of(images: Any, where: str) -> tuple[ImageSource, tuple[str, ...]]:
     """
     if (isinstance(images, np.ndarray) and images.dtype.kind not in "OUS") or hasattr(images, "detach"):
         return _stack(images, where)
+    if hasattr(images, "__array__") and getattr(images, "ndim", 0) > 2 and not isinstance(images, np.ndarray):
+        return _stack(_converted(images, where), where)  # of another library, or in an HDF5 file
     cells = cells_of(images)
     cells = cells.tolist() if isinstance(cells, np.ndarray) else cells
     if isinstance(cells, str | bytes) or not hasattr(cells, "__iter__"):
@@ -108,6 +113,16 @@ def channels_last(images: Any, where: str) -> NDArray[Any]:
             f"{where}: pictures have shape {tuple(np.shape(images))}; give {layout} with C = 1 or 3, or [N, H, W]"
         )
     return pixels
+
+
+def _converted(images: Any, where: str) -> NDArray[Any]:
+    try:
+        return np.asarray(images)
+    except (TypeError, ValueError) as error:  # as of arrays on a GPU
+        raise WrongTypeError(
+            f"{where}: the pictures are {kind_of(images)}, which NumPy cannot read ({escape_name(str(error))}); give a "
+            "NumPy array"
+        ) from None
 
 
 def _stack(images: Any, where: str) -> tuple[ArrayImages, tuple[str, ...]]:
@@ -153,6 +168,6 @@ def _existing(paths: list[Any], where: str) -> tuple[str, ...]:
 
 def _length(labels: Any) -> int | None:
     try:
-        return len(labels)
+        return int(labels.shape[0]) if hasattr(labels, "columns") else len(labels)
     except TypeError:
         return None

@@ -17,6 +17,7 @@ from firstlight.data.sources.name_habits import suggest_label_from
 from firstlight.data.sources.split_folders import (
     TAKE_FIRST_FOLDER,
     find_split_folders,
+    outer_folder,
     splits_inside_classes,
     without_labels,
 )
@@ -70,9 +71,9 @@ def read_layout(found: FolderListing, where: str) -> Layout:
     else:
         classes = {"": {at.word for at in place.values()} - {""}}
         if len(classes[""]) == 1 and all(at.is_inside for at in place.values() if at.word):
-            only = escape_name(words[0])
+            only, inner = escape_name(words[0]), escape_name(outer_folder(images).rstrip("/") or words[0])
             raise DataError(
-                f"{where} has only one class, {only}; if the folders in it are classes or splits, use {where}/{only}"
+                f"{where} has only one class, {only}; if the folders in it are classes or splits, use {where}/{inner}"
             )
         _refuse_empty_classes(found, classes[""], where)
         notes += _unusual_classes(sorted(classes[""]), folders)

@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from firstlight.data.formats import SUFFIXES
 from firstlight.errors import DataError
 from firstlight.escaping import escape_name
 
 # Names of each column, of which the first that a table has is taken: a path before an id, and a name before a number.
 IMAGE_NAMES = (
     "image image_path image_file image_filename image_name filepath path filename file img img_path img_file img_name "
-    "picture photo image_id img_id image_index file_id id"
+    "picture photo images image_paths file_paths filepaths filenames image_id img_id image_index file_id id"
 )
 LABEL_NAMES = (
     "label class category target labels class_name class_label label_name category_name target_name y "
@@ -23,6 +24,11 @@ LABEL_NAMES = (
 )
 SPLIT_NAMES = "split"
 GROUP_NAMES = "group"
+# Names of columns that may say which split an image is in. They are not used, since they may mean something else.
+NAMES_LIKE_SPLIT = (
+    "set data_set dataset subset partition phase usage fold is_train is_test is_training train_test "
+    "split_name data_split"
+)
 
 MAX_LISTED = 8  # column names in a message
 MIN_PIXEL_COLUMNS = 16  # columns named like pixels from which on a table holds pixels
@@ -69,6 +75,12 @@ def find_columns(
     notes: tuple[str, ...] = ()
     if len(labels) > 1:  # a wrong column of images would show: it names no files
         notes = (f"the column {labels[0]} was used, not {', '.join(labels[1:])}; `label_column` chooses another",)
+    like_splits = [] if splits else [name for name in _candidates(headings, NAMES_LIKE_SPLIT) if name != labels[0]]
+    if like_splits:
+        notes += (
+            f"the column {escape_name(like_splits[0], 40)} was not used; if it says which pictures are for training, "
+            "call it split and write train, valid or test",
+        )
     columns = Columns(images[0], labels[0], next(iter(splits), None), next(iter(groups), None), notes)
     _refuse_repeated(headings, (columns.image, columns.label, columns.split, columns.group), where)
     return columns
@@ -126,6 +138,11 @@ def _missing(headings: Sequence[str], where: str, choice: str) -> str:
         return (
             f"{where} holds pixels, not paths of pictures (found: {listed(headings)}); make an array [N, H, W] of them "
             "in Python, and give fl.train the pair (images, labels)"
+        )
+    if any(name[name.rfind(".") :].lower() in SUFFIXES for name in headings):
+        return (
+            f"{where} has no names of columns: it begins with {listed(headings)}; write a first line that names them, "
+            "such as image,label"
         )
     what, example = ("picture files", "image") if choice == "image_column" else ("labels", "label")
     return f"{where} has no column of {what} (found: {listed(headings)}); rename one {example}, or set `{choice}`"

@@ -1,4 +1,4 @@
-"""Read the rows of a CSV list from any program: with commas, semicolons, or tabs, and Excel's own first line."""
+"""Read the rows of a CSV list from any program: with any separator, and Excel's own first line."""
 
 import csv
 import io
@@ -27,7 +27,7 @@ def csv_rows(
     skipped = 0 if first is None else 1
     text = text[first.end() :] if first else text
     heading = text.lstrip("\r\n").partition("\n")[0]
-    delimiter = first[1] if first else max(",;\t", key=heading.count)
+    delimiter = first[1] if first else max(",;\t|", key=heading.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
 
     def lines() -> Iterator[tuple[int, list[str]]]:
@@ -40,6 +40,8 @@ def csv_rows(
 
     every_line = lines()
     headings = [name.strip() for name in next(every_line, (0, []))[1]]
+    if not headings:
+        raise DataError(f"{where} is empty; write one line for each picture, after a first line such as image,label")
     columns = find_columns(headings, where, image_column=image_column, label_column=label_column)
 
     def rows() -> Iterator[tuple[str, dict[str, str]]]:

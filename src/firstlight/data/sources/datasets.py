@@ -65,13 +65,15 @@ def from_hugging_face(data: Any, *, image_column: str | None = None, label_colum
     return labeled("data-set", images, tuple(number_names(len(numbers))), labels, notes=tuple(notes))
 
 
-def from_items(data: Any) -> Samples:
+def from_items(data: Any, *, image_column: str | None = None, label_column: str | None = None) -> Samples:
     """Return a data set that gives `(image, label)`, or a dict of both, for each number from 0 to its length.
 
     Every item is read once for its label. Data sets of torchvision are read without their transforms.
 
     Args:
         data: a map-style data set of torch, or any sequence of pairs. With `classes`, whole numbers stand for these.
+        image_column: the key of the image where items are dicts, if it has an unusual name.
+        label_column: likewise of the label.
 
     Raises:
         DataError: if an item is something else, or cannot be read.
@@ -87,7 +89,7 @@ def from_items(data: Any) -> Samples:
         labels = read_labels_for([label for _, label in chosen], len(chosen), where, classes)
         return labeled(root.name or "data-set", FileImages(root, names), names, labels, notes=notes)
     first = _item(data, rows[0], where)
-    part, taken = _parts_of(first, where)
+    part, taken = _parts_of(first, where, image_column, label_column)
     _refuse_pixels_of_unknown_layout(taken(first), where)
     words = []
     with progress("reading labels", len(rows)) as advance:
@@ -105,18 +107,41 @@ def _plain(data: Any) -> tuple[Any, Sequence[int], Sequence[str] | None, tuple[s
     while hasattr(data, "dataset") and hasattr(data, "indices"):  # torch's Subset, also of a Subset
         rows = [int(data.indices[row]) for row in rows]
         data = data.dataset
-    classes = getattr(data, "classes", None)
-    if isinstance(classes, str) or not (isinstance(classes, Sequence) and all(isinstance(one, str) for one in classes)):
-        classes = None
+    data, had_transforms = _untransformed(data)
+    return data, rows, _classes_of(data), (UNTRANSFORMED,) if had_transforms else ()
+
+
+def _untransformed(data: Any) -> tuple[Any, bool]:
+    """Return a data set whose parts of torchvision have no transforms any more, and whether any had one."""
+    parts = getattr(data, "datasets", None)
+    if isinstance(parts, list) and hasattr(data, "cumulative_sizes"):  # torch's ConcatDataset
+        data = copy.copy(data)
+        found = [_untransformed(part) for part in parts]
+        data.datasets = [part for part, _ in found]
+        return data, any(had_transforms for _, had_transforms in found)
+    if hasattr(data, "dataset") and hasattr(data, "indices"):  # torch's Subset
+        data = copy.copy(data)
+        data.dataset, had_transforms = _untransformed(data.dataset)
+        return data, had_transforms
     if not any(kind.__module__.startswith("torchvision.datasets") for kind in type(data).__mro__):
-        return data, rows, classes, ()
+        return data, False
     data = copy.copy(data)
-    notes: tuple[str, ...] = ()
-    for name in ("transform", "target_transform", "transforms"):
-        if getattr(data, name, None) is not None:
-            setattr(data, name, None)
-            notes = (UNTRANSFORMED,)
-    return data, rows, classes, notes
+    steps = [name for name in ("transform", "target_transform", "transforms") if getattr(data, name, None) is not None]
+    for name in steps:
+        setattr(data, name, None)
+    return data, bool(steps)
+
+
+def _classes_of(data: Any) -> Sequence[str] | None:
+    """Return the names that a data set has for its numbers; of several together, those that all of them have."""
+    parts = getattr(data, "datasets", None)
+    if isinstance(parts, list) and parts and hasattr(data, "cumulative_sizes"):
+        first, *others = map(_classes_of, parts)
+        return first if all(other == first for other in others) else None
+    classes = getattr(getattr(data, "dataset", data) if hasattr(data, "indices") else data, "classes", None)
+    if isinstance(classes, str) or not (isinstance(classes, Sequence) and all(isinstance(one, str) for one in classes)):
+        return None
+    return classes
 
 
 def _image_folder(data: Any) -> tuple[Path, list[tuple[str, int]]] | None:
@@ -144,10 +169,14 @@ def _item(data: Any, row: int, where: str) -> Any:
         ) from error
 
 
-def _parts_of(item: Any, where: str) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
+def _parts_of(
+    item: Any, where: str, image_column: str | None, label_column: str | None
+) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
     """Return how to get the label and the image from an item, judging by one of them."""
     if isinstance(item, Mapping):
-        columns = find_columns([str(name) for name in item], where)
+        columns = find_columns(
+            [str(name) for name in item], where, image_column=image_column, label_column=label_column
+        )
         return (lambda found: found[columns.label]), (lambda found: found[columns.image])
     if isinstance(item, tuple | list) and len(item) >= 2:
         return (lambda found: found[1]), (lambda found: found[0])

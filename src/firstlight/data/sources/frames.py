@@ -30,6 +30,8 @@ def is_frame(given: Any) -> bool:
     """Return whether this is a table of columns, judging by its methods, without importing any library."""
     if isinstance(given, Mapping):
         return True
+    if type(given).__name__ == "LazyFrame":  # which works, and warns, when it is asked for its columns
+        return False
     has_columns = hasattr(given, "columns") or hasattr(given, "column_names")
     return has_columns and hasattr(given, "shape") and hasattr(given, "__getitem__") and not hasattr(given, "features")
 

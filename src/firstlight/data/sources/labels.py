@@ -34,6 +34,10 @@ def read_labels(values: Any, where: str, names: Sequence[str] | None = None) -> 
     Raises:
         DataError: if a label is missing, is not a whole number, or has no name.
     """
+    if hasattr(values, "columns") and hasattr(values, "to_numpy"):  # a data frame: of one column, or one-hot
+        headings = [str(name) for name in values.columns]
+        names = headings if len(headings) > 1 else names
+        values = values.to_numpy()
     found = _column(values, where)
     if found.dtype.kind == "f":
         _refuse_unless(np.isfinite(found), found, where, "is missing or not a number")
@@ -61,11 +65,11 @@ def cells_of(column: Any) -> Any:
 def _column(values: Any, where: str) -> NDArray[Any]:
     """Return labels as an array `[N]` of numbers, booleans or words."""
     cells = cells_of(values)
-    if isinstance(cells, np.ndarray) or hasattr(cells, "detach"):
+    if hasattr(cells, "__array__"):
         found = as_array(cells)
         if found.dtype.kind == "O":
             cells = found.tolist()
-    if not isinstance(cells, np.ndarray) and not hasattr(cells, "detach"):
+    if not hasattr(cells, "__array__"):
         if isinstance(cells, str | bytes) or not hasattr(cells, "__iter__"):
             raise DataError(f"{where}: the labels are {kind_of(cells)}; {TAKEN}")
         found = _array_of([cell.item() if getattr(cell, "shape", None) == () else cell for cell in cells], where)

@@ -24,6 +24,7 @@ def left_out(found: FolderListing) -> tuple[str, ...]:
     """Return notes on the files that are not in the set, and on unusual names."""
     return (
         *note(found.other_files, "file", "without the extension of a picture"),
+        *note(found.special, "pipe or device", ""),
         *(text for reason, names in found.ignored.items() for text in note(names, "picture", f"in {reason.value}")),
         *note(found.runs, "folder", "of an earlier run"),
         *note([link.rstrip("/") for link in found.links], "symbolic link", "which `follow_links` would read"),
@@ -36,12 +37,11 @@ def left_out(found: FolderListing) -> tuple[str, ...]:
 def note(names: Sequence[str], noun: str, what: str) -> tuple[str, ...]:
     """Return a note on what was left out, if anything was."""
     count = f"{len(names):,} {noun}{'s' * (len(names) != 1)}"
-    return (f"left out: {count} {what}, such as {escape_name(min(names))}",) if names else ()
+    return (f"left out: {count}{what and f' {what}'}, such as {escape_name(min(names))}",) if names else ()
 
 
 def _what_instead(found: FolderListing) -> str:
     """Return what a folder holds instead of images."""
-    known = f"{FORMATS_READ} are read, by their usual extensions"
     if found.links:
         one = len(found.links) == 1
         links = "the symbolic link in it is" if one else f"the {len(found.links):,} symbolic links in it are"
@@ -55,8 +55,14 @@ def _what_instead(found: FolderListing) -> str:
             return f"all are in {reason.value}, such as {escape_name(min(names))}; rename these"
     if found.runs:
         return f"it holds only folders of earlier runs, such as {escape_name(found.runs[0])}"
-    endings = Counter(PurePosixPath(name).suffix.lower() or "no extension" for name in found.other_files)
-    if endings:
-        ending, count = endings.most_common(1)[0]
-        return f"{count:,} of its {len(found.other_files):,} files have {ending}; {known}"
-    return f"it is empty; {known}"
+    if found.other_files:
+        return f"{_most_common_ending(found.other_files)}; {FORMATS_READ} are read, by their usual extensions"
+    return "its folders are empty" if found.folders else "it is empty"
+
+
+def _most_common_ending(files: Sequence[str]) -> str:
+    (ending, count), *_ = Counter(PurePosixPath(name).suffix.lower() for name in files).most_common(1)
+    if len(files) == 1:
+        return f"its only file {f'ends in {escape_name(ending)}' if ending else 'has no extension'}"
+    which = f"end in {escape_name(ending)}" if ending else "have no extension"
+    return f"{'all' if count == len(files) else f'{count:,}'} of its {len(files):,} files {which}"

@@ -21,6 +21,7 @@ class FolderListing:
     Attributes:
         images: files with the extension of an image.
         other_files: all other files.
+        special: pipes, sockets and devices.
         folders: folders.
         links: symbolic links that were not followed, with a slash at the end where they point to a folder.
         broken: symbolic links that point nowhere.
@@ -32,6 +33,7 @@ class FolderListing:
 
     images: list[str] = field(default_factory=list)
     other_files: list[str] = field(default_factory=list)
+    special: list[str] = field(default_factory=list)
     folders: set[str] = field(default_factory=set)
     links: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
@@ -117,7 +119,7 @@ class _Walk:
     def _add(self, entry: "os.DirEntry[str]", name: str, device: int) -> None:
         """Add a file, or something that is neither a file nor a folder."""
         if not entry.is_file(follow_symlinks=False):
-            self.found.other_files.append(name)  # a pipe, a socket, a device
+            self.found.special.append(name)
             return
         self.found.add_file(name)
         if self._seen is not None:
@@ -141,7 +143,7 @@ class _Walk:
             self._seen[inode] = name
             self.found.add_file(name)
         else:
-            self.found.other_files.append(name)
+            self.found.special.append(name)
         return []
 
     def _visit(self, folder: Path, prefix: str) -> int:

@@ -1,6 +1,7 @@
 """Load a set of labeled images from a name, a folder, an archive, a list, or objects in Python."""
 
 import difflib
+import errno
 import os
 import re
 from dataclasses import replace
@@ -83,10 +84,17 @@ def load_data(
 def _load(source: Any, data_root: Path | str | None, choices: SourceRecipe, *, download: bool) -> Samples:
     require_type(data_root, str | os.PathLike | None, "data_root", "the path of a folder")
     if not isinstance(source, str | os.PathLike):
-        return from_object(source, image_column=choices.image_column, label_column=choices.label_column)
+        return from_object(
+            source,
+            lambda part: _load(part, data_root, choices, download=download),
+            image_column=choices.image_column,
+            label_column=choices.label_column,
+        )
     text = os.fsdecode(source)
     if not text.strip():
         raise DataError("the source is empty; give a folder, an archive, a list, or the name of a set")
+    if re.match(r"[a-z][a-z0-9+.-]+://", text):
+        raise DataError(f"{escape_name(text)} is an address, and nothing is fetched; download it and name the file")
     path = expand_user(text)
     if isinstance(source, str) and text in NAMED_SETS:
         root = expand_user(data_root) if data_root else default_data_root()
@@ -96,8 +104,11 @@ def _load(source: Any, data_root: Path | str | None, choices: SourceRecipe, *, d
             return _from_folder(path, text, choices)
         if path.is_file():
             return _from_file(path, text, choices)
+        if path.exists():
+            raise DataError(f"{escape_name(text)} is neither a file nor a folder; name one of these")
     except OSError as error:
-        raise DataError(f"{escape_name(text)} cannot be read: {error.strerror}; make it readable") from error
+        advice = "shorten it" if error.errno == errno.ENAMETOOLONG else "make it readable"
+        raise DataError(f"{escape_name(text)} cannot be read: {error.strerror}; {advice}") from error
     raise DataError(f"{escape_name(text)}: no such folder, archive, list or named set{_did_you_mean(text, path)}")
 
 

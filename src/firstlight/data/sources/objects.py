@@ -1,6 +1,7 @@
 """Labeled images in any Python object, recognized by its methods without importing any library."""
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,11 +23,18 @@ TAKEN = (
 )
 
 
-def from_object(given: Any, *, image_column: str | None = None, label_column: str | None = None) -> Samples:
+def from_object(
+    given: Any,
+    load: Callable[[Any], Samples],
+    *,
+    image_column: str | None = None,
+    label_column: str | None = None,
+) -> Samples:
     """Return labeled images that Python holds as a set.
 
     Args:
         given: what `TAKEN` says.
+        load: reads each part of a dict by split, which may also be the path of a folder or a list.
         image_column: the name of the column of images in a table, if it has an unusual one.
         label_column: the name of the column of labels, likewise.
 
@@ -38,36 +46,44 @@ def from_object(given: Any, *, image_column: str | None = None, label_column: st
     if isinstance(given, Samples):
         return given
     if isinstance(given, Mapping) and given and all(_is_split(name) for name in given):
-        return _joined({name: from_object(part, **columns) for name, part in given.items()})
+        return _joined({name: load(part) for name, part in given.items()})
     if is_hugging_face(given):
         return from_hugging_face(given, **columns)
     if is_frame(given):
         return from_frame(given, **columns)
     if isinstance(given, list | tuple):
-        return _from_sequence(given)
+        return _from_sequence(given, columns)
     _refuse_what_has_no_items(given)
-    return from_items(given)
+    return from_items(given, **columns)
 
 
-def _from_sequence(given: Sequence[Any]) -> Samples:
+def _from_sequence(given: Sequence[Any], columns: Mapping[str, str | None]) -> Samples:
     """Return a pair (images, labels), a list of pairs or of dicts, or Keras' ((images, labels), (images, labels))."""
     are_pairs = all(isinstance(one, tuple | list) and len(one) == 2 for one in given)
     if given and all(isinstance(one, Mapping) for one in given):
-        return from_items(given)
+        return from_items(given, **columns)
     if len(given) == 2 and are_pairs:
         if all(getattr(part[0], "ndim", 0) > 2 and _is_list_like(part[1]) for part in given):
             return _joined({"train": from_arrays(*given[0]), "test": from_arrays(*given[1])})
         if isinstance(given, list) and all(isinstance(one, tuple) for one in given):
             return from_items(given)
         return from_arrays(*given)
-    if len(given) == 2 and _are_labels(given[1], beside=given[0]):
+    if len(given) == 2 and getattr(given[0], "ndim", 0) == 2 and getattr(given[1], "ndim", 0) == 1:
+        raise DataError(
+            f"the pictures are {kind_of(given[0])}; give them their height and width, as reshape(-1, height, width) "
+            "does, or give one picture as [1, H, W]"
+        )
+    are_paths = isinstance(given, list) and all(isinstance(one, str | os.PathLike) for one in given)
+    if len(given) == 2 and not are_paths and _are_labels(given[1], beside=given[0]):
         return from_arrays(*given)
     if given and are_pairs:
         return from_items(given)
     if not given:
         raise DataError("there are no pictures in an empty list")
+    by_split = ", or a dict of such pairs by split" if len(given) == 4 else ""
     raise WrongTypeError(
-        f"a {type(given).__name__} of {len(given):,} has no labels for its pictures; give the pair (images, labels)"
+        f"a {type(given).__name__} of {len(given):,} has no labels for its pictures; "
+        f"give the pair (images, labels){by_split}"
     )
 
 
@@ -79,6 +95,8 @@ def _joined(parts: Mapping[str, Samples]) -> Samples:
         assert split is not None, name
         if (other := seen.setdefault(split, name)) != name:
             raise DataError(f"{other} and {name} are the same split; give one of them")
+        if parts[name].splits is not None:
+            raise DataError(f"{escape_name(parts[name].source)} has splits of its own; give {name} only one of them")
     sets, words = list(parts.values()), list(seen)
     classes = max((part.classes for part in sets), key=len)
     if any(set(part.classes) - set(classes) for part in sets):
@@ -87,9 +105,12 @@ def _joined(parts: Mapping[str, Samples]) -> Samples:
     labels = [np.array([position[name] for name in part.classes], np.int64)[part.labels] for part in sets]
     stacks = [part.images.images for part in sets if isinstance(part.images, ArrayImages)]
     is_stack = len(stacks) == len(sets) and len({stack.shape[1:] for stack in stacks}) == 1
+    sources = {part.source: f"{word}={part.source}" for word, part in parts.items()}
     has_groups = any(part.groups is not None for part in sets)
     return replace(
         sets[0],
+        name=sets[0].name if len({part.name for part in sets}) == 1 else "splits",
+        source=sets[0].source if len(sources) == 1 else ", ".join(sources.values()),
         images=ArrayImages(np.concatenate(stacks)) if is_stack else JoinedImages([part.images for part in sets]),
         names=tuple(f"{word.word}/{name}" for word, part in zip(words, sets, strict=True) for name in part.names),
         labels=np.concatenate(labels),
@@ -111,12 +132,23 @@ def _refuse_what_has_no_items(given: Any) -> None:
         raise WrongTypeError("a LazyFrame has no rows yet; give frame.collect()")
     if name == "IterableDataset" and module == "datasets":
         raise WrongTypeError("a streamed data set cannot be read in any order; load it without streaming=True")
+    if hasattr(given, "__iter__") and not isinstance(given, type) and _gives_no_item(given):
+        raise WrongTypeError(
+            f"{escape_name(kind_of(given))} gives its pictures only one after another; give a list of them, such as "
+            "list(...), or a data set that has __getitem__ and __len__"
+        )
     if not (hasattr(given, "__getitem__") and hasattr(given, "__len__")) or isinstance(given, bytes | type):
         raise WrongTypeError(f"{escape_name(kind_of(given))} is not a set of labeled pictures; {TAKEN}")
     try:
         len(given)
     except TypeError:
         raise WrongTypeError(f"{kind_of(given)} has no length; give a data set that has one") from None
+
+
+def _gives_no_item(given: Any) -> bool:
+    """Return whether something that can be iterated over cannot be asked for item `i`, as torch's `IterableDataset`."""
+    names = [kind.__name__ for kind in type(given).__mro__]
+    return "IterableDataset" in names or not hasattr(given, "__getitem__")
 
 
 def _is_split(name: Any) -> bool:

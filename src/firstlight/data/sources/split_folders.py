@@ -45,6 +45,22 @@ def find_split_folders(folders: Collection[str], where: str) -> dict[str, Split]
     return prefixes
 
 
+def outer_folder(images: Collection[str]) -> str:
+    """Return the folders around everything, `photos/` or `a/b/`, if several folders or a split begin below them.
+
+    Else nothing: the one folder then is a class.
+    """
+    outer = ""
+    while True:
+        tops = {name[len(outer) :].partition("/")[0] if "/" in name[len(outer) :] else "" for name in images}
+        if "" in tops or not tops:
+            return ""
+        top = tops.pop()
+        if tops or is_split_word(top) or (outer and split_of(top) is not None):
+            return outer
+        outer += f"{top}/"
+
+
 def without_labels(prefixes: dict[str, Split], folders: Collection[str]) -> set[str]:
     """Return the split folders, but those for training, whose images are in no class folder: `test/images/*.jpg`."""
     classes = _folders_inside(folders, prefixes)
@@ -102,9 +118,11 @@ def _refuse_unclear(inside: dict[str, set[str]], splits: dict[str, Split], other
     """Refuse a split folder beside class folders: "train" may be a class beside "bus", but not if it holds folders."""
     unclear = sorted(top for top in splits if is_split_word(top) and "" not in inside[top])
     if unclear:
+        one = len(unclear) == 1
         raise DataError(
-            f"{where} has the split folder {unclear[0]} beside {list_names(others)}; move the others "
-            f"elsewhere, or, if {unclear[0]} is a class, {TAKE_FIRST_FOLDER}"
+            f"{where} has the split folder{'s' * (not one)} {list_names(unclear, last=' and ')} beside "
+            f"{list_names(others)}; rename these if they are splits too, or move them out; if "
+            f"{'it is a class' if one else 'all are classes'}, {TAKE_FIRST_FOLDER}"
         )
 
 
