@@ -41,7 +41,7 @@ def test_one_class_in_folders_is_still_one_class(tmp_path):
 
 def test_the_folder_to_name_is_named_at_once(tmp_path, named):
     root = named(tmp_path / "set", [f"a/b/photos/{name}" for name in FILES])
-    with pytest.raises(DataError, match="only one class, a; .*, name .*/set/a/b/photos$"):
+    with pytest.raises(DataError, match="only one class, a; .*, use .*/set/a/b/photos$"):
         load_data(root)
 
 
