@@ -175,7 +175,7 @@ def load_run(folder: Path | str, data: Data | None = None) -> Run:
     """Return a finished run, as `train` returned it, from its folder alone.
 
     Args:
-        folder: the run folder.
+        folder: the run folder, or the model file in it.
         data: what the run was trained on. It is needed only for `run.data`, and only if it is no longer where it was,
             or was given to `train` as arrays or other things in memory.
 

@@ -87,7 +87,7 @@ def test_train_on_a_backbone_tells_the_ladder(here, capsys, digit_folder, backbo
         assert words in out
     ladder = out.partition("built on")[2].splitlines()
     assert [line.split("  ")[1] for line in ladder if line.startswith("  ")][:5] == [
-        "rung", "majority class", "nearest neighbors", "linear head", "head fine-tuned",
+        "step", "majority class", "nearest neighbors", "linear head", "head fine-tuned",
     ]  # fmt: skip
 
 
@@ -268,6 +268,8 @@ def test_check_answers_with_the_promised_keys_and_names_what_it_finds(here, caps
         (["predict", "gone.safetensors", "x.png"], "gone.safetensors"),
         (["evaluate", "gone.safetensors", "digits"], "gone.safetensors"),
         (["check", "nowhere"], "nowhere: no such"),
+        (["--versoin"], "there is no option --versoin; did you mean --version?"),
+        (["--quiet", "train"], "--quiet: name a command first: check, train"),
         ([], "name a command: check, train, evaluate, predict or guide; see --help"),
         (["train", "digits", "--nope"], "train has no option --nope; see `firstlight train --help`"),
         (["train", "digits", "--epochs", "x"], "--epochs x: give a whole number"),

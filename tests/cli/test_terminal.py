@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shlex
 import sys
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ import pytest
 from firstlight.cli.terminal import (
     MAX_ROWS,
     case_words,
+    next_steps,
     print_json,
     say,
     show_json,
@@ -122,7 +124,7 @@ def test_a_check_tells_counts_and_names_and_cuts_long_lists(capsys):
         "13 pictures cannot be used:",
         "and 3 more; --json lists them all",
         "a.png = b.png",
-        "0 groups of near copies\n",
+        "no near copies\n",
         "train/a.png = test/a.png",
     ):
         assert words in out
@@ -232,7 +234,7 @@ def test_a_run_on_a_backbone_reports_every_rung_in_columns_and_marks_the_kept_on
     assert columns == (rungs[0].index("0.100"), len(rungs[0]))
     assert lines[first + 5].strip() == (
         "More pictures would help: the last doubling of the training set lowered the log loss by 9%. "
-        "They look like what the backbone was trained on (its confidence in its own classes is 55%). "
+        "They look like what the network was pretrained on (its confidence in its own classes is 55%). "
         "Advice: fine-tune (--ladder)"
     )
     assert "1,600: 0.913; forecast  3,200: 0.930, 6,400: 0.945" in lines[first + 6]
@@ -276,3 +278,33 @@ def test_every_case_of_transfer_learning_is_a_sentence_about_its_figures():
         assert "12%" in words
         assert ("classes is 30%" in words) is (confidence is not None)
         assert "`" not in words
+
+
+def test_a_check_without_findings_says_so_in_words(capsys):
+    tell_check(FOUND | {"quarantined": [], "duplicates": [], "leaks": []})
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.strip() for line in lines[-4:]] == [
+        "every picture can be used", "no exact copies", "no near copies", "no copies in more than one split",
+    ]  # fmt: skip
+
+
+def test_the_other_classes_of_a_long_answer_stand_on_a_line_of_their_own(capsys, monkeypatch):
+    guesses = tuple(Guess(label, share) for label, share in (("longsleeve", 0.6), ("outwear", 0.3), ("shirt", 0.1)))
+    rows = [Prediction(name, "longsleeve", 0.6, guesses) for name in ("a.jpg", "b" * 30 + ".jpg")]
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "60")
+    show_table(iter(rows))
+    assert capsys.readouterr().out.splitlines() == [
+        "a.jpg  longsleeve 60.0%  (outwear 30.0%  shirt 10.0%)",
+        "b" * 30 + ".jpg  longsleeve 60.0%",
+        "    (outwear 30.0%  shirt 10.0%)",
+    ]
+
+
+def test_the_next_steps_can_be_pasted(tmp_path, digit_run):
+    folder = tmp_path / "my runs" / "a"
+    folder.mkdir(parents=True)
+    (folder / "mistakes.png").touch()
+    predict, _, listing = next_steps(replace(digit_run, folder=folder))
+    assert shlex.split(predict) == ["firstlight", "predict", str(folder), str(folder / "held_out.png")]
+    assert listing.endswith(f"firstlight.load_run({str(folder)!r}).mistakes.to_pandas()")

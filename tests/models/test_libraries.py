@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from firstlight.errors import RecipeError
-from firstlight.models.libraries import LIBRARIES, published
+from firstlight.models.libraries import LIBRARIES, find_network, published
+from firstlight.models.recipe import MEMBERS
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
@@ -76,3 +77,8 @@ def test_old_densenets_and_other_sizes_are_converted_for_torchvision():
     got = convert("vit_b_16", small, {"encoder.pos_embedding": positions})["encoder.pos_embedding"]
     assert got.shape == small.encoder.pos_embedding.shape
     torch.testing.assert_close(got[0, 1::4, 0], torch.linspace(0, 1, 4), atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize("member", sorted(set(MEMBERS.values())))
+def test_what_is_suggested_for_a_family_is_a_network(member):
+    assert find_network(f"timm:{member}")

@@ -69,6 +69,8 @@ def test_the_architecture_follows_from_the_recipe_and_the_images(choices, size, 
 @pytest.mark.parametrize(
     ("name", "words"),
     [
+        ("ResNet", "did you mean timm:resnet18"),
+        ("resnet34", "did you mean timm:resnet34"),
         ("cnm", "there is no such network; did you mean cnn"),
         ("balance", "did you mean balanced"),
         ("MLP", "choose mlp, cnn, auto, fast, balanced, best, timm:NAME or torchvision:NAME"),

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -30,6 +31,16 @@ def test_a_run_from_its_folder_is_the_run_that_training_returned(digit_run, digi
         assert again.data.split.rows(split).tolist() == digit_run.data.split.rows(split).tolist()
     assert np.array_equal(again.data.store.pixels, digit_run.data.store.pixels)
     assert fl.evaluate(again, again.data.samples, split="valid").evaluation.accuracy == digit_run.valid.accuracy
+
+
+def test_a_run_is_found_by_its_model_file_too(digit_run):
+    assert fl.load_run(digit_run.folder / "model.safetensors").folder == digit_run.folder
+
+
+def test_a_solved_head_has_no_best_epoch_to_show(digit_run):
+    assert "best epoch" in digit_run._repr_html_()
+    solved = replace(digit_run, record=replace(digit_run.record, best_epoch=0))
+    assert "best epoch" not in solved._repr_html_()
 
 
 def test_data_from_memory_are_asked_for_only_when_they_are_needed(array_run, some_digits):
@@ -64,6 +75,13 @@ def test_a_mistake_names_its_image(array_run):
     assert frame["probability"].is_monotonic_decreasing
 
 
+def test_all_mistakes_are_listed_however_many(some_digits, tmp_path):
+    labels = np.random.default_rng(0).permutation(some_digits[1])
+    run = fl.train((some_digits[0], labels), model="mlp", hidden=(8,), epochs=1, out=tmp_path / "run")
+    wrong = round(run.test.n * (1 - run.test.accuracy.value))
+    assert len(run.mistakes) == wrong > 25
+
+
 def test_what_is_no_run_is_one_line(tmp_path, digit_run):
     for given in (tmp_path, tmp_path / "gone", digit_run.folder / "evaluation.json"):
         with pytest.raises(fl.UserError):
@@ -76,7 +94,7 @@ def test_what_is_no_run_is_one_line(tmp_path, digit_run):
         fl.load_run(tmp_path / "run")
     (tmp_path / "run" / "model.safetensors").unlink()
     (tmp_path / "run" / "metrics.csv").unlink()
-    with pytest.raises(fl.UserError, match="there is no such file"):
+    with pytest.raises(fl.UserError, match="holds no model.safetensors"):
         fl.load_run(tmp_path / "run")
 
 
@@ -109,3 +127,9 @@ def test_what_a_notebook_shows_is_small_and_escaped(digit_run, some_digits, tmp_
     for value in (samples, data, fl.CheckReport(samples, data.store)):
         assert "<script>" not in value._repr_html_()
         assert "&lt;script&gt;" in value._repr_html_()
+
+
+def test_a_split_that_cannot_be_is_refused_before_a_network_is_chosen(some_digits, monkeypatch):
+    monkeypatch.setattr("firstlight.training.train.choose_network", None)
+    with pytest.raises(fl.UserError, match="give three numbers above zero"):
+        fl.train(some_digits, split="70/20")

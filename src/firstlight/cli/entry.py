@@ -135,8 +135,10 @@ def command_named(word: str) -> type[Command]:
     if word in by_name:
         return by_name[word]
     if not word or word.startswith("-"):
-        no_option = f"{escape_name(word)}: " if word else ""
-        raise UserError(f"{no_option}name a command: {either(tuple(by_name))}; see --help")
+        if meant := nearest(word.lstrip("-"), ("help", "help-all", "version")) if word else None:
+            raise UserError(f"there is no option {escape_name(word)}; did you mean --{meant}?")
+        no_option, first = (f"{escape_name(word)}: ", " first") if word else ("", "")
+        raise UserError(f"{no_option}name a command{first}: {either(tuple(by_name))}; see --help")
     others = [name for name, others in OTHER_NAMES.items() if word.lower() in others.split()]
     meant = others[0] if others else nearest(word, by_name)
     advice = f"did you mean {meant}?" if meant else f"choose {', '.join(by_name)}"

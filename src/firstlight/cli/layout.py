@@ -16,10 +16,15 @@ def terminal_width() -> int:
 
 def fitted(text: str, stream: TextIO) -> str:
     """Return a line of text, broken between words if it goes to a terminal that is narrower."""
-    if not stream.isatty() or len(text) <= terminal_width():
+    if not is_too_long(text, stream):
         return text
     indent = text[: len(text) - len(text.lstrip())]
     return wrapped(text, terminal_width(), indent, indent + HANGING)
+
+
+def is_too_long(text: str, stream: TextIO) -> bool:
+    """Return whether a line goes to a terminal that is narrower."""
+    return stream.isatty() and len(text) > terminal_width()
 
 
 def wrapped(text: str, width: int, first: str = "", rest: str = "") -> str:

@@ -19,8 +19,8 @@ T = TypeVar("T")
 Positional = Annotated[T, "positional"]  # a field that is given by its place, without a flag
 EVERYDAY = frozenset(
     ("model", "ladder", "finetune", "epochs", "batch_size", "lr", "img_size", "split", "group_by", "label_from", "out")
-    + ("recipe", "seed", "device", "json", "quiet")
-)  # the options of `train` that most people need; --help-all lists all of them
+    + ("recipe", "seed", "device", "json", "quiet", "csv")
+)  # the options of `train` and `evaluate` that most people need; --help-all lists all of them
 PLACEHOLDERS = {
     "out": "FOLDER", "recipe": "FILE", "csv": "FILE", "weights": "FILE", "data_root": "FOLDER", "img_size": "PIXELS",
     "max_pixels": "PIXELS", "split": "SPLIT", "group_by": "PATTERN", "label_from": "PATTERN", "device": "DEVICE",

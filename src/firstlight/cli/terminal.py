@@ -1,12 +1,13 @@
 """What a person reads: answers on stdout, everything else on stderr, with untrusted names escaped."""
 
 import json
+import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from firstlight.cli.flags import flag, with_flags
-from firstlight.cli.layout import counted, fitted
+from firstlight.cli.layout import counted, fitted, is_too_long
 from firstlight.cli.scores import class_table
 from firstlight.escaping import escape, escape_name
 from firstlight.progress import is_silent
@@ -81,9 +82,11 @@ def next_steps(run: "Run") -> list[str]:
     """Return what to do after training, in at most three lines."""
     from firstlight.runs.folder import HELD_OUT_FILE
 
-    steps = [f"firstlight predict {run.folder} {run.folder / HELD_OUT_FILE}"]
+    folder = shlex.quote(str(run.folder))
+    steps = [f"firstlight predict {folder} {shlex.quote(str(run.folder / HELD_OUT_FILE))}"]
     if run.test and run.test.accuracy.value < 1 and (run.folder / "mistakes.png").is_file():
         steps.append(f"see {run.folder / 'mistakes.png'} for the most confident mistakes")
+        steps.append(f"list all mistakes in Python: firstlight.load_run({str(run.folder)!r}).mistakes.to_pandas()")
     return steps
 
 
@@ -109,7 +112,7 @@ def tell_two_labels(exact: Sequence[Sequence[Mapping[str, str]]], near: Sequence
 def tell_transfer(transfer: "TransferRecord") -> None:
     """Report how well each rung of the ladder did, and what to do next."""
     say(f"built on {transfer.backbone}, weights {transfer.weights['source']}, license {transfer.weights['license']}")
-    say("  rung                     validation accuracy         seconds")
+    say("  step                     validation accuracy         seconds")
     for rung in transfer.ladder:
         found, kept = rung.accuracy, "  <- kept" if rung.name == transfer.strategy else ""
         say(f"  {rung.name:<24} {found.value:.3f} [{found.low:.3f}, {found.high:.3f}] {rung.seconds:14.1f}{kept}")
@@ -134,8 +137,8 @@ def case_words(case: Mapping[str, Any], *, advise: bool = True) -> str:
     }[case["images"]]
     sure = "" if case["confidence"] is None else f" (its confidence in its own classes is {case['confidence']:.0%})"
     distance = {
-        "near": f" They look like what the backbone was trained on{sure}.",
-        "far": f" They look unlike what the backbone was trained on{sure}.",
+        "near": f" They look like what the network was pretrained on{sure}.",
+        "far": f" They look unlike what the network was pretrained on{sure}.",
         "unknown": "",
     }[case["domain"]]
     return f"{amount}{distance}" + (f" Advice: {with_flags(case['advice'])}" if advise else "")
@@ -161,13 +164,16 @@ def tell_check(found: Mapping[str, Any]) -> None:
     if len(notes) > MAX_ROWS:
         say(f"  note     and {len(notes) - MAX_ROWS:,} more; --json lists them all")
     rows = [f"{row['image']}: {with_flags(row['reason'])}" for row in found["quarantined"]]
-    _list(f"{counted(len(rows), 'picture')} cannot be used", rows)
+    _list(f"{counted(len(rows), 'picture')} cannot be used" if rows else "every picture can be used", rows)
+    advice = " (train --drop-leaks leaves the training copies out)"
     for title, key in (
-        ("of exact copies", "duplicates"),
-        ("of near copies", "near_duplicates"),
-        ("of copies in more than one split (train --drop-leaks leaves the training copies out)", "leaks"),
+        ("exact copies", "duplicates"),
+        ("near copies", "near_duplicates"),
+        ("copies in more than one split", "leaks"),
     ):
-        _list(f"{counted(len(found[key]), 'group')} {title}", [" = ".join(group) for group in found[key]])
+        groups = found[key]
+        shown = f"{counted(len(groups), 'group')} of {title}{advice if key == 'leaks' else ''}"
+        _list(shown if groups else f"no {title}", [" = ".join(group) for group in groups])
 
 
 def show_table(predictions: "Iterator[Prediction]") -> tuple[int, int]:
@@ -178,10 +184,12 @@ def show_table(predictions: "Iterator[Prediction]") -> tuple[int, int]:
         errors += prediction.error is not None
         rest = "  ".join(f"{guess.label} {guess.probability:.1%}" for guess in prediction.top[1:])
         answer = f"{prediction.label} {prediction.probability:.1%}" if prediction.error is None else ""
-        say(
-            f"{prediction.image}  {answer or 'error: ' + with_flags(str(prediction.error))}"
-            + (f"  ({rest})" if rest else "")
-        )
+        line = f"{prediction.image}  {answer or 'error: ' + with_flags(str(prediction.error))}"
+        if rest and is_too_long(f"{line}  ({rest})", sys.stdout):
+            say(line)
+            say(f"    ({rest})")
+        else:
+            say(f"{line}  ({rest})" if rest else line)
     return count, errors
 
 

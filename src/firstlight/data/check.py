@@ -102,7 +102,7 @@ class CheckReport:
     def __repr__(self) -> str:
         found = self.to_json()
         counts = ", ".join(f"{len(found[key]):,} {words}" for key, words in _FINDINGS.items())
-        return f"CheckReport({self.samples.source!r}, {len(self.samples):,} images; {counts})"
+        return f"CheckReport({self.samples.source!r}, {len(self.samples):,} pictures; {counts})"
 
     def _repr_html_(self) -> str:
         found = self.to_json()

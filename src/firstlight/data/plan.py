@@ -134,6 +134,12 @@ def _notes_on_classes(samples: Samples, rows: SplitRows) -> list[str]:
     return notes
 
 
+def require_split(choice: str) -> None:
+    """Raise a RecipeError if `split` is neither proportions nor the name of a table, which is read later."""
+    if Path(choice).suffix != ".csv":
+        parse_fractions(choice)
+
+
 def _choose_splits(
     samples: Samples, groups: NDArray[np.int64], choice: str, seed: int
 ) -> tuple[NDArray[np.int8], list[str]]:

@@ -65,8 +65,9 @@ class Mistakes(tuple[Mistake, ...]):
         return data_frame(self.to_json(), ("image", "label", "predicted", "probability", "probability_of_label"))
 
     def _repr_html_(self) -> str:
-        rows = [{**row, "probability": Bar(row["probability"])} for row in self.to_json()[:ROWS_SHOWN]]
-        title = "Most confident mistakes" if self else "No mistakes"
+        bars = ("probability", "probability_of_label")
+        rows = [row | {name: Bar(row[name]) for name in bars} for row in self.to_json()[:ROWS_SHOWN]]
+        title = "Mistakes, the most confident first" if self else "No mistakes"
         return Html(title).table(rows, more=len(self) - ROWS_SHOWN).text()
 
 

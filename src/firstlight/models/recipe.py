@@ -15,6 +15,14 @@ LIBRARY_FAMILIES = (
     "inception", "maxvit", "mixnet", "mobilenet", "mobilevit", "nfnet", "regnet", "repvgg", "resmlp", "resnest",
     "resnet", "resnext", "seresnet", "swin", "tf_", "vgg", "vit", "wide_resnet", "xception",
 )  # fmt: skip  # a table reads best with few lines
+# What is suggested for the bare name of a family, which is no network's name.
+MEMBERS = {
+    "convnext": "convnext_nano", "deit": "deit_tiny_patch16_224", "densenet": "densenet121",
+    "efficientnet": "efficientnet_b0", "inception": "inception_v3", "mobilenet": "mobilenetv3_large_100",
+    "mobilenetv2": "mobilenetv2_100", "mobilenetv3": "mobilenetv3_large_100", "regnet": "regnety_008",
+    "resnet": "resnet18", "resnext": "resnext50_32x4d", "swin": "swin_tiny_patch4_window7_224", "vgg": "vgg16",
+    "vit": "vit_base_patch14_dinov2",
+}  # fmt: skip
 
 WIDEST_LAYER = 65_536
 RANGES: dict[str, tuple[float, float]] = {"dropout": (0, 0.95), "width": (1, 4096)}
@@ -75,7 +83,7 @@ def unknown_network(name: object) -> RecipeError:
     """Return the error about a network's name that means nothing."""
     known = (*OWN_NETWORKS, *BACKBONE_WORDS)
     if str(name).lower().startswith(LIBRARY_FAMILIES):
-        near: str | None = f"timm:{str(name).lower()}"
+        near: str | None = f"timm:{MEMBERS.get(str(name).lower(), str(name).lower())}"
     else:
         near = nearest(str(name), known)
     advice = f"did you mean {near}? Else " if near else ""

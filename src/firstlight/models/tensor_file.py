@@ -121,8 +121,8 @@ class TensorFile:
         start = self._file.read(9)
         length = int.from_bytes(start[:8], "little")
         if len(start) < 9 or start[8:] != b"{":
-            kind = kind_of_file(start + self._file.read(64)) or "something else"
-            raise self._error(f"this is {kind}, not a .safetensors file, which begins with the size of its header")
+            kind = kind_of_file(start + self._file.read(64))
+            raise self._error(f"this is {kind}, not a .safetensors file" if kind else "this is not a .safetensors file")
         if length > MAX_HEADER_BYTES:
             raise self._error(
                 f"its header claims {length:,} bytes, more than the {MAX_HEADER_BYTES:,} that are allowed"
@@ -195,6 +195,8 @@ def open_weights(path: Path) -> BufferedReader:
     except FileNotFoundError:
         siblings = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
         close = difflib.get_close_matches(path.name, siblings, n=1)
+        if path.name == "model.safetensors" and path.parent.is_dir() and not close:
+            raise ModelFileError(f"{path.parent}: this folder holds no model.safetensors; name a run folder") from None
         advice = f"did you mean {path.parent / close[0]}?" if close else "check the path"
         raise ModelFileError(f"{path}: there is no such file; {advice}") from None
     except (OSError, ValueError) as error:  # a ValueError for a null character in the name

@@ -11,7 +11,7 @@ from firstlight.data.dataset import Dataset
 from firstlight.data.samples import Samples
 from firstlight.errors import RunError
 from firstlight.evaluation.evaluate import Evaluation
-from firstlight.evaluation.mistakes import MISTAKES_SHOWN, Mistakes, worst_mistakes
+from firstlight.evaluation.mistakes import Mistakes, worst_mistakes
 from firstlight.files import expand_user
 from firstlight.inference.image_classifier import ImageClassifier
 from firstlight.models.model_file import load_model
@@ -33,7 +33,7 @@ class Run:
     """A finished run.
 
     Attributes:
-        folder: the run folder.
+        folder: the run folder, or the model file in it.
         model: the best classifier on validation, in evaluation mode.
         recipe: complete, as recorded in `recipe.toml`.
         opened: its data; None if they have not been opened yet, see `data`.
@@ -86,7 +86,7 @@ class Run:
 
     @property
     def mistakes(self) -> Mistakes:
-        """The most confident mistakes on the test split, worst first; empty if it was left locked.
+        """All mistakes on the test split, the most confident first; empty if it was left locked.
 
         Each names its image; its row is -1 if the data of the run are not here any more.
 
@@ -97,7 +97,7 @@ class Run:
             return Mistakes((), self.model.classes)
         outputs = read_outputs(self.folder, "test")
         logits, labels = torch.from_numpy(outputs.logits), torch.from_numpy(outputs.labels)
-        found = worst_mistakes(logits, labels, None, MISTAKES_SHOWN, temperature=self.model.temperature.item())
+        found = worst_mistakes(logits, labels, count=len(labels), temperature=self.model.temperature.item())
         rows = self._test_rows(len(labels))
         named = (mistake._replace(row=rows[mistake.row], image=outputs.names[mistake.row]) for mistake in found)
         return Mistakes(named, self.model.classes)
@@ -124,8 +124,9 @@ class Run:
     def _repr_html_(self) -> str:
         """Show the run in a notebook: what it was made of, its scores, and its worst classes."""
         counts = ", ".join(f"{count:,} {split}" for split, count in self.record.n.items())
+        best = f", best epoch {self.best_epoch}" if self.best_epoch else ""  # a head that was solved for has none
         facts = {
-            "model": f"{self.recipe.model.name}, {len(self.model.classes):,} classes, best epoch {self.best_epoch}",
+            "model": f"{self.recipe.model.name}, {len(self.model.classes):,} classes" + best,
             "pictures": f"{counts}, from {self.record.source}",
             "validation accuracy": str(self.valid.accuracy),
             "seconds": f"{self.seconds['total']:,.1f}",
@@ -150,6 +151,8 @@ def load_run(folder: Path | str, samples: Samples | None = None) -> Run:
         ModelFileError: if the model cannot be loaded.
     """
     folder = expand_user(folder)
+    if folder.name == MODEL_FILE:
+        folder = folder.parent
     record = read_record(folder)
     recipe = from_toml(folder / RECIPE_FILE).recipe
     history = []

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from firstlight.data.dataset import Dataset, write_quarantine
 from firstlight.data.label_conflicts import with_labels
+from firstlight.data.plan import require_split
 from firstlight.data.samples import Samples
 from firstlight.data.split import write_split
 from firstlight.data.thumbnails import thumbnail
@@ -72,6 +73,7 @@ def train(
     recipe, out = recipe or Recipe(), expand_user(out) if out is not None else None
     device = pick_device(recipe.device)
     require_free(out)
+    require_split(recipe.data.split)
     if recipe.optimization.compile:
         require_compiler()
     choice = choose_network(samples, recipe, device_type=device.type)
