@@ -147,3 +147,9 @@ def test_folders_list_the_new_kinds(color, tmp_path):
     assert {".avif", ".heic", ".pbm", ".pnm"} <= SUFFIXES.keys()
     model = Classifier(architecture={"name": "mlp"}, classes=("a", "b"), input_size=(3, 8, 8))
     assert [Path(found.image).name for found in Predictor(model)(str(tmp_path / "a"))] == ["1.ppm", "2.PGM"]
+
+
+@pytest.mark.parametrize("start", [b"BM", b"II*\0", b"\xff\xd8\xff", b"GIF89a", b"P6\n2 2\n255\n"])
+def test_the_start_of_a_picture_is_called_truncated(start):
+    with pytest.raises(ImageError, match=r"^truncated \w+: the file ends before the picture does$"):
+        decode(start)

@@ -78,3 +78,18 @@ def test_marked_names_are_not_noted(tmp_path):
         for word in ("café", "thé"):
             archive.writestr(f"{word}/1.png", b"x")
     assert load_data(tmp_path / "set.zip").notes == ()
+
+
+def test_blank_lines_and_lines_of_spaces_are_no_rows(tmp_path, pictures):
+    pictures(tmp_path, ["1.png", "2.png"])
+    (tmp_path / "list.csv").write_text("image,label\n1.png,a\n\n2.png,b\n \n,\n")
+    assert len(load_data(tmp_path / "list.csv")) == 2
+    (tmp_path / "short.csv").write_text("image,label\n1.png\n")
+    with pytest.raises(DataError, match="line 2: 1 cell, but the first line has 2 columns"):
+        load_data(tmp_path / "short.csv")
+
+
+def test_check_counts_the_pictures_of_each_split(tmp_path, pictures, capsys):
+    pictures(tmp_path, [f"{split}/{word}/{n}.png" for split in ("train", "test") for word in "ab" for n in range(2)])
+    assert main(["check", str(tmp_path), "--quiet"]) == 0
+    assert "\n  splits   train 4, test 4\n" in capsys.readouterr().out

@@ -54,3 +54,12 @@ def test_an_empty_split_folder_is_noted_but_an_empty_class_to_train_on_is_refuse
     (root / "train" / "fox").mkdir()
     with pytest.raises(DataError, match="class folders without pictures: train/fox"):
         load_data(root)
+
+
+def test_a_list_beside_pictures_without_class_folders_is_named(tmp_path, named):
+    root = named(tmp_path / "contest", ["train/00a1.png", "train/00b2.png", "test/00c3.png", "train.csv"])
+    with pytest.raises(DataError, match=r"hold 3 pictures .*; if train\.csv lists their labels, use that file"):
+        load_data(root)
+    (root / "sample_submission.csv").touch()
+    with pytest.raises(DataError, match=r"if one of sample_submission\.csv, train\.csv lists their labels"):
+        load_data(root)

@@ -52,6 +52,14 @@ def test_a_column_that_may_be_the_split_is_not_passed_over_in_silence(heading):
     assert find_columns(["image", "label", heading], "a.csv", label_column=heading).notes == ()
 
 
+@pytest.mark.parametrize("heading", ["patient", "Subject ID", "lesion_id"])
+def test_a_column_that_may_be_the_group_is_not_passed_over_in_silence(heading):
+    found = find_columns(["image", "label", heading], "a.csv")
+    assert found.group is None
+    assert found.notes[0].startswith(f"the column {heading} was not used; call it group")
+    assert find_columns(["image", "label", heading, "group"], "a.csv").notes == ()
+
+
 def test_missing_and_repeated_columns_are_named_in_a_short_line():
     many = [f"column {number}" for number in range(500)]
     with pytest.raises(DataError, match=r"no column of picture files .* and 492 more\).*`image_column`") as refusal:

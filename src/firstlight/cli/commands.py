@@ -131,14 +131,15 @@ class Evaluate:
                 max_pixels=self.max_pixels,
                 **self.reading.chosen(),
             )
+        part = f"all of {self.source}" if self.split == "all" else f"the {self.split} split of {self.source}"
         if self.csv:
             write_answers(found, self.csv)
         if self.out:
-            draw_score(found, self.out, f"{self.model} on the {self.split} split of {self.source}")
+            draw_score(found, self.out, f"{self.model} on {part}")
         if self.json:
             print_json({**found.evaluation.to_json(), "split": self.split, "test_evaluations": found.test_evaluations})
             return DONE
-        say(f"{self.model} on the {self.split} split of {self.source}")
+        say(f"{self.model} on {part}")
         for line in [*str(found.evaluation).splitlines(), *class_table(found.evaluation)]:
             say(line)
         for written in filter(None, (self.csv, self.out)):

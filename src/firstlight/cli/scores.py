@@ -26,5 +26,5 @@ def class_table(scores: "Evaluation") -> list[str]:
         mistaken = f"{escape_name(other, MAX_NAME)} ({count:,})" if count else ""
         rows.append((escape_name(row.name, MAX_NAME), f"{row.support:,}", *numbers, mistaken))
     shown = f"the {len(worst)} worst of {counted(len(scores.classes), 'class')}"
-    title = shown if len(worst) < len(scores.classes) else "by class, worst first"
+    title = shown if MAX_CLASSES <= len(worst) < len(scores.classes) else "by class, worst first"
     return [f"{title}:", *(f"  {line}" for line in columns(rows, right=(1, 2, 3, 4)))]

@@ -152,6 +152,8 @@ def tell_check(found: Mapping[str, Any]) -> None:
     classes = len(found["classes"])
     say(f"{found['source']}: {counted(found['n'], 'picture')} in {counted(classes, 'class')}")
     say("  classes  " + _counted(found["classes"]))
+    if found.get("splits"):
+        say("  splits   " + ", ".join(f"{name} {count:,}" for name, count in found["splits"].items()))
     say("  sizes    " + _counted(found["sizes"]))
     say("  modes    " + _counted(found["modes"]))
     notes = [

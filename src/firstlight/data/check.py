@@ -54,6 +54,7 @@ class CheckReport:
             "source": samples.source,
             "n": len(samples),
             "classes": dict(zip(samples.classes, counts, strict=True)),
+            "splits": self._split_counts(),
             "sizes": store.sizes,
             "modes": store.modes,
             "quarantined": [
@@ -115,6 +116,12 @@ class CheckReport:
                 groups = [{"pictures": " = ".join(group)} for group in found[key][:ROWS_SHOWN]]
                 shown.table(groups, words, more=len(found[key]) - ROWS_SHOWN)
         return self.samples.add_to(shown).text()
+
+    def _split_counts(self) -> dict[str, int] | None:
+        """Return the number of images in each split of the set's own; None if it has none."""
+        if self.samples.splits is None:
+            return None
+        return {split.word: count for split in Split if (count := int((self.samples.splits == split).sum()))}
 
     def _leaks(self) -> list[list[int]]:
         """Return the copies that are in more than one of the set's own splits."""

@@ -48,6 +48,8 @@ _TO_UPRIGHT: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
 }
 _SIDEWAYS = {5, 6, 7, 8}  # EXIF orientations that swap height and width
 
+# What readers say of a file that ends too early.
+_ENDS_EARLY = ("truncated", "requires a buffer of", "insufficient input data")
 # What Pillow says of a TIFF that is not damaged, but of bands or types that it does not read.
 _UNKNOWN_TO_PILLOW = {"unknown pixel mode", "Invalid value for samples per pixel"}
 # Entries of Pillow's `info` that may hold an orientation.
@@ -313,6 +315,6 @@ def _reason(kind: str, data: bytes, error: Exception) -> str:
             other = unread_tiff(data)
         if other is not None:
             return other
-    if "truncated" in words.lower() or ends_early.get(kind, bool)():
+    if any(word in words.lower() for word in _ENDS_EARLY) or ends_early.get(kind, bool)():
         return f"truncated {kind}: the file ends before the picture does"
     return f"damaged {kind}: {words}"

@@ -13,6 +13,7 @@ from firstlight.data.samples import Split
 from firstlight.data.sources.layout import Layout, refuse_classes_that_train_lacks
 from firstlight.data.sources.left_out import left_out, note, refuse_no_images
 from firstlight.data.sources.listing import FolderListing
+from firstlight.data.sources.lists import LIST_SUFFIXES
 from firstlight.data.sources.name_habits import suggest_label_from
 from firstlight.data.sources.split_folders import (
     TAKE_FIRST_FOLDER,
@@ -59,7 +60,7 @@ def read_layout(found: FolderListing, where: str) -> Layout:
     names = tuple(name for name, at in zip(images, placed, strict=True) if at.word)
     misplaced = [name for name, at in zip(images, placed, strict=True) if not at.word]
     if not names:
-        raise DataError(_no_classes(misplaced, prefixes, where))
+        raise DataError(_no_classes(misplaced, prefixes, _lists_in(found), where))
     placed = [at for at in placed if at.word]
     words = tuple(at.word for at in placed)
     notes = _misplaced_notes(misplaced, prefixes)
@@ -124,16 +125,24 @@ def _by_split(classes: dict[str, set[str]], prefixes: dict[str, Split]) -> dict[
     return {prefixes[prefix]: words for prefix, words in classes.items() if words}
 
 
-def _no_classes(misplaced: list[str], prefixes: dict[str, Split], where: str) -> str:
+def _no_classes(misplaced: list[str], prefixes: dict[str, Split], lists: Sequence[str], where: str) -> str:
     """Return the message about images outside class folders."""
     lost = f"{where}: {list_names(sorted(prefixes), last=' and ')} hold" if len(prefixes) > 1 else f"{where} holds"
     advice = "put each class's pictures into a folder that has the class's name"
     train = tuple(prefix for prefix, split in prefixes.items() if split == Split.TRAIN)
     if advice_on_names := _advice_on_names([name for name in misplaced if name.startswith(train or "")]):
         advice = f"{advice_on_names}, or {advice}"
+    elif lists:
+        which = escape_name(lists[0]) if len(lists) == 1 else f"one of {list_names(lists, most=4)}"
+        advice = f"if {which} lists their labels, use that file, or {advice}"
     elif len(prefixes) > 1:
         advice += f"; if they are the classes, {TAKE_FIRST_FOLDER}"
     return f"{lost} {len(misplaced):,} picture{'s' * (len(misplaced) != 1)} but no class folders; {advice}"
+
+
+def _lists_in(found: FolderListing) -> Sequence[str]:
+    """Return the files that may list the labels of images in no class folder."""
+    return sorted(name for name in found.other_files if name.lower().endswith(LIST_SUFFIXES))
 
 
 def _advice_on_names(names: Sequence[str]) -> str:

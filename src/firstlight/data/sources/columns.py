@@ -24,6 +24,8 @@ LABEL_NAMES = (
 )
 SPLIT_NAMES = "split"
 GROUP_NAMES = "group"
+# Names of columns whose words may say which images belong together. They are not used either.
+NAMES_LIKE_GROUP = "groups group_id patient patient_id subject subject_id person person_id case_id lesion_id video_id"
 # Names of columns that may say which split an image is in. They are not used, since they may mean something else.
 NAMES_LIKE_SPLIT = (
     "set data_set dataset subset partition phase usage fold is_train is_test is_training train_test "
@@ -75,12 +77,7 @@ def find_columns(
     notes: tuple[str, ...] = ()
     if len(labels) > 1:  # a wrong column of images would show: it names no files
         notes = (f"the column {labels[0]} was used, not {', '.join(labels[1:])}; `label_column` chooses another",)
-    like_splits = [] if splits else [name for name in _candidates(headings, NAMES_LIKE_SPLIT) if name != labels[0]]
-    if like_splits:
-        notes += (
-            f"the column {escape_name(like_splits[0], 40)} was not used; if it says which pictures are for training, "
-            "call it split and write train, valid or test",
-        )
+    notes += _not_used([name for name in headings if name != labels[0]], splits, groups)
     columns = Columns(images[0], labels[0], next(iter(splits), None), next(iter(groups), None), notes)
     _refuse_repeated(headings, (columns.image, columns.label, columns.split, columns.group), where)
     return columns
@@ -125,6 +122,22 @@ def _used(headings: Sequence[str], where: str, choice: str, names: str, value: s
     if not alike:
         raise DataError(f"{where} has no such column (found: {listed(headings)})", field=choice, value=value)
     return alike[:1]
+
+
+def _not_used(headings: Sequence[str], splits: Sequence[str], groups: Sequence[str]) -> tuple[str, ...]:
+    """Return notes on columns that may say the split or the group of each image, if no other column does."""
+    notes: tuple[str, ...] = ()
+    if like_split := [] if splits else _candidates(headings, NAMES_LIKE_SPLIT):
+        notes += (
+            f"the column {escape_name(like_split[0], 40)} was not used; if it says which pictures are for training, "
+            "call it split and write train, valid or test",
+        )
+    if like_group := [] if groups else _candidates(headings, NAMES_LIKE_GROUP):
+        notes += (
+            f"the column {escape_name(like_group[0], 40)} was not used; call it group to keep pictures with the same "
+            "value in one split",
+        )
+    return notes
 
 
 def _key(name: str) -> str:

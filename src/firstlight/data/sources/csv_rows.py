@@ -33,7 +33,7 @@ def csv_rows(
     def lines() -> Iterator[tuple[int, list[str]]]:
         try:
             for cells in reader:
-                if any(cells):
+                if any(map(str.strip, cells)):
                     yield reader.line_num + skipped, cells
         except csv.Error as error:
             raise DataError(f"{where} line {reader.line_num + skipped}: not valid CSV ({error})") from error
@@ -48,7 +48,8 @@ def csv_rows(
         for number, cells in every_line:
             if len(cells) != len(headings):
                 raise DataError(
-                    f"{where} line {number}: {len(cells)} cells, but the first line has {len(headings)} columns; "
+                    f"{where} line {number}: {len(cells)} cell{'s' * (len(cells) != 1)}, but the first line has "
+                    f"{len(headings)} columns; "
                     "quote cells that contain the separator"
                 )
             yield f"line {number}", dict(zip(headings, cells, strict=True))
