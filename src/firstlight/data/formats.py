@@ -64,6 +64,7 @@ _OTHER_CONTENT = {
     "only zeros": re.compile(rb"\0+\Z"),
     "text, not a picture": re.compile(rb"([\t\n\r -~]|[\xc2-\xf4][\x80-\xbf]{0,3})+\Z"),
 }
+LIST_SUFFIXES = (".csv", ".tsv", ".parquet")
 SUFFIXES = {
     **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"), "JPEG"),
     **dict.fromkeys((".png", ".apng"), "PNG"),

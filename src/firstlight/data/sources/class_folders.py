@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from firstlight.data.formats import LIST_SUFFIXES
 from firstlight.data.samples import Split
 from firstlight.data.sources.layout import Layout, refuse_classes_that_train_lacks
 from firstlight.data.sources.left_out import left_out, note, refuse_no_images
 from firstlight.data.sources.listing import FolderListing
-from firstlight.data.sources.lists import LIST_SUFFIXES
 from firstlight.data.sources.name_habits import suggest_label_from
 from firstlight.data.sources.split_folders import (
     TAKE_FIRST_FOLDER,

@@ -20,7 +20,6 @@ from firstlight.data.sources.split_words import is_split_word, split_of
 from firstlight.errors import DataError
 from firstlight.escaping import escape_name
 
-LIST_SUFFIXES = (".csv", ".tsv", ".parquet")
 _WHOLE_FLOAT = re.compile(r"(-?\d+)\.0+")
 
 

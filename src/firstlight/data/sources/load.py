@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from firstlight.data.formats import LIST_SUFFIXES
 from firstlight.data.image_sources import FileImages
 from firstlight.data.recipe import SourceRecipe
 from firstlight.data.samples import ImageSource, Samples, label_classes
@@ -16,7 +17,7 @@ from firstlight.data.sources.class_folders import read_layout
 from firstlight.data.sources.file_names import read_file_names
 from firstlight.data.sources.layout import Layout
 from firstlight.data.sources.listing import FolderListing, list_folder
-from firstlight.data.sources.lists import LIST_SUFFIXES, read_list
+from firstlight.data.sources.lists import read_list
 from firstlight.data.sources.named_sets import NAMED_SETS, default_data_root, load_named
 from firstlight.data.sources.objects import from_object
 from firstlight.errors import DataError, require_type
