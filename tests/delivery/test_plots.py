@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from sklearn.datasets import load_digits
 
+import firstlight as fl
 from firstlight.delivery import plots, text
 from firstlight.delivery.confusion_plot import confusion_matrix
 from firstlight.delivery.curves import training_curves
@@ -295,3 +296,11 @@ def test_with_pyplot_the_figure_is_its_own_and_saving_closes_it():
         "assert pyplot.get_fignums() == []"
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("count", "rows", "columns"), [(1, 1, 1), (4, 1, 4), (6, 2, 3), (9, 3, 3), (16, 4, 4), (20, 4, 5)]
+)
+def test_the_rows_of_a_grid_are_about_equally_long(count, rows, columns):
+    grid = fl.image_grid(np.zeros((count, 8, 8, 1), np.uint8))[0].get_gridspec()
+    assert (grid.nrows, grid.ncols) == (rows, columns)

@@ -134,7 +134,7 @@ def image_grid(
     Args:
         images: `[m, H, W, C]`, `[m, C, H, W]`, or a list of images of any sizes.
         titles: a few lines for each.
-        columns: how many per row; if None, at least 4, and for many images about 5 columns to 4 rows.
+        columns: how many per row; if None, up to 4, and for many images about 5 columns to 4 rows.
         title: above all.
         figure: where to draw; a new one if None.
     """
@@ -215,9 +215,9 @@ def _grid(
     """Show images in rows, each with a text that can be drawn with these options."""
     require_type(images, Sized, "images", "a list of images, or a stack of them")
     count = len(images)
-    columns = columns or max(4, math.ceil(math.sqrt(count * 1.25)))
-    columns = max(1, min(columns, count))
-    rows = max(1, math.ceil(count / columns))
+    most = columns or max(4, math.ceil(math.sqrt(count * 1.25)))
+    rows = max(1, math.ceil(count / most))
+    columns = max(1, min(most, count) if columns else math.ceil(count / rows))  # rows of about the same length
     lines = max((text.count("\n") + 1 for text in texts or ()), default=0)
     shapes = [as_pixels(image).shape for image in images]
     aspect = min(1.0, max((shape[0] / shape[1] for shape in shapes), default=1.0))  # of height to width, at most square
