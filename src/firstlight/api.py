@@ -1,4 +1,4 @@
-"""The verbs of the command line as Python functions, and what a model or a run is loaded and shown by."""
+"""The commands as Python functions, and functions that load and show models and runs."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -85,12 +85,12 @@ def evaluate(
         data: from `load_data`, or anything that `load_data` takes.
         split: of the `split.csv` beside the model if it is of this set, else of the set's own split; or `all`.
         device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
-        allow_quarantine: go on even if more than 1 % of the images cannot be used.
-        max_pixels: an image with more pixels is not decoded; by default the limit of the training.
-        choices: how the source is read, by the names in `load_data`; by default as the run beside the model read it.
+        allow_quarantine: continue even if more than 1 % of the images cannot be used.
+        max_pixels: an image with more pixels is not decoded; by default the limit used in training.
+        choices: how the source is read, as for `load_data`; by default as the model's run read it.
 
     Returns:
-        the evaluation, and how often the run's test split has been scored by now, if this was it.
+        the evaluation, and how often the run's test split has been scored so far, if this was it.
 
     Raises:
         UserError: if the model file or the data cannot be used, or the classes do not match.
@@ -101,7 +101,7 @@ def evaluate(
     samples = _samples(data, as_in_run | given)
     if isinstance(data, str | Path):
         if (pattern := as_in_run.get("label_from")) and "label_from" not in given:
-            announce(f"the classes are taken from the file names, as in the run: `label_from` '{pattern}'")
+            announce(f"classes are taken from the file names, as in the run: `label_from` '{pattern}'")
         for note in samples.notes:
             announce(f"note: {note}")
     return evaluate_model(
@@ -130,7 +130,7 @@ def predict(model: Model, images: Any, *, top: int = TOP, max_pixels: int | None
         images: the path of a file or a folder, the bytes of a file, a PIL image, an array `[H, W]`, `[H, W, C]`,
             `[N, H, W]` or `[N, H, W, C]`, a tensor `[C, H, W]` or `[N, C, H, W]`, or a list of these.
         top: how many classes to list, the most probable first.
-        max_pixels: an image with more pixels is not decoded; by default the limit of the training.
+        max_pixels: an image with more pixels is not decoded; by default the limit used in training.
 
     Raises:
         WrongTypeError: if `model` or `images` is anything else.
@@ -146,7 +146,7 @@ def check(data: Data, *, workers: int | None = None, max_pixels: int = MAX_PIXEL
         data: from `load_data`, or anything that `load_data` takes.
         workers: number of threads that decode images.
         max_pixels: an image with more pixels is quarantined without being decoded.
-        choices: how the source is read, by the names in `load_data`.
+        choices: how the source is read, as for `load_data`.
 
     Raises:
         UserError: if the data cannot be used.
@@ -218,14 +218,14 @@ def show_batch(
 ) -> "NDArray[Any]":
     """Show training images as gradient descent gets them: resized, augmented, each with its label.
 
-    They are the first of an epoch, so what you see is what training will see. Of networks whose head is solved for,
-    this is what fine-tuning sees.
+    They are the first of an epoch, exactly as training will see them. For networks whose head is solved for, this is
+    what fine-tuning sees.
 
     Args:
         data: from `load_data`, or anything that `load_data` takes.
         recipe: every choice; by default those of `Recipe()`.
         count: how many images; a batch may hold fewer.
-        epoch: from 1; every epoch changes the images in other ways.
+        epoch: from 1; every epoch changes the images differently.
         choices: single choices that replace those of `recipe`, such as `rotate=15`.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Where what was computed is kept: the user's cache folder, or for this process alone a temporary one.
+"""Where computed files are kept: the user's cache folder, or a temporary one for this process.
 
 A folder that cannot be written stops nothing: one line says so, and how to choose another.
 """
@@ -14,7 +14,7 @@ from firstlight.errors import DataError
 from firstlight.escaping import escape_name
 from firstlight.files import expand_user
 
-_ADVICE = "set FIRSTLIGHT_CACHE to a folder that can be written"
+_ADVICE = "set FIRSTLIGHT_CACHE to a writable folder"
 
 
 # Of this process: the temporary folders that stand in for caches, by the cache's place, and the places that work.
@@ -23,9 +23,9 @@ _writable: set[Path] = set()
 
 
 def cache_folder() -> Path:
-    """Return where to look for what was kept: `FIRSTLIGHT_CACHE`, else a folder in the user's cache folder.
+    """Return the cache folder: `FIRSTLIGHT_CACHE`, else a folder in the user's cache folder.
 
-    If that cannot be written, or there is no home folder, it is a temporary folder from the first writing on.
+    If that cannot be written, or there is no home folder, it is a temporary folder from the first write on.
     """
     place = _place()
     if place is None or place in _stand_ins:
@@ -68,5 +68,5 @@ def _temporary(place: Path | None, why: str) -> Path:
             raise DataError(f"{why}, and there is no temporary folder ({error.strerror}); {_ADVICE}") from None
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         _stand_ins[place] = folder
-        sys.stderr.write(f"note: {why}; packed pictures are kept in {folder} until the end; {_ADVICE}\n")
+        sys.stderr.write(f"note: {why}; packed pictures are kept in {folder} until firstlight ends; {_ADVICE}\n")
     return _stand_ins[place]

@@ -73,7 +73,7 @@ def check_choices(choices: object, ranges: Mapping[str, tuple[float, float]]) ->
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:
-    """Return which of `names` an unknown name means: what another tool calls it, or the most similar one."""
+    """Return which of `names` an unknown name means: by what other tools call it, or by similarity."""
     from difflib import get_close_matches
 
     names, asked = list(names), name.lower().replace("-", "_")
@@ -84,7 +84,7 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """Return the end of an error about an unknown name: the one of `names` that is meant, or nothing."""
+    """Return the end of an error about an unknown name: a suggestion from `names`, or nothing."""
     meant = nearest(name, names)
     return f"; did you mean {meant}?" if meant else ""
 

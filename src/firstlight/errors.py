@@ -11,7 +11,7 @@ command line prints it and exits with code 2. The types are::
             DownloadError    weights that are not here and cannot be fetched
         RunError             a run folder
         TrainingError        training itself
-        WrongTypeError       an argument of another type than what is taken; a `TypeError` as well
+        WrongTypeError       an argument of the wrong type; a `TypeError` as well
 
 Where a message is about a choice, the error carries its name and its value: `error.field`, `error.value`. Messages name
 other choices between backticks, as in "use a larger `img_size`". Only the command line turns either into a flag.
@@ -21,7 +21,7 @@ from typing import Any
 
 
 class UserError(ValueError):
-    """The input is wrong, not the program.
+    """A mistake in the user's input, not in the program.
 
     Args:
         reason: one line: what is wrong, where, why, and what to do about it.
@@ -74,11 +74,11 @@ class TrainingError(UserError):
 
 
 class WrongTypeError(UserError, TypeError):
-    """An argument in Python is of another type than what is taken."""
+    """An argument in Python has the wrong type."""
 
 
 class NoteWarning(UserWarning):
-    """A remark for people that changes no result; the command line shows it as a note of one line."""
+    """A warning for people that changes no result; the command line shows it as a one-line note."""
 
 
 def kind_of(value: object) -> str:
@@ -90,7 +90,7 @@ def kind_of(value: object) -> str:
 
 
 def require_type(value: object, kinds: Any, name: str, wanted: str) -> None:
-    """Raise a `WrongTypeError` if an argument is of none of these types; it says what to give.
+    """Raise a `WrongTypeError` that says what to give if an argument has none of these types.
 
     Args:
         value: of the argument.

@@ -1,4 +1,4 @@
-"""Make names from outside safe to print: they can neither control a terminal nor add a line."""
+"""Make untrusted names safe to print: they can neither control a terminal nor add a line."""
 
 from collections.abc import Sequence
 

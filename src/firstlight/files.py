@@ -43,7 +43,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder beside `path`; on success it becomes `path`, on failure it is removed.
 
-    If another process has made `path` in the meantime, its folder stays and ours is removed: both hold the same.
+    If another process has made `path` in the meantime, its folder is kept and this one is removed: both hold the same.
     """
     _remove_abandoned(path.parent)
     temporary = _temporary_beside(path)
@@ -133,7 +133,7 @@ def _temporary_beside(path: Path) -> Path:
 
 
 def _remove_abandoned(folder: Path) -> None:
-    """Remove what killed processes left unfinished here, `ABANDONED_AFTER_SECONDS` after they last wrote."""
+    """Remove unfinished files of killed processes, `ABANDONED_AFTER_SECONDS` after they were last written."""
     for abandoned in folder.glob(".*.part"):
         with suppress(FileNotFoundError):
             if abandoned.stat().st_mtime < time.time() - ABANDONED_AFTER_SECONDS:

@@ -1,4 +1,4 @@
-"""Show in a notebook how far long work is: a bar below the cell, which needs no widgets and is gone in the end."""
+"""Show progress in a notebook: a bar below the cell, which needs no widgets and is removed at the end."""
 
 import sys
 import time
@@ -18,7 +18,7 @@ def in_notebook() -> bool:
 
 
 class NotebookWork:
-    """Work that is shown in a notebook, in place of what it is a part of; see `progress`."""
+    """Work that is shown in a notebook, instead of the work that it is part of; see `progress`."""
 
     shown: Any = None  # the output of the cell; works that follow each other in a cell share it
     cell: Any = None  # which cell that was
@@ -43,7 +43,7 @@ class NotebookWork:
         self.lines[:] = [*self.lines, line][-LINES_KEPT:]
 
     def end(self) -> None:
-        """Take the bar away once nothing goes on any more."""
+        """Remove the bar once no work is left."""
         self.under_way.remove(self)
         if not self.under_way:
             self.lines.clear()

@@ -24,7 +24,7 @@ _going_on: "list[_Work]" = []  # the innermost last
 
 
 def announce(line: str) -> None:
-    """Tell whoever listens what begins now, such as a download; in Python nobody does unless they ask for it."""
+    """Announce what begins now, such as a download; in Python, nothing is shown unless a listener is set."""
     if (listener := _listener.get()) is not None:
         listener(line)
 
@@ -69,13 +69,13 @@ def progress(description: str, total: int, unit: str = "") -> Iterator[Callable[
 
 @contextmanager
 def phase(description: str) -> Iterator[None]:
-    """Say what is being done within the block, where there are no steps to count; only a terminal shows it."""
+    """Show what is being done within the block, when there are no steps to count; only on a terminal."""
     with _shown(description, None, ""):
         yield
 
 
 def keep(line: str) -> None:
-    """Leave a line above the bar of the work that is going on; in a pipe, only now and then."""
+    """Leave a line above the bar of the current work; in a pipe, only now and then."""
     if _going_on:
         _going_on[-1].keep(line)
 
@@ -118,7 +118,7 @@ class _Nothing:
 
 
 class _Lines:
-    """Work that is shown in a pipe: a line now and then, which says how far it is."""
+    """Work that is shown in a pipe: an occasional line that says how much is done."""
 
     def __init__(self, description: str, total: int | None, unit: str) -> None:
         self.description, self.total, self.unit = description, total, unit
@@ -146,7 +146,7 @@ class _Lines:
 
 
 class _Bar:
-    """Work that is shown on a terminal: a bar while it goes on, in place of the bar of what it is a part of."""
+    """Work that is shown on a terminal: a bar while it runs, instead of the bar of the work that it is part of."""
 
     display: "Progress | None" = None  # one for all work, since a terminal has one last line
 
@@ -184,7 +184,7 @@ def _open_display() -> "Progress":
     from rich.text import Text
 
     class Count(ProgressColumn):
-        """How far it is, as `120 of 1,259 pictures`."""
+        """How much is done, as `120 of 1,259 pictures`."""
 
         def render(self, task: Any) -> Text:
             if task.total is None:
@@ -192,7 +192,7 @@ def _open_display() -> "Progress":
             return Text(f"{task.completed:,.0f} of {task.total:,.0f} {task.fields['unit']}".rstrip())
 
     class Seconds(ProgressColumn):
-        """How long it will take, or for how long it has been going on."""
+        """How much time is left, or, if that is unknown, how long it has been running."""
 
         def render(self, task: Any) -> Text:
             left = task.time_remaining

@@ -1,4 +1,4 @@
-"""The words for how an image is brought to a network's size, which data, models and recipes share."""
+"""The names of the ways to resize an image to a network's size, shared by data, models, and recipes."""
 
 import re
 

@@ -55,7 +55,7 @@ class Html:
         return self
 
     def table(self, rows: Sequence[Row], caption: str = "", more: int = 0) -> Self:
-        """Add a table with one heading for each key of the first row; numbers stand on the right."""
+        """Add a table with one heading for each key of the first row; numbers are right-aligned."""
         if rows:
             heads = "".join(f"<th>{_cell(name)}</th>" for name in rows[0])
             lines = "".join("<tr>" + "".join(map(_data, row.values())) + "</tr>" for row in rows)
@@ -63,7 +63,7 @@ class Html:
         return self.notes([f"and {more:,} more"] if more > 0 else [])
 
     def images(self, pngs: Iterable[tuple[bytes, str]]) -> Self:
-        """Add small pictures, each the bytes of a PNG, with what a reader hears in place of it."""
+        """Add small pictures, each the bytes of a PNG, with its alternative text."""
         from base64 import b64encode
 
         self._parts += [

@@ -1,4 +1,4 @@
-"""Which value is white in images of more than 8 bits, and how many pixels an image may have: kept with the model.
+"""The white of images of more than 8 bits, and the limit of pixels, which are kept with the model.
 
 White is chosen by the brightest image of a set. The type of the pixels says too little: cameras, radiographs and
 thermal images keep 10, 12 or 14 bits in 16.
@@ -39,7 +39,7 @@ class White:
         )
 
     def with_room_for(self, other: "White") -> "White":
-        """Return the brighter of both, kind by kind."""
+        """Return the brighter of the two, for each kind."""
         return White(
             max(self.integers or 0, other.integers or 0) or None, max(self.floats or 0, other.floats or 0) or None
         )

@@ -140,6 +140,6 @@ def test_evaluation_says_where_its_classes_come_from_and_what_it_left_out(tmp_pa
     with announcements_to(said.append):
         evaluate(run.folder, "set", split="valid")
     assert said == [
-        "the classes are taken from the file names, as in the run: `label_from` '^([a-z]+)'",
+        "classes are taken from the file names, as in the run: `label_from` '^([a-z]+)'",
         "note: left out: 1 picture whose name gives no class, such as 7.png",
     ]

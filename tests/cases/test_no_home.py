@@ -36,7 +36,7 @@ def test_check_works_without_a_home(where, digit_folder, tmp_path, monkeypatch, 
     assert main(["check", str(digit_folder)]) == 0
     said = capfd.readouterr()
     assert "120 pictures in 10 classes" in said.out
-    assert said.err.count("set FIRSTLIGHT_CACHE to a folder that can be written") == (where != "given")
+    assert said.err.count("set FIRSTLIGHT_CACHE to a writable folder") == (where != "given")
 
 
 def test_a_home_folder_may_be_written_as_a_tilde(digit_run, tmp_path, monkeypatch):

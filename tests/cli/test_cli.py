@@ -277,7 +277,7 @@ def test_check_answers_with_the_promised_keys_and_names_what_it_finds(here, caps
         (["train", "digits", "--dtype", "x"], "--dtype"),
         (
             ["train", "digits", "--model", "cnn", "--finetune", "all"],
-            "--finetune all: this needs a pretrained network, and cnn is trained from scratch; choose one by --model",
+            "--finetune all: this needs a pretrained network, and cnn is trained from scratch; choose one with --model",
         ),
         (["train", "digits", "--model", "cnn", "--ladder"], "--ladder: this needs a pretrained network"),
         (["train", "digits", "--model", "huge"], "--model huge: there is no such network"),

@@ -241,10 +241,10 @@ def test_a_run_on_a_backbone_reports_every_rung_in_columns_and_marks_the_kept_on
 
 
 def test_the_next_step_takes_the_place_of_the_advice(tmp_path, capsys, digit_run):
-    step = "fine-tuning gained much on sets like this: add `ladder`, about 6 minutes"
+    step = "fine-tuning gained much on sets like this: add `ladder` (about 6 minutes)"
     tell_run(a_run(tmp_path, digit_run, transfer=replace(a_transfer(), next_step=step)))
     out = capsys.readouterr().out
-    assert "fine-tuning gained much on sets like this: add --ladder, about 6 minutes" in out
+    assert "fine-tuning gained much on sets like this: add --ladder (about 6 minutes)" in out
     assert "Advice" not in out
 
 
@@ -254,8 +254,8 @@ def test_a_baseline_that_did_better_than_what_was_kept_is_explained(tmp_path, ca
     worse = replace(transfer.ladder[2], accuracy=proportion(187, 200))
     tell_run(a_run(tmp_path, digit_run, transfer=replace(transfer, ladder=(transfer.ladder[0], better, worse))))
     assert (
-        "nearest neighbors got 3 more of 200 validation pictures right, but need every training picture at hand, so "
-        "only the linear head can be saved as a model"
+        "nearest neighbors got 3 more of 200 validation pictures right, but they need every training picture to "
+        "predict, so the model is the linear head"
     ) in capsys.readouterr().out
     assert transfer.remark == ""
 

@@ -54,7 +54,7 @@ def test_every_further_evaluation_of_the_test_split_is_counted(run_folder, digit
 def test_the_test_split_of_a_run_without_a_record_is_not_scored(run_folder, digit_folder):
     (run_folder / "evaluation.json").unlink()
     samples, model = load_data(digit_folder), run_folder / "model.safetensors"
-    with pytest.raises(RunError, match=r"evaluation\.json is missing, so no evaluation of this run's test split"):
+    with pytest.raises(RunError, match=r"evaluation\.json is missing, so evaluations of this run's test split"):
         evaluate_model(model, samples, split="test", device=CPU)
     assert evaluate_model(model, samples, split="valid", device=CPU).evaluation.n
 

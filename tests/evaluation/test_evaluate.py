@@ -50,7 +50,7 @@ def test_classes_without_samples_leave_no_hole_in_the_json():
     evaluation = evaluate_logits(torch.cat([logits, logits - 99], dim=1), labels, classes + ["x", "y", "z"])
     assert evaluation.per_class[5].auc is None
     assert evaluation.per_class[5].recall.n == 0
-    assert evaluation.notes == ("no samples of x, y, z: left out of the AUC, and of macro F1 unless predicted",)
+    assert evaluation.notes == ("no samples of x, y, z: left out of the AUC, and out of the macro F1 unless predicted",)
     value = json.loads(json.dumps(evaluation.to_json(), allow_nan=False))
     assert Evaluation.from_json(value) == evaluation
     lone = evaluate_logits(logits[:1], labels[:1], classes)
@@ -120,7 +120,7 @@ def test_the_worst_classes_are_those_of_lowest_f1_that_have_samples():
     ],
 )
 def test_a_score_of_the_wrong_type_is_refused_in_one_line(wrong):
-    with pytest.raises(DataError, match="this is no evaluation that firstlight wrote") as caught:
+    with pytest.raises(DataError, match="firstlight did not write this evaluation") as caught:
         Evaluation.from_json(evaluate_logits(*drawn()).to_json() | wrong)
     assert "\n" not in str(caught.value)
 

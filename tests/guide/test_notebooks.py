@@ -51,7 +51,7 @@ def test_a_solution_is_folded_in_jupyter_too():
 def test_work_that_is_there_is_not_written_over(tmp_path):
     mine = tmp_path / "04_training.ipynb"
     mine.write_text("mine")
-    with pytest.raises(DataError, match=r"04_training.ipynb is there already"):
+    with pytest.raises(DataError, match=r"04_training.ipynb exists already"):
         write_notebooks(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["04_training.ipynb"] and mine.read_text() == "mine"
 
@@ -77,7 +77,7 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     assert shown.out.splitlines()[0] == "firstlight-guide/01_introduction.ipynb"
     assert "jupyter lab firstlight-guide" in shown.err
     assert main(["guide"]) == 2
-    assert "is there already" in capsys.readouterr().err
+    assert "exists already" in capsys.readouterr().err
     assert main(["guide", "other", "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)["notebooks"]) == 9
 

@@ -145,7 +145,7 @@ def test_anything_else_is_a_type_error_that_says_what_is_accepted(wrong, predict
 
 
 def test_three_layers_of_an_array_are_not_taken_for_three_images(predictor):
-    with pytest.raises(TypeError, match="may be three gray images or one in color"):
+    with pytest.raises(TypeError, match="could be three gray images or one in color"):
         predictor(np.zeros((3, 8, 8), np.uint8))
 
 

@@ -53,7 +53,7 @@ def plant_on_hub(cache, content, name=SHA256):
     [
         ("torchvision:resnet50", f"download https://download.pytorch.org/models/{RESNET50} "),
         ("torchvision:resnet50", f"set `weights` to that {RESNET50}, or put it into "),
-        ("timm:resnet50.a1_in1k", "huggingface.co/timm/resnet50.a1_in1k/resolve/main/model.safetensors where"),
+        ("timm:resnet50.a1_in1k", "huggingface.co/timm/resnet50.a1_in1k/resolve/main/model.safetensors on a computer"),
         ("timm:resnet50.a1_in1k", "set `weights` to that model.safetensors"),
         ("timm:gcvit_tiny", "github.com/rwightman/pytorch-image-models/releases/download/.*-ac783954.pth"),
     ],
@@ -76,7 +76,7 @@ def test_without_a_network_one_line_says_at_once_which_file_to_bring_and_where(n
 
 
 def test_a_network_without_published_weights_is_one_clear_line():
-    with pytest.raises(RecipeError, match="no weights are published for it; name a file of them as `weights`"):
+    with pytest.raises(RecipeError, match="no weights are published for it; set `weights` to a file"):
         find_weights(NetworkSpec.of("timm:vit_giant_patch14_224"))
 
 
@@ -93,7 +93,7 @@ def test_a_file_in_torch_hubs_folder_is_taken(caches):
 def test_a_file_that_is_not_what_its_name_says_is_refused(caches):
     caches.mkdir(parents=True)
     (caches / RESNET50).write_bytes(CONTENT)
-    with pytest.raises(ModelFileError, match=f"{RESNET50} is damaged .* with {SHA256[:8]}, not with 11ad3fa6; delete"):
+    with pytest.raises(ModelFileError, match=f"{RESNET50} is damaged.* with {SHA256[:8]}, not with 11ad3fa6; delete"):
         find_weights(NetworkSpec.of("torchvision:resnet50"))
 
 
@@ -135,7 +135,7 @@ def test_a_download_that_breaks_off_is_not_kept(caches):
         thread.start()
         try:
             small = published_at(f"http://127.0.0.1:{server.server_port}/small.pth")
-            with pytest.raises(ModelFileError, match="it broke off after 4 of 1,000 bytes"):
+            with pytest.raises(ModelFileError, match="it stopped after 4 of 1,000 bytes"):
                 find_weights(small)
         finally:
             server.shutdown()
@@ -152,7 +152,7 @@ def test_a_file_in_hugging_faces_cache_is_taken(tmp_path):
 
 def test_a_damaged_file_in_hugging_faces_cache_is_refused(tmp_path):
     plant_on_hub(tmp_path / "hub", CONTENT[:-1])
-    with pytest.raises(ModelFileError, match=f"is damaged .* not with {SHA256}; delete it"):
+    with pytest.raises(ModelFileError, match=f"is damaged.* not with {SHA256}; delete it"):
         find_weights(NetworkSpec.of("timm:resnet50.a1_in1k"))
 
 
@@ -167,7 +167,7 @@ def test_a_damaged_file_in_hugging_faces_cache_is_refused(tmp_path):
 def test_licenses_that_restrict_are_refused_before_anything_is_fetched(name, words):
     with pytest.raises(RecipeError, match=words) as raised:
         find_weights(NetworkSpec.of(name), license="permissive")
-    assert str(raised.value).endswith("take others, or choose any")
+    assert str(raised.value).endswith("choose others, or set it to any")
     assert "\n" not in str(raised.value)
 
 

@@ -213,14 +213,14 @@ def test_the_body_sees_gray_images_normalized_channel_by_channel():
     ("name", "choices", "words"),
     [
         ("timm:levit_128", {}, r"has 2 heads \(head.linear, head_dist.linear\)"),
-        ("timm:gemma4_vit_167m_enc", {}, "is no classifier: it has no head"),
-        ("torchvision:resnet18", {"side": 27}, "28 x 28 pixels cannot be enlarged to 27 pixels a side; take 28 to"),
-        ("torchvision:resnet18", {"side": 10**9}, "cannot be enlarged to 1000000000 pixels"),
-        ("torchvision:resnet18", {"side": True}, "cannot be enlarged to True pixels"),
+        ("timm:gemma4_vit_167m_enc", {}, "is not a classifier: it has no head"),
+        ("torchvision:resnet18", {"side": 27}, "28 x 28 pixels cannot be enlarged to 27 x 27; choose 28 to"),
+        ("torchvision:resnet18", {"side": 10**9}, "cannot be enlarged to 1000000000 x"),
+        ("torchvision:resnet18", {"side": True}, "cannot be enlarged to True x True"),
         ("torchvision:resnet18", {"side": [64]}, "cannot be enlarged"),
         ("torchvision:alexnet", {}, "cannot take pictures of 28 x 28 pixels"),
         ("torchvision:vit_b_32", {"side": 50}, "cannot take pictures of 50 x 50 pixels"),
-        ("torchvision:resnet18", {"channels": 1}, "it takes 3 channels, or 1 of gray pictures, not 1"),
+        ("torchvision:resnet18", {"channels": 1}, "it takes 3 channels, or 1 for gray pictures, not 1"),
         ("torchvision:resnet18", {"channels": "3"}, "it takes 3 channels"),
         ("torchvision:resnet81", {}, "did you mean"),
     ],
@@ -336,7 +336,7 @@ def test_a_body_of_one_channel_answers_as_for_three_equal_ones() -> None:
         ("torchvision:vit_b_16", (3, 32, 64), "cannot take pictures of 32 x 64"),
         ("timm:inception_v3", (3, 32, 32), "set `img_size` to 299"),
         ("torchvision:resnet18", (3, 0, 0), "cannot take pictures of 0 x 0"),
-        ("timm:gemma4_vit_167m_enc", (3, 768, 768), "no classifier"),
+        ("timm:gemma4_vit_167m_enc", (3, 768, 768), "not a classifier"),
     ],
 )
 def test_images_that_do_not_fit_are_one_clear_line(name: str, input_size: tuple[int, int, int], words: str) -> None:

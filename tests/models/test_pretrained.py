@@ -176,5 +176,5 @@ def test_positions_that_nobody_can_resample_are_told_as_images_of_another_size(t
     name = "timm:mixer_s32_224"
     made = build(name, 64)
     torch.save(made.body.state_dict(), tmp_path / "a.pth")
-    with pytest.raises(ModelFileError, match=f"pictures of another size .{name} was made for 224 x 224"):
+    with pytest.raises(ModelFileError, match=f"another picture size .{name} was made for 224 x 224"):
         load(build(name, 96), name, tmp_path / "a.pth")

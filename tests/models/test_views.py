@@ -97,7 +97,7 @@ def test_the_views_are_those_that_training_shows(shown, expected):
 
 
 def test_without_other_views_or_with_pretrained_weights_it_is_refused():
-    with pytest.raises(RecipeError, match="training shows no other views") as raised:
+    with pytest.raises(RecipeError, match="training uses no other views") as raised:
         of_training()
     assert (raised.value.field, raised.value.value) == ("tta", True)
     with pytest.raises(RecipeError, match="networks that are trained from scratch"):

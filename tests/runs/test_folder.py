@@ -55,9 +55,9 @@ def test_out_that_holds_something_is_refused_and_left_as_it_is(tmp_path):
 def test_a_file_in_the_way_is_the_users_error(tmp_path):
     (tmp_path / "file").write_text("")
     for out in (tmp_path / "file", tmp_path / "file" / "run"):
-        with pytest.raises(RunError, match=r"the run folder cannot be made \(.*\); name another with `out`"):
+        with pytest.raises(RunError, match=r"the run folder cannot be made \(.*\); choose another with `out`"):
             make_run_folder("digits", out)
-    with pytest.raises(RunError, match="that is a file; name a new folder") as refused:
+    with pytest.raises(RunError, match="that is a file; choose a new folder") as refused:
         require_free(tmp_path / "file")
     assert refused.value.field == "out"
     Path("runs").write_text("")

@@ -165,7 +165,7 @@ def test_each_evaluation_of_the_test_split_is_counted(tmp_path, record):
 def test_a_damaged_count_is_an_error_and_stays_as_it_is(tmp_path, record, count):
     write_record(tmp_path, record)
     value = changed(tmp_path, test_evaluations=count)
-    with pytest.raises(RunError, match="no evaluation of the test split can be counted in it"):
+    with pytest.raises(RunError, match="evaluations of the test split cannot be counted in it"):
         count_test_evaluation(tmp_path)
     assert json.loads((tmp_path / "evaluation.json").read_text()) == value
 

@@ -24,7 +24,7 @@ def test_an_unknown_device_is_refused_with_the_choices(name):
 
 @pytest.mark.parametrize("name", ["cuda:4096", "cpu:1", "mps:1"])
 def test_a_device_that_this_machine_lacks_is_refused(name):
-    with pytest.raises(RecipeError, match=f"device = '{name}': torch finds no such device"):
+    with pytest.raises(RecipeError, match=f"device = '{name}': PyTorch finds no such device"):
         pick_device(name)
 
 

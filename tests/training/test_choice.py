@@ -72,12 +72,12 @@ def test_small_pictures_take_the_cnn_and_photographs_what_is_pretrained(size, na
 def test_auto_is_the_default_and_says_why_in_one_line():
     assert Recipe().model.name == "auto"
     assert chosen().line == (
-        f"model: {EMBEDDED}, pretrained, because the pictures are as large as photographs (median 400 x 300 pixels); "
-        "`model` cnn trains a small network from scratch"
+        f"model: {EMBEDDED}, pretrained, because the pictures are the size of photographs (median 400 x 300 pixels); "
+        "to train a small network from scratch, use `model` cnn"
     )
     assert chosen(pictures(28, 28)).line == (
         "model: cnn, trained from scratch, because the pictures are small (median 28 x 28 pixels); "
-        "`model` balanced takes a pretrained network"
+        "for a pretrained network, use `model` balanced"
     )
     assert chosen(model="mlp").line == "model: mlp, trained from scratch"
 
@@ -110,20 +110,20 @@ def test_photographs_that_are_made_small_are_small():
 def test_a_choice_of_one_kind_of_network_chooses_it_whatever_the_size(choices, name, size):
     found = chosen(pictures(*size), **choices)
     assert found.network.name == name
-    assert f"because `{next(iter(choices))}` is a choice of " in found.line or len(choices) > 1
+    assert f"because `{next(iter(choices))}` is only for " in found.line or len(choices) > 1
 
 
 @pytest.mark.parametrize(
     "choices", [{"width": 8, "ladder": True}, {"tta": True, "finetune": "all"}, {"hidden": (8,), "width": 8}], ids=str
 )
 def test_choices_of_two_kinds_are_refused(choices):
-    with pytest.raises(RecipeError, match="this is a choice of .*leave one of them out") as raised:
+    with pytest.raises(RecipeError, match="this is only for .*leave one of them out") as raised:
         chosen(**choices)
     assert raised.value.field in choices
 
 
 def test_a_file_of_weights_does_not_say_whose_they_are():
-    with pytest.raises(RecipeError, match="say which network they are of by `model`, such as cnn") as raised:
+    with pytest.raises(RecipeError, match="set `model` to the network of these weights, such as cnn") as raised:
         chosen(weights="some.pth")
     assert (raised.value.field, raised.value.value) == ("weights", "some.pth")
     assert chosen(weights="some.pth", width=8).network.name == "cnn"
@@ -139,7 +139,7 @@ def test_auto_takes_better_weights_that_are_here_and_fetches_none(caches, monkey
     assert chosen().network.name == EMBEDDED
     plant_on_hub(caches)
     assert chosen().network.name == MEDIUM
-    assert "because the pictures are as large as photographs" in chosen().line
+    assert "because the pictures are the size of photographs" in chosen().line
     assert chosen(pictures(300, 300, count=2001)).network.name == EMBEDDED, "on many images a processor takes too long"
     assert better_backbones("cpu", 2001) == ()
     assert chosen(pictures(28, 28)).network.name == "cnn"
@@ -150,7 +150,7 @@ def test_without_a_network_a_word_falls_back_on_the_embedded_weights_in_one_line
     monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail(f"it waits {seconds} s for a network"))
     found = chosen(model=word)
     assert (found.network.name, found.weights.sha256) == (EMBEDDED, SHA256)
-    assert "pretrained, in place of timm:" in found.line
+    assert "pretrained, instead of timm:" in found.line
     assert f", which {word} means here: its weights are not on this machine and cannot be downloaded (" in found.line
     assert "\n" not in found.line
 

@@ -95,7 +95,7 @@ def test_images_are_resized_as_the_network_wants_unless_it_was_chosen():
 
 @pytest.mark.parametrize("choices", [{"model": "mlp"}, {"model": "cnn", "flip": False, "shift": 0}], ids=str)
 def test_averaging_needs_views_that_training_shows(choices):
-    with pytest.raises(RecipeError, match="training shows no other views"):
+    with pytest.raises(RecipeError, match="training uses no other views"):
         require_views(Recipe.of(tta=True, **choices))
 
 
@@ -103,7 +103,7 @@ def test_averaging_needs_views_of_gray_images_too():
     recipe = Recipe.of(model="cnn", shift=0, tta=True)
     require_views(recipe)  # images with color will be mirrored
     assert complete(recipe, color=True, images=1000).augmentation.flip
-    with pytest.raises(RecipeError, match="training shows no other views"):
+    with pytest.raises(RecipeError, match="training uses no other views"):
         complete(recipe, color=False, images=1000)
 
 

@@ -152,7 +152,7 @@ def test_a_list_of_widths_is_as_good_as_a_tuple():
 def test_a_network_without_its_weights_is_told_to_take_them():
     with pytest.raises(RecipeError, match="timm:resnet18 is trained from scratch; set `pretrained`"):
         Recipe.of(model="timm:resnet18", pretrained=False, finetune="all")
-    with pytest.raises(RecipeError, match="mlp is trained from scratch; choose one by `model`, such as auto"):
+    with pytest.raises(RecipeError, match="mlp is trained from scratch; choose one with `model`, such as auto"):
         Recipe.of(model="mlp", finetune="all")
 
 

@@ -147,7 +147,7 @@ def test_a_flat_file_written_today_means_what_its_names_mean_today(path):
         ("[optimisation]\nlr = 1", "there is no group optimisation; did you mean optimization?"),
         ("lr = nan", "lr = nan: choose a number from 1e-09 to 100"),
         ("lr = ", "not TOML"),
-        ('model = "mlp"\nbackbone = "auto"', "it names a network by model and another one by backbone; keep model"),
+        ('model = "mlp"\nbackbone = "auto"', "it sets both model and backbone; keep only model"),
         ('[model]\nbackbone = "auto"', "the choice backbone is now called model"),
         ('fit = "pad"\n[optimization]\nlr = 1', "the choice fit is now called resize"),
         ("model = 3", "model = 3: there is no such network"),

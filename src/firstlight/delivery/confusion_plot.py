@@ -1,4 +1,4 @@
-"""The confusion matrix as a figure: of all classes, or of those that are confused most."""
+"""The confusion matrix as a figure: of all classes, or of those confused most."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Union
@@ -39,7 +39,7 @@ def confusion_matrix(
         classes: the K names.
         ax: where to draw; a new figure, larger for more classes, if None.
         title: above it.
-        most: of more classes than this, so many are drawn.
+        most: the number of classes that are drawn if there are more.
 
     Raises:
         UserError: if the matrix does not have one row and one column per class.
@@ -75,7 +75,7 @@ def confusion_matrix(
 
 
 def most_confused(confusion: Confusion, most: int) -> list[int]:
-    """Return the classes of the most frequent mistakes, each beside what it is taken for; at least one class.
+    """Return the classes of the most frequent mistakes, each beside what it is mistaken for; at least one class.
 
     Of mistakes as frequent, those between classes with more mistakes come first. Where there are too few mistakes,
     other classes follow in their order.

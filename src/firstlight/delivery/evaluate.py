@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Score:
-    """How a model did on a set.
+    """The scores of a model on a set.
 
     Attributes:
         evaluation: all scores.
@@ -81,7 +81,7 @@ def evaluate_model(
         samples: from `load_data`; its classes must be among the model's, by name.
         split: `train`, `valid`, `test` or `all`.
         device: where to run.
-        allow_quarantine: go on even if more than 1 % of the images cannot be used.
+        allow_quarantine: continue even if more than 1 % of the images cannot be used.
         max_pixels: larger images are not decoded; by default the limit of the training.
 
     Raises:
@@ -116,7 +116,7 @@ def evaluate_model(
     test_evaluations = count_test_evaluation(run) if run and is_run_test else None
     if is_run_test and test_evaluations is None:
         raise RunError(
-            f"{run}: {RECORD_FILE} is missing, so no evaluation of this run's test split can be counted; "
+            f"{run}: {RECORD_FILE} is missing, so evaluations of this run's test split cannot be counted; "
             "wait until the run is finished, or set `split` to valid"
         )
     loader = Loader(store.pixels, labels, rows, device=device)
@@ -175,7 +175,7 @@ def _rows_of(split: str, samples: Samples, run_split: dict[str, int]) -> NDArray
         return np.flatnonzero(np.array([run_split.get(name, -1) for name in samples.names], np.int8) == wanted)
     if samples.splits is None:
         raise DataError(
-            f"{samples.source}: it has no {split} split of its own, and none from the model's run; if the model was "
-            "trained on none of its pictures, set `split` to all"
+            f"{samples.source}: it has no {split} split of its own, and none from the model's run; if the model "
+            "never saw its pictures in training, set `split` to all"
         )
     return np.flatnonzero(samples.splits == wanted)

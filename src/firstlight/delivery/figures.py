@@ -25,7 +25,7 @@ RUN_NAME_LENGTH, IMAGE_NAME_LENGTH = 40, 60  # characters, in titles
 
 @phase("drawing figures")
 def draw_run(folder: Path, *, dark: bool = False) -> list[Path]:
-    """Draw a run into its folder, as far as there is something to draw.
+    """Draw the figures of a run into its folder, as far as it has the data for them.
 
     Args:
         folder: the run folder, with its record, `metrics.csv`, and outputs and thumbnails of the test split. A run of
@@ -53,7 +53,7 @@ class _Drawing:
         self.run = shorten(folder.resolve().name, RUN_NAME_LENGTH)
 
     def all(self) -> list[Path]:
-        """Draw everything that there is, and return the files."""
+        """Draw all figures, and return the files."""
         drawn = self.scores(self.record.test) if self.record.test else []
         if any(row["epoch"] > 0 for row in read_metrics(self.folder)):
             title = self.title(f"Training of {self.run}", "validation", self.record.valid)
@@ -124,7 +124,7 @@ class _Drawing:
 
 
 def _phases(transfer: TransferRecord | None) -> list[tuple[str, int]]:
-    """Return what was trained, one after the other, each with its last epoch; nothing if that is not recorded."""
+    """Return what was trained, one after the other, each with its last epoch; empty if that is not recorded."""
     if transfer is None:
         return []
     phases, last = [("linear head", 0)], 0

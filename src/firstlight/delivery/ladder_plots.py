@@ -33,14 +33,14 @@ def ladder(
         rungs: from the top row down.
         chosen: the name of the rung that was kept, which is drawn in color.
         ax: where to draw; a new figure if None.
-        n: how many images the accuracies rest on, to be written below.
+        n: the number of images behind the accuracies, shown below.
         title: above it, on a new figure.
 
     Raises:
         UserError: if there is no rung to draw.
     """
     if not rungs:
-        raise UserError("there is no rung on this ladder; give at least one")
+        raise UserError("this ladder has no rungs; give at least one")
     texts, options = drawable_text([rung.name for rung in rungs], 40)
     accuracies = [rung.accuracy for rung in rungs]
     ax = ax or _new_axes(7.0, 0.42 * len(rungs) + 0.9, title)
@@ -82,7 +82,7 @@ def learning_curve(curve: "LearningCurve", ax: "Axes | None" = None, *, title: s
     """
     counts = [point.images for point in curve.points] + [images for images, _ in curve.forecast]
     if not curve.points or min(counts) < 1:
-        raise UserError("a learning curve needs a point, and each of its points at least one picture")
+        raise UserError("a learning curve needs at least one point, and each point at least one picture")
     points = sorted(curve.points, key=lambda point: point.images)
     images = [point.images for point in points]
     measured = [100 * point.accuracy.value for point in points]

@@ -1,4 +1,4 @@
-"""Names in figures, made short where they are the same and kept where they differ."""
+"""Names in figures, shortened where they are the same and kept where they differ."""
 
 from collections import defaultdict
 from collections.abc import Sequence

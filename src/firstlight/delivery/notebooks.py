@@ -50,7 +50,7 @@ def write_notebooks(folder: Path) -> list[Path]:
     writes = _require("nbformat").writes
     notebooks = {folder / f"{chapter.stem}.ipynb": chapter for chapter in find_chapters()}
     if there := [path for path in notebooks if path.exists()]:
-        raise DataError(f"{there[0]} is there already, perhaps with your changes; name another folder, or move it")
+        raise DataError(f"{there[0]} exists already, perhaps with your changes; choose another folder, or move it")
     texts = {path: writes(_titled(read_chapter(chapter.read_text("utf-8")))) for path, chapter in notebooks.items()}
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -58,7 +58,7 @@ def write_notebooks(folder: Path) -> list[Path]:
             write_text(path, text + "\n")
     except OSError as error:
         raise DataError(
-            f"{folder}: notebooks cannot be written there ({error.strerror}); name another folder"
+            f"{folder}: notebooks cannot be written there ({error.strerror}); choose another folder"
         ) from None
     return list(notebooks)
 
@@ -75,4 +75,6 @@ def _require(name: str) -> Any:
     try:
         return import_module(name)
     except ImportError:
-        raise UserError(f"notebooks are made by {name}, which is not here; pip install 'firstlight[guide]'") from None
+        raise UserError(
+            f"making notebooks needs {name}, which is not installed; run: pip install 'firstlight[guide]'"
+        ) from None

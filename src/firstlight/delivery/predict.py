@@ -34,14 +34,14 @@ def written_to_csv(predictions: Iterable[Prediction], path: Path, top: int = 1) 
 
 
 def require_file(path: Path) -> None:
-    """Refuse a table's path that cannot become a file, before any work is done for it.
+    """Refuse a path that cannot become a file, before any work is done.
 
     Raises:
         DataError: if it is something else.
     """
     path = expand_user(path)
     if not path.name or (path.exists() and not path.is_file()):
-        raise DataError("it is not a file; name a new one, or one to be replaced", field="csv", value=str(path))
+        raise DataError("it is not a file; choose a new file, or one to replace", field="csv", value=str(path))
 
 
 @contextmanager
@@ -57,5 +57,5 @@ def csv_for_people(path: Path) -> Iterator[Callable[[Iterable[Any]], None]]:
         with atomic_path(path) as temporary, open_csv(temporary) as write_row:
             yield write_row
     except OSError as error:
-        reason = f"it cannot be written ({error.strerror}); name another file"
+        reason = f"it cannot be written ({error.strerror}); choose another file"
         raise DataError(reason, field="csv", value=str(path)) from None

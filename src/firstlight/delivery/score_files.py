@@ -1,4 +1,4 @@
-"""What an evaluation leaves on disk if it is asked to: the answer for each image as CSV, and figures."""
+"""What an evaluation writes to disk on request: the answer for each image as CSV, and figures."""
 
 from pathlib import Path
 

@@ -32,7 +32,7 @@ class Theme:
 
     Attributes:
         page: behind everything.
-        accent: of what a figure is about; of the Okabe-Ito palette, which color-blind people can tell from gray.
+        accent: of what a figure is about; from the Okabe-Ito palette, which color-blind people tell from gray.
         muted: of what it is compared with.
         faint: of axes and of what is left over.
         text: of words.
@@ -57,7 +57,7 @@ class Theme:
         return LinearSegmentedColormap.from_list("firstlight", list(self.scale))
 
     def on_scale(self, value: float) -> str:
-        """Return the color of words on the color of a value from 0 to 1: black or white, whichever is read better."""
+        """Return the color of words on the color of a value from 0 to 1: black or white, whichever reads better."""
         return "#101418" if _luminance(self.colormap()(value)) > EQUAL_CONTRAST else "#FFFFFF"
 
 

@@ -33,7 +33,7 @@ def view_answer(
 
     Raises:
         ImageError: if the image cannot be used.
-        UserError: if probabilities come without their classes, or do not fit them.
+        UserError: if probabilities come without classes, or do not match them.
         WrongTypeError: if it is not one image.
     """
     from firstlight.delivery import plots
@@ -44,7 +44,7 @@ def view_answer(
         probabilities: ArrayLike = Predictor(answer).probabilities(image)[0]
         classes = answer.classes
     elif classes is None:
-        raise UserError("probabilities alone do not say what they are of; give `classes`, or a model in their place")
+        raise UserError("probabilities need class names; give `classes`, or a model instead of probabilities")
     else:
         probabilities = answer
     return plots.image_with_probabilities(
@@ -58,7 +58,7 @@ def view_answer(
 
 
 def _shown(image: Any, white: White) -> Any:
-    """Return an image as `imshow` takes it: files are decoded, all else stays as it is."""
+    """Return an image as `imshow` takes it: files are decoded, everything else is unchanged."""
     if not isinstance(image, str | os.PathLike | bytes | bytearray | memoryview | Image.Image):
         return image
     try:

@@ -1,4 +1,4 @@
-"""`Confusion`: how often each class was taken for each other one, kept as the cells that are not zero.
+"""`Confusion`: how often each class was mistaken for each other class, as the cells that are not zero.
 
 A test set of n samples fills at most n cells, however many classes there are: 10,000 classes have 100 million cells.
 """

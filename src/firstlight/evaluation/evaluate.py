@@ -123,7 +123,7 @@ class Evaluation:
         try:
             return msgspec.convert(value | {"confusion": todays_layout(value.get("confusion"))}, cls)
         except msgspec.ValidationError as error:
-            raise DataError(f"this is no evaluation that firstlight wrote ({error}); evaluate again") from error
+            raise DataError(f"firstlight did not write this evaluation ({error}); evaluate again") from error
 
 
 def evaluate_logits(
@@ -200,7 +200,7 @@ def _check(logits: "Tensor", labels: "Tensor", classes: tuple[str, ...]) -> None
         shape = " x ".join(str(size) for size in logits.shape)
         raise DataError(
             f"logits are {shape}, but there are {len(labels):,} labels and {len(classes):,} classes; "
-            "they need one row per label and one column per class"
+            "give one row per label and one column per class"
         )
     if labels.min() < 0 or labels.max() >= len(classes):
         raise DataError(
@@ -221,4 +221,4 @@ def _notes(classes: tuple[str, ...], support: list[int]) -> tuple[str, ...]:
     if not absent:
         return ()
     shown = ", ".join(absent[:5]) + (f" and {len(absent) - 5} more" if len(absent) > 5 else "")
-    return (f"no samples of {shown}: left out of the AUC, and of macro F1 unless predicted",)
+    return (f"no samples of {shown}: left out of the AUC, and out of the macro F1 unless predicted",)

@@ -1,7 +1,7 @@
 """Estimates: a score with its 95 % interval and its sample size.
 
 An interval answers "what might this score be on another sample of the same size from the same source?". Closed
-formulas are used where there are any, so the same outputs always have the same interval. Torch is imported where it
+formulas are used where they exist, so the same outputs always have the same interval. Torch is imported where it
 is used: reading a record does not wait for it.
 """
 

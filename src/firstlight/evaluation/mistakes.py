@@ -44,7 +44,7 @@ class Mistakes(tuple[Mistake, ...]):
         return made
 
     def __repr__(self) -> str:
-        shown = [f"{row['image']} is {row['label']}, read as {row['predicted']}" for row in self.to_json()[:FEW]]
+        shown = [f"{row['image']} is {row['label']}, predicted as {row['predicted']}" for row in self.to_json()[:FEW]]
         return f"Mistakes({len(self)}: {'; '.join(shown)}{'; ...' * (len(self) > FEW)})"
 
     def to_json(self) -> list[dict[str, Any]]:

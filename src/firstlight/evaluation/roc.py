@@ -1,4 +1,4 @@
-"""Areas under ROC curves: how well each class is told from the rest, with DeLong's standard error."""
+"""Areas under ROC curves: how well each class is separated from the rest, with DeLong's standard error."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""A Classifier that answers about images of any kind and size, as scikit-learn's classifiers answer about arrays."""
+"""A Classifier with scikit-learn's `predict` and `predict_proba`, for images of any kind and size."""
 
 from typing import Any, Self
 
@@ -10,7 +10,7 @@ from firstlight.models.classifier import Classifier
 
 
 class ImageClassifier(Classifier):
-    """Map uint8 images to logits, and answer about images of any kind and size. An ordinary `nn.Module`.
+    """Map uint8 images to logits, and classify images of any kind and size. An ordinary `nn.Module`.
 
     `model(images)` maps uint8 `[B, C, H, W]` of the network's own size to logits. `predict` and `predict_proba` take
     whatever `firstlight.predict` takes, and prepare it as training did.
@@ -20,7 +20,7 @@ class ImageClassifier(Classifier):
 
     @classmethod
     def of(cls, classifier: Classifier) -> Self:
-        """Return the same classifier with `predict` and `predict_proba`; the two share their weights and all else."""
+        """Return the same classifier with `predict` and `predict_proba`; the two share everything."""
         if isinstance(classifier, cls):
             return classifier
         made = cls.__new__(cls)
@@ -32,10 +32,10 @@ class ImageClassifier(Classifier):
 
         Args:
             images: a path, the bytes of a file, a PIL image, an array, a tensor, or a list of these; see
-                `firstlight.predict`. Images of other sizes are resized. For many calls make a `Predictor` once.
+                `firstlight.predict`. Images of other sizes are resized. For many calls, make one `Predictor`.
 
         Raises:
-            ImageError: if an image cannot be used; `firstlight.predict` goes on without it.
+            ImageError: if an image cannot be used; `firstlight.predict` continues without it.
             WrongTypeError: if it is anything else.
         """
         probabilities = self.predict_proba(images)

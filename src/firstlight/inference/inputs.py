@@ -53,7 +53,7 @@ class Archived:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What images are brought to: the model's `(C, H, W)`, its way of resizing, the most pixels, and its white."""
+    """How images are prepared: the model's `(C, H, W)`, its way of resizing, its limit of pixels, and its white."""
 
     input_size: tuple[int, int, int]
     resize: str
@@ -77,7 +77,7 @@ def items_of(given: Any, white: White) -> Iterator[Item]:
     """Yield every image in what was given, in order; `white` is that of the model.
 
     Raises:
-        WrongTypeError: if it is nothing that is accepted; it says what is.
+        WrongTypeError: if it is anything else; it says what is accepted.
         DataError: if an array holds values that no image has.
     """
     if isinstance(given, IOBase):  # which iterates over lines
@@ -213,7 +213,7 @@ def _stack_of(given: "NDArray[Any] | torch.Tensor", white: White) -> NDArray[np.
     else:
         if given.ndim == 3 and given.shape[0] == 3 and _is_gray_stack(given):
             raise WrongTypeError(
-                f"an array of shape {given.shape} may be three gray images or one in color; "
+                f"an array of shape {given.shape} could be three gray images or one in color; "
                 "give [N, H, W, 1] or [H, W, 3]"
             )
         if _is_gray_stack(given) and given.shape[2] in (2, 4):

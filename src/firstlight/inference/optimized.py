@@ -22,8 +22,8 @@ def optimized(classifier: Classifier) -> Classifier:
 
     In a network of timm or torchvision batch norms are folded into the convolutions before them, weights are
     channels-last, and a processor takes a few images at a time. Our own small networks are copied as they are. All is
-    float32: bfloat16 would take two thirds of the time on some processors, but it changes answers about which the
-    network is in doubt (LOG.md).
+    float32: bfloat16 would take two thirds of the time on some processors, but it changes answers of which the
+    network is unsure (LOG.md).
     """
     network = classifier.network
     made = copy.copy(classifier)

@@ -61,11 +61,11 @@ class Predictor:
         self._target = Target(model.input_size, model.resize, max_pixels or model.max_pixels, model.white)
 
     def __call__(self, images: Any) -> Prediction | Predictions:
-        """Classify one image or several, see `predict`."""
+        """Classify one image or several; see `predict`."""
         return self.predict(images)
 
     def predict(self, images: Any) -> Prediction | Predictions:
-        """Return one `Prediction` for one image; for a folder, a stack or a list, `Predictions`, in their order.
+        """Return a `Prediction` for one image; for a folder, a stack, or a list, return `Predictions` in their order.
 
         Args:
             images: the path of a file or a folder, the bytes of a file, a PIL image, an array `[H, W]`, `[H, W, C]`,

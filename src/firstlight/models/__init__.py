@@ -1,1 +1,1 @@
-"""Networks, the classifier around them, pretrained weights, and the model file; knows no data set."""
+"""Networks, the classifier around them, pretrained weights, and the model file; nothing here depends on a data set."""

@@ -48,7 +48,7 @@ def choose_backbone(word: str, device_type: str, num_images: int) -> str:
 
 
 def better_backbones(device_type: str, num_images: int) -> tuple[str, ...]:
-    """Return the networks that are worth taking in place of the embedded one if their weights are here, best first."""
+    """Return the networks that are worth using instead of the embedded one if their weights are here, best first."""
     return BETTER[_column(device_type, num_images)]
 
 

@@ -51,7 +51,7 @@ def find_weights(spec: NetworkSpec, file: Path | str | None = None, *, license: 
     """Return the weights of a network: the given file, the embedded ones, or the published ones, downloaded if need be.
 
     A file that is embedded, downloaded, or found in a cache is verified by its published hash, where there is one.
-    Before a download its size and license are announced.
+    Before a download, its size and license are shown.
 
     Args:
         spec: a network of timm or torchvision; its name may end in `.TAG`, where there are several weights.
@@ -74,7 +74,7 @@ def find_weights(spec: NetworkSpec, file: Path | str | None = None, *, license: 
     record = _record_of(spec)
     if not record.url:
         raise RecipeError(
-            "no weights are published for it; name a file of them as `weights`, or take another network",
+            "no weights are published for it; set `weights` to a file, or choose another network",
             field="model",
             value=spec.name,
         )
@@ -109,7 +109,7 @@ def _record_of(spec: NetworkSpec) -> Published:
 
 
 def _weights(record: Published, path: Path, beginning: str) -> Weights:
-    """Return a file as weights, once its SHA-256 is seen to begin as published."""
+    """Return a file as weights, after checking that its SHA-256 begins as published."""
     sha256 = _verified(path, beginning, str(path))
     return Weights(path=path, source=record.hub or record.url, license=record.license, sha256=sha256)
 
@@ -119,7 +119,7 @@ def _refuse_license(what: str, found: str, allowed: Licenses) -> None:
         fault = "does not state its license" if found == UNKNOWN_LICENSE else f"is licensed as {found}"
         raise RecipeError(
             f"{what} {fault}, and only permissive weights are wanted ({', '.join(PERMISSIVE)}); "
-            "take others, or choose any",
+            "choose others, or set it to any",
             field="weights_license",
             value=allowed,
         )
@@ -143,7 +143,7 @@ def _in_torch_cache(record: Published) -> Path:
 
 
 def _in_hub_cache(record: Published) -> Path:
-    """Return where Hugging Face's cache has the file; a path that does not exist if it has not."""
+    """Return where Hugging Face's cache has the file; a path that does not exist if it is not there."""
     from huggingface_hub import try_to_load_from_cache
 
     found = try_to_load_from_cache(record.hub, record.file)
@@ -186,7 +186,7 @@ def _fetch(record: Published, target: Path) -> None:
                 file.write(piece)
                 advance()
         if file.tell() < size:
-            raise OSError(f"it broke off after {file.tell():,} of {size:,} bytes")
+            raise OSError(f"it stopped after {file.tell():,} of {size:,} bytes")
 
 
 def _fetch_from_hub(name: str, record: Published) -> tuple[Path, str]:
@@ -247,7 +247,9 @@ def _cannot_fetch(name: str, record: Published, error: Exception, otherwise: str
     reason = next(iter(str(getattr(error, "reason", error)).splitlines()), "") or type(error).__name__
     advice = ", ".join(part for part in (f"set `weights` to that {record.file}", otherwise) if part)
     why = f"its weights are not on this machine and cannot be downloaded ({reason})"
-    return DownloadError(f"{name}: {why}; download {record.url} where there is a network, and {advice}", why=why)
+    return DownloadError(
+        f"{name}: {why}; download {record.url} on a computer with internet access, and {advice}", why=why
+    )
 
 
 def _verified(path: Path, beginning: str, what: str) -> str:
@@ -255,7 +257,7 @@ def _verified(path: Path, beginning: str, what: str) -> str:
     sha256 = _sha256(path)
     if not sha256.startswith(beginning):
         raise ModelFileError(
-            f"{what} is damaged or not what was published: its SHA-256 begins with {sha256[: len(beginning)]}, "
+            f"{what} is damaged, or is not the published file: its SHA-256 begins with {sha256[: len(beginning)]}, "
             f"not with {beginning}; delete it and try again"
         )
     return sha256

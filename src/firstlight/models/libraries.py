@@ -41,7 +41,7 @@ class Published:
         input_size: channels, height and width of an image.
         mean: per channel, in units of 0..1.
         std: per channel, in units of 0..1.
-        crop: the fraction of an image's short side that is kept, 0..1; the rest is its rim.
+        crop: the fraction of an image's short side that is kept, 0..1; the rest is its border.
         license: its SPDX identifier in lower case, or `unknown`.
         url: where the file is; empty if nothing was published.
         hub: the Hugging Face repository that holds it, or empty.
@@ -89,9 +89,7 @@ def find_network(name: str) -> tuple[Library, str]:
     """
     prefix, _, model = name.partition(":")
     if prefix not in LIBRARIES:
-        raise RecipeError(
-            f"there is no library {prefix}; take timm:NAME or torchvision:NAME", field="model", value=name
-        )
+        raise RecipeError(f"there is no library {prefix}; use timm:NAME or torchvision:NAME", field="model", value=name)
     library = LIBRARIES[prefix]
     names = library.names()
     if model not in names:

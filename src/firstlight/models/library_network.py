@@ -95,13 +95,13 @@ def build_library_network(
     given, height, width = input_size
     if side is not None and not (type(side) is int and max(height, width) <= side <= MAX_SIDE):
         raise RecipeError(
-            f"pictures of {height} x {width} pixels cannot be enlarged to {side} pixels a side; "
-            f"take {max(height, width)} to {MAX_SIDE}",
+            f"pictures of {height} x {width} pixels cannot be enlarged to {side} x {side}; "
+            f"choose {max(height, width)} to {MAX_SIDE}",
             field="model",
             value=name,
         )
     if channels != 3 and (type(channels) is not int or channels != given):
-        raise RecipeError(f"it takes 3 channels, or 1 of gray pictures, not {channels}", field="model", value=name)
+        raise RecipeError(f"it takes 3 channels, or 1 for gray pictures, not {channels}", field="model", value=name)
     body_size = (channels, side or height, side or width)
     with trying_out(name, body_size):
         trial = library.build(model, body_size, 2)
@@ -109,7 +109,9 @@ def build_library_network(
         trial.set_submodule(replaced, nn.Identity())
         shape = _shape_of_answer(trial, body_size)
     if len(shape) != 1:
-        raise RecipeError(f"its features have the shape {shape}, not one row; take another", field="model", value=name)
+        raise RecipeError(
+            f"its features have the shape {shape}, not one row; choose another network", field="model", value=name
+        )
     body = trial if _only_shapes_are_wanted() else library.build(model, body_size, 2)
     body.set_submodule(replaced, nn.Identity())
     entrance = _entrance(input_size, body_size, library.published(model))
@@ -132,10 +134,12 @@ def name_of_head(name: str, network: nn.Module, with_other_classes: nn.Module) -
     changed = [path for path, weights in network.named_parameters() if weights.shape != shapes[path]]
     heads = sorted({path.rpartition(".")[0] for path in changed})
     if not heads:
-        raise RecipeError("it is no classifier: it has no head to replace; take another", field="model", value=name)
+        raise RecipeError(
+            "it is not a classifier: it has no head to replace; choose another network", field="model", value=name
+        )
     if len(heads) > 1:
         raise RecipeError(
-            f"it has {len(heads)} heads ({', '.join(heads)}), not one to replace; take another",
+            f"it has {len(heads)} heads ({', '.join(heads)}), not one; choose another network",
             field="model",
             value=name,
         )

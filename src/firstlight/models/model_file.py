@@ -231,7 +231,7 @@ def _read_header(file: tensor_file.TensorFile) -> tuple[ModelCard, dict[str, Any
     text = file.metadata.get("firstlight")
     if text is None:
         raise ModelFileError(
-            f"{file.path} holds weights, but is no firstlight model: its header does not say which network and classes"
+            f"{file.path} holds weights, but is not a firstlight model: its header does not name a network and classes"
         )
     try:
         fields = tensor_file.parse_json(text)

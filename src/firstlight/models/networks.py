@@ -79,7 +79,7 @@ def mlp(
         input_size: channels, height and width of an image.
         num_classes: number of logits.
         hidden: widths of the hidden layers.
-        dropout: fraction of each hidden layer's units that is zeroed at each training step.
+        dropout: fraction of each hidden layer's units that are zeroed at each training step.
     """
     channels, height, width = input_size
     sizes = [channels * height * width, *hidden]
@@ -92,7 +92,7 @@ def mlp(
 
 
 class Dropout(nn.Dropout):
-    """PyTorch's dropout with cheaper random numbers: one of 64 bits decides about eight units.
+    """PyTorch's dropout with cheaper random numbers: one number of 64 bits decides about eight units.
 
     On a processor the original draws a number for each unit, one after another, which takes longer than the matrix
     products of the mlp. Here the fraction of zeroed units is a multiple of 1/256. On other devices the original runs.
@@ -146,7 +146,7 @@ class Cnn(LayerChain):
         channels, *sides = input_size
         if min(sides) < WHITENING_SIDE:
             raise RecipeError(
-                f"it needs pictures of {WHITENING_SIDE} pixels a side or more; use a larger `img_size`",
+                f"it needs pictures of at least {WHITENING_SIDE} x {WHITENING_SIDE} pixels; use a larger `img_size`",
                 field="model",
                 value="cnn",
             )

@@ -62,13 +62,13 @@ def _inside(state: State, wanted: State) -> State:
 
 
 def _what_it_may_be(spec: NetworkSpec, weights: Weights, found: State, wanted: State) -> str:
-    """Return a guess why weights differ: another image size if only shapes do, else the network in the file's name."""
+    """Return a guess at why weights differ: the image size if only shapes do, else the network in the file's name."""
     assert spec.published is not None
     name = spec.name
     if all(path.endswith("num_batches_tracked") for path in found.keys() ^ wanted.keys()):
         height, width = spec.published.input_size[1:]
-        return f"it may be for pictures of another size ({name} was made for {height} x {width}), or for a variant"
+        return f"it may be for another picture size ({name} was made for {height} x {width}), or for a variant"
     library, _ = find_network(name)
     named = max((one for one in library.names() if one in weights.path.name), key=len, default="")
-    guess = f", by its name those of {name.partition(':')[0]}:{named}" if named else ""
+    guess = f", judging by its name those of {name.partition(':')[0]}:{named}" if named else ""
     return f"it holds another network's weights than {name}'s{guess}"

@@ -1,4 +1,4 @@
-"""The choices of a run that are about its network, as one dataclass."""
+"""The choices of a run about its network, as one dataclass."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -80,13 +80,13 @@ class ModelRecipe:
 
 
 def unknown_network(name: object) -> RecipeError:
-    """Return the error about a network's name that means nothing."""
+    """Return the error about an unknown network name."""
     known = (*OWN_NETWORKS, *BACKBONE_WORDS)
     if str(name).lower().startswith(LIBRARY_FAMILIES):
         near: str | None = f"timm:{MEMBERS.get(str(name).lower(), str(name).lower())}"
     else:
         near = nearest(str(name), known)
-    advice = f"did you mean {near}? Else " if near else ""
+    advice = f"did you mean {near}? Otherwise " if near else ""
     return RecipeError(
         f"there is no such network; {advice}choose {', '.join(known)}, timm:NAME or torchvision:NAME",
         field="model",

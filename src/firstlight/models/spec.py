@@ -43,14 +43,14 @@ class NetworkSpec:
 
     @property
     def default_side(self) -> int:
-        """Side of the square that images are brought to unless the recipe says otherwise, in pixels."""
+        """Side of the square that images are resized to unless the recipe says otherwise, in pixels."""
         return OWN_DEFAULT_SIDE if self.published is None else self.published.input_size[1]
 
     @property
     def default_resize(self) -> str:
         """How images are resized unless the recipe says otherwise: pretrained, as the weights were made for.
 
-        The embedded network keeps the rim of the images, which did better on validation (LOG.md).
+        The embedded network keeps the border of the images, which did better on validation (LOG.md).
         """
         if self.published is None or not self.pretrained or self.published.crop == 1 or self.name == EMBEDDED:
             return "crop"
@@ -107,14 +107,14 @@ def architecture(
 def _views(spec: NetworkSpec, *, flip: bool, shift: int) -> str:
     if spec.pretrained:
         raise RecipeError(
-            "averaging over views is for networks that are trained from scratch; leave it out, or `pretrained`",
+            "averaging over views works only for networks trained from scratch; leave out this or `pretrained`",
             field="tta",
             value=True,
         )
     shown = "+".join(kind for kind, is_shown in (("mirror", flip), ("move", shift)) if is_shown)
     if not shown:
         raise RecipeError(
-            "training shows no other views to average over; turn `flip` on, or set `shift` to 1",
+            "training uses no other views to average over; turn `flip` on, or set `shift` to 1",
             field="tta",
             value=True,
         )

@@ -47,14 +47,14 @@ MAGIC = {
     **{b"\x80" + bytes([protocol]): "a Python pickle" for protocol in range(2, 6)},
     b"\x89HDF": "an HDF5 file, as Keras writes",
     b"GGUF": "a GGUF file",
-    b"version https://git-lfs": "a Git LFS pointer, in place of the file (fetch that with git lfs pull)",
+    b"version https://git-lfs": "a Git LFS pointer instead of the file (fetch that with git lfs pull)",
 }
 PICKLE_MAGIC = tuple(magic for magic in MAGIC if magic.startswith((b"PK", b"\x80")))  # what PyTorch may have written
 # Kinds that are told by a pattern: ONNX is a protocol buffer that begins with its version and the name of its maker.
 PATTERNS = {
     re.compile(rb"\x08[\x01-\x1f][\x12\x1a\x22\x2a\x32\x3a\x42]", re.DOTALL): "an ONNX file",
     re.compile(rb"....TFL3", re.DOTALL): "a TensorFlow Lite file",
-    re.compile(rb"\s*<(!doctype html|html)", re.IGNORECASE): "a web page; was it saved in place of the file?",
+    re.compile(rb"\s*<(!doctype html|html)", re.IGNORECASE): "a web page; perhaps it was saved instead of the file",
 }
 
 
@@ -107,7 +107,7 @@ class TensorFile:
             tensor = torch.empty(entry.shape, dtype=getattr(torch, DTYPES[entry.dtype][0]), device="cpu")
             self._file.seek(entry.start)
             if self._file.readinto(raw_bytes(tensor)) != entry.stop - entry.start:
-                raise self._error("it became shorter while it was read; load it again")
+                raise self._error("it became shorter while it was being read; load it again")
             tensors[name] = tensor
         return tensors
 
@@ -138,7 +138,7 @@ class TensorFile:
 
     def _checked_metadata(self, metadata: Any) -> dict[str, str]:
         if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
-            raise self._error("its header's __metadata__ is not a table of words; the file is damaged")
+            raise self._error("its header's __metadata__ is not a table of text; the file is damaged")
         return metadata
 
     def _checked_entries(self, header: dict[str, Any]) -> dict[str, Entry]:
@@ -162,7 +162,7 @@ class TensorFile:
             case _:
                 raise self._error(f"its header does not describe {name} as a tensor; the file is damaged")
         if dtype not in DTYPES:
-            raise self._error(f"{name} is of the number type {dtype}; these can be read: {', '.join(DTYPES)}")
+            raise self._error(f"{name} has the number type {dtype}; these can be read: {', '.join(DTYPES)}")
         numbers = [*shape, start, stop]
         if len(shape) > MAX_DIMENSIONS or any(type(one) is not int or not 0 <= one < 2**48 for one in numbers):
             raise self._error(f"its header gives {name} an impossible shape or place; the file is damaged")
@@ -183,7 +183,7 @@ def refuse_non_finite(source: Path | str, tensors: "Mapping[str, Tensor]") -> No
     """Raise a `ModelFileError` with the name of the first tensor that holds NaN or infinity, if there is one."""
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
-            raise ModelFileError(f"{source}: {name} holds NaN or infinity: such weights give no predictions")
+            raise ModelFileError(f"{source}: {name} holds NaN or infinity, so it gives no predictions")
 
 
 def open_weights(path: Path) -> BufferedReader:

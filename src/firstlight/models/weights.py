@@ -35,10 +35,10 @@ EXPORT_MEMBERS = ("archive_format", "models/")  # of the one that torch.export.s
 def load_state_dict_file(path: Path | str) -> "dict[str, Tensor]":
     """Read weights that any tool has saved, as `{name: tensor}` on the CPU.
 
-    A `.safetensors` file, or what `torch.save` wrote: a plain state dict, or a checkpoint of torchvision, timm,
-    Lightning, or as tutorials write them, whose averaged weights are taken where there are any. Prefixes of wrappers
-    (`module.`, `_orig_mod.`) are removed, and the names of our own model files of format 1 become today's. The content
-    decides, not the suffix.
+    A `.safetensors` file, or what `torch.save` wrote: a plain state dict, or a checkpoint as torchvision, timm,
+    Lightning, or tutorials write them, whose averaged weights are taken if there are any. Prefixes of wrappers
+    (`module.`, `_orig_mod.`) are removed, and the names in firstlight's model files of format 1 are updated. The
+    content decides, not the suffix.
 
     Raises:
         ModelFileError: if it cannot be read, holds Python objects besides tensors, or holds no weights.
@@ -102,23 +102,23 @@ def _torch_load(path: Path) -> Any:
             return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelFileError(
-            f"{path} holds Python objects, which could run code, and not tensors alone; "
+            f"{path} holds Python objects, which could run code, and not just tensors; "
             "where it was made, save model.state_dict() instead"
         ) from error
     except Exception as error:  # torch's reader of old and damaged files raises whatever comes
-        raise ModelFileError(f"{path} cannot be read by PyTorch; it is damaged, or no state dict") from error
+        raise ModelFileError(f"{path} cannot be read by PyTorch; it is damaged, or not a state dict") from error
 
 
 def _refuse_programs(path: Path, members: list[str]) -> None:
     """Refuse archives that hold a network as a program, by what they are."""
     if any(TORCHSCRIPT_MEMBER in name for name in members):
         raise ModelFileError(
-            f"{path} is TorchScript, a program and not weights alone; save its weights with "
+            f"{path} is TorchScript, a program and not just weights; save its weights with "
             "torch.save(torch.jit.load(FILE).state_dict(), NEW_FILE)"
         )
     if any(name.partition("/")[2].startswith(EXPORT_MEMBERS) for name in members):
         raise ModelFileError(
-            f"{path} is a program that torch.export wrote, and not weights alone; save its weights with "
+            f"{path} is a program that torch.export wrote, and not just weights; save its weights with "
             "torch.save(torch.export.load(FILE).state_dict, NEW_FILE)"
         )
 
@@ -136,10 +136,10 @@ def _find_state_dict(path: Path, checkpoint: Any) -> "dict[str, Tensor]":
     size = path.stat().st_size
     for name, tensor in found.items():
         if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
-            raise ModelFileError(f"{path} is no state dict: {name} is no tensor; save model.state_dict() instead")
+            raise ModelFileError(f"{path} is not a state dict: {name} is not a tensor; save model.state_dict() instead")
         # A few bytes can claim to be a huge tensor that repeats them; what is honest takes no more than the file.
         if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.nbytes > size:
-            raise ModelFileError(f"{path}: {name} is no ordinary tensor; save model.state_dict() instead")
+            raise ModelFileError(f"{path}: {name} is not an ordinary tensor; save model.state_dict() instead")
     return {name: tensor for name, tensor in found.items() if name != "n_averaged"}  # AveragedModel's own counter
 
 
@@ -162,7 +162,7 @@ def _inner_table(path: Path, checkpoint: Any) -> Any:
     if len(tables) > 1:
         names = ", ".join(escape_name(str(key)) for key in tables)
         raise ModelFileError(
-            f"{path} holds the weights of several networks ({names}); save the state_dict() of one of them alone"
+            f"{path} holds the weights of several networks ({names}); save the state_dict() of one of them"
         )
     return next(iter(tables.values()), None)
 

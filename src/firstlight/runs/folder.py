@@ -32,7 +32,7 @@ def paths_in(folder: Path) -> dict[str, str]:
 
 
 def require_free(out: Path | None) -> None:
-    """Refuse a run folder that holds something, before any work is done for it.
+    """Refuse a run folder that is not empty, before any work is done.
 
     Raises:
         RunError: if `out` is not a folder or not empty.
@@ -40,10 +40,10 @@ def require_free(out: Path | None) -> None:
     if out is None or not out.exists():
         return
     if not out.is_dir():
-        raise RunError("that is a file; name a new folder", field="out", value=str(out))
+        raise RunError("that is a file; choose a new folder", field="out", value=str(out))
     if any(out.iterdir()):
         raise RunError(
-            "the folder is not empty, and runs are never overwritten; name a new one", field="out", value=str(out)
+            "the folder is not empty, and runs are never overwritten; choose a new one", field="out", value=str(out)
         )
 
 
@@ -70,7 +70,9 @@ def make_run_folder(name: str, out: Path | None = None) -> Path:
                 return folder
     except OSError as error:
         where = error.filename or out or "runs"
-        raise RunError(f"{where}: the run folder cannot be made ({error.strerror}); name another with `out`") from None
+        raise RunError(
+            f"{where}: the run folder cannot be made ({error.strerror}); choose another with `out`"
+        ) from None
 
 
 def model_file(path: Path) -> Path:

@@ -39,7 +39,7 @@ class Outputs:
     features: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
-        """Hold the arrays to their shapes and types."""
+        """Check the shapes and types of the arrays."""
         count = len(self.names)
         assert self.labels.dtype == np.int64 and self.labels.shape == (count,)
         assert self.logits.dtype == np.float32 and self.logits.ndim == 2 and len(self.logits) == count
@@ -118,7 +118,7 @@ def read_thumbnails(folder: Path) -> dict[str, NDArray[np.uint8]]:
         RunError: if the run has none, or the file is damaged.
     """
     file = folder / OUTPUTS_FOLDER / THUMBNAILS_FILE
-    tensors = _read(file, "this run kept no pictures to show; train again to get them")
+    tensors = _read(file, "this run kept no pictures for figures; train again to get them")
     try:
         names = _names(tensors)
         if "images" in tensors:  # as earlier versions packed them

@@ -110,8 +110,8 @@ class TransferRecord:
             return ""
         more = round((best.accuracy.value - kept.accuracy.value) * best.accuracy.n)
         why = {
-            MAJORITY: "the features of this network do not tell the classes apart",
-            NEIGHBORS: f"need every training picture at hand, so only the {kept.name} can be saved as a model",
+            MAJORITY: "the network's features do not tell the classes apart",
+            NEIGHBORS: f"they need every training picture to predict, so the model is the {kept.name}",
         }[best.name]
         return f"{best.name} got {more:,} more of {best.accuracy.n:,} validation pictures right, but {why}"
 
@@ -161,8 +161,8 @@ class Record:
         test_evaluations: how often the test split has been scored.
         leaked: the names of the images in each of the `leaks`.
         resize: how images are brought to the network's size: `crop`, `crop:0.875`, `pad` or `squash`.
-        two_labels: pictures that stand in two classes: the `image` and `label` of each copy.
-        near_two_labels: likewise near copies, which may be two pictures that look alike.
+        two_labels: pictures that are in two classes: the `image` and `label` of each copy.
+        near_two_labels: the same for near copies, which may be different pictures that look alike.
         transfer: how a pretrained network was used; None if there was none.
         model_choice: a sentence about which network was chosen, and why; empty in older records.
     """
@@ -263,7 +263,7 @@ def count_test_evaluation(folder: Path) -> int | None:
             write_json(file, value | {"test_evaluations": count})
     except OSError as error:
         raise RunError(
-            f"{file}: it cannot be written ({error.strerror}), so no evaluation of the test split can be counted in it"
+            f"{file}: it cannot be written ({error.strerror}), so evaluations of the test split cannot be counted in it"
         ) from None
     return count
 
@@ -277,7 +277,7 @@ def _json_of(file: Path) -> dict[str, Any]:
     try:
         value = json.loads(file.read_text("utf-8"), parse_constant=_refuse)
     except FileNotFoundError:
-        raise RunError(f"{file}: there is no record of a run here; name the folder of a finished run") from None
+        raise RunError(f"{file}: there is no record of a run here; give the folder of a finished run") from None
     except OSError as error:
         raise RunError(f"{file}: the record of this run cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError):
@@ -295,16 +295,16 @@ def _count_of(value: dict[str, Any], file: Path | None = None) -> int:
     count = value.get("test_evaluations")
     if type(count) is not int or count < 0:
         raise RunError(
-            f"{file}: not a record that firstlight wrote, so no evaluation of the test split can be counted in it"
+            f"{file}: not a record that firstlight wrote, so evaluations of the test split cannot be counted in it"
         )
     return count
 
 
 @contextmanager
 def _locked(file: Path) -> Iterator[None]:
-    """Hold the lock on a file that is replaced while it is held.
+    """Hold the lock on a file that may be replaced meanwhile.
 
-    Whoever waited for the file of before waits again, for the one that took its place.
+    A process that waited for the replaced file waits again, for the new one.
     """
     if sys.platform == "win32":  # which cannot replace a file that is open
         yield

@@ -1,1 +1,1 @@
-"""What the machine offers and how it is used: devices, seeds, processors and memory."""
+"""Devices, seeds, processors, and memory."""

@@ -27,9 +27,9 @@ def pick_device(name: str = "auto") -> "torch.device":
         return torch.device(next(kind for kind in present if present[kind]))
     kind, _, number = name.partition(":")
     if kind not in present or not (number or "0").isdecimal():
-        raise RecipeError("there is no such device; choose auto, cpu, cuda, cuda:1 or mps", field="device", value=name)
+        raise RecipeError("there is no such device; choose auto, cpu, cuda, cuda:1, or mps", field="device", value=name)
     if int(number or 0) >= present[kind]:
-        raise RecipeError("torch finds no such device on this machine; choose auto", field="device", value=name)
+        raise RecipeError("PyTorch finds no such device on this machine; choose auto", field="device", value=name)
     return torch.device(kind, int(number)) if number else torch.device(kind)
 
 
@@ -64,7 +64,7 @@ def require_compiler() -> None:
     names = [os.environ.get("CXX") or "c++", "g++", "clang++", "cl"]
     if not any(map(shutil.which, names)):
         raise RecipeError(
-            "it needs a C++ compiler, and none is on the path; install g++, or leave it out",
+            "this needs a C++ compiler, and none was found; install g++, or leave it out",
             field="compile",
             value=True,
         )

@@ -49,7 +49,7 @@ def _container_limits() -> Iterator[int]:
 
 
 def keep_freed_memory() -> None:
-    """Make malloc keep freed memory in this process; only the command line and the benchmarks decide that.
+    """Make malloc keep freed memory in this process; only the command line and the benchmarks call this.
 
     By default GNU's malloc returns large blocks to the system, and every training step has to get them again, page by
     page. Does nothing where there is another malloc, or where there is too little memory to keep any.

@@ -22,12 +22,12 @@ def default_workers() -> int:
 
 
 def yield_processors() -> None:
-    """If other programs want the processors too, let waiting threads sleep instead of spinning.
+    """Let waiting threads sleep instead of spin if other programs use the processors too.
 
     GNU OpenMP, which PyTorch's builds for Linux use, lets threads that wait for each other spin for milliseconds. On a
     quiet machine that saves waking them, up to half of an epoch; beside other work it makes two threads several
     times slower than one. OpenMP reads the setting once, when torch is imported, so what counts is the load at that
-    time. The number of threads, and so the bits of every result, stay the same. A setting of the user's own stays.
+    time. The number of threads, and so the bits of every result, stay the same. A setting made by the user is kept.
     """
     chosen = {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys()
     if not chosen and "torch" not in sys.modules and others_are_working():
@@ -35,7 +35,7 @@ def yield_processors() -> None:
 
 
 def others_are_working() -> bool:
-    """Return whether more is running than the processors we may not use can hold; False if the system does not say.
+    """Return whether other programs compete for our processors; False if the system does not say.
 
     A single sample may catch a process that ends at once, so all of a few samples have to agree. On which processor
     something runs is not known: on a machine of which we may use a part, others may use that part too.
@@ -65,7 +65,7 @@ def one_thread() -> Iterator[None]:
 
 
 def set_up_process() -> None:
-    """Set what only a process of our own may decide: threads that yield to other work, and memory that stays.
+    """Set what only firstlight's own process may decide: threads that yield to other work, and memory that is kept.
 
     The command line and the benchmarks call it before torch is imported.
     """

@@ -26,7 +26,7 @@ def build_classifier(
     Args:
         data: the images; a network that is trained from scratch normalizes by the statistics of its training images.
         recipe: complete.
-        network: what kind of network it is.
+        network: the spec of the network.
         weights: pretrained ones, under a new head; None if it is trained from scratch.
         device: where the classifier will be.
 

@@ -100,7 +100,7 @@ def kind_wanted(recipe: Recipe) -> tuple[str, str] | None:
     if len(wanted) > 1:
         (kind, name), (other_kind, other) = list(wanted.items())[:2]
         raise RecipeError(
-            f"this is a choice of {_named(kind)}, and `{other}` one of {_named(other_kind)}; leave one of them out",
+            f"this is only for {_named(kind)}, and `{other}` only for {_named(other_kind)}; leave one of them out",
             field=name,
             value=chosen[name],
         )
@@ -112,19 +112,19 @@ def _choose_by_size(samples: Samples, recipe: Recipe, device_type: str) -> Choic
     wanted = kind_wanted(recipe)
     if recipe.model.weights is not None and (wanted is None or wanted[0] not in OWN_NETWORKS):
         raise RecipeError(
-            "say which network they are of by `model`, such as cnn or timm:resnet18",
+            "set `model` to the network of these weights, such as cnn or timm:resnet18",
             field="weights",
             value=recipe.model.weights,
         )
     if wanted is not None:
-        kind, why = wanted[0], f"`{wanted[1]}` is a choice of {_named(wanted[0])}"
+        kind, why = wanted[0], f"`{wanted[1]}` is only for {_named(wanted[0])}"
     else:
         kind, why = _kind_by_size(samples, recipe)
     if kind != PRETRAINED:
         name = kind if kind in OWN_NETWORKS else "cnn"
-        line = f"model: {name}, trained from scratch, because {why}; `model` balanced takes a pretrained network"
+        line = f"model: {name}, trained from scratch, because {why}; for a pretrained network, use `model` balanced"
         return Choice(network=NetworkSpec.of(name), weights=None, line=line)
-    reason = f"because {why}; `model` cnn trains a small network from scratch"
+    reason = f"because {why}; to train a small network from scratch, use `model` cnn"
     for better in better_backbones(device_type, len(samples)):
         network = NetworkSpec.of(better)
         if (weights := find_here(network)) is not None:
@@ -136,17 +136,17 @@ def _kind_by_size(samples: Samples, recipe: Recipe) -> tuple[str, str]:
     """Return what kind of network the size of the pictures asks for, and why."""
     sides = median_sides(samples)
     if sides is None:
-        return SCRATCH, "the size of the pictures is not known"
+        return SCRATCH, "the size of the pictures is unknown"
     found = f"median {sides.width} x {sides.height} pixels"
     if min(sides) < MIN_PHOTOGRAPH_SIDE:
         return SCRATCH, f"the pictures are small ({found})"
     if recipe.data.img_size is not None and recipe.data.img_size < MIN_PHOTOGRAPH_SIDE:
         return SCRATCH, f"`img_size` makes the pictures small ({recipe.data.img_size} pixels)"
-    return PRETRAINED, f"the pictures are as large as photographs ({found})"
+    return PRETRAINED, f"the pictures are the size of photographs ({found})"
 
 
 def _choose_by_word(samples: Samples, recipe: Recipe, device_type: str) -> Choice:
-    """Return what `fast`, `balanced` or `best` means; without a network, the embedded weights stand in."""
+    """Return what `fast`, `balanced` or `best` means; offline, the embedded weights are used instead."""
     word = recipe.model.name
     network = NetworkSpec.of(choose_backbone(word, device_type, len(samples)), pretrained=recipe.model.pretrained)
     if not network.pretrained:
@@ -158,7 +158,7 @@ def _choose_by_word(samples: Samples, recipe: Recipe, device_type: str) -> Choic
         substitute = NetworkSpec.of(EMBEDDED)
         if (weights := find_here(substitute)) is None:
             raise
-        reason = f"in place of {network.name}, which {word} means here: {error.why}"
+        reason = f"instead of {network.name}, which {word} means here: {error.why}"
         return _pretrained(substitute, recipe, reason, weights)
 
 
@@ -169,7 +169,7 @@ def _pretrained(network: NetworkSpec, recipe: Recipe, reason: str = "", weights:
 
 
 def _without_effect(recipe: Recipe) -> tuple[str, ...]:
-    """Return a note about choices that mean nothing where a head is solved for and nothing is fine-tuned."""
+    """Return a note about choices that have no effect if a head is solved for and nothing is fine-tuned."""
     if recipe.transfer.ladder or recipe.transfer.finetune != "none":
         return ()
     chosen, default = recipe.flat(), Recipe().flat()
@@ -178,7 +178,9 @@ def _without_effect(recipe: Recipe) -> tuple[str, ...]:
     if not idle:
         return ()
     verb = "has" if len(idle) == 1 else "have"
-    return (f"{', '.join(idle)} {verb} no effect: the linear head is solved for, not trained; `ladder` fine-tunes too",)
+    return (
+        f"{', '.join(idle)} {verb} no effect: the linear head is solved for, not trained; add `ladder` to fine-tune",
+    )
 
 
 def _named(kind: str) -> str:

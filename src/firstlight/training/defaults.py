@@ -58,7 +58,7 @@ def complete(recipe: Recipe, *, color: bool, images: int, resize: str = "crop", 
         side: the shorter side of the packed images, in pixels; a default shift stays below it.
 
     Raises:
-        RecipeError: if `tta` is on, but training shows no views to average over.
+        RecipeError: if `tta` is on, but training uses no views to average over.
     """
     kind = kind_of_network(recipe)
     defaults = {"flip": color, "resize": resize, **COMMON, **DEFAULTS[kind]}
@@ -79,7 +79,7 @@ def complete(recipe: Recipe, *, color: bool, images: int, resize: str = "crop", 
 
 
 def require_views(recipe: Recipe) -> None:
-    """Refuse test-time augmentation where training shows no other views of an image.
+    """Refuse test-time augmentation if training uses no other views of an image.
 
     Raises:
         RecipeError: if `tta` is on, but images are neither mirrored nor shifted.
@@ -89,5 +89,5 @@ def require_views(recipe: Recipe) -> None:
     shift = defaults["shift"] if augmentation.shift is None else augmentation.shift
     if recipe.model.tta and flip is False and not shift:
         raise RecipeError(
-            "training shows no other views to average over; set `flip`, or `shift` to 1", field="tta", value=True
+            "training uses no other views to average over; turn `flip` on, or set `shift` to 1", field="tta", value=True
         )

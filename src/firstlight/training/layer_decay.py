@@ -1,6 +1,6 @@
 """Layer-wise learning rates, gradual unfreezing and freezing: how a pretrained network is trained depends on depth.
 
-The first layers detect edges and colors, which serve any images; the last ones detect what the network was trained to
+The first layers detect edges and colors, which suit any images; the last ones detect what the network was trained to
 tell apart. So when it learns other classes, the last layers have to change most.
 """
 

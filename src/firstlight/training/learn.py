@@ -17,7 +17,7 @@ from firstlight.training.state import Learned, TrainState
 def learn_by_gradient(
     folder: Path, classifier: Classifier, data: Dataset, recipe: Recipe, earlier: Learned | None = None
 ) -> Learned:
-    """Train a classifier, write down every epoch, and keep the best one on validation.
+    """Train a classifier, record every epoch, and keep the best one on validation.
 
     Args:
         folder: the run folder; `metrics.csv`, `model.safetensors` and `tensorboard/` are written.

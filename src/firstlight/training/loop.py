@@ -30,7 +30,7 @@ def train_epochs(  # noqa: C901, PLR0915 - one page that is read from top to bot
     recipe: Recipe,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Iterator[Step | Epoch]:
-    """Train until the recipe's epochs, time or patience are over.
+    """Train until the recipe's epochs, time, or patience run out.
 
     Whoever iterates may stop at any time, keep `state.state_dict()`, and go on later from there: the result has the
     same bits.
@@ -61,7 +61,7 @@ def train_epochs(  # noqa: C901, PLR0915 - one page that is read from top to bot
     total_steps, started = len(train_loader) * choices.epochs, clock() - state.seconds
 
     def fraction_done() -> float:
-        """Return how much of the run is over, 0 to 1: by steps, or by the clock if time runs out first."""
+        """Return the fraction of the run that is over, 0 to 1: by steps, or by the clock if time runs out first."""
         by_steps = ((state.epoch - 1) * len(train_loader) + state.step) / total_steps
         by_clock = (clock() - started) / choices.time_limit if choices.time_limit else 0.0
         return min(1.0, max(by_steps, by_clock))
@@ -132,7 +132,7 @@ def score(classifier: Classifier, loader: Loader) -> tuple[float, float]:
 
 
 def out_of_patience(state: TrainState, patience: int | None) -> bool:
-    """Return whether so many epochs of this training are over without a better one."""
+    """Return whether this many epochs have passed without a better one."""
     if patience is None or state.best is None or state.epoch == 1:
         return False
     return state.rows[-1].epoch - max(state.best.epoch, state.epochs_before) >= patience

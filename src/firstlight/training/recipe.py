@@ -129,14 +129,14 @@ class Recipe:
             raise RecipeError(reason, field="tta", value=True)
 
     def _check_transfer(self) -> None:
-        """Refuse choices about transfer learning where nothing is transferred."""
+        """Refuse choices about transfer learning for networks that are trained from scratch."""
         if self.model.is_pretrained:
             return
         chosen = {name: value for name, value in vars(self.transfer).items() if value != getattr(NO_TRANSFER, name)}
         if self.model.weights_license != "any":
             chosen["weights_license"] = self.model.weights_license
         has_weights = self.model.name not in OWN_NETWORKS
-        advice = "set `pretrained`" if has_weights else "choose one by `model`, such as auto or timm:resnet18"
+        advice = "set `pretrained`" if has_weights else "choose one with `model`, such as auto or timm:resnet18"
         for name, value in chosen.items():
             reason = f"this needs a pretrained network, and {self.model.name} is trained from scratch; {advice}"
             raise RecipeError(reason, field=name, value=value)

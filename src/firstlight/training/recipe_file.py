@@ -108,7 +108,7 @@ def _modern(table: dict[str, Any], path: Path) -> tuple[dict[str, Any], tuple[st
     `backbone`.
     """
     if "model" in table and "backbone" in table:
-        raise RecipeError(f"{path}: it names a network by model and another one by backbone; keep model")
+        raise RecipeError(f"{path}: it sets both model and backbone; keep only model")
     choices = {RENAMED.get(name, name): value for name, value in table.items()}
     note = f"{path} was written by an earlier version; its choices are read under their present names"
     name = table.get("model")

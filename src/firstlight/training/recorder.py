@@ -13,7 +13,7 @@ from firstlight.training.state import Epoch, Step, TrainState
 
 
 def record(events: Iterable[Step | Epoch], state: TrainState, folder: Path) -> bool:
-    """Write down every epoch as it comes, and the model whenever it is the best one so far.
+    """Record every epoch as it comes, and save the model whenever it is the best so far.
 
     Args:
         events: what happens while `state` is trained.

@@ -1,4 +1,4 @@
-"""The data of a finished run, found again from what its folder says about it."""
+"""The data of a finished run, reopened from what its folder says about it."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -27,12 +27,12 @@ def reopen_data(folder: Path, recipe: Recipe, record: Record, samples: Samples |
         RunError: if the images are gone, or are no longer the same.
     """
     source = escape_name(record.source)
-    advice = f"give them again: fl.load_run({str(folder)!r}, data=...)"
+    advice = f"pass them to fl.load_run({str(folder)!r}, data=...)"
     if samples is None:
         try:
             samples = load_data(record.source, **recipe.data.source_choices(), download=False)
         except DataError:
-            raise RunError(f"{folder}: the pictures of this run ({source}) are not here any more; {advice}") from None
+            raise RunError(f"{folder}: the pictures of this run ({source}) are no longer here; {advice}") from None
     network = NetworkSpec.of(recipe.model.name, pretrained=recipe.model.pretrained)
     data = open_dataset(
         samples,

@@ -1,4 +1,4 @@
-"""A finished run: its folder, its model, and its scores, as training returns it or as its folder says."""
+"""A finished run: its folder, its model, and its scores, as returned by training or loaded from its folder."""
 
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -52,7 +52,7 @@ class Run:
 
     @cached_property
     def data(self) -> Dataset:
-        """What it was trained and scored on; of a run from `load_run` it is opened when it is first asked for.
+        """What it was trained and scored on; for a run from `load_run`, it is opened when first used.
 
         Raises:
             RunError: if the images are gone, or are no longer the same.
@@ -88,7 +88,7 @@ class Run:
     def mistakes(self) -> Mistakes:
         """All mistakes on the test split, the most confident first; empty if it was left locked.
 
-        Each names its image; its row is -1 if the data of the run are not here any more.
+        Each names its image; its row is -1 if the data of the run are no longer here.
 
         Raises:
             RunError: if the outputs in the run folder are gone.

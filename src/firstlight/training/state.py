@@ -33,7 +33,7 @@ class Epoch:
 
 
 class Step(NamedTuple):
-    """One training step that is done: its epoch and its number in it, both from 1."""
+    """One finished training step: its epoch and its number in it, both from 1."""
 
     epoch: int
     step: int
@@ -46,7 +46,7 @@ def is_better(row: Epoch, than: Epoch) -> bool:
 
 @dataclass(frozen=True)
 class Learned:
-    """What training gave.
+    """The result of training.
 
     Attributes:
         model: the classifier after its best epoch on validation.

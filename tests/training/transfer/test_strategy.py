@@ -67,7 +67,7 @@ def test_what_was_just_done_is_not_advised(drop, confidence):
 def test_the_next_step_is_told_with_its_gain_and_time_only_where_it_may_pay():
     words = next_step(proportion(280, 341), 750, 30.0)
     assert words.startswith("fine-tuning gained ")
-    assert words.endswith(" of accuracy on sets like this: add `ladder`, " + duration_words(LADDER_PASSES * 30))
+    assert words.endswith(" of accuracy on sets like this: add `ladder` (" + duration_words(LADDER_PASSES * 30) + ")")
     assert next_step(proportion(340, 341), 750, 30.0) == "", "there is hardly an error left"
     assert next_step(proportion(28, 34), 75, 3.0) == "", "so few pictures cannot tell whether it gained anything"
 

@@ -52,11 +52,11 @@ RUNGS = {"head": "head fine-tuned", "last": "last quarter fine-tuned", "all": "a
 
 @dataclass(frozen=True)
 class Transferred:
-    """What transfer learning gave.
+    """The result of transfer learning.
 
     Attributes:
         learned: the best model on validation.
-        record: how it came about.
+        record: how it was found.
         train_outputs: what heads said about training images that they never saw; None if there were none.
     """
 
@@ -68,7 +68,7 @@ class Transferred:
 def learn_by_transfer(
     folder: Path, classifier: Classifier, data: Dataset, recipe: Recipe, weights: Weights
 ) -> Transferred:
-    """Try the rungs of the ladder as far as the recipe says, and keep what does best on validation.
+    """Try the rungs of the ladder that the recipe asks for, and keep what does best on validation.
 
     Args:
         folder: the run folder.
@@ -78,7 +78,7 @@ def learn_by_transfer(
         weights: the file that the pretrained weights came from.
 
     Raises:
-        KeyboardInterrupt: if that came before there was a head.
+        KeyboardInterrupt: if it came before there was a head.
         TrainingError: if a loss is no longer a number; the best model so far stays in the run folder.
     """
     started = time.perf_counter()

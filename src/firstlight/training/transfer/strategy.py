@@ -24,7 +24,7 @@ ADVICE = {
     ("few", "near"): "start from the linear head, fine-tune gently, and keep only what does better (`ladder`)",
     ("many", "near"): "fine-tune all layers gently, starting from the linear head (`ladder`)",
     ("few", "far"): "more pictures help most; fine-tune with strong augmentation, and keep what does better",
-    ("many", "far"): "fine-tune all layers (set `finetune` to all); a network trained from scratch may do as well",
+    ("many", "far"): "fine-tune all layers (set `finetune` to all); a network trained from scratch may do just as well",
     ("few", "unknown"): "more pictures help most; fine-tune, and keep only what does better (`ladder`)",
     ("many", "unknown"): "fine-tune all layers, starting from the linear head (`ladder`)",
 }
@@ -87,7 +87,7 @@ def next_step(accuracy: Estimate, images: int, seconds_of_a_pass: float) -> str:
     if 1 - accuracy.value < MIN_ERROR or images < MIN_IMAGES:
         return ""
     took = duration_words(LADDER_PASSES * seconds_of_a_pass)
-    return f"fine-tuning gained {GAIN} of accuracy on sets like this: add `ladder`, {took}"
+    return f"fine-tuning gained {GAIN} of accuracy on sets like this: add `ladder` ({took})"
 
 
 def duration_words(seconds: float) -> str:
