@@ -47,6 +47,8 @@ def test_a_list_in_utf16_is_taken(answers, digit_run):
         (b"x\0y.png", "is not a path: it holds a zero byte"),
         (b"no/such.png", "cannot be read: No such file or directory"),
         (b"/dev/null", "is not a regular file"),
+        (b" ", "the name is empty"),
+        (b"https://example.com/x.png", "is a web address; download the picture"),
         (b"~nobody-of-this-name/x.png", "cannot be read: No such file or directory"),
     ],
 )

@@ -160,6 +160,10 @@ def read_item(item: Item, target: Target) -> "NDArray[np.uint8] | str":
 
 
 def _read_file(path: str) -> bytes:
+    if not path.strip():
+        raise ImageError("the name is empty; name a picture, a folder or an archive")
+    if path.startswith(("http://", "https://")):
+        raise ImageError("is a web address; download the picture and name its file")
     try:
         status = os.stat(path)  # noqa: PTH116 - names that are no valid Unicode pass as they are
     except ValueError:
