@@ -18,19 +18,19 @@ test: setup
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" scripts/check
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" scripts/test
 
-# The slow tests too, and the branches that none of them takes, room by room.
+# The slow tests too, and the coverage of each room.
 test-all: setup
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" scripts/check
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" scripts/test -m '' --cov --cov-report=
 	@$(VENV)/bin/python scripts/coverage
 
-# The chapters are run, and any warning is an error; the real sets are used where they are.
+# Runs the chapters, and fails on any warning; uses the real sets if they are there.
 SETS := $(wildcard ../shared/data)
 guide: setup
 	@FIRSTLIGHT_DATA="$${FIRSTLIGHT_DATA:-$(abspath $(SETS))}" $(VENV)/bin/python -m sphinx --fail-on-warning --keep-going --quiet guide guide/site/html
 	@echo "the guide: guide/site/html/index.html"
 
-# What a user would pick instead, in an environment of its own (about 7 GB, once).
+# The alternatives to firstlight, in their own environment (about 7 GB, once).
 PEERS := .venv-peers
 peers: $(PEERS)/.ready
 
