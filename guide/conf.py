@@ -30,7 +30,7 @@ suppress_warnings = ["mystnb.unknown_mime_type"]
 nb_custom_formats = {".py": "chapters.chapter"}
 nb_execution_mode = "force"
 nb_execution_in_temp = True
-nb_execution_timeout = 300
+nb_execution_timeout = 900  # seconds for one cell, on a busy machine
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
 nb_merge_streams = True
@@ -65,6 +65,7 @@ def setup(app: object) -> None:
     """Generate pages before Sphinx reads the sources, and make signatures readable."""
     app.connect("builder-inited", lambda _app: pages.make())
     app.connect("autodoc-process-signature", pages.short_signature)
+    app.connect("viewcode-follow-imported", pages.module_of_cached)
     # around napoleon, which would take the words before a colon for a type
     app.connect("autodoc-process-docstring", pages.hide_colons, priority=400)
     app.connect("autodoc-process-docstring", pages.show_colons, priority=600)

@@ -3,6 +3,9 @@
 import inspect
 import re
 import shutil
+from functools import cached_property
+from importlib import import_module
+from operator import attrgetter
 from pathlib import Path
 
 from numpy.typing import ArrayLike
@@ -77,6 +80,16 @@ def shorten(part: str) -> str:
     for long, short in SHORT.items():
         part = re.sub(long, short, part)
     return part
+
+
+def module_of_cached(_app: object, module: str, name: str) -> str | None:
+    """Return the module of a cached property; Sphinx would show functools instead."""
+    owner_name, _, attribute = name.rpartition(".")
+    if not owner_name:
+        return None
+    owner = attrgetter(owner_name)(import_module(module))
+    cached = isinstance(vars(owner).get(attribute), cached_property)
+    return owner.__module__ if cached else None
 
 
 def hide_colons(

@@ -19,7 +19,7 @@ WITH_REAL_SETS = [
     name for name, path in CHAPTERS.items() if f"so this chapter {WITHOUT_SETS}" in path.read_text("utf-8")
 ]
 COVERAGE = list(csv.DictReader((REPOSITORY / "guide" / "coverage.csv").read_text("utf-8").splitlines()))
-PATIENCE = 300  # seconds; a chapter takes under 60 on two quiet cores, and tests share them
+PATIENCE = 900  # seconds; a chapter takes under 60 on two quiet cores, and other programs may share them
 
 
 def run(chapter: str, folder: Path, data_root: Path) -> str:

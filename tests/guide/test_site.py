@@ -64,6 +64,10 @@ def test_every_public_name_is_in_the_reference(site):
     assert [name for name in fl.__all__ if f'id="firstlight.{name}"' not in page] == []
 
 
+def test_the_source_code_on_the_site_is_ours(site):
+    assert {page.stem for page in (site / "_modules").iterdir()} == {"firstlight", "index"}
+
+
 def test_every_link_of_the_site_leads_somewhere(site):
     text = {page: page.read_text("utf-8") for page in site.rglob("*.html")}
     places = {page: set(re.findall(r'\bid="([^"]+)"', html)) for page, html in text.items()}
