@@ -69,4 +69,4 @@ def setup(app: object) -> None:
     # around napoleon, which would take the words before a colon for a type
     app.connect("autodoc-process-docstring", pages.hide_colons, priority=400)
     app.connect("autodoc-process-docstring", pages.show_colons, priority=600)
-    app.connect("build-finished", lambda app, _error: finish.finish(Path(app.outdir)))
+    app.connect("build-finished", finish.when_built)

@@ -8,6 +8,8 @@ import re
 from html import unescape
 from pathlib import Path
 
+from sphinx.application import Sphinx
+
 # colors of figures on light pages, and what they become on dark ones
 DARK = {
     "#ffffff": "#1c2126",  # the paper
@@ -49,6 +51,12 @@ HTML = (
 )
 BACK = re.compile(r'(class="viewcode-back" href="[^"#]*)#firstlight\.([\w.]+)"')
 PARAMETERS = re.compile(r"<dl>\n((?:<dd>.*</dd>\n)+)</dl>")
+
+
+def when_built(app: Sphinx, error: Exception | None) -> None:
+    """Finish a site that was built without an error."""
+    if error is None:
+        finish(Path(app.outdir))
 
 
 def finish(site: Path) -> None:

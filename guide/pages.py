@@ -82,10 +82,10 @@ def shorten(part: str) -> str:
     return part
 
 
-def module_of_cached(_app: object, module: str, name: str) -> str | None:
+def module_of_cached(_app: object, module: str | None, name: str) -> str | None:
     """Return the module of a cached property; Sphinx would show functools instead."""
     owner_name, _, attribute = name.rpartition(".")
-    if not owner_name:
+    if module is None or not owner_name:
         return None
     owner = attrgetter(owner_name)(import_module(module))
     cached = isinstance(vars(owner).get(attribute), cached_property)

@@ -2,6 +2,7 @@
 
 import importlib.util
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -65,3 +66,9 @@ def test_a_page_of_source_code_leads_to_where_its_names_are_described(finish):
     after = link.format("Loader") + link.format("data.loader.Batch")
     for source in (before, after):
         assert finish.lead_back(source, "firstlight.data.loader", reference) == after
+
+
+def test_a_site_that_could_not_be_built_is_left_alone(finish, tmp_path):
+    finish.when_built(SimpleNamespace(outdir=tmp_path), RuntimeError("the error that a person should see"))
+    with pytest.raises(FileNotFoundError):
+        finish.when_built(SimpleNamespace(outdir=tmp_path), None)
