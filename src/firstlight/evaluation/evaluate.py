@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CLASSES_SHOWN = 10  # in a notebook
+TOP = 5  # classes: the most probable ones, one of which has to be the label
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +70,7 @@ class Evaluation:
     notes: tuple[str, ...]
 
     def __str__(self) -> str:
-        names = ("accuracy", "top5", "log_loss", "macro_f1", "ece", "auc")
-        lines = (f"{name.replace('_', ' '):<9} {getattr(self, name) or 'not defined'}" for name in names)
+        lines = (f"{name:<9} {score}" for name, score in self._scores().items())
         return "\n".join((*lines, *self.notes))
 
     def __repr__(self) -> str:
@@ -81,9 +81,7 @@ class Evaluation:
 
     def add_to(self, shown: Html, caption: str = "") -> Html:
         """Add the scores, and the worst classes, to what a notebook shows."""
-        names = ("accuracy", "top5", "log_loss", "macro_f1", "ece", "auc")
-        scores = {name.replace("_", " "): str(getattr(self, name) or "not defined") for name in names}
-        shown.facts(scores, caption)
+        shown.facts(self._scores(), caption)
         scored = sum(one.support > 0 for one in self.per_class)
         rows = [
             {
@@ -94,6 +92,11 @@ class Evaluation:
         ]  # fmt: skip
         title = "classes" if scored <= CLASSES_SHOWN else f"the worst {CLASSES_SHOWN} of {scored:,} classes"
         return shown.table(rows, title).notes(self.notes)
+
+    def _scores(self) -> dict[str, str]:
+        """Return the scores as people read them; with five classes or fewer, top5 is always 1 and left out."""
+        names = ("accuracy", *["top5"] * (len(self.classes) > TOP), "log_loss", "macro_f1", "ece", "auc")
+        return {name.replace("_", " "): str(getattr(self, name) or "not defined") for name in names}
 
     def to_pandas(self) -> "DataFrame":
         """Return a data frame with one row for each class: its name, support, and scores with their 95 % intervals.
@@ -164,7 +167,7 @@ def evaluate_logits(
     return Evaluation(
         n=len(labels),
         accuracy=metrics.accuracy(logits, labels),
-        top5=metrics.top_k(logits, labels, k=5),
+        top5=metrics.top_k(logits, labels, k=TOP),
         log_loss=mean(softmax.log_loss(labels)),
         macro_f1=metrics.macro_f1(confusion),
         ece=metrics.calibration_error(softmax.confidence, predicted == labels),
