@@ -99,7 +99,7 @@ def test_a_row_without_its_image_is_named_by_file_and_line(tmp_path, files):
         ("image,label\n", ["lists no pictures"]),
         ("image,label\nimg/0.png,a\nimg/1.png, \n", ["line 3", "no label"]),
         ("image,label\nimg/0.png,a\nimg/1.png,NaN\n", ["line 3", "no label"]),
-        ("img/0.png,a\nimg/1.png,b\n", ["has no names of columns: it begins with img/0.png, a;"]),
+        ("img/0.png,a\nimg/1.png,b\n", ["has no column names: it begins with img/0.png, a;"]),
         ("image,label\nimg/0.png,a\n,b\n", ["line 3", "the picture is missing"]),
         ("image,label\nimg/0.png,a\nimg,b\n", ["line 3", "no picture at img"]),
         ("image,label\nimg/0.png,a\nhttps://a.org/b.jpg,b\n", ["line 3", "is a web address"]),

@@ -93,7 +93,7 @@ class Evaluate:
     source: Positional[str]
     """A folder, an archive, a list, or a named set, as for train; classes are matched by name."""
     split: Literal["train", "valid", "test", "all"] = "test"
-    """Which split to score: as the run split this set if it was trained on it, otherwise as the set itself is split."""
+    """Split to score: from the run's split.csv if it was trained on this set, otherwise from the set's own splits."""
     reading: SourceRecipe = field(default_factory=SourceRecipe)
     allow_quarantine: bool = False
     """Continue even if more than 1 % of the pictures cannot be used."""

@@ -91,7 +91,7 @@ def as_array(values: Any) -> NDArray[Any]:
         DataError: if it is a tensor of a number type that NumPy does not have, or hides values behind a mask.
     """
     if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
-        raise DataError("some values are hidden behind a mask; fill them in, as `.filled(0)` does")
+        raise DataError("some values are masked; fill them in, for example with `.filled(0)`")
     if hasattr(values, "detach"):
         try:
             return np.asarray(values.detach().cpu().numpy())

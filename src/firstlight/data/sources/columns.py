@@ -154,7 +154,7 @@ def _missing(headings: Sequence[str], where: str, choice: str) -> str:
         )
     if any(name[name.rfind(".") :].lower() in SUFFIXES for name in headings):
         return (
-            f"{where} has no names of columns: it begins with {listed(headings)}; write a first line that names them, "
+            f"{where} has no column names: it begins with {listed(headings)}; add a first line with them, "
             "such as image,label"
         )
     what, example = ("picture files", "image") if choice == "image_column" else ("labels", "label")

@@ -95,7 +95,7 @@ def _load(source: Any, data_root: Path | str | None, choices: SourceRecipe, *, d
     if not text.strip():
         raise DataError("the source is empty; give a folder, an archive, a list, or the name of a set")
     if re.match(r"[a-z][a-z0-9+.-]+://", text):
-        raise DataError(f"{escape_name(text)} is an address, and nothing is fetched; download it and name the file")
+        raise DataError(f"{escape_name(text)} is a web address; download it first, and give the file")
     path = expand_user(text)
     if isinstance(source, str) and text in NAMED_SETS:
         root = expand_user(data_root) if data_root else default_data_root()
@@ -106,7 +106,7 @@ def _load(source: Any, data_root: Path | str | None, choices: SourceRecipe, *, d
         if path.is_file():
             return _from_file(path, text, choices)
         if path.exists():
-            raise DataError(f"{escape_name(text)} is neither a file nor a folder; name one of these")
+            raise DataError(f"{escape_name(text)} is neither a file nor a folder; give one of these")
     except OSError as error:
         advice = "shorten it" if error.errno == errno.ENAMETOOLONG else "make it readable"
         raise DataError(f"{escape_name(text)} cannot be read: {error.strerror}; {advice}") from error

@@ -70,8 +70,8 @@ def _from_sequence(given: Sequence[Any], columns: Mapping[str, str | None]) -> S
         return from_arrays(*given)
     if len(given) == 2 and getattr(given[0], "ndim", 0) == 2 and getattr(given[1], "ndim", 0) == 1:
         raise DataError(
-            f"the pictures are {kind_of(given[0])}; give them their height and width, as reshape(-1, height, width) "
-            "does, or give one picture as [1, H, W]"
+            f"the pictures are {kind_of(given[0])}; reshape them with reshape(-1, height, width), or give "
+            "one picture as [1, H, W]"
         )
     are_paths = isinstance(given, list) and all(isinstance(one, str | os.PathLike) for one in given)
     if len(given) == 2 and not are_paths and _are_labels(given[1], beside=given[0]):
@@ -134,7 +134,7 @@ def _refuse_what_has_no_items(given: Any) -> None:
         raise WrongTypeError("a streamed data set cannot be read in any order; load it without streaming=True")
     if hasattr(given, "__iter__") and not isinstance(given, type) and _gives_no_item(given):
         raise WrongTypeError(
-            f"{escape_name(kind_of(given))} gives its pictures only one after another; give a list of them, such as "
+            f"{escape_name(kind_of(given))} can be read only in order; give a list of them, such as "
             "list(...), or a data set that has __getitem__ and __len__"
         )
     if not (hasattr(given, "__getitem__") and hasattr(given, "__len__")) or isinstance(given, bytes | type):
