@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from firstlight.evaluation.mistakes import MISTAKES_SHOWN, shown_positions, worst_mistakes
+from firstlight.evaluation.mistakes import MISTAKES_SHOWN, Mistake, Mistakes, shown_positions, worst_mistakes
 from firstlight.runtime.seeds import generator
 
 
@@ -55,3 +55,11 @@ def test_figures_show_the_first_image_and_the_worst_mistakes_each_once():
     shown = shown_positions(logits[order], labels[order], temperature=2.0)
     assert shown[0] == 0 and len(shown) == len(set(shown)) == MISTAKES_SHOWN
     assert shown_positions(torch.eye(3), torch.arange(3), temperature=1.0) == [0]
+
+
+def test_printed_mistakes_are_all_there_one_on_each_line():
+    wrong = [Mistake(row, 0, 1, 0.75, 0.25, f"{row}\x1b.png") for row in range(40)]
+    lines = str(Mistakes(wrong, ("cat", "dog"))).splitlines()
+    assert len(lines) == 40
+    assert lines[3] == "3\\x1b.png  is cat, read as dog 75.0%"
+    assert str(Mistakes((), ("cat", "dog"))) == "no mistakes"

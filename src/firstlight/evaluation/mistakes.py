@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from firstlight.escaping import escape_name
 from firstlight.evaluation.softmax import Softmax
 from firstlight.tables import Bar, Html, data_frame
 
@@ -46,6 +47,15 @@ class Mistakes(tuple[Mistake, ...]):
     def __repr__(self) -> str:
         shown = [f"{row['image']} is {row['label']}, predicted as {row['predicted']}" for row in self.to_json()[:FEW]]
         return f"Mistakes({len(self)}: {'; '.join(shown)}{'; ...' * (len(self) > FEW)})"
+
+    def __str__(self) -> str:
+        """Return one line for each mistake, as `print` shows them."""
+        lines = (
+            f"{escape_name(row['image'])}  is {escape_name(row['label'])}, read as {escape_name(row['predicted'])} "
+            f"{row['probability']:.1%}"
+            for row in self.to_json()
+        )
+        return "\n".join(lines) or "no mistakes"
 
     def to_json(self) -> list[dict[str, Any]]:
         """Return each as plain values: image, label and predicted class by name, and the probabilities of both."""
