@@ -43,7 +43,7 @@ CALLS = {
     "recipe is a Recipe": lambda data, model: fl.open_dataset(data, fl.Recipe()),
     "split = 'foo': choose": lambda data, model: fl.open_dataset(data).loader("foo"),
     "data_root is an int": lambda data, model: fl.load_data("mnist", data_root=3),
-    "the name of the data is empty": lambda data, model: fl.load_data(""),
+    "the source is empty": lambda data, model: fl.load_data(""),
     "model is a NoneType": lambda data, model: fl.Predictor(None),
     "images is a NoneType": lambda data, model: fl.image_grid(None),
     "nope.csv: the metrics cannot be read": lambda data, model: fl.training_curves("nope.csv"),

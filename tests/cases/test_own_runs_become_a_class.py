@@ -62,7 +62,7 @@ def test_the_figures_of_an_evaluation_are_no_class(tmp_path, named):
 
 
 def test_a_run_folder_itself_is_no_set(tmp_path, named):
-    with pytest.raises(DataError, match="is the folder of a run; name the folder of the pictures"):
+    with pytest.raises(DataError, match="is a run folder; give the folder of the pictures"):
         load_data(named(tmp_path, [*SET, "recipe.toml", "split.csv"]))
 
 
