@@ -98,7 +98,7 @@ print(run.test)
 
 # %% [markdown]
 # Chapter 6 explains all six scores; the first one is the proportion of right answers.
-# Every score comes with a 95 % interval, because other test digits would have given a
+# Every score comes with a 95% interval, because other test digits would have given a
 # slightly different number. An accuracy without an interval does not tell you how much
 # to trust it.
 

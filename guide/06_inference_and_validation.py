@@ -308,7 +308,7 @@ assert top3 >= right / len(wanted)
 
 # %% Wilson's interval by hand
 def wilson(hits, n, z=1.96):
-    """Return the ends of the 95 % interval of a proportion."""
+    """Return the ends of the 95% interval of a proportion."""
     p = hits / n
     middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * (p * (1 - p) / n + z**2 / (4 * n**2)) ** 0.5
@@ -450,9 +450,9 @@ assert min(per_fold) - 1e-6 <= hits / len(pool) <= max(per_fold) + 1e-6
 # %% [markdown]
 # ## Exercises
 #
-# **1.** A network looks for a rare disease that 1 % of people have. What are the
+# **1.** A network looks for a rare disease that 1% of people have. What are the
 # accuracy, precision, and recall of a network that always says *healthy*? And of one
-# that finds 90 % of the sick people and gives a false alarm for 5 % of the healthy
+# that finds 90% of the sick people and gives a false alarm for 5% of the healthy
 # ones?
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true}
@@ -469,7 +469,7 @@ assert accuracy < 1 - sick / people  # the useless one has the higher accuracy
 assert found / (found + alarms) < 0.2
 
 # %% [markdown]
-# **2.** One network is right 95 % of the time, and another one 96 %. How many test
+# **2.** One network is right 95% of the time, and another one 96%. How many test
 # pictures do you need to tell them apart? Use `wilson`.
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true}

@@ -195,7 +195,7 @@ train_transform = v2.Compose(
 fl.image_grid([np.asarray(train_transform(Image.fromarray(photo))) for _ in range(4)])
 
 # %% [markdown]
-# By default, `RandomResizedCrop` may show as little as 8 % of a picture. If the object
+# By default, `RandomResizedCrop` may show as little as 8% of a picture. If the object
 # is small, that is often just background. Look at what your network will see, as you
 # just did.
 
@@ -234,7 +234,7 @@ assert len(report["quarantined"]) == 3
 
 # %% [markdown]
 # When you train, these pictures are set aside and listed in `quarantine.csv`. They are
-# never replaced by other pictures, and no file is changed. If more than 1 % of the
+# never replaced by other pictures, and no file is changed. If more than 1% of the
 # pictures cannot be used, the run stops, because something is probably wrong that you
 # should know about first.
 

@@ -85,7 +85,7 @@ def evaluate(
         data: from `load_data`, or anything that `load_data` takes.
         split: of the `split.csv` beside the model if it is of this set, else of the set's own split; or `all`.
         device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
-        allow_quarantine: continue even if more than 1 % of the images cannot be used.
+        allow_quarantine: continue even if more than 1% of the images cannot be used.
         max_pixels: an image with more pixels is not decoded; by default the limit used in training.
         choices: how the source is read, as for `load_data`; by default as the model's run read it.
 

@@ -114,7 +114,7 @@ def test_the_split_depends_on_the_seed_and_on_names_but_not_on_their_order():
     parts = assign(labels, np.arange(200), names, FRACTIONS, seed=1)
     assert np.array_equal(parts, assign(labels, np.arange(200), names, FRACTIONS, seed=1))
     other = assign(labels, np.arange(200), names, FRACTIONS, seed=2)
-    assert 0.3 < (parts != other).mean() < 0.6  # two independent splits differ in 1 - (0.7² + 2 · 0.15²) = 46.5 %
+    assert 0.3 < (parts != other).mean() < 0.6  # two independent splits differ in 1 - (0.7² + 2 · 0.15²) = 46.5%
     shuffled = np.random.default_rng(0).permutation(200)
     moved = assign(labels[shuffled], np.arange(200), [names[row] for row in shuffled], FRACTIONS, seed=1)
     assert np.array_equal(moved, parts[shuffled])

@@ -75,7 +75,7 @@ def test_every_rung_has_a_row_with_its_accuracy_interval_and_seconds():
     assert ax.get_ylim()[0] > ax.get_ylim()[1]  # the first on top
     assert ticks(ax.yaxis) == [rung.name for rung in RUNGS]
     assert ticks(ax.child_axes[0].yaxis) == ["0.0 s", "0.4 s", "32 s", "2 min", "2 h"]
-    assert ax.get_xlabel() == "accuracy in %, with its 95 % interval (n = 438)"
+    assert ax.get_xlabel() == "accuracy in %, with its 95% interval (n = 438)"
     assert [text.get_text() for text in ax.texts] == ["11.0", "84.2", "91.3", "91.8", "92.5"]
 
 
@@ -95,7 +95,7 @@ def test_a_learning_curve_is_its_points_and_the_forecast_goes_on_dashed():
     for points in (POINTS, POINTS[::-1]):
         ax = drawn(ladder_plots.learning_curve(LearningCurve(points, FORECAST)))
         lines = {line.get_label(): line for line in ax.lines}
-        measured, forecast = lines["measured, 95 % interval"], lines["forecast"]
+        measured, forecast = lines["measured, 95% interval"], lines["forecast"]
         assert measured.get_xydata() == near([(point.images, 100 * point.accuracy.value) for point in POINTS])
         assert forecast.get_xydata() == near([(1023, 91.3), (2046, 93), (4092, 94.2)])
         wanted = [(100 * point.accuracy.low, 100 * point.accuracy.high) for point in POINTS]
@@ -107,7 +107,7 @@ def test_a_learning_curve_is_its_points_and_the_forecast_goes_on_dashed():
 
 def test_without_a_forecast_or_with_one_point_there_is_a_curve_all_the_same():
     assert [line.get_label() for line in drawn(ladder_plots.learning_curve(LearningCurve(POINTS, ()))).lines] == [
-        "measured, 95 % interval"
+        "measured, 95% interval"
     ]
     assert ticks(drawn(ladder_plots.learning_curve(LearningCurve(POINTS[:1], ()))).xaxis) == ["64"]
 
@@ -137,7 +137,7 @@ def test_nothing_is_cut_off_at_the_edge(draw):
 
 
 def test_names_of_rungs_are_drawn_letter_for_letter():
-    names = ["a$b$", "50 % of_it", r"\frac{1}{2}", "{x}", "é ß Ж"]
+    names = ["a$b$", "50% of_it", r"\frac{1}{2}", "{x}", "é ß Ж"]
     half = Estimate(0.5, 0.4, 0.6, 100)
     ax = drawn(ladder_plots.ladder([Rung(name, half, 1) for name in [*names, "line\nbreak", "bad \udcff"]]))
     assert ticks(ax.yaxis) == [*names, r"line\nbreak", r"bad \udcff"]

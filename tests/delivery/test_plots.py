@@ -20,7 +20,7 @@ from firstlight.delivery.curves import training_curves
 from firstlight.delivery.style import DARK, on_page
 from firstlight.errors import UserError
 
-NASTY = ["a$b$", "50 % of_it", r"\frac{1}{2}", "$$", "猫と犬", "line\nbreak", "bad \udcff byte", "{x}", "^_^", "é ß Ж"]
+NASTY = ["a$b$", "50% of_it", r"\frac{1}{2}", "$$", "猫と犬", "line\nbreak", "bad \udcff byte", "{x}", "^_^", "é ß Ж"]
 
 
 @pytest.fixture(scope="module")
@@ -84,9 +84,9 @@ def test_channels_that_no_image_has_are_shown_as_their_mean(channels):
 
 
 def test_large_images_are_smoothed_and_titles_are_literal():
-    ax = drawn(plots.imshow(np.zeros((300, 400, 3), np.uint8), title="$x$_1 %"))
+    ax = drawn(plots.imshow(np.zeros((300, 400, 3), np.uint8), title="$x$_1%"))
     assert ax.images[0].get_interpolation() == "antialiased"
-    assert ax.get_title() == "$x$_1 %"
+    assert ax.get_title() == "$x$_1%"
     assert not ax.title.get_parse_math()
 
 
@@ -133,7 +133,7 @@ def test_names_are_drawn_letter_for_letter_without_a_warning(digits, monkeypatch
     ax = drawn(confusion_matrix(np.eye(10), NASTY))
     assert ticks(ax.xaxis)[:4] == ticks(ax.yaxis)[:4] == NASTY[:4]
     axes = drawn(plots.mistakes_grid(digits[:10], range(10), range(9, -1, -1), [0.5] * 10, NASTY))
-    assert axes[0].get_title() == "said é ß Ж (50 %)\nis a$b$"
+    assert axes[0].get_title() == "said é ß Ж (50%)\nis a$b$"
 
 
 @pytest.mark.parametrize(
@@ -170,21 +170,21 @@ def test_mistakes_say_what_was_said_and_what_it_is(digits):
     classes = [str(index) for index in range(10)]
     for images in (digits[:3, :, :, None], torch.tensor(digits[:3, None])):
         axes = drawn(plots.mistakes_grid(images, [0, 1, 2], [8, 7, 3], [0.991, 0.5, 0.4], classes))
-        assert [ax.get_title() for ax in axes] == ["said 8 (99 %)\nis 0", "said 7 (50 %)\nis 1", "said 3 (40 %)\nis 2"]
+        assert [ax.get_title() for ax in axes] == ["said 8 (99%)\nis 0", "said 7 (50%)\nis 1", "said 3 (40%)\nis 2"]
         assert all((shown(ax) == digit).all() for ax, digit in zip(axes, digits, strict=False))
 
 
 def test_mistakes_name_their_files_without_folders_where_that_is_enough(digits):
     wrong = digits[:2], [0, 1], [1, 0], [0.9, 0.8], ["cat", "dog"]
     titles = [ax.get_title() for ax in drawn(plots.mistakes_grid(*wrong, names=["cat/0007.png", "dog/1.png"]))]
-    assert titles == ["said dog (90 %)\nis cat\n0007.png", "said cat (80 %)\nis dog\n1.png"]
+    assert titles == ["said dog (90%)\nis cat\n0007.png", "said cat (80%)\nis dog\n1.png"]
     titles = [ax.get_title() for ax in plots.mistakes_grid(*wrong, names=["cat/1.png", "dog/1.png"])]
     assert [title.split("\n")[2] for title in titles] == ["cat/1.png", "dog/1.png"]
 
 
 def test_names_from_right_to_left_leave_probabilities_behind_them(digits):
     (ax,) = drawn(plots.mistakes_grid(digits[:1], [0], [1], [0.97], ["\u05d7\u05ea\u05d5\u05dc", "\u05db\u05dc\u05d1"]))
-    assert ax.get_title() == "said \u2068\u05db\u05dc\u05d1\u2069 (97 %)\nis \u2068\u05d7\u05ea\u05d5\u05dc\u2069"
+    assert ax.get_title() == "said \u2068\u05db\u05dc\u05d1\u2069 (97%)\nis \u2068\u05d7\u05ea\u05d5\u05dc\u2069"
 
 
 def test_a_title_stands_above_all_and_fits(digits):

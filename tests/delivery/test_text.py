@@ -68,7 +68,7 @@ def ink(text, **options):
 def test_right_to_left_names_leave_the_words_around_them_in_place():
     name = "\u05e9\u05dc\u05d5\u05dd"
     (isolated,), options = drawable_text([name])
-    line = ink(f"said {isolated} 97 %", **options)
+    line = ink(f"said {isolated} 97%", **options)
     columns = np.flatnonzero(ink("said ").any(axis=0))
     assert (line[:, : columns[-1]] == ink("said ")[:, : columns[-1]]).all()
     letter = ink(name[0])

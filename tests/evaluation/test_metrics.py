@@ -1,4 +1,4 @@
-"""Scores against scikit-learn, intervals against scipy and against their own promise of 95 %."""
+"""Scores against scikit-learn, intervals against scipy and against their own promise of 95%."""
 
 import doctest
 import math

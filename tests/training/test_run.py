@@ -48,7 +48,7 @@ def test_data_from_memory_are_asked_for_only_when_they_are_needed(array_run, som
     assert again.test == array_run.test
     assert [mistake.image for mistake in again.mistakes] == [mistake.image for mistake in array_run.mistakes]
     assert {mistake.row for mistake in again.mistakes} == {-1}
-    with pytest.raises(RunError, match=r"the pictures of this run \(arrays\) are no longer here; give them again"):
+    with pytest.raises(RunError, match=r"the pictures of this run \(arrays\) are no longer here; pass them"):
         again.data  # noqa: B018
     given = fl.load_run(array_run.folder, some_digits)
     assert given.mistakes == array_run.mistakes

@@ -96,7 +96,7 @@ class Evaluate:
     """Split to score: from the run's split.csv if it was trained on this set, otherwise from the set's own splits."""
     reading: SourceRecipe = field(default_factory=SourceRecipe)
     allow_quarantine: bool = False
-    """Continue even if more than 1 % of the pictures cannot be used."""
+    """Continue even if more than 1% of the pictures cannot be used."""
     max_pixels: int | None = None
     """Do not decode pictures with more pixels than this; the default is the limit used in training."""
     device: str = "auto"

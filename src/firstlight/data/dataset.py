@@ -176,12 +176,12 @@ def open_store(
         default_side: the side of the square if `size` is None.
         resize: `crop`, `crop:FRACTION`, `pad` or `squash`.
         workers: decoding threads.
-        allow_quarantine: continue even if more than 1 % of the images cannot be used.
+        allow_quarantine: continue even if more than 1% of the images cannot be used.
         max_pixels: an image with more pixels is quarantined before it is decoded.
         white: which value of more than 8 bits is white; by default chosen by the brightest image.
 
     Raises:
-        DataError: if more than 1 % of the images cannot be used.
+        DataError: if more than 1% of the images cannot be used.
     """
     store = pack(
         samples,

@@ -85,7 +85,7 @@ class DataRecipe(SourceRecipe):
     max_pixels: int = 50_000_000
     """Set aside pictures with more pixels than this, without decoding them."""
     allow_quarantine: bool = False
-    """Continue even if more than 1 % of the pictures cannot be used."""
+    """Continue even if more than 1% of the pictures cannot be used."""
     split: str = "70/15/15"
     """Proportions of train/valid/test, or the split.csv of an earlier run to reuse. Official splits are kept."""
     group_by: str | None = None

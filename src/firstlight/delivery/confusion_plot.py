@@ -30,7 +30,7 @@ def confusion_matrix(
 ) -> "Axes":
     """Draw the confusion matrix: one row per true class, each cell colored by its fraction of the row.
 
-    Counts are written, except zeros. The color scale is that of square roots, so that a cell with 1 % of its row is
+    Counts are written, except zeros. The color scale is that of square roots, so that a cell with 1% of its row is
     visible. Of many classes, those that are confused most are drawn, each beside what it is taken for; a last row and
     a last column hold what was confused with all others.
 
@@ -114,7 +114,7 @@ def _draw(ax: "Axes", matrix: NDArray[np.int64], fractions: NDArray[np.float64],
         words = f"{matrix[row, column]:,}"
         ax.text(column, row, words, ha="center", va="center", fontsize=fontsize * min(1, 6 / len(words)), color=color)
     bar = ax.figure.colorbar(image, ax=ax, fraction=0.04, pad=0.02, ticks=[0, 0.01, 0.1, 0.25, 0.5, 1])
-    bar.ax.set_yticklabels(["0", "1", "10", "25", "50", "100 %"], fontsize=8, color=theme.text)
+    bar.ax.set_yticklabels(["0", "1", "10", "25", "50", "100%"], fontsize=8, color=theme.text)
     bar.ax.tick_params(length=0)
     bar.set_label("fraction of the true class", fontsize=8, color=theme.text)
     bar.outline.set_visible(False)

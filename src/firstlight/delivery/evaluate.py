@@ -81,7 +81,7 @@ def evaluate_model(
         samples: from `load_data`; its classes must be among the model's, by name.
         split: `train`, `valid`, `test` or `all`.
         device: where to run.
-        allow_quarantine: continue even if more than 1 % of the images cannot be used.
+        allow_quarantine: continue even if more than 1% of the images cannot be used.
         max_pixels: larger images are not decoded; by default the limit of the training.
 
     Raises:

@@ -27,7 +27,7 @@ def ladder(
     n: int | None = None,
     title: str | None = None,
 ) -> "Axes":
-    """Draw the ladder: one row per rung, its accuracy as a dot on its 95 % interval, and its seconds at the right.
+    """Draw the ladder: one row per rung, its accuracy as a dot on its 95% interval, and its seconds at the right.
 
     Args:
         rungs: from the top row down.
@@ -100,7 +100,7 @@ def learning_curve(curve: "LearningCurve", ax: "Axes | None" = None, *, title: s
         )  # fmt: skip
     lows, highs = [100 * point.accuracy.low for point in points], [100 * point.accuracy.high for point in points]
     ax.vlines(images, lows, highs, colors=theme.accent, linewidth=2.4)
-    ax.plot(images, measured, color=theme.accent, marker="o", label="measured, 95 % interval")
+    ax.plot(images, measured, color=theme.accent, marker="o", label="measured, 95% interval")
     _label_counts(ax, counts)
     ax.set_xlabel("training pictures", fontsize=9, color=theme.text)
     ax.set_ylabel("accuracy in %", fontsize=9, color=theme.text)
@@ -119,7 +119,7 @@ def _new_axes(width: float, height: float, title: str | None) -> "Axes":
 
 
 def _accuracy_label(n: int | None) -> str:
-    return "accuracy in %, with its 95 % interval" + ("" if n is None else f" (n = {n:,})")
+    return "accuracy in %, with its 95% interval" + ("" if n is None else f" (n = {n:,})")
 
 
 def _duration(seconds: float) -> str:

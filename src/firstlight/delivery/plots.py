@@ -115,7 +115,7 @@ def image_with_probabilities(
     right.set_yticks(range(len(names)), names, fontsize=9, color=theme.text, **options)
     right.set_ylim(len(names) - 0.4, -0.6)
     right.set_xlim(0, 1.22)
-    right.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25", "50", "75", "100 %"])
+    right.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25", "50", "75", "100%"])
     style_axes(right, grid="x")
     right.spines["left"].set_visible(False)
     return left, right
@@ -237,7 +237,7 @@ def _grid(
 
 
 def _percent(fraction: float) -> str:
-    return f"{100 * fraction:.0f} %" if fraction >= 0.01 else "< 1 %"
+    return f"{100 * fraction:.0f}%" if fraction >= 0.01 else "< 1%"
 
 
 def _file_names(names: Sequence[str]) -> list[str]:

@@ -1,1 +1,1 @@
-"""Evaluation: pure functions from logits and labels to scores, each with its 95 % interval."""
+"""Evaluation: pure functions from logits and labels to scores, each with its 95% interval."""

@@ -51,7 +51,7 @@ class Evaluation:
         confusion: counts by true class (row) and predicted class (column); `confusion[true][predicted]`.
         classes: the K names.
         temperature: by which logits were divided.
-        intervals: how the 95 % interval of each score is made.
+        intervals: how the 95% interval of each score is made.
         notes: what a person should know about these scores.
     """
 
@@ -99,7 +99,7 @@ class Evaluation:
         return {name.replace("_", " "): str(getattr(self, name) or "not defined") for name in names}
 
     def to_pandas(self) -> "DataFrame":
-        """Return a data frame with one row for each class: its name, support, and scores with their 95 % intervals.
+        """Return a data frame with one row for each class: its name, support, and scores with their 95% intervals.
 
         Raises:
             UserError: if pandas is not installed.

@@ -1,4 +1,4 @@
-"""Estimates: a score with its 95 % interval and its sample size.
+"""Estimates: a score with its 95% interval and its sample size.
 
 An interval answers "what might this score be on another sample of the same size from the same source?". Closed
 formulas are used where they exist, so the same outputs always have the same interval. Torch is imported where it
@@ -14,13 +14,13 @@ from firstlight.runtime.seeds import generator
 if TYPE_CHECKING:
     from torch import Tensor
 
-NORMAL_QUANTILE = 1.959963984540054  # 97.5 % of a normal distribution lie below it
+NORMAL_QUANTILE = 1.959963984540054  # 97.5% of a normal distribution lie below it
 NOISE_DRAWS = 500  # each used with both signs
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A score with its 95 % interval and the number of samples it rests on.
+    """A score with its 95% interval and the number of samples it rests on.
 
     With `n = 0` nothing is known: the value is 0 and the interval is the whole range.
     """
@@ -77,7 +77,7 @@ def absolute_sum(deviations: "Tensor", errors: "Tensor", n: int) -> Estimate:
     Chance alone makes this sum positive, so neither a bootstrap nor a standard error covers a true value near 0.
     The upper end can use the standard error: `sum |d_b|` is at least the sum with the true signs, which chance does
     not shift. The lower end is the sum of the smallest multiple `t · d` for which `sum |t d_b + noise_b|` reaches
-    the observed sum in 2.5 % of the draws. The noise always comes from the same seed.
+    the observed sum in 2.5% of the draws. The noise always comes from the same seed.
 
     Args:
         deviations: of each bin, float64 `[B]`.

@@ -34,7 +34,7 @@ INTERVALS = {
     "auc": "DeLong standard error (placement values), Wilson form",
     "ece": f"{ECE_BINS} equal-width bins with binomial noise; drawn noise below, standard error above",
 }
-"""How the 95 % interval of each number is made; stored with every evaluation."""
+"""How the 95% interval of each number is made; stored with every evaluation."""
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> Estimate:

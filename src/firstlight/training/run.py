@@ -135,7 +135,7 @@ class Run:
             facts["test accuracy"] = "not scored"
         shown = Html(f"Run {self.folder}").facts(facts)
         if self.test:
-            self.test.add_to(shown, "test scores, 95 % intervals")
+            self.test.add_to(shown, "test scores, 95% intervals")
         return shown.notes(self.record.notes).text()
 
 
