@@ -27,7 +27,7 @@ def reopen_data(folder: Path, recipe: Recipe, record: Record, samples: Samples |
         RunError: if the images are gone, or are no longer the same.
     """
     source = escape_name(record.source)
-    advice = f"pass them to fl.load_run({str(folder)!r}, data=...)"
+    advice = f"pass them again: fl.load_run({str(folder)!r}, data=...)"
     if samples is None:
         try:
             samples = load_data(record.source, **recipe.data.source_choices(), download=False)
