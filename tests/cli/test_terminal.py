@@ -280,6 +280,11 @@ def test_every_case_of_transfer_learning_is_a_sentence_about_its_figures():
         assert "`" not in words
 
 
+@pytest.mark.parametrize("images", ["few", "many"])
+def test_a_log_loss_that_rose_was_not_lowered_by_a_negative_percentage(images):
+    assert "-" not in case_words(Case(images, "unknown", -0.31, None).to_json(), advise=False)
+
+
 def test_a_check_without_findings_says_so_in_words(capsys):
     tell_check(FOUND | {"quarantined": [], "duplicates": [], "leaks": []})
     lines = capsys.readouterr().out.splitlines()

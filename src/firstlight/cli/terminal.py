@@ -128,13 +128,21 @@ def tell_transfer(transfer: "TransferRecord") -> None:
         say(f"  accuracy of the linear head by number of training pictures  {measured}; forecast  {expected}")
 
 
+def amount_words(images: str, drop: float) -> str:
+    """Return whether there are few or many pictures, and how much the last doubling lowered the log loss, in words."""
+    doubling, by = "the last doubling of the training set", f"{drop:.0%}"
+    if images == "few":
+        if drop > 0:
+            return f"More pictures would help: {doubling} lowered the log loss by {by}."
+        return "There are too few pictures to measure how much more of them would help."
+    if drop > 0:
+        return f"There are enough pictures: {doubling} lowered the log loss by only {by}."
+    return f"There are enough pictures: {doubling} did not lower the log loss."
+
+
 def case_words(case: Mapping[str, Any], *, advise: bool = True) -> str:
     """Return one of the four cases of transfer learning as a sentence, and what to do about it."""
-    lowered = "the last doubling of the training set lowered the log loss by"
-    amount = {
-        "few": f"More pictures would help: {lowered} {case['drop']:.0%}.",
-        "many": f"There are enough pictures: {lowered} only {case['drop']:.0%}.",
-    }[case["images"]]
+    amount = amount_words(case["images"], case["drop"])
     sure = "" if case["confidence"] is None else f" (its confidence in its own classes is {case['confidence']:.0%})"
     distance = {
         "near": f" They look like what the network was pretrained on{sure}.",

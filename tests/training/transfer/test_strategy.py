@@ -38,10 +38,15 @@ def curve_that_falls(drop):
     return LearningCurve((CurvePoint(100, score, 0.5), CurvePoint(200, score, 0.5 * (1 - drop))), ((400, 0.9),))
 
 
+def test_a_handful_of_images_is_never_many():
+    assert decide_case(None, curve_that_falls(-0.3), num_images=99).images == "few"
+    assert decide_case(None, curve_that_falls(-0.3), num_images=100).images == "many"
+
+
 @pytest.mark.parametrize("drop", [FEW_DROP + 0.01, FEW_DROP - 0.01, -0.2])
 @pytest.mark.parametrize("confidence", [NEAR_CONFIDENCE, NEAR_CONFIDENCE - 0.01, None])
 def test_the_case_is_told_from_the_last_drop_and_the_confidence(drop, confidence):
-    case = decide_case(confidence, curve_that_falls(drop))
+    case = decide_case(confidence, curve_that_falls(drop), num_images=100)
     assert case.images == ("few" if drop > FEW_DROP else "many")
     assert case.domain == ("unknown" if confidence is None else "near" if confidence == NEAR_CONFIDENCE else "far")
     assert case.drop == pytest.approx(drop)
@@ -59,7 +64,7 @@ def test_every_case_has_its_own_advice_in_one_line():
 @pytest.mark.parametrize("drop", [FEW_DROP + 0.01, FEW_DROP - 0.01])
 @pytest.mark.parametrize("confidence", [0.9, 0.1, None])
 def test_what_was_just_done_is_not_advised(drop, confidence):
-    case = decide_case(confidence, curve_that_falls(drop), fine_tuned=True)
+    case = decide_case(confidence, curve_that_falls(drop), num_images=100, fine_tuned=True)
     assert "ladder" not in case.advice
     assert "fine" not in case.advice
 

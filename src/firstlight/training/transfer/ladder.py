@@ -113,7 +113,7 @@ def learn_by_transfer(
         )  # fmt: skip
         assert isinstance(classifier.network, LibraryNetwork)
         sure = own_confidence(classifier.network, read_weights(weights), valid_features)
-        case = decide_case(sure, curve, fine_tuned=bool(to_tune))
+        case = decide_case(sure, curve, num_images=len(train), fine_tuned=bool(to_tune))
         if not to_tune:
             step = next_step(linear.rung.accuracy, len(train), len(train) * seconds_per_image(classifier, data))
         for depth in to_tune:

@@ -69,9 +69,12 @@ class Case:
         return {**asdict(self), "advice": self.advice}
 
 
-def decide_case(confidence: float | None, curve: LearningCurve, *, fine_tuned: bool = False) -> Case:
-    """Return the case, from the confidence of the backbone's own head and the last step of the learning curve."""
-    images = "few" if curve.last_drop > FEW_DROP else "many"
+def decide_case(confidence: float | None, curve: LearningCurve, *, num_images: int, fine_tuned: bool = False) -> Case:
+    """Return the case, from the confidence of the backbone's own head and the last step of the learning curve.
+
+    With fewer than 100 training images, the curve is mostly noise, and they are few whatever it says.
+    """
+    images = "few" if curve.last_drop > FEW_DROP or num_images < MIN_IMAGES else "many"
     domain = "unknown" if confidence is None else "near" if confidence >= NEAR_CONFIDENCE else "far"
     return Case(images, domain, round(curve.last_drop, 4), confidence, fine_tuned)
 
