@@ -35,7 +35,7 @@ def test_the_quick_start_is_six_lines_and_runs(here, capsys):
     exec(code, {})  # noqa: S102 - it is the README's own code
     shown = capsys.readouterr().out
     assert "accuracy" in shown
-    assert "read as" in shown
+    assert "predicted as" in shown
 
 
 def test_the_commands_run(here, capsys, digit_folder):

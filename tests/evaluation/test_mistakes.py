@@ -61,5 +61,5 @@ def test_printed_mistakes_are_all_there_one_on_each_line():
     wrong = [Mistake(row, 0, 1, 0.75, 0.25, f"{row}\x1b.png") for row in range(40)]
     lines = str(Mistakes(wrong, ("cat", "dog"))).splitlines()
     assert len(lines) == 40
-    assert lines[3] == "3\\x1b.png  is cat, read as dog 75.0%"
+    assert lines[3] == "3\\x1b.png is cat, predicted as dog (75.0%)"
     assert str(Mistakes((), ("cat", "dog"))) == "no mistakes"

@@ -51,8 +51,8 @@ class Mistakes(tuple[Mistake, ...]):
     def __str__(self) -> str:
         """Return one line for each mistake, as `print` shows them."""
         lines = (
-            f"{escape_name(row['image'])}  is {escape_name(row['label'])}, read as {escape_name(row['predicted'])} "
-            f"{row['probability']:.1%}"
+            f"{escape_name(row['image'])} is {escape_name(row['label'])}, "
+            f"predicted as {escape_name(row['predicted'])} ({row['probability']:.1%})"
             for row in self.to_json()
         )
         return "\n".join(lines) or "no mistakes"
