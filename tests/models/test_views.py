@@ -100,5 +100,5 @@ def test_without_other_views_or_with_pretrained_weights_it_is_refused():
     with pytest.raises(RecipeError, match="training uses no other views") as raised:
         of_training()
     assert (raised.value.field, raised.value.value) == ("tta", True)
-    with pytest.raises(RecipeError, match="networks that are trained from scratch"):
+    with pytest.raises(RecipeError, match="only for networks trained from scratch"):
         of_training("timm:test_resnet", flip=True)

@@ -632,7 +632,7 @@ def packed_nothing(monkeypatch):
 
 def test_weights_of_unknown_license_are_refused_before_anything_is_packed(recipe_for, four, tmp_path, monkeypatch):
     packed_nothing(monkeypatch)
-    with pytest.raises(RecipeError, match=r"tiny\.safetensors does not state its license, .*choose any"):
+    with pytest.raises(RecipeError, match=r"tiny\.safetensors does not state its license, .*set it to any"):
         train(load_data(four), recipe_for(weights_license="permissive"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
