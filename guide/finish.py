@@ -73,7 +73,7 @@ def finish(site: Path) -> None:
 
 
 def follow_theme(svg: str) -> str:
-    """Give a figure a second set of colors; one with pixels in it stays on white."""
+    """Add a second set of colors to a figure; one with pixels in it stays on white."""
     if "<image" in svg or "--paper" in svg:
         return svg
     names = {color: f"--c{color[1:]}" for color in DARK} | {"#ffffff": "--paper"}
@@ -121,7 +121,7 @@ def parameters(found: re.Match[str]) -> str:
 
 
 def focusable(found: re.Match[str]) -> str:
-    """Let the keyboard reach code that scrolls."""
+    """Make code that scrolls reachable by keyboard."""
     text = unescape(re.sub(r"<[^>]+>", "", found[1]))
     wide = max(map(len, text.splitlines()), default=0) > LONG_LINE
     return f'<pre tabindex="0">{found[1]}</pre>' if wide else found[0]

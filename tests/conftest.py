@@ -96,6 +96,30 @@ def some_digits(digits):
     return images[:300], labels[:300]
 
 
+@pytest.fixture(scope="session")
+def array_run(tmp_path_factory, some_digits):
+    """A short run on arrays, which leaves some mistakes; its folder is not to be changed."""
+    import firstlight as fl
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FIRSTLIGHT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        out = tmp_path_factory.mktemp("runs") / "arrays"
+        return fl.train(some_digits, model="mlp", hidden=(16,), epochs=3, batch_size=32, out=out)
+
+
+@pytest.fixture
+def no_home(monkeypatch):
+    """The user has no HOME and no account, as in a container that runs under any number."""
+
+    import pwd
+
+    def unknown(_number: int) -> None:
+        raise KeyError("uid not found")
+
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+
+
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory, monkeypatch) -> None:
     """No test reads or fills the user's cache."""

@@ -9,15 +9,6 @@ import firstlight as fl
 from firstlight.errors import DataError, RecipeError
 
 
-@pytest.fixture(scope="module")
-def run(some_digits, tmp_path_factory):
-    """A short run on arrays."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FIRSTLIGHT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-        out = tmp_path_factory.mktemp("runs") / "arrays"
-        return fl.train(some_digits, model="mlp", hidden=(16,), epochs=20, batch_size=32, out=out)
-
-
 def test_single_choices_replace_those_of_a_recipe(some_digits, tmp_path):
     recipe = fl.Recipe.of(model="mlp", hidden=(8,), epochs=3)
     run = fl.train(some_digits, recipe, out=tmp_path / "run", epochs=1)
@@ -55,32 +46,34 @@ def test_evaluate_reads_any_data(digit_run, digits):
         fl.evaluate(digit_run, (images[:50], np.where(labels[:50] == 0, "zero", "other")), split="all")
 
 
-def test_predict_gives_the_same_answer_to_an_image_in_any_form(run, some_digits, tmp_path):
+def test_predict_gives_the_same_answer_to_an_image_in_any_form(array_run, some_digits, tmp_path):
     pixels = some_digits[0][0]
     file = tmp_path / "digit.png"
     Image.fromarray(pixels).save(file)
-    wanted = fl.predict(run.model, file)
+    wanted = fl.predict(array_run.model, file)
     forms = [str(file), file.read_bytes(), Image.open(file), pixels, pixels[..., None], torch.from_numpy(pixels)[None]]
     for form in forms:
-        found = fl.predict(run.model, form)
+        found = fl.predict(array_run.model, form)
         assert (found.label, found.top) == (wanted.label, wanted.top), type(form)
     for form in (forms, tuple(forms)):
-        assert [found.label for found in fl.predict(run.model, form)] == [wanted.label] * len(forms)
-    stack = fl.predict(run.model, some_digits[0][:3, ..., None])
-    assert [found.label for found in stack] == [fl.predict(run.model, image).label for image in some_digits[0][:3]]
+        assert [found.label for found in fl.predict(array_run.model, form)] == [wanted.label] * len(forms)
+    stack = fl.predict(array_run.model, some_digits[0][:3, ..., None])
+    assert [found.label for found in stack] == [
+        fl.predict(array_run.model, image).label for image in some_digits[0][:3]
+    ]
 
 
 @pytest.mark.parametrize("given", [None, 3, 1.5, {"a": 1}, object(), [None]])
-def test_predict_refuses_a_wrong_type_and_says_what_it_takes(given, run):
+def test_predict_refuses_a_wrong_type_and_says_what_it_takes(given, array_run):
     with pytest.raises(TypeError, match="PIL image"):
-        fl.predict(run.model, given)
+        fl.predict(array_run.model, given)
 
 
-def test_predict_does_not_decode_what_is_too_large(run, some_digits, tmp_path):
+def test_predict_does_not_decode_what_is_too_large(array_run, some_digits, tmp_path):
     file = tmp_path / "digit.png"
     Image.fromarray(some_digits[0][0]).save(file)
-    assert "64 pixels, more than the limit of 63" in fl.predict(run.model, file, max_pixels=63).error
-    assert fl.predict(run.model, file, max_pixels=64).error is None
+    assert "64 pixels, more than the limit of 63" in fl.predict(array_run.model, file, max_pixels=63).error
+    assert fl.predict(array_run.model, file, max_pixels=64).error is None
 
 
 def test_check_is_the_report_of_the_command_line(digit_folder):

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import pwd
 from pathlib import Path
 
 import pytest
@@ -21,17 +20,6 @@ def _new_process(monkeypatch):
     monkeypatch.setattr(cache, "_writable", set())
     for name in ("FIRSTLIGHT_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def no_home(monkeypatch):
-    """The user has no HOME and no account, as in a container that runs under any number."""
-
-    def unknown(_number: int) -> None:
-        raise KeyError("uid not found")
-
-    monkeypatch.delenv("HOME", raising=False)
-    monkeypatch.setattr(pwd, "getpwuid", unknown)
 
 
 @pytest.mark.parametrize(

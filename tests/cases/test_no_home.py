@@ -1,6 +1,5 @@
 """A user without HOME, account, and a cache that can be written can check a set, and paths may begin with `~`."""
 
-import pwd
 from pathlib import Path
 
 import pytest
@@ -17,16 +16,7 @@ def _new_process(monkeypatch):
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
 
 
-@pytest.fixture
-def nobody(monkeypatch):
-    def unknown(_number: int) -> None:
-        raise KeyError("uid not found")
-
-    monkeypatch.delenv("HOME", raising=False)
-    monkeypatch.setattr(pwd, "getpwuid", unknown)
-
-
-@pytest.mark.usefixtures("nobody")
+@pytest.mark.usefixtures("no_home")
 @pytest.mark.parametrize("where", ["given", "none", "blocked"])
 def test_check_works_without_a_home(where, digit_folder, tmp_path, monkeypatch, capfd):
     place = tmp_path / "cache"

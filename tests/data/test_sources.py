@@ -18,7 +18,6 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from firstlight.data import image_sources
 from firstlight.data.dataset import open_dataset
@@ -27,18 +26,6 @@ from firstlight.data.sources import NAMED_SETS, archive_index, archives, load_da
 from firstlight.errors import DataError, ImageError
 
 CIFAR_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-
-
-@pytest.fixture(scope="module")
-def files(digits) -> list[bytes]:
-    """Real digits as PNG files, all different."""
-
-    def encode(image: np.ndarray) -> bytes:
-        file = io.BytesIO()
-        Image.fromarray(image).save(file, "PNG")
-        return file.getvalue()
-
-    return [encode(image) for image in digits[0][:40]]
 
 
 def write(root: Path, contents: dict[str, bytes]) -> Path:

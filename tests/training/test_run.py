@@ -11,14 +11,6 @@ import firstlight as fl
 from firstlight.errors import RunError
 
 
-@pytest.fixture(scope="module")
-def array_run(some_digits, tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FIRSTLIGHT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-        out = tmp_path_factory.mktemp("runs") / "arrays"
-        return fl.train(some_digits, model="mlp", hidden=(8,), epochs=3, batch_size=32, out=out)
-
-
 def test_a_run_from_its_folder_is_the_run_that_training_returned(digit_run, digits):
     again = fl.load_run(str(digit_run.folder))
     assert again.recipe == digit_run.recipe

@@ -22,7 +22,7 @@ def default_workers() -> int:
 
 
 def yield_processors() -> None:
-    """Let waiting threads sleep instead of spin if other programs use the processors too.
+    """Make waiting threads sleep instead of spin if other programs use the processors too.
 
     GNU OpenMP, which PyTorch's builds for Linux use, lets threads that wait for each other spin for milliseconds. On a
     quiet machine that saves waking them, up to half of an epoch; beside other work it makes two threads several

@@ -9,6 +9,7 @@ meant.
 from dataclasses import dataclass
 from typing import Any
 
+from firstlight.data.augment import Augment
 from firstlight.data.samples import Samples
 from firstlight.data.sizes import median_sides
 from firstlight.errors import DownloadError, RecipeError
@@ -17,7 +18,7 @@ from firstlight.models.downloads import Weights, find_here, find_weights
 from firstlight.models.recipe import BACKBONE_WORDS, OWN_NETWORKS
 from firstlight.models.spec import NetworkSpec
 from firstlight.training.defaults import DEFAULTS
-from firstlight.training.recipe import Recipe, TransferRecipe
+from firstlight.training.recipe import OptimizationRecipe, Recipe, TransferRecipe
 
 MIN_PHOTOGRAPH_SIDE = 64  # pixels of the shorter side, from which on `auto` takes a pretrained network
 
@@ -28,12 +29,9 @@ ONLY_FOR = {
     "weights_license": PRETRAINED, **dict.fromkeys(vars(TransferRecipe()), PRETRAINED),
 }  # fmt: skip  # a table reads best with few lines
 
-# What matters only where weights are trained by gradient descent; the linear head is solved for.
-ONLY_FOR_GRADIENTS = (
-    "epochs", "batch_size", "optimizer", "lr", "schedule", "warmup", "weight_decay", "momentum", "label_smoothing",
-    "clip", "ema", "patience", "time_limit", "compile", "shift", "crop_scale", "rotate", "color_jitter", "erase",
-    "mixup", "cutmix",
-)  # fmt: skip
+# What matters only where weights are trained by gradient descent; the linear head is solved for, with these too.
+OF_HEADS_TOO = {"balance", "dtype", "flip"}
+ONLY_FOR_GRADIENTS = tuple(name for name in (*vars(OptimizationRecipe()), *vars(Augment())) if name not in OF_HEADS_TOO)
 
 
 @dataclass(frozen=True, kw_only=True)

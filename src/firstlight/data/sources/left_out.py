@@ -1,4 +1,4 @@
-"""Say which files are not in a set and why, so that nothing is left out silently."""
+"""Report which files are not in a set and why, so that nothing is left out silently."""
 
 from collections import Counter
 from collections.abc import Sequence
