@@ -1,6 +1,7 @@
 """What tests of every room share: real images, a cache of their own, the same random numbers, and no network."""
 
 import os
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -157,3 +158,11 @@ def _local_names_only(lookup):
         return lookup(host, *args, **kwargs)
 
     return local
+
+
+@pytest.fixture
+def hears_interrupts():
+    """Let Ctrl-C raise KeyboardInterrupt: whoever runs the tests in the background has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -1,6 +1,7 @@
 """Training with a record: rows go on where earlier ones ended, and only what is better replaces what there was."""
 
 import csv
+import signal
 from dataclasses import replace
 
 import pytest
@@ -16,7 +17,7 @@ from firstlight.training import loop
 from firstlight.training.defaults import complete
 from firstlight.training.learn import learn_by_gradient
 from firstlight.training.recipe import Recipe
-from firstlight.training.state import Epoch, Learned, is_better
+from firstlight.training.state import Epoch, Learned, Step, is_better
 
 ROW = Epoch(0, 1.5, 0.0, 2.0, 2.1, 0.5)
 
@@ -131,6 +132,23 @@ def test_ctrl_c_before_anything_is_to_be_kept_goes_on_up(data, recipe, tmp_path,
     monkeypatch.setattr(learning, "train_epochs", interrupted_after(0))
     with pytest.raises(KeyboardInterrupt):
         learn_by_gradient(tmp_path, fresh(data, recipe), data, recipe)
+
+
+def test_ctrl_c_is_not_lost_where_python_cannot_raise_it(data, recipe, tmp_path, monkeypatch, hears_interrupts):
+    class Finalized:
+        def __del__(self):
+            signal.raise_signal(signal.SIGINT)
+
+    def train_epochs(*arguments):
+        yield from planted([0.1])(*arguments)
+        Finalized()
+        yield Step(2, 1)
+        pytest.fail("training went on")
+
+    monkeypatch.setattr(learning, "train_epochs", train_epochs)
+    found = learn_by_gradient(tmp_path, fresh(data, recipe), data, recipe)
+    assert found.interrupted
+    assert [row.epoch for row in found.rows] == [1]
 
 
 @pytest.mark.parametrize("epochs", [0, 2])

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from firstlight.errors import DataError
 from firstlight.models.classifier import Classifier, evaluating
+from firstlight.runtime.interrupts import raise_if_interrupted
 
 if TYPE_CHECKING:
     from firstlight.data.loader import Batch
@@ -52,6 +53,7 @@ def collect(classifier: Callable[[Tensor], Tensor], batches: "Iterable[Batch]", 
             else:
                 found = [classifier(batch.images).float(), batch.labels, batch.rows]
             parts.append([column.cpu() for column in found])
+            raise_if_interrupted()
     if not parts:
         raise DataError("there are no samples to score; this split is empty")
     # Outside inference mode, so that the result can be used in any later computation.

@@ -9,11 +9,14 @@ from typing import Any
 from firstlight.errors import TrainingError
 from firstlight.models.model_file import save_model
 from firstlight.runs.folder import MODEL_FILE, TENSORBOARD_FOLDER, write_metrics
+from firstlight.runtime.interrupts import holding_interrupts, raise_if_interrupted
 from firstlight.training.state import Epoch, Step, TrainState
 
 
 def record(events: Iterable[Step | Epoch], state: TrainState, folder: Path) -> bool:
     """Record every epoch as it comes, and save the model whenever it is the best so far.
+
+    Ctrl-C and SIGTERM wait until a step is over and what it has led to is saved; a second one does not wait.
 
     Args:
         events: what happens while `state` is trained.
@@ -28,7 +31,7 @@ def record(events: Iterable[Step | Epoch], state: TrainState, folder: Path) -> b
         TrainingError: if the loss is no longer a number; the best model so far stays in the run folder.
     """
     try:
-        with tensorboard_writer(folder) as tensorboard:
+        with tensorboard_writer(folder) as tensorboard, holding_interrupts():
             for event in events:
                 if isinstance(event, Epoch):
                     write_metrics(folder, [asdict(row) for row in state.rows])
@@ -36,6 +39,7 @@ def record(events: Iterable[Step | Epoch], state: TrainState, folder: Path) -> b
                         tensorboard.add_scalar(name, value, event.epoch)
                     if state.best == event:
                         save_model(folder / MODEL_FILE, state.best_classifier())
+                raise_if_interrupted()
     except KeyboardInterrupt:
         if state.best is None:
             raise

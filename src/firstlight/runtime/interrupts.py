@@ -1,0 +1,56 @@
+"""Hold Ctrl-C and SIGTERM back until training is between two steps.
+
+Python raises KeyboardInterrupt wherever the program happens to be. In a finalizer or a callback it cannot, and the
+interrupt is lost; in the middle of a step, it leaves half of the weights changed.
+"""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+_held: list[Callable[[], None]] = []  # what the signals that wait would have done at once
+
+
+@contextmanager
+def holding_interrupts() -> Iterator[None]:
+    """Within the block, let the first Ctrl-C or SIGTERM wait for `raise_if_interrupted`, or for the end of the block.
+
+    A second one acts at once. Outside the main thread, where Python handles no signals, nothing changes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {}
+    for number in (signal.SIGINT, signal.SIGTERM):
+        handler = signal.getsignal(number)
+        if callable(handler):  # one that is ignored, or that ends the process, stays as it is
+            before[number] = handler
+            signal.signal(number, _holding(handler))
+    try:
+        yield
+        raise_if_interrupted()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        _held.clear()
+
+
+def raise_if_interrupted() -> None:
+    """Do what the signal that waits would have done: as a rule, raise KeyboardInterrupt."""
+    if _held:
+        _held.pop()()
+
+
+def _holding(handler: Callable[[int, Any], Any]) -> Callable[[int, Any], None]:
+    """Return a handler that lets the first signal wait, and hands the next one on at once."""
+
+    def hold(number: int, frame: Any) -> None:
+        if _held:
+            _held.clear()
+            handler(number, frame)
+        else:
+            _held.append(lambda: handler(number, None))
+
+    return hold

@@ -1,0 +1,85 @@
+import signal
+import threading
+
+import pytest
+
+from firstlight.runtime.interrupts import holding_interrupts, raise_if_interrupted
+
+pytestmark = pytest.mark.usefixtures("hears_interrupts")
+
+
+def interrupt():
+    signal.raise_signal(signal.SIGINT)
+
+
+def test_an_interrupt_waits_until_it_is_asked_for():
+    done = []
+    with pytest.raises(KeyboardInterrupt), holding_interrupts():
+        interrupt()
+        done.append("the step")
+        raise_if_interrupted()
+        done.append("the next step")
+    assert done == ["the step"]
+
+
+def test_an_interrupt_is_not_lost_where_python_cannot_raise():
+    class Finalized:
+        def __del__(self):
+            interrupt()
+
+    with pytest.raises(KeyboardInterrupt), holding_interrupts():
+        Finalized()
+        raise_if_interrupted()
+        pytest.fail("the interrupt was lost")
+
+
+def test_an_interrupt_that_nobody_asked_for_comes_at_the_end():
+    with pytest.raises(KeyboardInterrupt), holding_interrupts():
+        interrupt()
+
+
+def test_a_second_interrupt_does_not_wait_and_leaves_nothing_behind():
+    with pytest.raises(KeyboardInterrupt), holding_interrupts():
+        interrupt()
+        interrupt()
+        pytest.fail("the second one waited")
+    with holding_interrupts():
+        raise_if_interrupted()
+
+
+def test_an_error_within_the_block_comes_first():
+    with pytest.raises(ZeroDivisionError), holding_interrupts():
+        interrupt()
+        raise ZeroDivisionError
+    raise_if_interrupted()
+
+
+@pytest.mark.parametrize("handler", [signal.SIG_IGN, signal.SIG_DFL])
+def test_a_signal_that_python_does_not_handle_stays_so(handler):
+    before = signal.signal(signal.SIGTERM, handler)
+    try:
+        with holding_interrupts():
+            assert signal.getsignal(signal.SIGTERM) == handler
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_handlers_are_put_back():
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with holding_interrupts():
+        assert signal.getsignal(signal.SIGINT) is not before[0]
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_another_thread_goes_on_as_before():
+    worked = []
+
+    def work():
+        with holding_interrupts():
+            raise_if_interrupted()
+            worked.append(True)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert worked == [True]
