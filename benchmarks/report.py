@@ -6,6 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import trust_parts.goal as trust
 from parts import PARTS, Part
 
 Row = dict[str, Any]
@@ -61,7 +62,8 @@ def by_machine(measured: list[Block]) -> list[list[Block]]:
 
 def page(results: Path) -> str:
     """Return the whole page."""
-    return "\n".join([HEAD, *(section(name, part, blocks(results / f"{name}.jsonl")) for name, part in PARTS.items())])
+    sections = [section(name, part, blocks(results / f"{name}.jsonl")) for name, part in PARTS.items()]
+    return "\n".join([HEAD, *sections, trust.page(results)])
 
 
 def section(name: str, part: Part, measured: list[Block]) -> str:
