@@ -12,7 +12,8 @@ from typing import Any
 
 from firstlight import __version__
 from firstlight.choices import nearest
-from firstlight.cli.commands import DONE, INTERRUPTED, WRONG_INPUT, Check, Evaluate, Guide, Predict, Train
+from firstlight.cli.commands import Check, Evaluate, Guide, Predict, Train
+from firstlight.cli.exit_codes import DONE, INTERRUPTED, TERMINATED, WRONG_INPUT
 from firstlight.cli.flags import message
 from firstlight.cli.options import build, either
 from firstlight.cli.parser import Command, name_of, read_words
@@ -23,7 +24,6 @@ from firstlight.files import expand_user
 from firstlight.progress import silence
 from firstlight.runtime.processors import set_up_process
 
-TERMINATED = 143
 COMMANDS: tuple[type[Command], ...] = (Check, Train, Evaluate, Predict, Guide)
 # What other tools call our commands. They are suggested, not accepted: one thing has one name.
 OTHER_NAMES = {

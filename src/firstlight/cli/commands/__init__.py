@@ -1,0 +1,12 @@
+"""The commands: one dataclass each, whose fields are its options.
+
+Nothing heavy is imported before a command that needs it runs, so that `--help` answers at once.
+"""
+
+from firstlight.cli.commands.check import Check
+from firstlight.cli.commands.evaluate import Evaluate
+from firstlight.cli.commands.guide import Guide
+from firstlight.cli.commands.predict import Predict
+from firstlight.cli.commands.train import Train
+
+__all__ = ["Check", "Evaluate", "Guide", "Predict", "Train"]

@@ -1,0 +1,67 @@
+"""Classify pictures."""
+
+import sys
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from firstlight.cli.exit_codes import DONE, WRONG_INPUT
+from firstlight.cli.layout import counted
+from firstlight.cli.options import Positional
+from firstlight.cli.terminal import show_json, show_table, tell
+from firstlight.errors import DataError
+from firstlight.progress import phase
+
+
+@dataclass(frozen=True)
+class Predict:
+    """Classify pictures. Those that cannot be used are listed with the reason, and the rest are still classified."""
+
+    EXAMPLE: ClassVar[str] = "firstlight predict runs/photos-1 new.jpg"
+
+    model: Positional[Path]
+    """A run folder, or its model.safetensors."""
+    paths: Positional[tuple[str, ...]]
+    """Pictures, folders, or archives, or - to read a list of paths from standard input."""
+    top: int = 5
+    """How many classes to list for each picture."""
+    csv: Path | None = None
+    """Also write a CSV file with one row per picture: image, label, probability, error, and the rest of --top."""
+    max_pixels: int | None = None
+    """Do not decode pictures with more pixels than this; the default is the limit used in training."""
+    workers: int | None = None
+    """Number of threads that decode pictures."""
+    device: str = "auto"
+    """Device to use: auto (a GPU if there is one), cpu, cuda, cuda:1, or mps."""
+    quiet: bool = False
+    """Show no progress and no notes, only errors."""
+    json: bool = False
+    """Print one JSON list instead of text."""
+
+    def run(self) -> int:
+        """Classify and report, picture by picture."""
+        with phase("loading PyTorch"):
+            from firstlight.delivery.path_lists import read_paths
+            from firstlight.delivery.predict import find_files, written_to_csv
+            from firstlight.inference.predictor import Predictor
+            from firstlight.models.model_file import load_model
+            from firstlight.runs.folder import model_file
+            from firstlight.runtime.device import pick_device
+
+        with phase("loading the model"):
+            model = load_model(model_file(self.model), pick_device(self.device))
+            predictor = Predictor(model, top=self.top, max_pixels=self.max_pixels, workers=self.workers)
+        given = (path for word in self.paths for path in (read_paths(sys.stdin.buffer) if word == "-" else [word]))
+        predictions = predictor.predict_files(find_files(given))
+        if self.csv:
+            predictions = written_to_csv(predictions, self.csv, min(self.top, len(model.classes)))
+        with (
+            nullcontext() if sys.stdout.isatty() else phase("classifying pictures")
+        ):  # on a terminal, each answer shows
+            count, errors = show_json(predictions) if self.json else show_table(predictions)
+        if not count:
+            raise DataError(f"no pictures found in {' '.join(self.paths)}; give pictures, folders, or archives")
+        if errors:
+            tell(f"{errors:,} of {counted(count, 'picture')} could not be used")
+        return DONE if errors < count else WRONG_INPUT

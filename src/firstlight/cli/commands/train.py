@@ -1,0 +1,72 @@
+"""Train a classifier: the choices of a recipe as options."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+from firstlight.cli.exit_codes import DONE, INTERRUPTED
+from firstlight.cli.flags import with_flags
+from firstlight.cli.options import Positional
+from firstlight.cli.terminal import print_json, tell, tell_run
+from firstlight.data.augment import Augment
+from firstlight.data.recipe import DataRecipe
+from firstlight.models.recipe import ModelRecipe
+from firstlight.progress import announcements_to, phase
+from firstlight.training.recipe import GROUPS, OptimizationRecipe, Recipe, TransferRecipe
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a classifier on labeled pictures, score it once on held-out ones, and save it."""
+
+    EXAMPLE: ClassVar[str] = "firstlight train ~/photos"
+
+    source: Positional[str] = "digits"
+    """A folder with one folder of pictures for each class, an archive of such a folder, a CSV or Parquet list of
+    pictures, or a named set: digits mnist fashion-mnist kmnist cifar10 cifar100."""
+    data: DataRecipe = field(default_factory=DataRecipe)
+    model: ModelRecipe = field(default_factory=ModelRecipe)
+    transfer: TransferRecipe = field(default_factory=TransferRecipe)
+    optimization: OptimizationRecipe = field(default_factory=OptimizationRecipe)
+    augmentation: Augment = field(default_factory=Augment)
+    seed: int = 0
+    """Random seed. The same seed, machine, and number of threads give the same model."""
+    device: str = "auto"
+    """Device to use: auto (a GPU if there is one), cpu, cuda, cuda:1, or mps."""
+    recipe: Path | None = None
+    """Start from the choices in this TOML file, such as the recipe.toml of an earlier run."""
+    out: Path | None = None
+    """Folder for the run, new or empty; the default is runs/<name>-<n>."""
+    quiet: bool = False
+    """Show no progress and no notes, only errors."""
+    json: bool = False
+    """Print one JSON object instead of text."""
+
+    @classmethod
+    def of(cls, recipe: Recipe, source: str) -> "Train":
+        """Return the command with the choices of a recipe as its defaults."""
+        groups = {name: getattr(recipe, name) for name in GROUPS}
+        return cls(source=source, seed=recipe.seed, device=recipe.device, **groups)
+
+    def run(self) -> int:
+        """Train, draw the figures of the run, and report."""
+        with phase("loading PyTorch"):
+            from firstlight.api import train
+        from firstlight.data.sources import load_data
+
+        recipe = Recipe(
+            data=self.data,
+            model=self.model,
+            transfer=self.transfer,
+            optimization=self.optimization,
+            augmentation=self.augmentation,
+            seed=self.seed,
+            device=self.device,
+        )
+        samples = load_data(self.source, **self.data.source_choices())
+        for note in samples.notes:
+            tell(f"note: {with_flags(note)}")
+        with announcements_to(lambda line: tell(with_flags(line))), phase("working"):
+            run = train(samples, recipe, out=self.out)
+        print_json(run.to_json()) if self.json else tell_run(run)
+        return DONE if run.test else INTERRUPTED
