@@ -246,3 +246,22 @@ def test_arrays_of_the_right_size_are_cut_where_only_a_fraction_is_kept(digits):
     assert np.array_equal(pack(samples).pixels[..., 0], digits[0][:50])
     with pytest.raises(RecipeError, match="resize = 'crop:0'"):
         pack(samples, resize="crop:0")
+
+
+def test_digests_tell_images_apart_and_do_not_depend_on_what_they_are_resized_to(folder):
+    Image.fromarray(np.full((8, 8), 77, np.uint8)).save(folder / "3" / "plain.png")
+    samples = load_data(folder)
+    packed = pack(samples)
+    assert packed.digests.dtype == np.uint64 and len(set(packed.digests.tolist())) == len(samples)
+    for other in (pack(samples, 12, resize="pad"), pack(samples, (3, 5, 5), max_pixels=64)):
+        assert np.array_equal(other.digests, packed.digests)
+    Image.fromarray(np.full((8, 8), 78, np.uint8)).save(folder / "3" / "plain.png")
+    changed = pack(load_data(folder)).digests != packed.digests
+    assert [samples.names[row] for row in np.flatnonzero(changed)] == ["3/plain.png"]
+
+
+def test_arrays_have_digests_too(digits):
+    images, labels = digits
+    used_as_they_are, resized = pack(load_data((images, labels))), pack(load_data((images, labels)), 12)
+    assert np.array_equal(used_as_they_are.digests, resized.digests)
+    assert len(set(resized.digests.tolist())) == len({image.tobytes() for image in images})

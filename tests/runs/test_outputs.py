@@ -23,6 +23,7 @@ def outputs_of(names=NAMES, classes=3, dim=5, scale=1.0):
         rng.integers(0, classes, len(names)),
         rng.standard_normal((len(names), classes), np.float32),
         scale * rng.standard_normal((len(names), dim), np.float32) if dim else None,
+        rng.integers(0, 2**64, len(names), np.uint64) if dim else None,
     )
 
 
@@ -40,12 +41,13 @@ def test_outputs_are_read_back_as_they_were_written(tmp_path, split):
     assert same(read.labels, written.labels)
     assert same(read.logits, written.logits)
     assert same(read.features, written.features.astype(np.float16).astype(np.float32))
+    assert same(read.digests, written.digests)
     assert [path.name for path in file.parent.iterdir()] == [file.name]
 
 
 def test_outputs_without_features_or_images_are_outputs_too(tmp_path):
     write_outputs(tmp_path, "test", outputs_of(dim=0))
-    assert read_outputs(tmp_path, "test").features is None
+    assert read_outputs(tmp_path, "test").features is None and read_outputs(tmp_path, "test").digests is None
     write_outputs(tmp_path, "test", outputs_of(names=()))
     empty = read_outputs(tmp_path, "test")
     assert (empty.names, empty.logits.shape, empty.features.shape) == ((), (0, 3), (0, 5))
@@ -84,6 +86,8 @@ def test_a_million_names_are_read_back_one_by_one(tmp_path):
         {"logits": np.zeros((7, 3))},
         {"logits": np.zeros(7, np.float32)},
         {"features": np.zeros((6, 5), np.float32)},
+        {"digests": np.zeros(6, np.uint64)},
+        {"digests": np.zeros(7, np.int64)},
     ],
 )
 def test_outputs_that_do_not_go_together_are_our_own_mistake(wrong):
@@ -111,6 +115,8 @@ def damaged(file, **tensors):
         {"logits": np.zeros((7, 3))},
         {"logits": np.zeros((7, 3, 1), np.float32)},
         {"features": np.zeros((7, 5), np.int64)},
+        {"digests": np.zeros(7, np.int64)},
+        {"digests": np.zeros((7, 2), np.uint64)},
         {"names": np.zeros(3, np.uint8)},
         {"names": np.zeros(3, np.float32)},
         {"name_ends": np.zeros(7, np.int64)},

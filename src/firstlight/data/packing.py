@@ -30,7 +30,7 @@ from firstlight.errors import DataError
 from firstlight.progress import phase, progress
 from firstlight.white import TYPES_WHITE, White
 
-FACTS_FILE, PIXELS_FILE = "facts.json", "pixels.npy"
+FACTS_FILE, PIXELS_FILE, DIGESTS_FILE = "facts.json", "pixels.npy", "digests.npy"
 # A worker takes up to this many images at a time; fewer, so that the packed images of all workers take at most
 # CHUNK_BYTES, and as much again while they wait to be written.
 CHUNK_IMAGES = 128
@@ -73,6 +73,7 @@ def describe_array(images: Pixels, folder: Path) -> None:
         sizes=Counter({f"{height}x{width}": count}),
         modes=Counter({"L" if channels == 1 else "RGB": count}),
     )
+    facts.digests[:] = _digest_numbers(facts.prints)
     facts.write(folder, facts.duplicates())
 
 
@@ -163,6 +164,7 @@ def _pack_at_size(
                     fingerprint_into(facts.prints, {row: reading})
             readings.append(reading.without_pixels())
         fingerprint_into(facts.prints, small)
+        facts.digests[rows.start : rows.stop] = _digest_numbers(facts.prints[rows.start : rows.stop])
         refine_nearly_plain(samples, rows, facts.prints, choices.max_pixels, white)
         return block, readings
 
@@ -234,6 +236,10 @@ class _Facts:
     sizes: Counter[str] = field(default_factory=Counter)
     modes: Counter[str] = field(default_factory=Counter)
     notes: dict[str, list[int]] = field(default_factory=dict)
+    digests: NDArray[np.uint64] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.digests = np.zeros(len(self.prints), np.uint64)
 
     def add(self, row: int, reading: Reading) -> None:
         if (image := reading.image) is None:
@@ -260,4 +266,10 @@ class _Facts:
             "notes": self.notes,
             "white": asdict(self.white),
         }
+        np.save(folder / DIGESTS_FILE, self.digests)
         (folder / FACTS_FILE).write_text(json.dumps(facts), "utf-8")
+
+
+def _digest_numbers(prints: NDArray[np.void]) -> NDArray[np.uint64]:
+    """Return the first 64 bits of the digests of FINGERPRINT `[N]`."""
+    return np.ascontiguousarray(prints["digest"]).view("<u8")[::2].astype(np.uint64)

@@ -20,7 +20,16 @@ from firstlight.cache import cache_folder, writable_cache_folder
 from firstlight.data.duplicates import Duplicates
 from firstlight.data.image_sources import ArrayImages
 from firstlight.data.images import MAX_PIXELS
-from firstlight.data.packing import FACTS_FILE, PIXELS_FILE, PackChoices, Size, describe_array, guess_size, pack_into
+from firstlight.data.packing import (
+    DIGESTS_FILE,
+    FACTS_FILE,
+    PIXELS_FILE,
+    PackChoices,
+    Size,
+    describe_array,
+    guess_size,
+    pack_into,
+)
 from firstlight.data.reading import stacked
 from firstlight.data.samples import Samples
 from firstlight.files import atomic_folder
@@ -28,7 +37,7 @@ from firstlight.resize import parse_resize
 from firstlight.runtime.processors import default_workers
 from firstlight.white import TYPES_WHITE, White
 
-CACHE_VERSION = 6  # increased when decoding, resizing or finding copies gives another result
+CACHE_VERSION = 7  # increased when the files hold something else, or decoding, resizing or finding copies changes
 DEFAULT_SIDE = 64  # pixels: of images that are large or of several sizes, if nothing else is asked for
 
 __all__ = ["DEFAULT_SIDE", "Size", "Store", "pack"]
@@ -40,6 +49,8 @@ class Store:
 
     Attributes:
         content_key: hex digits that change only if the images, their names or their order change.
+        digests: of each image as it was given, uint64 `[N]`: of its file, or of its pixels if it is an array. They do
+            not depend on what images are resized to. Only accidents are excluded: digests can be forged.
         pixels: uint8 `[N, H, W, C]`, memory-mapped; rows of quarantined images are black and never used.
         quarantined: why each unusable image cannot be used, by row.
         duplicates: rows whose images are the same, exactly or nearly.
@@ -50,6 +61,7 @@ class Store:
     """
 
     content_key: str
+    digests: NDArray[np.uint64]
     pixels: NDArray[np.uint8]
     quarantined: dict[int, str]
     duplicates: Duplicates
@@ -129,6 +141,7 @@ def _open(folder: Path, key: str, images: NDArray[np.uint8] | None, array: Array
         facts = json.loads((folder / FACTS_FILE).read_text("utf-8"))
         return Store(
             content_key=key,
+            digests=np.load(folder / DIGESTS_FILE),
             pixels=np.load(folder / PIXELS_FILE, mmap_mode="r") if images is None else images,
             quarantined={int(row): reason for row, reason in facts["quarantined"].items()},
             duplicates=Duplicates(**facts["duplicates"]),

@@ -124,7 +124,7 @@ def evaluate_model(
     temperature = model.temperature.item()
     evaluation = evaluate_logits(outputs.logits, outputs.labels, model.classes, temperature=temperature)
     names = tuple(samples.names[row] for row in rows)
-    said = Outputs(names, outputs.labels.numpy(), outputs.logits.numpy())
+    said = Outputs(names, outputs.labels.numpy(), outputs.logits.numpy(), digests=store.digests[rows])
     worst = worst_mistakes(outputs.logits, outputs.labels, count=MISTAKES_SHOWN, temperature=temperature)
     shown = rows[[mistake.row for mistake in worst]]
     most = max_pixels or model.max_pixels

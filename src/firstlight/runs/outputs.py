@@ -31,12 +31,14 @@ class Outputs:
         labels: int64 `[n]`.
         logits: float32 `[n, K]`, before calibration.
         features: float32 `[n, D]`; None if they were not kept.
+        digests: of the images as they were given, uint64 `[n]`, see `Store.digests`; None if they were not kept.
     """
 
     names: tuple[str, ...]
     labels: NDArray[np.int64]
     logits: NDArray[np.float32]
     features: NDArray[np.float32] | None = None
+    digests: NDArray[np.uint64] | None = None
 
     def __post_init__(self) -> None:
         """Check the shapes and types of the arrays."""
@@ -45,6 +47,8 @@ class Outputs:
         assert self.logits.dtype == np.float32 and self.logits.ndim == 2 and len(self.logits) == count
         if self.features is not None:
             assert self.features.dtype == np.float32 and self.features.ndim == 2 and len(self.features) == count
+        if self.digests is not None:
+            assert self.digests.dtype == np.uint64 and self.digests.shape == (count,)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -72,6 +76,8 @@ def write_outputs(folder: Path, split: str, outputs: Outputs) -> Path:
     }
     if outputs.features is not None:
         tensors["features"] = _halved(outputs.features)
+    if outputs.digests is not None:
+        tensors["digests"] = outputs.digests
     return _write(outputs_file(folder, split), tensors)
 
 
@@ -91,6 +97,7 @@ def read_outputs(folder: Path, split: str) -> Outputs:
             _checked(tensors, "labels", "i8", (len(names),)),
             _checked(tensors, "logits", "f4", (len(names), -1)),
             None if features is None else features.astype(np.float32, copy=False),
+            _checked(tensors, "digests", "u8", (len(names),)) if "digests" in tensors else None,
         )
     except (KeyError, ValueError):
         raise RunError(f"{file}: not outputs that firstlight wrote; the file is damaged") from None

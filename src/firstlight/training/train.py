@@ -181,13 +181,14 @@ def outputs_on(
 ) -> Outputs:
     """Return what a model says about `valid` or `test`: by cached features where only the head was trained."""
     rows = data.split.rows(split)
-    names = tuple(data.samples.names[row] for row in rows)
+    names, digests = tuple(data.samples.names[row] for row in rows), data.store.digests[rows]
     if transfer is not None and best_epoch == 0:
         features = extract_features(model, data, rows, transfer.weights["sha256"])
-        return Outputs(names, data.samples.labels[rows], head_logits(model, features).numpy(), np.array(features))
+        logits = head_logits(model, features).numpy()
+        return Outputs(names, data.samples.labels[rows], logits, np.array(features), digests)
     found = Predictor(model).collect(data.loader(split, model.mean.device).epoch(), features=True)
     assert found.features is not None
-    return Outputs(names, found.labels.numpy(), found.logits.numpy(), found.features.numpy())
+    return Outputs(names, found.labels.numpy(), found.logits.numpy(), found.features.numpy(), digests)
 
 
 def save(run: Run) -> Run:

@@ -165,7 +165,7 @@ def held_out_outputs(head: LinearHead, features: Features, data: Dataset) -> Out
     rows = data.split.train
     names = tuple(data.samples.names[row] for row in rows)
     logits = head.held_out_logits[: len(rows)].float().numpy()  # of the images as they are, the first pass
-    return Outputs(names, data.samples.labels[rows], logits, np.array(features))
+    return Outputs(names, data.samples.labels[rows], logits, np.array(features), data.store.digests[rows])
 
 
 def class_weights(data: Dataset, recipe: Recipe) -> Tensor | None:
