@@ -11,7 +11,7 @@ __version__ = "0.1.0"
 # Where each public name lives: its module, and its name there if that differs.
 _HOMES = {
     "Augment": "data.augment",
-    "CheckReport": "data.check",
+    "CheckReport": "delivery.check",
     "Classifier": "inference.image_classifier:ImageClassifier",
     "DataRecipe": "data.recipe",
     "Dataset": "data.dataset",
@@ -59,7 +59,6 @@ if TYPE_CHECKING:  # for editors and type checkers; a test holds it against the 
     from firstlight.api import train as train
     from firstlight.api import view_classify as view_classify
     from firstlight.data.augment import Augment as Augment
-    from firstlight.data.check import CheckReport as CheckReport
     from firstlight.data.dataset import Dataset as Dataset
     from firstlight.data.dataset import open_dataset as open_dataset
     from firstlight.data.loader import Loader as Loader
@@ -67,6 +66,7 @@ if TYPE_CHECKING:  # for editors and type checkers; a test holds it against the 
     from firstlight.data.samples import Samples as Samples
     from firstlight.data.sources import load_data as load_data
     from firstlight.data.split import split as split
+    from firstlight.delivery.check import CheckReport as CheckReport
     from firstlight.delivery.confusion_plot import confusion_matrix as confusion_matrix
     from firstlight.delivery.curves import training_curves as training_curves
     from firstlight.delivery.plots import image_grid as image_grid

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from firstlight.choices import did_you_mean
-from firstlight.data.check import CheckReport
-from firstlight.data.check import check as check_samples
 from firstlight.data.dataset import Dataset
 from firstlight.data.images import MAX_PIXELS
 from firstlight.data.recipe import SourceRecipe
 from firstlight.data.samples import Samples
 from firstlight.data.sources import load_data
+from firstlight.delivery.check import CheckReport
+from firstlight.delivery.check import check as check_samples
 from firstlight.delivery.evaluate import Score, evaluate_model
 from firstlight.delivery.figures import draw_run
 from firstlight.delivery.view_classify import view_answer

@@ -6,9 +6,9 @@ from PIL import Image
 
 import firstlight as fl
 from firstlight.data import packing
-from firstlight.data.check import check
 from firstlight.data.sources import load_data
 from firstlight.data.store import pack
+from firstlight.delivery.check import check
 from firstlight.models.classifier import Classifier
 from firstlight.models.model_file import load_model, read_model_card, save_model
 from firstlight.white import White

@@ -9,8 +9,8 @@ from PIL import Image
 
 from firstlight.api import train
 from firstlight.cli import main
-from firstlight.data.check import check
 from firstlight.data.sources import load_data
+from firstlight.delivery.check import check
 
 
 @pytest.fixture

@@ -2,10 +2,10 @@
 
 import pytest
 
-from firstlight.data.check import check
 from firstlight.data.dataset import open_dataset
 from firstlight.data.samples import Split
 from firstlight.data.sources import load_data
+from firstlight.delivery.check import check
 from firstlight.errors import DataError
 
 TRAIN = [f"train/{word}/{number}.png" for word in ("cleavers", "maize") for number in range(3)]

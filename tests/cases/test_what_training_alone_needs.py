@@ -5,9 +5,9 @@ import pytest
 
 from firstlight.api import evaluate, train
 from firstlight.cli import main
-from firstlight.data.check import check
 from firstlight.data.dataset import open_dataset
 from firstlight.data.sources import load_data
+from firstlight.delivery.check import check
 from firstlight.errors import DataError
 
 

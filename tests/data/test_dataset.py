@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from firstlight.data.check import check
 from firstlight.data.dataset import open_dataset, open_store, write_quarantine
 from firstlight.data.recipe import DataRecipe
 from firstlight.data.sources import load_data
 from firstlight.data.split import write_split
+from firstlight.delivery.check import check
 from firstlight.errors import DataError, RecipeError
 
 

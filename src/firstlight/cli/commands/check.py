@@ -29,8 +29,8 @@ class Check:
 
     def run(self) -> int:
         """Decode every picture once, and report."""
-        from firstlight.data.check import check  # by itself: `api` would import torch, which checking does not need
         from firstlight.data.sources import load_data
+        from firstlight.delivery.check import check  # by itself: `api` would import torch, which checking does not need
 
         samples = load_data(self.source, **self.reading.source_choices())
         found = check(samples, workers=self.workers, max_pixels=self.max_pixels).to_json()
