@@ -197,7 +197,8 @@ def test_a_bad_image_gets_an_error_and_the_rest_goes_on(predictor, digit_files, 
     assert rows[0] == rows[6]
     assert rows[1].to_json() == {"image": str(files[1]), "error": rows[1].error}
     assert rows[3].error == "cannot be read: No such file or directory"
-    assert set(rows[0].to_json()) == {"image", "label", "probability", "top"}
+    doubt = {"unsure", "reason", "set", "strangeness"}
+    assert set(rows[0].to_json()) == {"image", "label", "probability", "top", *doubt}
     assert predictor(tmp_path / "gone.png") == rows[3], "alone it is no exception either"
 
 

@@ -1,3 +1,4 @@
+import copy
 import hashlib
 import json
 import pickle
@@ -15,10 +16,13 @@ import safetensors.torch
 import torch
 
 from firstlight.errors import ModelFileError
+from firstlight.inference.optimized import optimized
 from firstlight.models import model_file, tensor_file, weights
 from firstlight.models.classifier import Classifier
 from firstlight.models.model_file import load_model, read_model_card, save_model
+from firstlight.models.trust import Trust
 
+BEFORE = Path(__file__).parents[1] / "before"
 CLASSES = ("plain", "Ünïcödé", "e\u0301", "猫", "🐈\u200d⬛", "not \udce9 Unicode", 'quotes " \\ \n', "")
 
 
@@ -153,10 +157,43 @@ def test_a_failed_save_leaves_the_former_file(tmp_path: Path) -> None:
         save_model(tmp_path / "nowhere" / "m", small())
 
 
-def test_a_trust_block_is_a_table_or_null_and_may_be_missing(tmp_path: Path) -> None:
-    for trust, expected in (({"unsure_below": 0.5}, {"unsure_below": 0.5}), (None, None), (..., None)):
-        assert read_model_card(forged(tmp_path / "m", trust=trust)).trust == expected
+def trusting() -> Classifier:
+    classifier = small()
+    quantiles = torch.linspace(0, 1, len(CLASSES), dtype=torch.float64)
+    classifier.trust = Trust(set_quantile=0.75, class_quantiles=quantiles, accept=0.5, measured_on={"n": 40})
+    return classifier
+
+
+def test_a_trust_block_comes_back_to_the_bit_and_is_no_part_of_the_state(tmp_path: Path) -> None:
+    saved = trusting()
+    save_model(tmp_path / "m", saved)
+    loaded = load_model(tmp_path / "m")
+    assert agree(saved, loaded)
+    assert saved.trust is not None
+    for classifier in (loaded, pickle.loads(pickle.dumps(loaded)), copy.deepcopy(loaded), optimized(loaded)):
+        trust = classifier.trust
+        assert trust is not None
+        assert trust.header() == saved.trust.header()
+        assert trust.class_quantiles is not None
+        assert torch.equal(trust.class_quantiles, torch.linspace(0, 1, len(CLASSES), dtype=torch.float64))
+        assert classifier.state_dict().keys() == small().state_dict().keys()
+    save_model(tmp_path / "again", loaded)
+    assert (tmp_path / "again").read_bytes() == (tmp_path / "m").read_bytes()
+
+
+def test_weights_are_taken_from_a_file_with_a_trust_block(tmp_path: Path) -> None:
+    save_model(tmp_path / "m", trusting())
+    assert weights.load_state_dict_file(tmp_path / "m").keys() == small().state_dict().keys()
+
+
+def test_a_file_without_a_trust_block_loads_and_cannot_tell(tmp_path: Path) -> None:
+    for trust in (None, ...):
+        assert read_model_card(forged(tmp_path / "m", trust=trust)).trust is None
         assert agree(load_model(tmp_path / "m"), small())
+        assert load_model(tmp_path / "m").trust is None
+    before = load_model(BEFORE / "without_trust.safetensors")
+    assert before.trust is None
+    assert before.temperature == 1.25
 
 
 # --- files that are not what they say ---------------------------------------------------------------------------------
@@ -192,6 +229,7 @@ def put(name: str, tensor: torch.Tensor) -> Callable[[dict[str, torch.Tensor]], 
     return lambda tensors: tensors.update({name: tensor})
 
 
+TRUST = {"coverage": 0.9, "set_quantile": 0.5, "accept": None, "strangeness": None, "measured_on": {}}
 FORGERIES: dict[str, tuple[dict[str, Any], str]] = {
     "newer format": ({"format": 3}, "newer firstlight"),
     "no format": ({"format": ...}, "format is missing"),
@@ -232,6 +270,33 @@ FORGERIES: dict[str, tuple[dict[str, Any], str]] = {
     "no scores": ({"scores": ...}, "scores"),
     "scores in a list": ({"scores": [1]}, "scores"),
     "trust in a list": ({"trust": []}, "trust"),
+    "empty trust": ({"trust": {}}, "coverage is missing"),
+    "certain coverage": ({"trust": TRUST | {"coverage": 1}}, "coverage is missing"),
+    "coverage in words": ({"trust": TRUST | {"coverage": "0.9"}}, "coverage is missing"),
+    "quantile above one": ({"trust": TRUST | {"set_quantile": 1.01}}, "set_quantile is missing"),
+    "quantile without end": ({"trust": TRUST | {"set_quantile": 10**400}}, "set_quantile is missing"),
+    "true quantile": ({"trust": TRUST | {"set_quantile": True}}, "set_quantile is missing"),
+    "negative acceptance": ({"trust": TRUST | {"accept": -0.1}}, "accept is missing"),
+    "measured on a list": ({"trust": TRUST | {"measured_on": []}}, "measured_on is missing"),
+    "strangeness in a list": ({"trust": TRUST | {"strangeness": []}}, "strangeness"),
+    "trust of other classes": (
+        {"trust": TRUST, "change_tensors": put("trust.class_quantiles", torch.ones(3).double())},
+        "class_quantiles is missing",
+    ),
+    "half a trust": (
+        {"trust": TRUST, "change_tensors": put("trust.class_quantiles", torch.ones(8).half())},
+        "class_quantiles is missing",
+    ),
+    "negative class quantile": (
+        {"trust": TRUST, "change_tensors": put("trust.class_quantiles", -torch.ones(8).double())},
+        "class_quantiles is missing",
+    ),
+    "class quantile that is no number": (
+        {"trust": TRUST, "change_tensors": put("trust.class_quantiles", torch.full((8,), torch.nan).double())},
+        "trust.class_quantiles holds NaN",
+    ),
+    "unknown tensor of trust": ({"trust": TRUST, "change_tensors": put("trust.x", torch.ones(1))}, "trust block"),
+    "tensor without a trust block": ({"change_tensors": put("trust.x", torch.ones(1))}, "the network has no trust.x"),
     "no digest": ({"sha256": ...}, "sha256"),
     "no tensor": ({"change_tensors": lambda tensors: tensors.pop("network.fc1.bias")}, "network.fc1.bias is missing"),
     "one tensor more": ({"change_tensors": put("x", torch.zeros(3))}, "the network has no x"),

@@ -194,7 +194,8 @@ def show_table(predictions: "Iterator[Prediction]") -> tuple[int, int]:
         errors += prediction.error is not None
         rest = "  ".join(f"{guess.label} {guess.probability:.1%}" for guess in prediction.top[1:])
         answer = f"{prediction.label} {prediction.probability:.1%}" if prediction.error is None else ""
-        line = f"{prediction.image}  {answer or 'error: ' + with_flags(str(prediction.error))}"
+        doubt = f"  unsure: {prediction.reason}" if prediction.unsure else ""
+        line = f"{prediction.image}  {answer or 'error: ' + with_flags(str(prediction.error))}{doubt}"
         if rest and is_too_long(f"{line}  ({rest})", sys.stdout):
             say(line)
             say(f"    ({rest})")

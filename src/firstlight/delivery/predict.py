@@ -12,11 +12,14 @@ from firstlight.inference.predictor import Prediction
 
 __all__ = ["find_files", "written_to_csv"]
 
+DOUBT_COLUMNS = ("unsure", "reason", "set", "strangeness")
+
 
 def written_to_csv(predictions: Iterable[Prediction], path: Path, top: int = 1) -> Iterator[Prediction]:
     """Yield predictions as they come, and write one row for each; the file appears after the last one.
 
-    The columns are `image,label,probability,error`, then `label_2,probability_2` and so on to `top`.
+    The columns are `image,label,probability,error,unsure,reason,set,strangeness`, then `label_2,probability_2` and so
+    on to `top`. The classes of a set are joined by `; `.
 
     Raises:
         DataError: if the file cannot be written.
@@ -24,13 +27,20 @@ def written_to_csv(predictions: Iterable[Prediction], path: Path, top: int = 1) 
     places = range(1, top)
     with csv_for_people(path) as write_row:
         others = (name for place in places for name in (f"label_{place + 1}", f"probability_{place + 1}"))
-        write_row(("image", "label", "probability", "error", *others))
+        write_row(("image", "label", "probability", "error", *DOUBT_COLUMNS, *others))
         for prediction in predictions:
             rest = [(guess.label, guess.probability) for guess in prediction.top[1:top]]
             cells = [cell for pair in rest for cell in pair]
             blank = [None] * (2 * len(places) - len(cells))
-            write_row((prediction.image, prediction.label, prediction.probability, prediction.error, *cells, *blank))
+            first = (prediction.image, prediction.label, prediction.probability, prediction.error)
+            write_row((*first, *_doubt_cells(prediction), *cells, *blank))
             yield prediction
+
+
+def _doubt_cells(prediction: Prediction) -> tuple[str | float | None, ...]:
+    unsure = None if prediction.unsure is None else str(prediction.unsure).lower()
+    possible = None if prediction.set is None else "; ".join(prediction.set)
+    return unsure, prediction.reason, possible, prediction.strangeness
 
 
 def require_file(path: Path) -> None:

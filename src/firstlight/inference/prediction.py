@@ -30,6 +30,11 @@ class Prediction:
         probability: of that class, calibrated, 0 to 1.
         top: the most probable classes, the most probable first.
         error: why the image cannot be used.
+        unsure: whether the answer should not be relied on; None, as the following, if the model cannot tell.
+        reason: why it is unsure, such as `unlike anything in training` or `between dress and skirt`.
+        set: the classes that remain possible, the most probable first; the right one is among them for nine of ten
+            images.
+        strangeness: how unlike the training images it is; higher is stranger.
     """
 
     image: str | None
@@ -37,9 +42,13 @@ class Prediction:
     probability: float | None = None
     top: tuple[Guess, ...] = ()
     error: str | None = None
+    unsure: bool | None = None
+    reason: str | None = None
+    set: tuple[str, ...] | None = None
+    strangeness: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return `{image, label, probability, top[{label, probability}]}`, or `{image, error}`."""
+        """Return a table of all but `error`, or `{image, error}`."""
         if self.error is not None:
             return {"image": self.image, "error": self.error}
         return {name: value for name, value in asdict(self).items() if name != "error"}
@@ -48,7 +57,8 @@ class Prediction:
         shown = Html(self.image or "Prediction")
         if self.error is not None:
             return shown.notes([f"cannot be used: {self.error}"]).text()
-        return shown.table([{"class": guess.label, "probability": Bar(guess.probability)} for guess in self.top]).text()
+        shown.table([{"class": guess.label, "probability": Bar(guess.probability)} for guess in self.top])
+        return shown.notes([f"unsure: {self.reason}"] if self.unsure else []).text()
 
 
 class Predictions(list[Prediction]):
@@ -63,12 +73,14 @@ class Predictions(list[Prediction]):
         return [prediction.to_json() for prediction in self]
 
     def to_pandas(self) -> "DataFrame":
-        """Return a data frame with one row for each image: image, label, probability, error.
+        """Return a data frame with one row for each image.
+
+        Its columns are image, label, probability, error, unsure, reason, set, and strangeness.
 
         Raises:
             UserError: if pandas is not installed.
         """
-        columns = ("image", "label", "probability", "error")
+        columns = ("image", "label", "probability", "error", "unsure", "reason", "set", "strangeness")
         return data_frame(({name: getattr(one, name) for name in columns} for one in self), columns)
 
     def _repr_html_(self) -> str:
@@ -77,6 +89,7 @@ class Predictions(list[Prediction]):
                 "image": number if one.image is None else one.image,
                 "class": one.label if one.error is None else f"cannot be used: {one.error}",
                 "probability": "" if one.probability is None else Bar(one.probability),
+                "unsure": one.reason or "",
             }
             for number, one in enumerate(self[:ROWS_SHOWN])
         ]

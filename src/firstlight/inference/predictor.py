@@ -11,6 +11,7 @@ from firstlight.data.parallel import chunks_of, in_order
 from firstlight.errors import ImageError, RecipeError, require_type
 from firstlight.escaping import escape_name
 from firstlight.inference.collect import Collected, collect
+from firstlight.inference.doubt import Doubt, Sets, Verdict
 from firstlight.inference.inputs import Item, Target, is_one_image, items_in, items_of, read_item
 from firstlight.inference.optimized import optimized
 from firstlight.inference.prediction import Guess, Prediction, Predictions
@@ -38,9 +39,13 @@ class Predictor:
         max_pixels: an image with more pixels is not decoded; its prediction has an `error`. By default the limit of
             the training.
         workers: number of threads that decode images; by default one for each processor.
+        accept: an answer is unsure if its probability is below this; by default, if more than one class remains in the
+            set of the image.
+        sets: `overall`: of all images, nine of ten have a set that holds the right class; `by-class`: of each class.
 
     Raises:
-        RecipeError: if `top`, `max_pixels` or `workers` is below 1.
+        RecipeError: if `top`, `max_pixels` or `workers` is below 1, or if `accept` or `sets` is given and wrong, or the
+            model cannot tell when it is unsure.
 
     >>> import numpy as np
     >>> from firstlight.models.classifier import Classifier
@@ -51,13 +56,21 @@ class Predictor:
     """
 
     def __init__(
-        self, model: Classifier, *, top: int = TOP, max_pixels: int | None = None, workers: int | None = None
+        self,
+        model: Classifier,
+        *,
+        top: int = TOP,
+        max_pixels: int | None = None,
+        workers: int | None = None,
+        accept: float | None = None,
+        sets: Sets = "overall",
     ) -> None:
         require_type(model, Classifier, "model", "a Classifier, such as fl.load returns")
         _require_positive(top=top, max_pixels=max_pixels, workers=workers)
         self.model = optimized(model)
         self.top = top
         self.workers = workers
+        self._doubt = Doubt.of(model, accept, sets)
         self._target = Target(model.input_size, model.resize, max_pixels or model.max_pixels, model.white)
 
     def __call__(self, images: Any) -> Prediction | Predictions:
@@ -130,28 +143,35 @@ class Predictor:
 
     def _answer(self, read: list[tuple[str | None, NDArray[np.uint8] | str]]) -> list[Prediction]:
         pixels = [image for _, image in read if not isinstance(image, str)]
-        tops = iter(self._guess(pixels) if pixels else [])
+        answers = iter(self._guess(pixels) if pixels else [])
         predictions = []
         for name, image in read:
             if isinstance(image, str):
                 predictions.append(Prediction(name, error=image))
             else:
-                top = next(tops)
-                predictions.append(Prediction(name, top[0].label, top[0].probability, top))
+                top, verdict = next(answers)
+                predictions.append(Prediction(name, top[0].label, top[0].probability, top, None, *verdict))
         return predictions
 
-    def _guess(self, pixels: list[NDArray[np.uint8]]) -> list[tuple[Guess, ...]]:
-        classes = self.model.classes
-        ranked = self._probabilities(pixels).topk(min(self.top, len(classes)), dim=1)
-        return [
+    def _guess(self, pixels: list[NDArray[np.uint8]]) -> list[tuple[tuple[Guess, ...], Verdict]]:
+        classes, images = self.model.classes, self._images(pixels)
+        with torch.inference_mode():
+            features, logits = self.model.features_and_logits(images)
+            probabilities = self.model.calibrated(logits)
+            verdicts = self._doubt.verdicts(features, logits, images, probabilities)
+            ranked = probabilities.topk(min(self.top, len(classes)), dim=1)
+        tops = (
             tuple(Guess(classes[index], probability) for index, probability in zip(*row, strict=True))
             for row in zip(ranked.indices.tolist(), ranked.values.tolist(), strict=True)
-        ]
+        )
+        return list(zip(tops, verdicts, strict=True))
 
     def _probabilities(self, pixels: list[NDArray[np.uint8]]) -> torch.Tensor:
-        images = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).to(self.model.mean.device)
         with torch.inference_mode():
-            return self.model.probabilities(images)
+            return self.model.probabilities(self._images(pixels))
+
+    def _images(self, pixels: list[NDArray[np.uint8]]) -> torch.Tensor:
+        return torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).to(self.model.mean.device)
 
 
 def _require_positive(**choices: int | None) -> None:

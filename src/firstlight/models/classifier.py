@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from firstlight.errors import RecipeError, require_type
 from firstlight.models.network import Network
 from firstlight.models.networks import build_network, whiten
+from firstlight.models.trust import Trust
 from firstlight.models.views import VIEWS, views_of
 from firstlight.white import MAX_PIXELS, TYPES_WHITE, White
 
@@ -33,12 +34,14 @@ class Classifier(nn.Module):
 
     Attributes:
         file: the model file that it was loaded from, or last saved to; None if there is none.
+        trust: when it is unsure; None if it cannot tell.
 
     Raises:
         RecipeError: if there is no such network, or no such `tta`.
     """
 
     file: Path | None = None
+    trust: Trust | None = None
     mean: Tensor
     std: Tensor
     temperature: Tensor
@@ -96,7 +99,11 @@ class Classifier(nn.Module):
 
     def probabilities(self, images: Tensor) -> Tensor:
         """Map uint8 `[B, C, H, W]` to calibrated probabilities, float32 `[B, K]`, each row summing to 1."""
-        return torch.softmax(self(images) / self.temperature, dim=1)
+        return self.calibrated(self(images))
+
+    def calibrated(self, logits: Tensor) -> Tensor:
+        """Map logits to calibrated probabilities, float32 `[B, K]`, each row summing to 1."""
+        return torch.softmax(logits / self.temperature, dim=1)
 
     def normalize(self, images: Tensor) -> Tensor:
         """Map uint8 0..255 to float with about zero mean and unit variance, the same shape and layout."""

@@ -1,6 +1,7 @@
 """The model file: one `.safetensors` that holds the weights and everything needed to use and to judge them.
 
-It is an ordinary safetensors file of the Classifier's `state_dict`. The header's `__metadata__` has one key,
+It is an ordinary safetensors file of the Classifier's `state_dict`, and of the tensors of its `trust`, whose names
+begin with `trust.`. The header's `__metadata__` has one key,
 `firstlight`, whose text is a JSON table in ASCII:
 
     format         2
@@ -16,7 +17,8 @@ It is an ordinary safetensors file of the Classifier's `state_dict`. The header'
     mean, std      per channel, of pixels in 0..1 (copies of the tensors `mean` and `std`)
     temperature    what logits are divided by before the softmax (a copy of the tensor `temperature`)
     scores         the evaluation, or null
-    trust          a table that says when the model does not know, or null; it may be missing
+    trust          when the model does not know, see `trust.Trust`: a table of `coverage`, `set_quantile`, `accept`,
+                   `strangeness` and `measured_on`, or null; it may be missing, and is null then
     extra          whatever the writer added, such as the recipe
     versions       of firstlight, torch and python, when it was written
     sha256         the digest, 64 hexadecimal digits
@@ -42,6 +44,7 @@ from typing import TYPE_CHECKING, Any
 from firstlight.errors import ModelFileError, require_type
 from firstlight.files import atomic_path, expand_user
 from firstlight.models import format1, tensor_file
+from firstlight.models.trust import Trust
 from firstlight.resize import RESIZE_PATTERN
 from firstlight.white import FULL_WHITE, MAX_PIXELS, White
 
@@ -53,6 +56,7 @@ if TYPE_CHECKING:
 
 FORMAT = 2
 MAX_SIDE = 8192  # pixels
+TRUST_PREFIX = "trust."  # of the names of its tensors
 _UNSIGNED = "0" * 64
 
 
@@ -109,6 +113,9 @@ def save_model(
         name.replace("_orig_mod.", ""): tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in classifier.state_dict().items()
     }
+    trust = classifier.trust
+    if trust is not None:
+        tensors |= {TRUST_PREFIX + name: tensor for name, tensor in trust.tensors().items()}
     tensor_file.refuse_non_finite(path, tensors)
     fields = {
         "format": FORMAT,
@@ -122,7 +129,7 @@ def save_model(
         "std": classifier.std.tolist(),
         "temperature": classifier.temperature.item(),
         "scores": scores,
-        "trust": None,
+        "trust": None if trust is None else trust.header(),
         "extra": extra or {},
         "versions": {
             "firstlight": version("firstlight"),
@@ -160,10 +167,11 @@ def load_model(path: Path | str, device: "torch.device | str" = "cpu") -> "Class
     tensor_file.refuse_non_finite(path, tensors)
     if fields["format"] == format1.FORMAT:
         tensors = format1.upgrade_tensors(path, fields, tensors)
+    trust = None if card.trust is None else _read_trust(path, card, tensors)
     classifier = _build(path, card, tensors)
     if not (classifier.temperature > 0 and classifier.std.min() > 0):
         raise ModelFileError(f"{path}: its temperature or a standard deviation is not above zero")
-    classifier.file = Path(path)
+    classifier.file, classifier.trust = Path(path), trust
     return classifier.to(device).eval()
 
 
@@ -187,6 +195,16 @@ def _digest(unsigned: str, tensors: "Mapping[str, Tensor]") -> str:
         digest.update(line.encode("utf-8", "surrogatepass"))
         digest.update(tensor_file.raw_bytes(tensor))
     return digest.hexdigest()
+
+
+def _read_trust(path: Path | str, card: ModelCard, tensors: "dict[str, Tensor]") -> Trust:
+    """Return what a file says about when the model is unsure; its tensors are taken out of `tensors`."""
+    names = [name for name in tensors if name.startswith(TRUST_PREFIX)]
+    found = {name.removeprefix(TRUST_PREFIX): tensors.pop(name) for name in names}
+    try:
+        return Trust.from_parts(card.trust or {}, found, len(card.classes))
+    except ValueError as error:
+        raise ModelFileError(f"{path}: its trust block is damaged ({error}); copy the file again") from error
 
 
 def _build(path: Path | str, card: ModelCard, tensors: "dict[str, Tensor]") -> "Classifier":

@@ -58,7 +58,8 @@ def load_state_dict_file(path: Path | str) -> "dict[str, Tensor]":
         with TensorFile(path) as opened:
             state = opened.read()
             if (text := opened.metadata.get("firstlight")) is not None:
-                state = format1.upgrade_state(path, text, state)
+                weights = {name: tensor for name, tensor in state.items() if not name.startswith("trust.")}
+                state = format1.upgrade_state(path, text, weights)
     refuse_non_finite(path, state)
     return _unwrapped(state)
 

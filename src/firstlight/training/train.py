@@ -50,6 +50,7 @@ from firstlight.training.recipe_file import to_toml
 from firstlight.training.run import Run
 from firstlight.training.transfer.features import extract_features
 from firstlight.training.transfer.ladder import head_logits, learn_by_transfer
+from firstlight.training.trust import measure_trust
 
 
 def train(
@@ -108,6 +109,7 @@ def train(
     outputs = outputs_on("valid", model, data, learned.best.epoch, transfer)
     logits, labels = torch.from_numpy(outputs.logits), torch.from_numpy(outputs.labels)
     model.temperature.fill_(fit_temperature(logits, labels))
+    model.trust = measure_trust(outputs, model.temperature.item())
     write_outputs(folder, "valid", outputs)
     if transferred and transferred.train_outputs:
         write_outputs(folder, "train", transferred.train_outputs)

@@ -4,7 +4,7 @@ import sys
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from firstlight.cli.exit_codes import DONE, WRONG_INPUT
 from firstlight.cli.layout import counted
@@ -16,7 +16,7 @@ from firstlight.progress import phase
 
 @dataclass(frozen=True)
 class Predict:
-    """Classify pictures. Those that cannot be used are listed with the reason, and the rest are still classified."""
+    """Classify pictures, and say which answers are unsure. Those that cannot be used are listed with the reason."""
 
     EXAMPLE: ClassVar[str] = "firstlight predict runs/photos-1 new.jpg"
 
@@ -26,8 +26,14 @@ class Predict:
     """Pictures, folders, or archives, or - to read a list of paths from standard input."""
     top: int = 5
     """How many classes to list for each picture."""
+    accept: float | None = None
+    """Call an answer unsure if its probability is below this, from 0 to 1; by default, if the set of classes that has
+    the right one in 9 of 10 cases holds more than one."""
+    sets: Literal["overall", "by-class"] = "overall"
+    """What 9 of 10 is true of: all pictures together, or the pictures of every class, which gives larger sets."""
     csv: Path | None = None
-    """Also write a CSV file with one row per picture: image, label, probability, error, and the rest of --top."""
+    """Also write a CSV file with one row per picture: image, label, probability, error, whether it is unsure and why,
+    and the rest of --top."""
     max_pixels: int | None = None
     """Do not decode pictures with more pixels than this; the default is the limit used in training."""
     workers: int | None = None
@@ -44,6 +50,7 @@ class Predict:
         with phase("loading PyTorch"):
             from firstlight.delivery.path_lists import read_paths
             from firstlight.delivery.predict import find_files, written_to_csv
+            from firstlight.inference.doubt import CANNOT_TELL
             from firstlight.inference.predictor import Predictor
             from firstlight.models.model_file import load_model
             from firstlight.runs.folder import model_file
@@ -51,7 +58,16 @@ class Predict:
 
         with phase("loading the model"):
             model = load_model(model_file(self.model), pick_device(self.device))
-            predictor = Predictor(model, top=self.top, max_pixels=self.max_pixels, workers=self.workers)
+            predictor = Predictor(
+                model,
+                top=self.top,
+                max_pixels=self.max_pixels,
+                workers=self.workers,
+                accept=self.accept,
+                sets=self.sets,
+            )
+        if model.trust is None:
+            tell(f"note: {CANNOT_TELL}")
         given = (path for word in self.paths for path in (read_paths(sys.stdin.buffer) if word == "-" else [word]))
         predictions = predictor.predict_files(find_files(given))
         if self.csv:

@@ -1,0 +1,126 @@
+"""A model says which of its answers are unsure, and why."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from firstlight.errors import RecipeError
+from firstlight.inference.doubt import Doubt, Verdict, remaining_words
+from firstlight.inference.predictor import Predictor
+from firstlight.models.classifier import Classifier
+from firstlight.models.trust import Trust
+
+CLASSES = ("coat", "dress", "shirt", "skirt")
+DOUBTFUL = [0.02, 0.5, 0.03, 0.45]
+SURE = [0.01, 0.02, 0.96, 0.01]
+
+
+class Brightness:
+    """A score of strangeness that is the mean of the pixels; not a real one."""
+
+    def __init__(self, threshold=100.0):
+        self.threshold = threshold
+
+    def score(self, features, logits, images):
+        return images.float().mean(dim=(1, 2, 3))
+
+    def tensors(self):
+        return {}
+
+    def header(self):
+        return {}
+
+
+def doubt(accept=None, *, by_class=False, **trust):
+    return Doubt(CLASSES, Trust(**({"set_quantile": 0.6} | trust)), accept, by_class)
+
+
+def verdicts(found: Doubt, *probabilities, images=None):
+    given = torch.tensor(probabilities)
+    pixels = torch.zeros(len(given), 1, 2, 2, dtype=torch.uint8) if images is None else images
+    return found.verdicts(torch.zeros(len(given), 3), given.log(), pixels, given)
+
+
+def test_a_set_of_more_than_one_class_is_unsure_and_names_them():
+    doubtful, sure = verdicts(doubt(), DOUBTFUL, SURE)
+    assert doubtful == Verdict(True, "between dress and skirt", ("dress", "skirt"), None)
+    assert sure == Verdict(False, None, ("shirt",), None)
+
+
+def test_reasons_name_up_to_three_classes():
+    assert remaining_words(["a", "b"]) == "between a and b"
+    assert remaining_words(["a", "b", "c"]) == "could be a, b, or c"
+    assert remaining_words(list("abcd")) == "could be any of 4 classes"
+    assert verdicts(doubt(set_quantile=1.0), SURE)[0].reason == "could be any of 4 classes"
+
+
+def test_an_accepted_probability_decides_instead_of_the_set():
+    assert [one.unsure for one in verdicts(doubt(0.5), DOUBTFUL, SURE)] == [False, False]
+    doubtful, sure = verdicts(doubt(0.97), DOUBTFUL, SURE)
+    assert doubtful.reason == "between dress and skirt"
+    assert (sure.unsure, sure.reason) == (True, "its probability of 0.96 is below 0.97")
+    assert sure.set == ("shirt",)
+
+
+def test_a_probability_just_below_the_limit_is_not_rounded_up_to_it():
+    (verdict,) = verdicts(doubt(0.95), [0.0251, 0.9499, 0.0125, 0.0125])
+    assert verdict.reason == "its probability of 0.9499 is below 0.95"
+
+
+def test_strangers_are_unsure_in_any_case():
+    images = torch.tensor([100, 101], dtype=torch.uint8)[:, None, None, None].expand(2, 1, 2, 2)
+    for accept in (None, 0.0):
+        known, stranger = verdicts(doubt(accept, strangeness=Brightness()), SURE, SURE, images=images)
+        assert known == Verdict(False, None, ("shirt",), 100.0)
+        assert stranger == Verdict(True, "unlike anything in training", ("shirt",), 101.0)
+
+
+def test_sets_by_class_use_the_quantile_of_each_class():
+    quantiles = torch.tensor([0.1, 0.6, 0.1, 0.1], dtype=torch.float64)
+    trust = {"class_quantiles": quantiles}
+    assert verdicts(doubt(**trust), DOUBTFUL)[0].set == ("dress", "skirt")
+    assert verdicts(doubt(by_class=True, **trust), DOUBTFUL)[0].set == ("dress",)
+    quantiles = torch.tensor([0.99, 0.1, 0.1, 0.1], dtype=torch.float64)
+    found = verdicts(doubt(by_class=True, class_quantiles=quantiles), DOUBTFUL)[0]
+    assert found.set == ("dress", "coat"), "the answer itself is always in its set"
+
+
+def test_a_predictor_says_what_the_model_does_not_know(model, digit_files):
+    silent = Predictor(model)(digit_files[:3])
+    assert {(one.unsure, one.reason, one.set, one.strangeness) for one in silent} == {(None,) * 4}
+    trusting = Classifier(architecture=model.architecture, classes=model.classes, input_size=model.input_size)
+    trusting.load_state_dict(model.state_dict())
+    trusting.temperature.fill_(6)
+    plain = Predictor(trusting, top=10)(digit_files)
+    trusting.trust = Trust(set_quantile=0.9, strangeness=Brightness(85))
+    predictor = Predictor(trusting, top=10)
+    found = predictor(digit_files)
+    assert found == pickle.loads(pickle.dumps(predictor))(digit_files)
+    assert {(len(one.set) > 1, one.strangeness > 85) for one in found} >= {(False, False), (True, False), (False, True)}
+    for one, other in zip(found, plain, strict=True):
+        assert (one.top, one.label) == (other.top, other.label)
+        possible = tuple(guess.label for guess in one.top if 1 - np.float32(guess.probability) <= 0.9)
+        assert one.set == (possible or one.set)
+        assert one.unsure == (len(one.set) > 1 or one.strangeness > 85) == (one.reason is not None)
+        assert one.to_json()["set"] == one.set
+    assert all(one.unsure for one in Predictor(trusting, accept=1)(digit_files))
+
+
+@pytest.mark.parametrize("accept", [-0.1, 1.5, float("nan"), "0.9", True])
+def test_a_limit_that_is_no_probability_is_refused(accept, model):
+    with pytest.raises(RecipeError, match="give a probability from 0 to 1") as raised:
+        Predictor(model, accept=accept)
+    assert raised.value.field == "accept"
+
+
+def test_other_words_for_sets_are_refused(model):
+    with pytest.raises(RecipeError, match="choose overall or by-class"):
+        Predictor(model, sets="marginal")
+
+
+@pytest.mark.parametrize("choice", [{"accept": 0.9}, {"sets": "by-class"}])
+def test_a_model_that_cannot_tell_refuses_to_be_asked(choice, model):
+    with pytest.raises(RecipeError, match="cannot tell when it is unsure: .*; train again"):
+        Predictor(model, **choice)
