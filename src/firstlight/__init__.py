@@ -16,6 +16,8 @@ _HOMES = {
     "DataRecipe": "data.recipe",
     "Dataset": "data.dataset",
     "Evaluation": "evaluation.evaluate",
+    "Heatmap": "delivery.heatmap",
+    "Heatmaps": "delivery.heatmap",
     "Loader": "data.loader",
     "ModelRecipe": "models.recipe",
     "Prediction": "inference.prediction",
@@ -29,6 +31,7 @@ _HOMES = {
     "confusion_matrix": "delivery.confusion_plot",
     "evaluate": "api",
     "evaluate_logits": "evaluation.evaluate",
+    "explain": "api",
     "image_grid": "delivery.plots",
     "imshow": "delivery.plots",
     "load": "api",
@@ -52,6 +55,7 @@ __all__ = list(_HOMES)
 if TYPE_CHECKING:  # for editors and type checkers; a test holds it against the table
     from firstlight.api import check as check
     from firstlight.api import evaluate as evaluate
+    from firstlight.api import explain as explain
     from firstlight.api import load as load
     from firstlight.api import load_run as load_run
     from firstlight.api import predict as predict
@@ -69,6 +73,8 @@ if TYPE_CHECKING:  # for editors and type checkers; a test holds it against the 
     from firstlight.delivery.check import CheckReport as CheckReport
     from firstlight.delivery.confusion_plot import confusion_matrix as confusion_matrix
     from firstlight.delivery.curves import training_curves as training_curves
+    from firstlight.delivery.heatmap import Heatmap as Heatmap
+    from firstlight.delivery.heatmap import Heatmaps as Heatmaps
     from firstlight.delivery.plots import image_grid as image_grid
     from firstlight.delivery.plots import imshow as imshow
     from firstlight.delivery.plots import mistakes_grid as mistakes_grid

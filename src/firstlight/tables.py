@@ -73,6 +73,14 @@ class Html:
         ]
         return self
 
+    def figure(self, png: bytes, words: str) -> Self:
+        """Add a figure, the bytes of a PNG, with its alternative text, as wide as there is room for."""
+        from base64 import b64encode
+
+        source = f"data:image/png;base64,{b64encode(png).decode()}"
+        self._parts.append(f"<img alt='{_cell(words)}' style='max-width:100%' src='{source}'>")
+        return self
+
     def notes(self, lines: Iterable[str]) -> Self:
         """Add paragraphs."""
         self._parts += [f"<p>{_cell(line, 400)}</p>" for line in lines]

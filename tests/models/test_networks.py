@@ -168,3 +168,9 @@ def test_frozen_layers_stay_in_evaluation_mode():
     assert not network.block1.norm1.training
     assert network.block2.norm1.training
     assert not network.eval().block2.norm1.training
+
+
+def test_a_network_that_is_frozen_as_a_whole_can_change_its_mode():
+    network = build_network({"name": "mlp"}, (1, 8, 8), 3).requires_grad_(False)
+    assert not network.train().training
+    assert not any(layer.training for layer in network.eval().modules() if list(layer.parameters()))

@@ -42,6 +42,10 @@ predictor = fl.Predictor(model, top=3)
 fl.view_classify("a.png", run)
 fl.view_classify(np.zeros((8, 8)), [0.5, 0.5], ["cat", "dog"], label="cat")
 
+heat: fl.Heatmap = fl.explain(model, b"...", class_="cat")
+heats: fl.Heatmaps = fl.explain(run, ["a.png"], method="occlusion", out="maps")
+overlaid: np.ndarray = heat.overlay()
+
 score = fl.evaluate(model, samples, split="all")
 worst: str = score.to_pandas()["class"][0]
 found: fl.Evaluation = fl.evaluate_logits(logits, torch.tensor([0]), model.classes)

@@ -6,7 +6,16 @@ from typing import Any
 from firstlight.errors import UserError
 from firstlight.training.recipe import HOMES
 
-OTHER_FLAGS = {"out", "top", "csv", "split", "json", "recipe"}  # of commands, besides the choices of a recipe
+OTHER_FLAGS = {
+    "out",
+    "top",
+    "csv",
+    "split",
+    "json",
+    "recipe",
+    "method",
+    "class",
+}  # of commands, besides the choices of a recipe
 CHOICE = re.compile(r"`([a-z_]+)`")
 
 

@@ -25,7 +25,7 @@ PLACEHOLDERS = {
     "out": "FOLDER", "recipe": "FILE", "csv": "FILE", "weights": "FILE", "data_root": "FOLDER", "img_size": "PIXELS",
     "max_pixels": "PIXELS", "split": "SPLIT", "group_by": "PATTERN", "label_from": "PATTERN", "device": "DEVICE",
     "resize": "HOW", "time_limit": "SECONDS", "rotate": "DEGREES", "image_column": "NAME", "label_column": "NAME",
-    "model": "NAME",
+    "model": "NAME", "class": "NAME",
 }  # fmt: skip  # what stands for the value of an option, where its type says too little
 FLAT_NAMES = {home: name for name, home in HOMES.items()}
 
@@ -152,7 +152,7 @@ def _option(kind: type, field: dataclasses.Field[Any], hint: Any, group: str) ->
     hint = hint.__origin__ if positional else hint
     if get_origin(hint) in (Union, UnionType):
         (hint,) = (part for part in get_args(hint) if part is not NoneType)
-    name = FLAT_NAMES.get((group, field.name), field.name)
+    name = FLAT_NAMES.get((group, field.name), field.name.removesuffix("_"))  # `class_`, since `class` is Python's
     return Option(name, group, field.name, hint, field.default, positional, _descriptions(kind).get(field.name, ""))
 
 

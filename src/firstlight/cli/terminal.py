@@ -13,6 +13,7 @@ from firstlight.escaping import escape, escape_name
 from firstlight.progress import is_silent
 
 if TYPE_CHECKING:
+    from firstlight.delivery.heatmap import Heatmap
     from firstlight.inference.predictor import Prediction
     from firstlight.runs.record import TransferRecord
     from firstlight.training.run import Run
@@ -204,7 +205,7 @@ def show_table(predictions: "Iterator[Prediction]") -> tuple[int, int]:
     return count, errors
 
 
-def show_json(predictions: "Iterator[Prediction]") -> tuple[int, int]:
+def show_json(predictions: "Iterator[Prediction] | Iterator[Heatmap]") -> tuple[int, int]:
     """Print one JSON list, row by row, so that memory stays constant; count as `show_table` does."""
     count = errors = 0
     for prediction in predictions:

@@ -30,7 +30,7 @@ from firstlight.data.formats import SUFFIXES, dropped_bands, kind_of, open_image
 from firstlight.data.jpeg import decode_jpeg, decode_smaller, min_decoded_side
 from firstlight.data.recipe import DataRecipe
 from firstlight.errors import ImageError
-from firstlight.resize import parse_resize
+from firstlight.resize import parse_resize, seen_part
 from firstlight.white import TYPES_WHITE, White
 
 MAX_PIXELS = DataRecipe.max_pixels
@@ -187,29 +187,28 @@ def resize_image(pixels: NDArray[np.uint8], input_size: tuple[int, int, int], re
     Raises:
         RecipeError: if there is no such `resize`.
     """
-    method, fraction = parse_resize(resize)
+    _, fraction = parse_resize(resize)
     channels, height, width = input_size
     assert channels in (1, 3), input_size
     if channels == 1 and pixels.shape[2] == 3:
         pixels = np.array(Image.fromarray(pixels).convert("L"))[:, :, None]
     if pixels.shape[:2] != (height, width) or fraction < 1:
-        pixels = _scale(pixels, height, width, method, fraction)
+        pixels = _scale(pixels, height, width, resize)
     if channels == 3 and pixels.shape[2] == 1:
         pixels = np.repeat(pixels, 3, axis=2)
     return pixels
 
 
-def _scale(pixels: NDArray[np.uint8], height: int, width: int, method: str, fraction: float) -> NDArray[np.uint8]:
+def _scale(pixels: NDArray[np.uint8], height: int, width: int, resize: str) -> NDArray[np.uint8]:
     # torch scales photographs twice as fast as Pillow, to the same gray levels within one
     from torch import from_numpy
     from torch.nn.functional import interpolate
 
     rows, columns, channels = pixels.shape
+    method, _ = parse_resize(resize)
     inner_height, inner_width = height, width
     if method == "crop":
-        step = min(columns / width, rows / height) * fraction
-        kept_rows, kept_columns = max(1, round(height * step)), max(1, round(width * step))
-        top, left = (rows - kept_rows) // 2, (columns - kept_columns) // 2
+        top, left, kept_rows, kept_columns = seen_part(rows, columns, (channels, height, width), resize)
         pixels = pixels[top : top + kept_rows, left : left + kept_columns]
     elif method == "pad":
         step = max(columns / width, rows / height)

@@ -5,6 +5,7 @@ and returns the Axes. Matplotlib is imported when a figure is made; its settings
 drawn literally, and everything in colors that suit the page.
 """
 
+import io
 import math
 import sys
 from collections.abc import Sequence, Sized
@@ -190,17 +191,32 @@ def mistakes_grid(
     return _grid(images, titles, options, columns=None, title=title, figure=figure)
 
 
-def save_figure(axes: "Axes | Sequence[Axes] | NDArray[Any]", path: Path | str, dpi: int = 150) -> Path:
+def save_figure(
+    axes: "Axes | Sequence[Axes] | NDArray[Any]", path: Path | str, dpi: int = 150, description: str | None = None
+) -> Path:
     """Write the figure of these Axes as PNG, atomically, close it, and return the path.
 
     The same figure always has the same bytes. The folder must exist.
+
+    Args:
+        axes: of one figure.
+        path: of the file.
+        dpi: pixels per inch.
+        description: kept in the file, for programs.
     """
-    figure = np.asarray(axes, dtype=object).ravel()[0].get_figure(root=True)
     with atomic_path(Path(path)) as temporary:
-        figure.savefig(temporary, format="png", dpi=dpi, facecolor=figure.get_facecolor(), metadata={"Software": None})
+        temporary.write_bytes(png_of(axes, dpi, description))
+    return Path(path)
+
+
+def png_of(axes: "Axes | Sequence[Axes] | NDArray[Any]", dpi: int = 150, description: str | None = None) -> bytes:
+    """Return the figure of these Axes as the bytes of a PNG, and close it; see `save_figure`."""
+    figure, file = np.asarray(axes, dtype=object).ravel()[0].get_figure(root=True), io.BytesIO()
+    metadata = {"Software": None} | ({"Description": description} if description else {})
+    figure.savefig(file, format="png", dpi=dpi, facecolor=figure.get_facecolor(), metadata=metadata)
     if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close(figure)
-    return Path(path)
+    return file.getvalue()
 
 
 def _grid(

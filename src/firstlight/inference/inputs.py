@@ -127,36 +127,60 @@ def _items_in_archive(file: str) -> Iterator[Item]:
 
 def read_item(item: Item, target: Target) -> "NDArray[np.uint8] | str":
     """Return an image as uint8 `[H, W, C]` of the model's size, or the reason why it cannot be used."""
-    content = item.content
     try:
-        if isinstance(content, str):
-            content = _read_file(content)
-        if isinstance(content, ImageError):
-            raise content
-        if isinstance(content, Archived):
-            content = content.images.read(content.index)
-        if isinstance(content, bytes):
-            pixels = decode(
-                content,
-                name=item.name or "",
-                max_pixels=target.max_pixels,
-                input_size=target.input_size,
-                resize=target.resize,
-                white=target.white,
-            ).pixels
-        else:
-            height, width = content.shape[:2] if isinstance(content, np.ndarray) else content.size[::-1]
-            if height * width > target.max_pixels:
-                raise ImageError(
-                    f"{width} x {height} pixels are more than the limit of {target.max_pixels:,}; make it smaller, or "
-                    "raise `max_pixels`"
-                )
-            pixels = content if isinstance(content, np.ndarray) else pixels_of(content, target.white)
+        pixels = _pixels(item, target, target.input_size, target.resize)
         return resize_image(pixels, target.input_size, target.resize)
-    except ImageError as reason:
-        return str(reason)
-    except OSError as error:
-        return f"cannot be read: {error.strerror or error}"
+    except (ImageError, OSError) as error:
+        return _reason(error)
+
+
+def read_whole(item: Item, target: Target, side: int) -> "NDArray[np.uint8] | str":
+    """Return a whole image, made smaller if a side is longer than `side`, as uint8 `[H, W, C]`; or the reason why not.
+
+    Nothing is cut off or added, whatever the model's way of resizing.
+    """
+    try:
+        pixels = _pixels(item, target, (3, side, side), "pad")
+    except (ImageError, OSError) as error:
+        return _reason(error)
+    height, width, channels = pixels.shape
+    if (longer := max(height, width)) <= side:
+        return pixels
+    size = (channels, max(1, round(height * side / longer)), max(1, round(width * side / longer)))
+    return resize_image(pixels, size, "squash")
+
+
+def _pixels(item: Item, target: Target, size: tuple[int, int, int], resize: str) -> NDArray[np.uint8]:
+    """Return an image as uint8 `[H, W, C]`; a file may be decoded smaller, if it will be resized to this size."""
+    content = item.content
+    if isinstance(content, str):
+        content = _read_file(content)
+    if isinstance(content, ImageError):
+        raise content
+    if isinstance(content, Archived):
+        content = content.images.read(content.index)
+    if isinstance(content, bytes):
+        return decode(
+            content,
+            name=item.name or "",
+            max_pixels=target.max_pixels,
+            input_size=size,
+            resize=resize,
+            white=target.white,
+        ).pixels
+    height, width = content.shape[:2] if isinstance(content, np.ndarray) else content.size[::-1]
+    if height * width > target.max_pixels:
+        raise ImageError(
+            f"{width} x {height} pixels are more than the limit of {target.max_pixels:,}; make it smaller, or "
+            "raise `max_pixels`"
+        )
+    return content if isinstance(content, np.ndarray) else pixels_of(content, target.white)
+
+
+def _reason(error: ImageError | OSError) -> str:
+    if isinstance(error, ImageError):
+        return str(error)
+    return f"cannot be read: {error.strerror or error}"
 
 
 def _read_file(path: str) -> bytes:

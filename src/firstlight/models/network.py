@@ -34,5 +34,6 @@ class Network(nn.Module):
         for layer in self.modules():
             weights = list(layer.parameters())
             if weights and not any(one.requires_grad for one in weights):
-                layer.eval()
+                for part in layer.modules():  # note: not layer.eval(), which has no end where the layer is this network
+                    part.training = False
         return self

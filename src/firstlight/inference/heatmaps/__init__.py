@@ -1,0 +1,1 @@
+"""Heatmaps: where in an image a network finds evidence for a class, as pure functions on tensors."""
