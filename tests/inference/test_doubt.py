@@ -26,6 +26,9 @@ class Brightness:
     def score(self, features, logits, images):
         return images.float().mean(dim=(1, 2, 3))
 
+    def to(self, device):
+        return self
+
     def tensors(self):
         return {}
 

@@ -171,6 +171,11 @@ def load_model(path: Path | str, device: "torch.device | str" = "cpu") -> "Class
     classifier = _build(path, card, tensors)
     if not (classifier.temperature > 0 and classifier.std.min() > 0):
         raise ModelFileError(f"{path}: its temperature or a standard deviation is not above zero")
+    if trust is not None and trust.strangeness is not None:
+        try:
+            trust.strangeness.require_fit(classifier.network.num_features, classifier.input_size)
+        except ValueError as error:
+            raise _damaged_trust(path, error) from error
     classifier.file, classifier.trust = Path(path), trust
     return classifier.to(device).eval()
 
@@ -204,7 +209,11 @@ def _read_trust(path: Path | str, card: ModelCard, tensors: "dict[str, Tensor]")
     try:
         return Trust.from_parts(card.trust or {}, found, len(card.classes))
     except ValueError as error:
-        raise ModelFileError(f"{path}: its trust block is damaged ({error}); copy the file again") from error
+        raise _damaged_trust(path, error) from error
+
+
+def _damaged_trust(path: Path | str, error: ValueError) -> ModelFileError:
+    return ModelFileError(f"{path}: its trust block is damaged ({error}); copy the file again")
 
 
 def _build(path: Path | str, card: ModelCard, tensors: "dict[str, Tensor]") -> "Classifier":

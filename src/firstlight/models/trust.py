@@ -8,32 +8,17 @@ Torch is imported where it is used: reading a header does not wait for it.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from firstlight.models.strangeness import Strangeness
+
 COVERAGE = 0.9  # of the images, the least fraction whose set should hold the right class
 CLASS_QUANTILES = "class_quantiles"
 STRANGENESS = "strangeness"
-
-
-class Strangeness(Protocol):
-    """A score of how strange an image is, with the threshold above which it is unlike anything in training."""
-
-    @property
-    def threshold(self) -> float:
-        """The highest score of an image that is not a stranger."""
-
-    def score(self, features: "Tensor", logits: "Tensor", images: "Tensor") -> "Tensor":
-        """Return how strange each image is, float `[B]`; higher is stranger."""
-
-    def tensors(self) -> "dict[str, Tensor]":
-        """Return what a model file keeps as tensors."""
-
-    def header(self) -> dict[str, Any]:
-        """Return what a model file keeps in its header."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -50,7 +35,7 @@ class Trust:
         measured_on: what the quantiles were learned from, such as `{"split": "valid", "n": 300}`.
     """
 
-    strangeness: Strangeness | None = None
+    strangeness: "Strangeness | None" = None
     coverage: float = COVERAGE
     set_quantile: float = 1.0
     class_quantiles: "Tensor | None" = None
@@ -69,9 +54,12 @@ class Trust:
 
     def to(self, device: "torch.device | str") -> "Trust":
         """Return the same with its tensors on a device."""
-        if self.class_quantiles is None:
-            return self
-        return replace(self, class_quantiles=self.class_quantiles.to(device))
+        strangeness, quantiles = self.strangeness, self.class_quantiles
+        return replace(
+            self,
+            strangeness=None if strangeness is None else strangeness.to(device),
+            class_quantiles=None if quantiles is None else quantiles.to(device),
+        )
 
     def header(self) -> dict[str, Any]:
         """Return what a model file keeps in its header, in JSON's types."""
@@ -107,7 +95,8 @@ class Trust:
         _require(_is_fraction(quantile), "set_quantile")
         _require(accept is None or _is_fraction(accept), "accept")
         _require(isinstance(header.get("measured_on"), dict), "measured_on")
-        _require(header.get("strangeness", ...) is None, "strangeness")
+        strange = header.get(STRANGENESS, ...)
+        _require(isinstance(strange, dict | None), STRANGENESS)
         rest = dict(tensors)
         by_class = rest.pop(CLASS_QUANTILES, None)
         if by_class is not None:
@@ -115,9 +104,17 @@ class Trust:
 
             _require(by_class.dtype == torch.float64 and by_class.shape == (num_classes,), CLASS_QUANTILES)
             _require(bool(((by_class >= 0) & (by_class <= 1)).all()), CLASS_QUANTILES)
+        strangeness = None
+        if strange is not None:
+            from firstlight.models.strangeness import Strangeness
+
+            names = [name for name in rest if name.startswith(f"{STRANGENESS}.")]
+            parts = {name.removeprefix(f"{STRANGENESS}."): rest.pop(name) for name in names}
+            strangeness = Strangeness.from_parts(strange, parts)
         for name in rest:
             _require(False, name)
         return cls(
+            strangeness=strangeness,
             coverage=float(coverage),  # type: ignore[arg-type]
             set_quantile=float(quantile),  # type: ignore[arg-type]
             class_quantiles=by_class,

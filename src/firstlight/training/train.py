@@ -44,6 +44,7 @@ from firstlight.training.build import build_classifier
 from firstlight.training.choice import choose_network
 from firstlight.training.defaults import require_views
 from firstlight.training.learn import learn_by_gradient
+from firstlight.training.novelty import strangeness_of
 from firstlight.training.prepare import prepare
 from firstlight.training.recipe import Recipe
 from firstlight.training.recipe_file import to_toml
@@ -109,7 +110,9 @@ def train(
     outputs = outputs_on("valid", model, data, learned.best.epoch, transfer)
     logits, labels = torch.from_numpy(outputs.logits), torch.from_numpy(outputs.labels)
     model.temperature.fill_(fit_temperature(logits, labels))
-    model.trust = measure_trust(outputs, model.temperature.item())
+    frozen = transfer.weights["sha256"] if transfer and learned.best.epoch == 0 else None
+    strangeness = strangeness_of(model, data, outputs, frozen=frozen, seed=recipe.seed)
+    model.trust = measure_trust(outputs, model.temperature.item(), strangeness)
     write_outputs(folder, "valid", outputs)
     if transferred and transferred.train_outputs:
         write_outputs(folder, "train", transferred.train_outputs)
