@@ -13,6 +13,7 @@ _HOMES = {
     "Augment": "data.augment",
     "CheckReport": "delivery.check",
     "Classifier": "inference.image_classifier:ImageClassifier",
+    "Comparison": "evaluation.comparison",
     "DataRecipe": "data.recipe",
     "Dataset": "data.dataset",
     "Evaluation": "evaluation.evaluate",
@@ -28,6 +29,7 @@ _HOMES = {
     "Samples": "data.samples",
     "UserError": "errors",
     "check": "api",
+    "compare": "api",
     "confusion_matrix": "delivery.confusion_plot",
     "evaluate": "api",
     "evaluate_logits": "evaluation.evaluate",
@@ -54,6 +56,7 @@ __all__ = list(_HOMES)
 
 if TYPE_CHECKING:  # for editors and type checkers; a test holds it against the table
     from firstlight.api import check as check
+    from firstlight.api import compare as compare
     from firstlight.api import evaluate as evaluate
     from firstlight.api import explain as explain
     from firstlight.api import load as load
@@ -80,6 +83,7 @@ if TYPE_CHECKING:  # for editors and type checkers; a test holds it against the 
     from firstlight.delivery.plots import mistakes_grid as mistakes_grid
     from firstlight.errors import UserError as UserError
     from firstlight.evaluation import metrics as metrics
+    from firstlight.evaluation.comparison import Comparison as Comparison
     from firstlight.evaluation.evaluate import Evaluation as Evaluation
     from firstlight.evaluation.evaluate import evaluate_logits as evaluate_logits
     from firstlight.inference.image_classifier import ImageClassifier

@@ -12,12 +12,14 @@ from firstlight.data.samples import Samples
 from firstlight.data.sources import load_data
 from firstlight.delivery.check import CheckReport
 from firstlight.delivery.check import check as check_samples
+from firstlight.delivery.compare import compare_models, compare_runs
 from firstlight.delivery.evaluate import Score, evaluate_model
 from firstlight.delivery.explain import explain_images, written
 from firstlight.delivery.figures import draw_run
 from firstlight.delivery.heatmap import Heatmap, Heatmaps
 from firstlight.delivery.view_classify import view_answer
-from firstlight.errors import RecipeError, WrongTypeError, require_type
+from firstlight.errors import RecipeError, UserError, WrongTypeError, require_type
+from firstlight.evaluation.comparison import Comparison
 from firstlight.files import expand_user
 from firstlight.inference.doubt import Sets
 from firstlight.inference.image_classifier import ImageClassifier
@@ -111,6 +113,59 @@ def evaluate(
             announce(f"note: {note}")
     return evaluate_model(
         model if isinstance(model, Classifier) else _model_file(model),
+        samples,
+        split=split,
+        device=pick_device(device),
+        allow_quarantine=allow_quarantine,
+        max_pixels=max_pixels,
+    )
+
+
+def compare(
+    a: Model,
+    b: Model,
+    data: Data | None = None,
+    *,
+    split: Literal["valid", "test", "all"] = "valid",
+    device: str = "auto",
+    allow_quarantine: bool = False,
+    max_pixels: int | None = None,
+    **choices: Any,
+) -> Comparison:
+    """Compare two models on the same images, with what is due to chance; differences are those of b minus a.
+
+    Args:
+        a: a run, its folder, a `model.safetensors`, or, with `data`, a classifier.
+        b: likewise; both know the same classes.
+        data: labeled images to score both on, as for `evaluate`. By default two runs are compared by what they said
+            about their own split, which needs neither images nor models.
+        split: which images. Comparing on `test` counts as one more evaluation of the test split of both runs.
+        device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`; where both are scored on `data`.
+        allow_quarantine: continue even if more than 1% of the images cannot be used.
+        max_pixels: an image with more pixels is not decoded; by default the limit used in training.
+        choices: how the source is read, as for `load_data`; by default as the run of `a` read it.
+
+    Raises:
+        UserError: if a run or model cannot be used, or they answered different images or know different classes.
+    """
+    given = SourceRecipe.of_source(**choices).chosen()
+    if data is None:
+        return compare_runs(_run_folder(a, "a"), _run_folder(b, "b"), split)
+    named = {
+        f"model {letter}"
+        if isinstance(model, Classifier)
+        else str(model.folder if isinstance(model, Run) else model): model
+        if isinstance(model, Classifier)
+        else _model_file(model)
+        for model, letter in ((a, "a"), (b, "b"))
+    }
+    if len(named) < 2:
+        raise UserError(f"{next(iter(named))} is compared with itself; give two different ones")
+    first = next(iter(named.values()))
+    file = first.file if isinstance(first, Classifier) else first
+    samples = _samples(data, (source_choices_of(file.parent) if file else {}) | given)
+    return compare_models(
+        named,
         samples,
         split=split,
         device=pick_device(device),
@@ -376,6 +431,11 @@ def _model_file(model: Any) -> Path:
     wanted = "a run, its folder, the path of a model.safetensors, or what load returns"
     require_type(model, Path | str | Run, "model", wanted)
     return model_file(model.folder if isinstance(model, Run) else Path(model))
+
+
+def _run_folder(run: Any, name: str) -> Path:
+    require_type(run, Path | str | Run, name, "a run or its folder; to compare anything else, give `data` as well")
+    return run.folder if isinstance(run, Run) else expand_user(run)
 
 
 def _samples(data: Data, choices: Mapping[str, Any]) -> Samples:

@@ -1,7 +1,7 @@
 """Evaluation of a model on a data set: classes are matched by name, and test evaluations are counted."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,6 +71,7 @@ def evaluate_model(
     device: torch.device,
     allow_quarantine: bool = False,
     max_pixels: int | None = None,
+    other_split: Mapping[str, int] | None = None,
 ) -> Score:
     """Evaluate a model on a split of a set.
 
@@ -83,6 +84,7 @@ def evaluate_model(
         device: where to run.
         allow_quarantine: continue even if more than 1% of the images cannot be used.
         max_pixels: larger images are not decoded; by default the limit of the training.
+        other_split: the split of each image by name, for a model whose run made none of this set.
 
     Raises:
         DataError: if the classes do not match, or the set has no such split.
@@ -108,7 +110,7 @@ def evaluate_model(
         white=model.white,
     )
     run_split = _split_of_run(run, samples, store.content_key) if run else {}
-    rows = np.intersect1d(_rows_of(split, samples, run_split), store.usable)
+    rows = np.intersect1d(_rows_of(split, samples, run_split or other_split or {}), store.usable)
     if not len(rows):
         raise DataError(f"{samples.source}: its {split} split holds no usable picture; choose another `split`")
     is_run_test = any(run_split.get(samples.names[row]) == Split.TEST for row in rows)
@@ -167,7 +169,7 @@ def _split_of_run(run: Path, samples: Samples, content_key: str) -> dict[str, in
     return split if same or split.keys() <= set(samples.names) else {}
 
 
-def _rows_of(split: str, samples: Samples, run_split: dict[str, int]) -> NDArray[np.int64]:
+def _rows_of(split: str, samples: Samples, run_split: Mapping[str, int]) -> NDArray[np.int64]:
     if split == "all":
         return np.arange(len(samples))
     wanted = SPLIT_WORDS[split]

@@ -4,10 +4,11 @@ Nothing heavy is imported before a command that needs it runs, so that `--help` 
 """
 
 from firstlight.cli.commands.check import Check
+from firstlight.cli.commands.compare import Compare
 from firstlight.cli.commands.evaluate import Evaluate
 from firstlight.cli.commands.explain import Explain
 from firstlight.cli.commands.guide import Guide
 from firstlight.cli.commands.predict import Predict
 from firstlight.cli.commands.train import Train
 
-__all__ = ["Check", "Evaluate", "Explain", "Guide", "Predict", "Train"]
+__all__ = ["Check", "Compare", "Evaluate", "Explain", "Guide", "Predict", "Train"]

@@ -17,8 +17,8 @@ from torch.nn import functional
 
 from firstlight.data.dataset import Dataset
 from firstlight.data.groups import image_groups
-from firstlight.evaluation.comparison import chance_better
 from firstlight.evaluation.intervals import proportion
+from firstlight.evaluation.paired import chance_better
 from firstlight.inference.predictor import Predictor
 from firstlight.models.classifier import Classifier
 from firstlight.models.downloads import Weights
