@@ -46,6 +46,7 @@ PUBLIC = [
     "open_dataset",
     "predict",
     "read_model_card",
+    "report",
     "save",
     "show_batch",
     "split",
@@ -90,11 +91,11 @@ def test_help_imports_nothing_heavy():
     code = """
 from firstlight.cli import main
 main(["--help"])
-for command in ("train", "evaluate", "predict", "check", "explain"):
+for command in ("train", "evaluate", "predict", "check", "explain", "report"):
     main([command, "-h"])
 """
     modules, shown = modules_after(code)
-    assert shown.count("Usage: firstlight") == 6
+    assert shown.count("Usage: firstlight") == 7
     assert not modules & HEAVY
 
 

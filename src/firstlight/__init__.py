@@ -44,6 +44,7 @@ _HOMES = {
     "open_dataset": "data.dataset",
     "predict": "api",
     "read_model_card": "models.model_file",
+    "report": "api",
     "save": "models.model_file:save_model",
     "show_batch": "api",
     "split": "data.split",
@@ -62,6 +63,7 @@ if TYPE_CHECKING:  # for editors and type checkers; a test holds it against the 
     from firstlight.api import load as load
     from firstlight.api import load_run as load_run
     from firstlight.api import predict as predict
+    from firstlight.api import report as report
     from firstlight.api import show_batch as show_batch
     from firstlight.api import train as train
     from firstlight.api import view_classify as view_classify

@@ -17,6 +17,7 @@ from firstlight.delivery.evaluate import Score, evaluate_model
 from firstlight.delivery.explain import explain_images, written
 from firstlight.delivery.figures import draw_run
 from firstlight.delivery.heatmap import Heatmap, Heatmaps
+from firstlight.delivery.report.write import write_model_report, write_run_report
 from firstlight.delivery.view_classify import view_answer
 from firstlight.errors import RecipeError, UserError, WrongTypeError, require_type
 from firstlight.evaluation.comparison import Comparison
@@ -72,6 +73,7 @@ def train(
     run = training.train(_samples(data, recipe.data.source_choices()), recipe, out, score_test=score_test)
     if not run.interrupted:
         draw_run(run.folder)
+        write_run_report(run.folder)
     return run
 
 
@@ -319,6 +321,53 @@ def check(data: Data, *, workers: int | None = None, max_pixels: int = MAX_PIXEL
         UserError: if the data cannot be used.
     """
     return check_samples(_samples(data, SourceRecipe.of_source(**choices).source_choices()), workers, max_pixels)
+
+
+def report(
+    model: Classifier | Path | str | Run,
+    data: Data | None = None,
+    *,
+    out: Path | str | None = None,
+    split: Literal["train", "valid", "test", "all"] = "test",
+    device: str = "auto",
+    allow_quarantine: bool = False,
+    max_pixels: int | None = None,
+    **choices: Any,
+) -> Path:
+    """Write the report of a run, or of a model on labeled images, and return its path: one HTML file.
+
+    Args:
+        model: a run or its folder; with `data`, also a `model.safetensors` or a classifier.
+        data: score the model on these; from `load_data`, or anything that `load_data` takes. By default the report is
+            about the run, and is made from its folder alone.
+        out: the file; by default `report.html` in the run folder, or `<name of the set>-report.html` here.
+        split: as for `evaluate`, as are `device`, `allow_quarantine`, `max_pixels` and `choices`.
+        device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
+        allow_quarantine: continue even if more than 1% of the images cannot be used.
+        max_pixels: an image with more pixels is not decoded.
+        choices: how the source is read, as for `load_data`.
+
+    Raises:
+        UserError: if there is no run, or the model or the data cannot be used.
+    """
+    require_type(out, Path | str | None, "out", "the path of a file")
+    path = expand_user(out) if out is not None else None
+    if data is None:
+        require_type(model, Path | str | Run, "model", "a run or its folder; with data, also a model")
+        file = _model_file(model)
+        return write_run_report(file.parent, path)
+    given = SourceRecipe.of_source(**choices).chosen()
+    found = model if isinstance(model, Classifier) else _model_file(model)
+    as_in_run = source_choices_of(found.parent) if isinstance(found, Path) else {}
+    return write_model_report(
+        found,
+        _samples(data, as_in_run | given),
+        path,
+        split=split,
+        device=pick_device(device),
+        allow_quarantine=allow_quarantine,
+        max_pixels=max_pixels,
+    )
 
 
 def load(model: Path | str | Run, device: "torch.device | str" = "cpu") -> ImageClassifier:

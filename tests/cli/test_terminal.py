@@ -309,7 +309,7 @@ def test_the_other_classes_of_a_long_answer_stand_on_a_line_of_their_own(capsys,
 def test_the_next_steps_can_be_pasted(tmp_path, digit_run):
     folder = tmp_path / "my runs" / "a"
     folder.mkdir(parents=True)
-    (folder / "mistakes.png").touch()
+    (folder / "report.html").touch()
     predict, _, listing = next_steps(replace(digit_run, folder=folder))
     assert shlex.split(predict) == ["firstlight", "predict", str(folder), str(folder / "held_out.png")]
     assert listing.endswith(f"firstlight.load_run({str(folder)!r}).mistakes.to_pandas()")

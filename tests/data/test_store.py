@@ -265,3 +265,14 @@ def test_arrays_have_digests_too(digits):
     used_as_they_are, resized = pack(load_data((images, labels))), pack(load_data((images, labels)), 12)
     assert np.array_equal(used_as_they_are.digests, resized.digests)
     assert len(set(resized.digests.tolist())) == len({image.tobytes() for image in images})
+
+
+def test_the_size_that_each_image_had_is_kept(folder, digits):
+    Image.fromarray(np.full((30, 50), 77, np.uint8)).save(folder / "3" / "wide.png")
+    (folder / "3" / "broken.png").write_bytes(b"no")
+    samples = load_data(folder)
+    packed = pack(samples, 12)
+    sizes = dict(zip(samples.names, packed.original_sizes.tolist(), strict=True))
+    assert sizes.pop("3/wide.png") == [30, 50] and sizes.pop("3/broken.png") == [0, 0]
+    assert set(map(tuple, sizes.values())) == {(8, 8)}
+    assert pack(load_data(digits)).original_sizes.tolist() == [[8, 8]] * len(digits[0])

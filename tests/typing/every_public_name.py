@@ -59,6 +59,7 @@ for batch in loader.epoch(1):
     fl.image_grid(batch.images, [samples.classes[number] for number in batch.labels])
 rows = fl.split(samples.labels)
 fl.show_batch(samples, recipe, rotate=15)
+page: Path = fl.report(run, out="report.html")
 fl.mistakes_grid(batch.images[:1], [0], [1], [0.5], samples.classes)
 
 try:

@@ -4,6 +4,7 @@ import json
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from firstlight.cli.flags import flag, with_flags
@@ -15,7 +16,7 @@ from firstlight.progress import is_silent
 if TYPE_CHECKING:
     from firstlight.delivery.heatmap import Heatmap
     from firstlight.inference.predictor import Prediction
-    from firstlight.runs.record import TransferRecord
+    from firstlight.runs.record import Record, TransferRecord
     from firstlight.training.run import Run
 
 MAX_ROWS = 10  # of a list that a person is shown; the files and --json hold them all
@@ -41,8 +42,6 @@ def print_json(value: Any) -> None:
 
 def tell_run(run: "Run") -> None:
     """Report how a run went, the test score first."""
-    from firstlight.runs.folder import MODEL_FILE
-
     record = run.record
     tell_two_labels(record.two_labels, record.near_two_labels)
     scored = f", scored once on {counted(record.n['test'], 'test picture')}" if run.test else ""
@@ -62,31 +61,46 @@ def tell_run(run: "Run") -> None:
     if record.quarantined:
         say(f"{counted(record.quarantined, 'picture')} could not be used; quarantine.csv says why")
     if record.leaks:
-        are = "is" if record.leaks == 1 else "are"
-        say(f"{counted(record.leaks, 'group')} of copies {are} in more than one split, such as:")
-        for leak in record.leaked[:MAX_LEAKS]:
-            say("  " + " = ".join(leak))
-        were = "was" if record.dropped == 1 else "were"
-        left_out = f"{counted(record.dropped, 'training picture')} {were} left out because of that"
-        say(f"  {left_out if record.dropped else flag('drop_leaks') + ' leaves the training copies out'}")
+        tell_leaks(record)
     say(f"finished in {run.seconds['total']:.1f} s; run folder {run.folder}")
-    say(f"  model    {run.folder / MODEL_FILE}")
+    tell_files(run.folder)
     if run.test:
-        figures = sorted(file.name for file in run.folder.glob("*.png"))
-        say(f"  figures  {', '.join(figures)}")
         say("next:")
         for step in next_steps(run):
             say(f"  {step}")
 
 
+def tell_files(folder: Path) -> None:
+    """Say where the model, the report and the figures of a run are."""
+    from firstlight.runs.folder import MODEL_FILE, REPORT_FILE
+
+    say(f"  model    {folder / MODEL_FILE}")
+    if (folder / REPORT_FILE).is_file():
+        say(f"  report   {folder / REPORT_FILE}")
+    if figures := sorted(file.name for file in folder.glob("*.png")):
+        say(f"  figures  {', '.join(figures)}")
+
+
+def tell_leaks(record: "Record") -> None:
+    """Report the copies that are in more than one split."""
+    are = "is" if record.leaks == 1 else "are"
+    say(f"{counted(record.leaks, 'group')} of copies {are} in more than one split, such as:")
+    for leak in record.leaked[:MAX_LEAKS]:
+        say("  " + " = ".join(leak))
+    were = "was" if record.dropped == 1 else "were"
+    left_out = f"{counted(record.dropped, 'training picture')} {were} left out because of that"
+    say(f"  {left_out if record.dropped else flag('drop_leaks') + ' leaves the training copies out'}")
+
+
 def next_steps(run: "Run") -> list[str]:
     """Return what to do after training, in at most three lines."""
-    from firstlight.runs.folder import HELD_OUT_FILE
+    from firstlight.runs.folder import HELD_OUT_FILE, REPORT_FILE
 
     folder = shlex.quote(str(run.folder))
     steps = [f"firstlight predict {folder} {shlex.quote(str(run.folder / HELD_OUT_FILE))}"]
-    if run.test and run.test.accuracy.value < 1 and (run.folder / "mistakes.png").is_file():
-        steps.append(f"see {run.folder / 'mistakes.png'} for the most confident mistakes")
+    if (run.folder / REPORT_FILE).is_file():
+        steps.append(f"open {run.folder / REPORT_FILE} in a browser: mistakes, classes, and what to do next")
+    if run.test and run.test.accuracy.value < 1:
         steps.append(f"list all mistakes in Python: firstlight.load_run({str(run.folder)!r}).mistakes.to_pandas()")
     return steps
 

@@ -30,7 +30,7 @@ from firstlight.errors import DataError
 from firstlight.progress import phase, progress
 from firstlight.white import TYPES_WHITE, White
 
-FACTS_FILE, PIXELS_FILE, DIGESTS_FILE = "facts.json", "pixels.npy", "digests.npy"
+FACTS_FILE, PIXELS_FILE, DIGESTS_FILE, SIZES_FILE = "facts.json", "pixels.npy", "digests.npy", "sizes.npy"
 # A worker takes up to this many images at a time; fewer, so that the packed images of all workers take at most
 # CHUNK_BYTES, and as much again while they wait to be written.
 CHUNK_IMAGES = 128
@@ -267,6 +267,7 @@ class _Facts:
             "white": asdict(self.white),
         }
         np.save(folder / DIGESTS_FILE, self.digests)
+        np.save(folder / SIZES_FILE, self.prints["size"])
         (folder / FACTS_FILE).write_text(json.dumps(facts), "utf-8")
 
 

@@ -24,6 +24,7 @@ from firstlight.data.packing import (
     DIGESTS_FILE,
     FACTS_FILE,
     PIXELS_FILE,
+    SIZES_FILE,
     PackChoices,
     Size,
     describe_array,
@@ -37,7 +38,7 @@ from firstlight.resize import parse_resize
 from firstlight.runtime.processors import default_workers
 from firstlight.white import TYPES_WHITE, White
 
-CACHE_VERSION = 7  # increased when the files hold something else, or decoding, resizing or finding copies changes
+CACHE_VERSION = 8  # increased when the files hold something else, or decoding, resizing or finding copies changes
 DEFAULT_SIDE = 64  # pixels: of images that are large or of several sizes, if nothing else is asked for
 
 __all__ = ["DEFAULT_SIDE", "Size", "Store", "pack"]
@@ -54,6 +55,7 @@ class Store:
         pixels: uint8 `[N, H, W, C]`, memory-mapped; rows of quarantined images are black and never used.
         quarantined: why each unusable image cannot be used, by row.
         duplicates: rows whose images are the same, exactly or nearly.
+        original_sizes: height and width of each image before it was resized, int32 `[N, 2]`; 0 where quarantined.
         sizes: the number of images of each `HEIGHTxWIDTH`.
         modes: the number of images of each file mode (`RGB`, `L`, `I;16` ...).
         notes: what the decoder had to decide, by note: the rows it concerns.
@@ -62,6 +64,7 @@ class Store:
 
     content_key: str
     digests: NDArray[np.uint64]
+    original_sizes: NDArray[np.int32]
     pixels: NDArray[np.uint8]
     quarantined: dict[int, str]
     duplicates: Duplicates
@@ -142,6 +145,7 @@ def _open(folder: Path, key: str, images: NDArray[np.uint8] | None, array: Array
         return Store(
             content_key=key,
             digests=np.load(folder / DIGESTS_FILE),
+            original_sizes=np.load(folder / SIZES_FILE),
             pixels=np.load(folder / PIXELS_FILE, mmap_mode="r") if images is None else images,
             quarantined={int(row): reason for row, reason in facts["quarantined"].items()},
             duplicates=Duplicates(**facts["duplicates"]),

@@ -18,9 +18,12 @@ if TYPE_CHECKING:
 RECIPE_FILE = "recipe.toml"
 SPLIT_FILE = "split.csv"
 QUARANTINE_FILE = "quarantine.csv"
+COPIES_FILE = "copies.csv"  # only where there are any
 METRICS_FILE = "metrics.csv"
 MODEL_FILE = "model.safetensors"
 RECORD_FILE = "evaluation.json"
+REPORT_FILE = "report.html"
+SUSPECTS_FILE = "suspects.csv"
 OUTPUTS_FOLDER = "outputs"
 TENSORBOARD_FOLDER = "tensorboard"
 HELD_OUT_FILE = "held_out.png"  # a test image, to try `firstlight predict` on

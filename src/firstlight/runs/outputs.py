@@ -1,6 +1,7 @@
-"""The outputs of a run: labels, logits, and features of each split, and thumbnails of the images that figures show.
+"""The outputs of a run: labels, logits, and features of each split; thumbnails of some images, and facts about them.
 
-Both lie in the run folder as `.safetensors`, so that figures and comparisons need neither the images nor the model.
+All lie in the run folder as `.safetensors`, so that figures, the report and comparisons need neither the images nor the
+model.
 """
 
 import io
@@ -16,7 +17,9 @@ from firstlight.errors import RunError
 from firstlight.files import atomic_path
 from firstlight.runs.folder import OUTPUTS_FOLDER
 
-THUMBNAILS_FILE = "images.safetensors"
+THUMBNAILS_FILE = "images.safetensors"  # of the images that figures show, at up to 256 pixels
+SMALL_THUMBNAILS_FILE = "small_images.safetensors"  # of the many that the report shows, at up to 96 pixels
+FACTS_FILE = "image_facts.safetensors"
 MAX_LOSSLESS_SIDE = 128  # pixels; figures show the pixels of images up to this size as squares
 MAX_SIDE = 1024  # pixels; no thumbnail that firstlight wrote is larger
 Tensors = dict[str, NDArray[np.generic]]
@@ -52,6 +55,30 @@ class Outputs:
 
     def __len__(self) -> int:
         return len(self.names)
+
+
+@dataclass(frozen=True, eq=False)
+class ImageFacts:
+    """Facts about the n images of the test outputs, in their order, by which the report compares scores.
+
+    Attributes:
+        sizes: height and width of each in pixels, int32 `[n, 2]`; 0 where they are not known.
+        brightness: the mean of its pixels from 0 (black) to 1 (white), float32 `[n]`.
+        groups: what each belongs to, by the source or by its name; empty where it belongs to nothing.
+    """
+
+    sizes: NDArray[np.int32]
+    brightness: NDArray[np.float32]
+    groups: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Check the shapes and types of the arrays."""
+        count = len(self.groups)
+        assert self.sizes.dtype == np.int32 and self.sizes.shape == (count, 2)
+        assert self.brightness.dtype == np.float32 and self.brightness.shape == (count,)
+
+    def __len__(self) -> int:
+        return len(self.groups)
 
 
 def outputs_file(folder: Path, split: str) -> Path:
@@ -103,29 +130,65 @@ def read_outputs(folder: Path, split: str) -> Outputs:
         raise RunError(f"{file}: not outputs that firstlight wrote; the file is damaged") from None
 
 
-def write_thumbnails(folder: Path, names: Sequence[str], images: Sequence[NDArray[np.uint8]]) -> Path:
-    """Write `outputs/images.safetensors`, the few images of a run that figures show, and return its path.
+def write_facts(folder: Path, facts: ImageFacts) -> Path:
+    """Write `outputs/image_facts.safetensors` into a run folder, atomically, and return its path."""
+    tensors: Tensors = {"sizes": facts.sizes, "brightness": facts.brightness}
+    return _write(folder / OUTPUTS_FOLDER / FACTS_FILE, tensors | _packed("group", _name_bytes(facts.groups)))
+
+
+def read_facts(folder: Path) -> ImageFacts:
+    """Read the facts about the test images of a run.
+
+    Raises:
+        RunError: if the run has none, or the file is damaged.
+    """
+    file = folder / OUTPUTS_FOLDER / FACTS_FILE
+    tensors = _read(file, "this run kept no facts about its pictures; train again to get them")
+    try:
+        groups = _texts("group", tensors)
+        sizes = _checked(tensors, "sizes", "i4", (len(groups), 2))
+        return ImageFacts(sizes, _checked(tensors, "brightness", "f4", (len(groups),)), groups)
+    except (KeyError, ValueError):
+        raise RunError(f"{file}: not facts that firstlight wrote; the file is damaged") from None
+
+
+def write_thumbnails(
+    folder: Path,
+    names: Sequence[str],
+    images: Iterable[NDArray[np.uint8]],
+    *,
+    file: str = THUMBNAILS_FILE,
+    lossless_side: int = MAX_LOSSLESS_SIDE,
+) -> Path:
+    """Write images of a run into its outputs, and return the path of the file.
 
     Small ones are kept to the last bit, as PNG; larger ones as JPEG.
 
     Args:
         folder: the run folder.
         names: of the images, m of them.
-        images: uint8 `[H, W, C]` each, C = 1 or 3.
+        images: uint8 `[H, W, C]` each, C = 1 or 3; they are taken one at a time.
+        file: `THUMBNAILS_FILE` for the few that figures show, `SMALL_THUMBNAILS_FILE` for the many of the report.
+        lossless_side: pixels; an image with no longer side is kept to the last bit.
     """
-    assert len(images) == len(names)
-    tensors = _packed("name", _name_bytes(names)) | _packed("file", map(_encoded, images))
-    return _write(folder / OUTPUTS_FOLDER / THUMBNAILS_FILE, tensors)
+    files = [_encoded(image, lossless_side) for image in images]
+    assert len(files) == len(names)
+    tensors = _packed("name", _name_bytes(names)) | _packed("file", files)
+    return _write(folder / OUTPUTS_FOLDER / file, tensors)
 
 
-def read_thumbnails(folder: Path) -> dict[str, NDArray[np.uint8]]:
-    """Read the images that figures show, uint8 `[H, W, C]` each, by name.
+def read_thumbnails(folder: Path, file: str = THUMBNAILS_FILE) -> dict[str, NDArray[np.uint8]]:
+    """Read images of a run, uint8 `[H, W, C]` each, by name.
+
+    Args:
+        folder: the run folder.
+        file: as for `write_thumbnails`.
 
     Raises:
         RunError: if the run has none, or the file is damaged.
     """
-    file = folder / OUTPUTS_FOLDER / THUMBNAILS_FILE
-    tensors = _read(file, "this run kept no pictures for figures; train again to get them")
+    path = folder / OUTPUTS_FOLDER / file
+    tensors = _read(path, "this run kept no pictures for figures; train again to get them")
     try:
         names = _names(tensors)
         if "images" in tensors:  # as earlier versions packed them
@@ -134,14 +197,14 @@ def read_thumbnails(folder: Path) -> dict[str, NDArray[np.uint8]]:
             images = [_decoded(data) for data in _unpacked("file", tensors)]
         return dict(zip(names, images, strict=True))
     except (KeyError, ValueError, OSError, SyntaxError):  # the last is what Pillow raises of a damaged PNG
-        raise RunError(f"{file}: not pictures that firstlight wrote; the file is damaged") from None
+        raise RunError(f"{path}: not pictures that firstlight wrote; the file is damaged") from None
 
 
-def _encoded(image: NDArray[np.uint8]) -> bytes:
+def _encoded(image: NDArray[np.uint8], lossless_side: int) -> bytes:
     from PIL import Image
 
     assert image.dtype == np.uint8 and image.ndim == 3, (image.dtype, image.shape)
-    small, file = max(image.shape[:2]) <= MAX_LOSSLESS_SIDE, io.BytesIO()
+    small, file = max(image.shape[:2]) <= lossless_side, io.BytesIO()
     pixels = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
     pixels.save(file, **({"format": "PNG"} if small else {"format": "JPEG", "quality": 92, "subsampling": 0}))
     return file.getvalue()
@@ -168,7 +231,11 @@ def _name_bytes(names: Sequence[str]) -> list[bytes]:
 
 
 def _names(tensors: Tensors) -> tuple[str, ...]:
-    return tuple(name.decode("utf-8", "surrogateescape") for name in _unpacked("name", tensors))
+    return _texts("name", tensors)
+
+
+def _texts(key: str, tensors: Tensors) -> tuple[str, ...]:
+    return tuple(text.decode("utf-8", "surrogateescape") for text in _unpacked(key, tensors))
 
 
 def _packed(key: str, parts: Iterable[bytes]) -> Tensors:

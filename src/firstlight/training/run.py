@@ -15,7 +15,7 @@ from firstlight.evaluation.mistakes import Mistakes, worst_mistakes
 from firstlight.files import expand_user
 from firstlight.inference.image_classifier import ImageClassifier
 from firstlight.models.model_file import load_model
-from firstlight.runs.folder import METRICS_FILE, MODEL_FILE, RECIPE_FILE, paths_in, read_metrics
+from firstlight.runs.folder import METRICS_FILE, MODEL_FILE, RECIPE_FILE, REPORT_FILE, paths_in, read_metrics
 from firstlight.runs.outputs import read_outputs
 from firstlight.runs.record import Record, TransferRecord, read_record
 from firstlight.tables import Html, data_frame
@@ -111,7 +111,12 @@ class Run:
 
     def to_json(self) -> dict[str, Any]:
         """Return what `firstlight train` prints as JSON."""
-        return paths_in(self.folder) | self.record.summary()
+        return paths_in(self.folder) | {"report": self._report()} | self.record.summary()
+
+    def _report(self) -> str | None:
+        """Return where the report is; None if there is none, as of a search's runs."""
+        file = self.folder / REPORT_FILE
+        return str(file) if file.is_file() else None
 
     def to_pandas(self) -> "DataFrame":
         """Return one row for each epoch, as `metrics.csv` has them; the best one is `best_epoch`."""

@@ -37,6 +37,7 @@ from firstlight.runs.folder import (
     require_free,
     save_png,
 )
+from firstlight.runs.kept import Kept, kept_of, write_kept
 from firstlight.runs.outputs import Outputs, write_outputs, write_thumbnails
 from firstlight.runs.record import Record, TransferRecord, count_test_evaluation, headline, write_record
 from firstlight.runtime.device import pick_device, require_compiler
@@ -177,6 +178,7 @@ def evaluate_on_test(run: Run) -> Run:
     run = save(replace(run, record=replace(run.record, test=test, test_evaluations=count, seconds=seconds)))
     with suppress(KeyboardInterrupt):  # the score stands
         write_example_images(run, run.data.split.test[shown_positions(logits, labels, temperature=temperature)])
+        write_kept(run.folder, kept_of_run(run, outputs))
     return run
 
 
@@ -204,6 +206,20 @@ def save(run: Run) -> Run:
     scores = {"valid": headline(run.valid), "test": headline(run.test) if run.test else None}
     save_model(run.folder / MODEL_FILE, run.model, scores=scores, extra=extra)
     return replace(run, record=write_record(run.folder, run.record))
+
+
+def kept_of_run(run: Run, test: Outputs) -> Kept:
+    """Return what the report needs of the images of a run."""
+    data = run.data
+    return kept_of(
+        data.samples,
+        data.store,
+        data.split.test,
+        test,
+        temperature=run.model.temperature.item(),
+        split=data.split,
+        group_by=run.recipe.data.group_by,
+    )
 
 
 def write_example_images(run: Run, rows: NDArray[np.int64]) -> None:

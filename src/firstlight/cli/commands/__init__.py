@@ -9,6 +9,7 @@ from firstlight.cli.commands.evaluate import Evaluate
 from firstlight.cli.commands.explain import Explain
 from firstlight.cli.commands.guide import Guide
 from firstlight.cli.commands.predict import Predict
+from firstlight.cli.commands.report import Report
 from firstlight.cli.commands.train import Train
 
-__all__ = ["Check", "Compare", "Evaluate", "Explain", "Guide", "Predict", "Train"]
+__all__ = ["Check", "Compare", "Evaluate", "Explain", "Guide", "Predict", "Report", "Train"]

@@ -1,0 +1,149 @@
+"""The page: every section of a report, rendered into one HTML file that asks nothing of anyone."""
+
+from base64 import b64encode
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+from firstlight.delivery.report import figures
+from firstlight.delivery.report.answers import Answers
+from firstlight.delivery.report.classes import MOST_WORST, class_rows
+from firstlight.delivery.report.confusions import confusions_of
+from firstlight.delivery.report.labels import (
+    conflicts_of,
+    copies_of,
+    leaks_of,
+    quarantine_of,
+    suspects_of,
+    two_labels_of,
+)
+from firstlight.delivery.report.making import making_of
+from firstlight.delivery.report.material import Material
+from firstlight.delivery.report.overview import overview_of
+from firstlight.delivery.report.reliability import reliability_of
+from firstlight.delivery.report.sprites import Sprites, position_rules, sprites_of
+from firstlight.delivery.report.tiles import tile_of
+from firstlight.delivery.report.wording import counted, percent
+from firstlight.escaping import escape
+
+SMALL_SIDE, LARGE_SIDE = 96, 176  # pixels
+SMALL_BUDGET, LARGE_BUDGET = 2_900_000, 700_000  # bytes of sprites in the page
+WORST_SHOWN = 24
+TITLES = {
+    "summary": "Summary",
+    "labels": "Labels",
+    "confusion": "Confusions",
+    "mistakes": "Mistakes",
+    "classes": "Classes",
+    "calibration": "Calibration",
+    "copies": "Copies",
+    "quarantine": "Not used",
+    "training": "How it was made",
+    "recipe": "Recipe",
+}
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The thumbnails of a page."""
+
+    small: Sprites
+    large: Sprites
+
+    def small_classes(self, image: str) -> str:
+        """Return the CSS classes that show an image as a small one; empty if it was not kept."""
+        return self.small.classes.get(image) or self.large.classes.get(image, "")
+
+    def large_classes(self, image: str) -> str:
+        """Return the CSS classes that show an image as large as it was kept; empty if it was not kept."""
+        return self.large.classes.get(image) or self.small.classes.get(image, "")
+
+
+def page_of(material: Material) -> str:
+    """Return a report as HTML."""
+    small = sprites_of(material.images, "s", side=SMALL_SIDE, budget=SMALL_BUDGET)
+    large = sprites_of(material.originals, "l", side=LARGE_SIDE, budget=LARGE_BUDGET)
+    style = "\n".join([_asset("page.css"), position_rules(), small.css, large.css])
+    script = _asset("page.js")
+    template = _environment().get_template("page.html.jinja")
+    found = sections(material)
+    return template.render(
+        found,
+        contents=contents_of(found),
+        run_key=material.record.source_key if material.record else "",
+        style=style,
+        style_hash=_hash(style),
+        script=script,
+        script_hash=_hash(script),
+        pictures=Pictures(small, large),
+        figures=figures,
+        counted=counted,
+        percent=percent,
+    )
+
+
+def sections(material: Material) -> dict[str, Any]:
+    """Return what the sections of a report show, by name; None or empty where there is nothing to show."""
+    test, record = material.test, material.record
+    answers = Answers.of(material.outputs, test.temperature) if test and material.outputs else None
+    kept = set(material.images) | set(material.originals)
+    confusions = confusions_of(test.confusion, material.classes, answers, kept) if test else None
+    galleries = {gallery.key for gallery in confusions.galleries} if confusions else set()
+    worst = answers.worst[:WORST_SHOWN].tolist() if answers else []
+    return {
+        "overview": overview_of(material, answers),
+        "test": test,
+        "record": record,
+        "class_names": [name for name in material.classes if name == escape(name)],  # that can be typed
+        "confusions": confusions,
+        "worst": [tile_of(answers, place, material.classes) for place in worst] if answers else [],
+        "mistakes": len(answers.worst) if answers else 0,
+        "class_rows": class_rows(test, galleries) if test else (),
+        "most_worst": MOST_WORST,
+        "bins": reliability_of(answers) if answers else (),
+        "suspects": suspects_of(material.suspects),
+        "two_labels": two_labels_of(record.two_labels) if record else (),
+        "near_two_labels": conflicts_of(record.near_two_labels, "pictures that look alike") if record else (),
+        "copies": copies_of(material.copies) if material.copies or not record else leaks_of(record.leaked),
+        "quarantine": quarantine_of(material.quarantined),
+        "making": making_of(material),
+    }
+
+
+def contents_of(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the sections that a page has, each with its key and its title, in their order."""
+    labels = found["two_labels"] or found["near_two_labels"] or found["suspects"].count
+    present = {
+        "summary": True,
+        "labels": labels,
+        "confusion": found["confusions"],
+        "mistakes": found["worst"],
+        "classes": found["class_rows"],
+        "calibration": found["bins"],
+        "copies": found["copies"].count,
+        "quarantine": found["quarantine"].count,
+        "training": True,
+        "recipe": True,
+    }
+    return [(key, TITLES[key]) for key, shown in present.items() if shown]
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=FunctionLoader(_asset), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+
+
+@cache
+def _asset(name: str) -> str:
+    return files("firstlight.delivery.report").joinpath(name).read_text("utf-8")
+
+
+def _hash(text: str) -> str:
+    """Return what a Content-Security-Policy names an inline style or script by."""
+    return "sha256-" + b64encode(sha256(text.encode("utf-8")).digest()).decode()

@@ -1,0 +1,34 @@
+"""Tiles: one picture of a page with what is said about it."""
+
+from dataclasses import dataclass
+
+from firstlight.delivery.report.answers import Answers
+from firstlight.delivery.report.wording import percent
+from firstlight.escaping import escape
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A picture with its words.
+
+    Attributes:
+        image: its name, by which its thumbnail is found.
+        words: what it is and what the model said; also what is read out to those who cannot see it.
+    """
+
+    image: str
+    words: str
+
+    @property
+    def path(self) -> str:
+        """The name as a page shows it."""
+        return escape(self.image)
+
+
+def tile_of(answers: Answers, place: int, classes: tuple[str, ...]) -> Tile:
+    """Return a test image with its label and the answer."""
+    said, sure = escape(classes[answers.predicted[place]]), percent(float(answers.confidence[place]), 0)
+    if answers.right[place]:
+        return Tile(answers.names[place], f"{said}, {sure} sure")
+    label = escape(classes[answers.labels[place]])
+    return Tile(answers.names[place], f"said {said}, {sure} sure; labeled {label}")
