@@ -15,6 +15,7 @@ from firstlight.progress import is_silent
 
 if TYPE_CHECKING:
     from firstlight.delivery.heatmap import Heatmap
+    from firstlight.evaluation.shortcuts import Shortcut
     from firstlight.inference.predictor import Prediction
     from firstlight.runs.record import Record, TransferRecord
     from firstlight.training.run import Run
@@ -44,6 +45,7 @@ def tell_run(run: "Run") -> None:
     """Report how a run went, the test score first."""
     record = run.record
     tell_two_labels(record.two_labels, record.near_two_labels)
+    tell_shortcuts(record.shortcuts)
     scored = f", scored once on {counted(record.n['test'], 'test picture')}" if run.test else ""
     say(f"trained on {counted(record.n['train'], 'picture')}, validated on {record.n['valid']:,}{scored}")
     for note in run.data.notes:
@@ -124,6 +126,14 @@ def tell_two_labels(exact: Sequence[Sequence[Mapping[str, str]]], near: Sequence
         listed(near)
 
 
+def tell_shortcuts(shortcuts: "Sequence[Shortcut]") -> None:
+    """Report what tells the classes apart and is not the object, and what to do about it."""
+    from firstlight.evaluation.shortcut_words import shortcut_lines
+
+    for line in shortcut_lines(shortcuts):
+        say(line)
+
+
 def tell_transfer(transfer: "TransferRecord") -> None:
     """Report how well each rung of the ladder did, and what to do next."""
     say(f"built on {transfer.backbone}, weights {transfer.weights['source']}, license {transfer.weights['license']}")
@@ -169,7 +179,10 @@ def case_words(case: Mapping[str, Any], *, advise: bool = True) -> str:
 
 def tell_check(found: Mapping[str, Any]) -> None:
     """Report what `check` found, wrong labels first, with the names of the pictures."""
+    from firstlight.evaluation.shortcuts import Shortcut
+
     tell_two_labels(found["two_labels"], found["near_two_labels"])
+    tell_shortcuts([Shortcut(**shortcut) for shortcut in found["shortcuts"]])
     for reason in found["training_refuses"]:
         say(f"train will refuse this set: {with_flags(reason)}")
     classes = len(found["classes"])

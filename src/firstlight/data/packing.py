@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firstlight.cache import cache_folder
+from firstlight.data.cues import Cues
 from firstlight.data.duplicates import FINGERPRINT, Duplicates, find_duplicates, fingerprints, separate_exact_copies
 from firstlight.data.images import DecodedImage, resize_image
 from firstlight.data.parallel import in_order
@@ -75,6 +76,10 @@ def describe_array(images: Pixels, folder: Path) -> None:
     )
     facts.digests[:] = _digest_numbers(facts.prints)
     facts.write(folder, facts.duplicates())
+    cues = Cues.of_sample(count, channels)
+    for row, place in cues.places(range(count)).items():
+        cues.fill_in(place, images[row], (height, width), None)
+    cues.write(folder)
 
 
 def pack_into(folder: Path, samples: Samples, choices: PackChoices, workers: int) -> None:
@@ -150,13 +155,18 @@ def _pack_at_size(
     if needed * DISK_MARGIN > shutil.disk_usage(folder).free:
         raise _disk_full(samples, needed)
     facts = _Facts(prints=np.zeros(count, FINGERPRINT), white=white)
+    cues = Cues.of_sample(count, channels)
 
     def work(rows: range) -> tuple[Pixels, list[Reading]]:
         block = np.zeros((len(rows), height, width, channels), np.uint8)
-        readings, small = [], {}
+        readings, small, places = [], {}, cues.places(rows)
         for row, pixels in zip(rows, block, strict=True):
-            reading = read_sample(samples, row, choices.max_pixels, input_size, choices.resize, white=white)
+            reading = read_sample(
+                samples, row, choices.max_pixels, input_size, choices.resize, white=white, with_header=row in places
+            )
             if reading.image is not None:
+                if row in places:
+                    cues.fill_in(places[row], reading.image.pixels, reading.image.size, reading.header)
                 pixels[:] = _resized(reading.image, input_size, white, choices)
                 if reading.image.pixels.size <= BATCHED_BYTES:
                     small[row] = reading
@@ -184,6 +194,7 @@ def _pack_at_size(
             advance(len(rows))
     with phase("looking for copies"):
         facts.write(folder, _find_copies(samples, facts, choices.max_pixels, workers))
+    cues.write(folder)
 
 
 @contextmanager

@@ -2,10 +2,12 @@
 
 import hashlib
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from firstlight.data.cues import read_header
 from firstlight.data.duplicates import fingerprint, fingerprints, is_nearly_plain
 from firstlight.data.image_sources import ArrayImages
 from firstlight.data.images import DecodedImage, decode
@@ -29,11 +31,13 @@ class Reading:
         image: the decoded image; None if it cannot be used.
         reason: why it cannot be used.
         digest: of its file, 16 bytes; empty if it is not a file.
+        header: what its file says of how it was made, if that was asked for; see `cues.read_header`.
     """
 
     image: DecodedImage | None
     reason: str = ""
     digest: bytes = b""
+    header: dict[str, Any] | None = None
 
     def without_pixels(self) -> "Reading":
         """Return the same without the pixels, to free their memory."""
@@ -48,6 +52,7 @@ def read_sample(
     resize: str = "crop",
     *,
     white: White = TYPES_WHITE,
+    with_header: bool = False,
 ) -> Reading:
     """Return image `row`, decoded as finely as resizing it to `input_size` needs; in full if that is None.
 
@@ -58,6 +63,7 @@ def read_sample(
         input_size: the (C, H, W) it will be resized to, or None.
         resize: how it will be resized.
         white: which value of more than 8 bits is white.
+        with_header: whether to read what the file says of how it was made.
     """
     try:
         found = samples.images.read(row)
@@ -77,7 +83,8 @@ def read_sample(
             resize=resize,
             white=white,
         )
-        return Reading(image, digest=hashlib.blake2b(found, digest_size=16).digest())
+        header = read_header(found) if with_header else None
+        return Reading(image, digest=hashlib.blake2b(found, digest_size=16).digest(), header=header)
     except ImageError as reason:
         return Reading(None, str(reason))
     except OSError as reason:

@@ -17,6 +17,7 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from firstlight.cache import cache_folder, writable_cache_folder
+from firstlight.data.cues import Cues
 from firstlight.data.duplicates import Duplicates
 from firstlight.data.image_sources import ArrayImages
 from firstlight.data.images import MAX_PIXELS
@@ -60,6 +61,7 @@ class Store:
         modes: the number of images of each file mode (`RGB`, `L`, `I;16` ...).
         notes: what the decoder had to decide, by note: the rows it concerns.
         white: which value of more than 8 bits became white.
+        cues: what some of the images show and say besides their object; None in a store made by hand.
     """
 
     content_key: str
@@ -72,6 +74,7 @@ class Store:
     modes: dict[str, int]
     notes: dict[str, list[int]] = field(default_factory=dict)
     white: White = TYPES_WHITE
+    cues: Cues | None = None
 
     @property
     def input_size(self) -> tuple[int, int, int]:
@@ -153,6 +156,7 @@ def _open(folder: Path, key: str, images: NDArray[np.uint8] | None, array: Array
             modes=facts["modes"],
             notes=facts["notes"],
             white=array.white if array else White(**facts["white"]),
+            cues=Cues.read(folder),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -1,6 +1,7 @@
 """Check a set before training: what is in it, which images cannot be used, which are copies, and what leaks."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from firstlight.data.recipe import DataRecipe
 from firstlight.data.samples import Samples, Split
 from firstlight.data.split import find_leaks
 from firstlight.data.store import Store, pack
+from firstlight.evaluation.cues import shortcuts_in
+from firstlight.evaluation.shortcuts import Shortcut
 from firstlight.tables import Html, data_frame
 
 if TYPE_CHECKING:
@@ -39,6 +42,11 @@ class CheckReport:
     def conflicts(self) -> LabelConflicts:
         """The images that are in two classes."""
         return label_conflicts(self.samples, self.store.duplicates)
+
+    @cached_property
+    def shortcuts(self) -> tuple[Shortcut, ...]:
+        """What tells the classes apart and is not the object, the one that tells most first."""
+        return shortcuts_in(self.samples, self.store)
 
     @property
     def plan(self) -> SplitPlan:
@@ -67,6 +75,7 @@ class CheckReport:
             "source_notes": list(samples.notes),
             "two_labels": [list(group) for group in with_labels(samples, conflicts.exact)],
             "near_two_labels": [list(group) for group in with_labels(samples, conflicts.near)],
+            "shortcuts": [asdict(shortcut) for shortcut in self.shortcuts],
             "training_notes": list(plan.notes),
             "training_refuses": refusals,
         }

@@ -15,6 +15,7 @@ import msgspec
 from firstlight.errors import RunError
 from firstlight.evaluation.evaluate import Evaluation
 from firstlight.evaluation.intervals import Estimate
+from firstlight.evaluation.shortcuts import Shortcut
 from firstlight.files import write_json
 from firstlight.runs.folder import RECORD_FILE, paths_in
 from firstlight.runs.record_layout import from_file_layout, to_file_layout
@@ -165,6 +166,7 @@ class Record:
         near_two_labels: the same for near copies, which may be different pictures that look alike.
         transfer: how a pretrained network was used; None if there was none.
         model_choice: a sentence about which network was chosen, and why; empty in older records.
+        shortcuts: what tells the classes apart and is not the object; empty in older records.
     """
 
     source: str
@@ -187,6 +189,7 @@ class Record:
     near_two_labels: tuple[tuple[dict[str, str], ...], ...] = ()
     transfer: TransferRecord | None = None
     model_choice: str = ""
+    shortcuts: tuple[Shortcut, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return plain dicts, lists, strings and finite numbers, in the layout of `evaluation.json`."""
@@ -194,13 +197,18 @@ class Record:
         return value
 
     def summary(self) -> dict[str, Any]:
-        """Return what is read first: `to_json` with the headlines of both evaluations in their place."""
+        """Return what is read first: `to_json` with the headlines of both evaluations, and counts of long lists."""
         kept = {
             key: value
             for key, value in self.to_json().items()
             if key not in ("best_epoch", "source_key", "test_evaluations", "leaked", "resize")
         }
-        return {**kept, "valid": headline(self.valid), "test": headline(self.test) if self.test else None}
+        return {
+            **kept,
+            "valid": headline(self.valid),
+            "test": headline(self.test) if self.test else None,
+            "shortcuts": len(self.shortcuts),
+        }
 
 
 def headline(evaluation: Evaluation) -> dict[str, Any]:

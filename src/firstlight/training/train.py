@@ -19,6 +19,7 @@ from firstlight.data.thumbnails import thumbnail
 from firstlight.data.uncropped import uncropped_image
 from firstlight.errors import ImageError
 from firstlight.evaluation.calibration import fit_temperature
+from firstlight.evaluation.cues import shortcuts_in
 from firstlight.evaluation.evaluate import evaluate_logits
 from firstlight.evaluation.mistakes import shown_positions
 from firstlight.files import expand_user, write_text
@@ -139,6 +140,7 @@ def train(
         near_two_labels=with_labels(samples, data.conflicts.near),
         transfer=transfer,
         model_choice=choice.line,
+        shortcuts=shortcuts_in(samples, data.store, np.concatenate([data.split.train, data.split.valid])),
     )
     run = Run(folder, ImageClassifier.of(model), recipe, data, learned.rows, record, learned.interrupted)
     run = save(run)
