@@ -32,7 +32,7 @@ def test_json_has_the_promised_keys_and_reads_back_exactly():
     evaluation = evaluate_logits(logits, labels, classes, temperature=1.5)
     value = json.loads(json.dumps(evaluation.to_json(), allow_nan=False))
     promised = {"n", "accuracy", "top5", "log_loss", "macro_f1", "ece", "confusion", "classes"}
-    assert set(value) == promised | {"auc", "per_class", "temperature", "intervals", "notes"}
+    assert set(value) == promised | {"auc", "per_class", "temperature", "intervals", "notes", "calibration"}
     for name in ("accuracy", "top5", "log_loss", "macro_f1", "ece", "auc"):
         assert set(value[name]) == {"value", "low", "high", "n"}
     assert value["n"] == sum(count for _, _, count in value["confusion"]["cells"]) == 300
@@ -99,6 +99,22 @@ def test_the_rows_of_counts_of_earlier_versions_are_read():
     evaluation = evaluate_logits(*drawn())
     older = evaluation.to_json() | {"confusion": np.array(evaluation.confusion).tolist()}
     assert Evaluation.from_json(older) == evaluation
+
+
+def test_a_record_from_before_calibration_was_compared_with_chance_is_read():
+    evaluation = evaluate_logits(*drawn())
+    older = evaluation.to_json()
+    del older["calibration"]
+    read = Evaluation.from_json(older)
+    assert read == dataclasses.replace(evaluation, calibration=None)
+    assert f"ece       {evaluation.ece}" in str(read)
+
+
+def test_the_calibration_error_is_read_beside_that_of_chance():
+    evaluation = evaluate_logits(*drawn())
+    assert evaluation.calibration.ece == pytest.approx(evaluation.ece.value)
+    assert f"ece       {evaluation.calibration}" in str(evaluation)
+    assert "a perfectly calibrated model would show 0." in str(evaluation)
 
 
 def test_the_worst_classes_are_those_of_lowest_f1_that_have_samples():

@@ -24,6 +24,7 @@ def outputs_of(names=NAMES, classes=3, dim=5, scale=1.0):
         rng.standard_normal((len(names), classes), np.float32),
         scale * rng.standard_normal((len(names), dim), np.float32) if dim else None,
         rng.integers(0, 2**64, len(names), np.uint64) if dim else None,
+        rng.standard_normal(len(names), np.float32) if dim else None,
     )
 
 
@@ -42,6 +43,7 @@ def test_outputs_are_read_back_as_they_were_written(tmp_path, split):
     assert same(read.logits, written.logits)
     assert same(read.features, written.features.astype(np.float16).astype(np.float32))
     assert same(read.digests, written.digests)
+    assert same(read.strangeness, written.strangeness)
     assert [path.name for path in file.parent.iterdir()] == [file.name]
 
 

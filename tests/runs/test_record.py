@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from firstlight.errors import RunError
-from firstlight.runs.record import count_test_evaluation, headline, read_record, write_record
+from firstlight.evaluation.conformal import ClassSets, SetScores
+from firstlight.evaluation.intervals import Estimate
+from firstlight.runs.record import TrustRecord, count_test_evaluation, headline, read_record, write_record
 
 
 def changed(folder: Path, **fields) -> dict:
@@ -53,7 +55,7 @@ def test_the_file_is_laid_out_as_always(tmp_path, record):
 
 def test_a_summary_has_headlines_for_evaluations(record):
     summary = record.summary()
-    assert list(summary["valid"]) == ["accuracy", "log_loss", "top5", "macro_f1", "ece"]
+    assert list(summary["valid"]) == ["accuracy", "log_loss", "top5", "macro_f1", "ece", "calibration"]
     assert summary["test"] == headline(record.test)
     assert summary["test"]["accuracy"] == record.test.to_json()["accuracy"]
     assert not {"leaked", "source_key", "test_evaluations"} & set(summary)
@@ -94,10 +96,18 @@ def test_an_older_record_is_read_under_todays_names(tmp_path, record, recipe, re
 
 def test_a_field_that_a_later_version_adds_does_no_harm_and_is_kept_by_the_count(tmp_path, record):
     write_record(tmp_path, record)
-    changed(tmp_path, trust={"temperature": 1.5})
+    changed(tmp_path, hope={"temperature": 1.5})
     assert read_record(tmp_path) == record
     assert count_test_evaluation(tmp_path) == 2
-    assert json.loads((tmp_path / "evaluation.json").read_text())["trust"] == {"temperature": 1.5}
+    assert json.loads((tmp_path / "evaluation.json").read_text())["hope"] == {"temperature": 1.5}
+
+
+def test_how_the_sets_did_is_read_back(tmp_path, record):
+    sure = Estimate(0.9, 0.8, 0.95, 40)
+    scores = SetScores(sure, 1.25, ((1, 30), (2, 10)), sure, sure, (ClassSets("a", sure, 1.25),))
+    trust = TrustRecord(coverage=0.9, set_quantile=0.4, measured_on={"n": 40}, kept=sure, test=scores)
+    written = write_record(tmp_path, replace(record, trust=trust))
+    assert read_record(tmp_path) == written
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import msgspec
 from firstlight.errors import DataError, require_type
 from firstlight.evaluation.confusion import Confusion, todays_layout
 from firstlight.evaluation.intervals import Estimate
+from firstlight.evaluation.reliability import Calibration
 from firstlight.tables import Html, data_frame
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Evaluation:
         top5: fraction of samples whose label is among the five most probable classes.
         log_loss: mean negative log probability of the labels, in nats.
         macro_f1: mean F1 over the classes that occur.
-        ece: expected calibration error.
+        ece: expected calibration error; above 0 even for a perfectly calibrated model, see `calibration`.
         auc: mean area under the classes' ROC curves; None if no class has one.
         per_class: scores of each class.
         confusion: counts by true class (row) and predicted class (column); `confusion[true][predicted]`.
@@ -53,6 +54,7 @@ class Evaluation:
         temperature: by which logits were divided.
         intervals: how the 95% interval of each score is made.
         notes: what a person should know about these scores.
+        calibration: how far from accuracy the confidence is, and would be by chance; None in older records.
     """
 
     n: int
@@ -68,6 +70,7 @@ class Evaluation:
     temperature: float
     intervals: dict[str, str]
     notes: tuple[str, ...]
+    calibration: Calibration | None = None
 
     def __str__(self) -> str:
         lines = (f"{name:<9} {score}" for name, score in self._scores().items())
@@ -96,7 +99,8 @@ class Evaluation:
     def _scores(self) -> dict[str, str]:
         """Return the scores as people read them; with five classes or fewer, top5 is always 1 and left out."""
         names = ("accuracy", *["top5"] * (len(self.classes) > TOP), "log_loss", "macro_f1", "ece", "auc")
-        return {name.replace("_", " "): str(getattr(self, name) or "not defined") for name in names}
+        scores = {name.replace("_", " "): str(getattr(self, name) or "not defined") for name in names}
+        return scores if self.calibration is None else scores | {"ece": str(self.calibration)}
 
     def to_pandas(self) -> "DataFrame":
         """Return a data frame with one row for each class: its name, support, and scores with their 95% intervals.
@@ -154,6 +158,7 @@ def evaluate_logits(
     """
     from firstlight.evaluation import metrics
     from firstlight.evaluation.intervals import mean
+    from firstlight.evaluation.reliability import calibration_error, calibration_of
     from firstlight.evaluation.roc import areas
     from firstlight.evaluation.softmax import Softmax
 
@@ -170,7 +175,7 @@ def evaluate_logits(
         top5=metrics.top_k(logits, labels, k=TOP),
         log_loss=mean(softmax.log_loss(labels)),
         macro_f1=metrics.macro_f1(confusion),
-        ece=metrics.calibration_error(softmax.confidence, predicted == labels),
+        ece=calibration_error(softmax.confidence, predicted == labels),
         auc=macro_auc,
         per_class=tuple(map(ClassScores, classes, support, *columns)),
         confusion=confusion,
@@ -178,6 +183,7 @@ def evaluate_logits(
         temperature=temperature,
         intervals=dict(metrics.INTERVALS),
         notes=_notes(classes, support),
+        calibration=calibration_of(softmax.confidence, predicted == labels),
     )
 
 

@@ -14,14 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from firstlight.evaluation.confusion import Confusion
-from firstlight.evaluation.intervals import Estimate, absolute_sum, bounded, mean, proportion
+from firstlight.evaluation.intervals import Estimate, bounded, mean, proportion
+from firstlight.evaluation.reliability import ECE_BINS, calibration_error
 from firstlight.evaluation.roc import areas
 from firstlight.evaluation.softmax import Softmax, blocks
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
-
-ECE_BINS = 15
 
 INTERVALS = {
     "accuracy": "Wilson score",
@@ -32,7 +31,8 @@ INTERVALS = {
     "macro_f1": "delta-method standard error over the confusion matrix, Wilson form",
     "log_loss": "mean +- 1.96 standard errors",
     "auc": "DeLong standard error (placement values), Wilson form",
-    "ece": f"{ECE_BINS} equal-width bins with binomial noise; drawn noise below, standard error above",
+    "ece": f"{ECE_BINS} equal-width bins; of the true error, to which drawn binomial noise adds: from 0 where that is "
+    "all there is",
 }
 """How the 95% interval of each number is made; stored with every evaluation."""
 
@@ -153,44 +153,21 @@ def roc_auc(probabilities: Tensor, labels: Tensor) -> tuple[Estimate | None, tup
 def ece(probabilities: Tensor, labels: Tensor, bins: int = ECE_BINS) -> Estimate:
     """Return the expected calibration error: the distance of confidence from accuracy, averaged over equal bins.
 
-    The confidence is the highest probability; bin b is (b / bins, (b + 1) / bins]. The interval takes the confidences
-    as given, and the number of correct answers in a bin as binomial. Two successes and two failures are added to each
-    bin, so that a bin without mistakes is not taken for certain.
+    The confidence is the highest probability; bin b is (b / bins, (b + 1) / bins]. By chance alone it is above 0, see
+    `reliability.Calibration`; the interval is of the true error, without that. It takes the confidences as given, and
+    the number of correct answers in a bin as binomial, with two successes and two failures added to each bin, so that a
+    bin without mistakes is not taken for certain.
 
     Example:
         >>> import torch
         >>> probabilities = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3], [0.4, 0.6]])
         >>> print(ece(probabilities, labels=torch.tensor([0, 1, 1, 1])))
-        0.350 [0.000, 0.830], n = 4
+        0.350 [0.000, 0.671], n = 4
 
     Source: C. Guo et al., On calibration of modern neural networks, ICML 2017.
     """
     confidence, predicted = probabilities.double().max(dim=1)
     return calibration_error(confidence, predicted == labels, bins)
-
-
-def calibration_error(confidence: Tensor, correct: Tensor, bins: int = ECE_BINS) -> Estimate:
-    """Return the expected calibration error, as `ece`, from the highest probability of each sample.
-
-    Args:
-        confidence: float64 `[n]`.
-        correct: whether the most probable class was the label, bool `[n]`.
-        bins: of equal width.
-    """
-    n = len(confidence)
-    if n == 0:
-        return Estimate(0.0, 0.0, 1.0, 0)
-    confidence, right = confidence.cpu(), correct.cpu().double()
-    edges = torch.arange(1, bins, dtype=torch.float64) / bins
-    bin_of = torch.bucketize(confidence, edges)
-
-    def by_bin(values: Tensor) -> Tensor:
-        return torch.bincount(bin_of, weights=values, minlength=bins)
-
-    size, hits = by_bin(torch.ones_like(right)), by_bin(right)
-    rate = (hits + 2) / (size + 4)
-    errors = (size * rate * (1 - rate)).sqrt() / n
-    return absolute_sum((by_bin(confidence) - hits) / n, errors, n)
 
 
 def _f1(jaccard: float) -> float:

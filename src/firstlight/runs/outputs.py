@@ -35,6 +35,7 @@ class Outputs:
         logits: float32 `[n, K]`, before calibration.
         features: float32 `[n, D]`; None if they were not kept.
         digests: of the images as they were given, uint64 `[n]`, see `Store.digests`; None if they were not kept.
+        strangeness: how strange each image is to the model, float32 `[n]`; None if it cannot tell.
     """
 
     names: tuple[str, ...]
@@ -42,6 +43,7 @@ class Outputs:
     logits: NDArray[np.float32]
     features: NDArray[np.float32] | None = None
     digests: NDArray[np.uint64] | None = None
+    strangeness: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         """Check the shapes and types of the arrays."""
@@ -52,6 +54,8 @@ class Outputs:
             assert self.features.dtype == np.float32 and self.features.ndim == 2 and len(self.features) == count
         if self.digests is not None:
             assert self.digests.dtype == np.uint64 and self.digests.shape == (count,)
+        if self.strangeness is not None:
+            assert self.strangeness.dtype == np.float32 and self.strangeness.shape == (count,)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -105,6 +109,8 @@ def write_outputs(folder: Path, split: str, outputs: Outputs) -> Path:
         tensors["features"] = _halved(outputs.features)
     if outputs.digests is not None:
         tensors["digests"] = outputs.digests
+    if outputs.strangeness is not None:
+        tensors["strangeness"] = outputs.strangeness
     return _write(outputs_file(folder, split), tensors)
 
 
@@ -125,6 +131,7 @@ def read_outputs(folder: Path, split: str) -> Outputs:
             _checked(tensors, "logits", "f4", (len(names), -1)),
             None if features is None else features.astype(np.float32, copy=False),
             _checked(tensors, "digests", "u8", (len(names),)) if "digests" in tensors else None,
+            _checked(tensors, "strangeness", "f4", (len(names),)) if "strangeness" in tensors else None,
         )
     except (KeyError, ValueError):
         raise RunError(f"{file}: not outputs that firstlight wrote; the file is damaged") from None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from firstlight.errors import RunError
+from firstlight.evaluation.conformal import SetScores
 from firstlight.evaluation.evaluate import Evaluation
 from firstlight.evaluation.intervals import Estimate
 from firstlight.evaluation.shortcuts import Shortcut
@@ -142,6 +143,33 @@ class TransferRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrustRecord:
+    """When the model is unsure, and how that did on the test split.
+
+    Attributes:
+        coverage: the fraction of images whose prediction set should hold the right class.
+        set_quantile: 1 - the least probability of a class in a set, learned from validation; 1 if that had too few
+            images, so that every class stays possible.
+        measured_on: what the sets were learned from: `split` and `n`.
+        stranger_threshold: an image that is stranger than this is unlike anything in training; None if the model
+            cannot tell.
+        kept: the fraction of known images that this threshold keeps, as estimated in training.
+        test: how the sets of all images together did on the test split; None if it was left locked.
+        test_by_class: how sets did that cover every class by itself.
+        test_kept: the fraction of test images that are not called strangers.
+    """
+
+    coverage: float
+    set_quantile: float
+    measured_on: dict[str, Any]
+    stranger_threshold: float | None = None
+    kept: Estimate | None = None
+    test: SetScores | None = None
+    test_by_class: SetScores | None = None
+    test_kept: Estimate | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Record:
     """What is known of a run, besides its model and what the model said.
 
@@ -167,6 +195,7 @@ class Record:
         transfer: how a pretrained network was used; None if there was none.
         model_choice: a sentence about which network was chosen, and why; empty in older records.
         shortcuts: what tells the classes apart and is not the object; empty in older records.
+        trust: when the model is unsure, and how that did on the test split; None in older records.
     """
 
     source: str
@@ -190,6 +219,7 @@ class Record:
     transfer: TransferRecord | None = None
     model_choice: str = ""
     shortcuts: tuple[Shortcut, ...] = ()
+    trust: TrustRecord | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain dicts, lists, strings and finite numbers, in the layout of `evaluation.json`."""
@@ -214,7 +244,8 @@ class Record:
 def headline(evaluation: Evaluation) -> dict[str, Any]:
     """Return the scores that are read first, each with its interval and n, as plain dicts."""
     names = ("accuracy", "log_loss", "top5", "macro_f1", "ece")
-    return {name: asdict(getattr(evaluation, name)) for name in names}
+    scores = {name: asdict(getattr(evaluation, name)) for name in names}
+    return scores if evaluation.calibration is None else scores | {"calibration": asdict(evaluation.calibration)}
 
 
 def write_record(folder: Path, record: Record) -> Record:

@@ -53,7 +53,7 @@ from firstlight.training.recipe_file import to_toml
 from firstlight.training.run import Run
 from firstlight.training.transfer.features import extract_features
 from firstlight.training.transfer.ladder import head_logits, learn_by_transfer
-from firstlight.training.trust import measure_trust
+from firstlight.training.trust import measure_trust, record_of, scored_on_test, with_strangeness
 
 
 def train(
@@ -115,7 +115,7 @@ def train(
     frozen = transfer.weights["sha256"] if transfer and learned.best.epoch == 0 else None
     strangeness = strangeness_of(model, data, outputs, frozen=frozen, seed=recipe.seed)
     model.trust = measure_trust(outputs, model.temperature.item(), strangeness)
-    write_outputs(folder, "valid", outputs)
+    write_outputs(folder, "valid", with_strangeness(outputs, model.trust, data, data.split.valid))
     if transferred and transferred.train_outputs:
         write_outputs(folder, "train", transferred.train_outputs)
     seconds = {"pack": packed - started, "train": train_seconds, "total": time.perf_counter() - started}
@@ -141,6 +141,7 @@ def train(
         transfer=transfer,
         model_choice=choice.line,
         shortcuts=shortcuts_in(samples, data.store, np.concatenate([data.split.train, data.split.valid])),
+        trust=record_of(model.trust),
     )
     run = Run(folder, ImageClassifier.of(model), recipe, data, learned.rows, record, learned.interrupted)
     run = save(run)
@@ -171,13 +172,18 @@ def evaluate_on_test(run: Run) -> Run:
     if count is None:
         count = write_record(run.folder, replace(run.record, test_evaluations=1)).test_evaluations
     outputs = outputs_on("test", run.model, run.data, run.best_epoch, run.transfer)
+    outputs = with_strangeness(outputs, run.model.trust, run.data, run.data.split.test)
     logits, labels = torch.from_numpy(outputs.logits), torch.from_numpy(outputs.labels)
     temperature = run.model.temperature.item()
     test = evaluate_logits(logits, labels, run.model.classes, temperature=temperature)
     write_outputs(run.folder, "test", outputs)
+    trust = run.model.trust
+    trusted = None if trust is None else scored_on_test(trust, outputs, temperature, run.model.classes)
     total = round(run.seconds["total"] + time.perf_counter() - started, 3)
     seconds = {**run.seconds, "total": total}
-    run = save(replace(run, record=replace(run.record, test=test, test_evaluations=count, seconds=seconds)))
+    run = save(
+        replace(run, record=replace(run.record, test=test, test_evaluations=count, seconds=seconds, trust=trusted))
+    )
     with suppress(KeyboardInterrupt):  # the score stands
         write_example_images(run, run.data.split.test[shown_positions(logits, labels, temperature=temperature)])
         write_kept(run.folder, kept_of_run(run, outputs))
