@@ -227,6 +227,7 @@ def kept_of_run(run: Run, test: Outputs) -> Kept:
         temperature=run.model.temperature.item(),
         split=data.split,
         group_by=run.recipe.data.group_by,
+        strangeness=run.model.trust.strangeness if run.model.trust else None,
     )
 
 

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from firstlight.delivery.report.reliability import Bin
 
 WIDTH, HEIGHT = 340, 250
-LEFT, RIGHT, TOP, BOTTOM = 44, 14, 12, 40  # the margins around a plot
+LEFT, RIGHT, TOP, BOTTOM = 56, 14, 12, 40  # the margins around a plot
 BAR_WIDTH, BAR_HEIGHT = 120, 12
 RULER_WIDTH = 400
 

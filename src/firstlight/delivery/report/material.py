@@ -57,6 +57,7 @@ class Material:
         card: what the model file says about itself.
         images: thumbnails of many images, by name.
         originals: larger thumbnails of a few.
+        heatmaps: of some of these, with where the network found evidence for its answer.
         facts: about the images of `outputs`, in their order.
         recipe: every choice, by group, as the recipe's file has them.
         epochs: one row per epoch.
@@ -74,12 +75,18 @@ class Material:
     card: ModelCard | None = None
     images: Images = field(default_factory=dict)
     originals: Images = field(default_factory=dict)
+    heatmaps: Images = field(default_factory=dict)
     facts: ImageFacts | None = None
     recipe: Mapping[str, Any] = field(default_factory=dict)
     epochs: list[dict[str, float]] = field(default_factory=list)
     quarantined: Rows = field(default_factory=list)
     copies: Rows = field(default_factory=list)
     suspects: Rows = field(default_factory=list)
+
+    @property
+    def trust(self) -> Mapping[str, Any] | None:
+        """What the model file says about when the model is unsure; None if it says nothing."""
+        return self.card.trust if self.card else None
 
 
 def read_run(folder: Path) -> Material:

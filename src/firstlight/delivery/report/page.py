@@ -13,6 +13,7 @@ from firstlight.delivery.report import figures
 from firstlight.delivery.report.answers import Answers
 from firstlight.delivery.report.classes import MOST_WORST, class_rows
 from firstlight.delivery.report.confusions import confusions_of
+from firstlight.delivery.report.crops import crops_of
 from firstlight.delivery.report.labels import (
     conflicts_of,
     copies_of,
@@ -24,15 +25,19 @@ from firstlight.delivery.report.labels import (
 from firstlight.delivery.report.making import making_of
 from firstlight.delivery.report.material import Material
 from firstlight.delivery.report.overview import overview_of
+from firstlight.delivery.report.possible import possible_sets
 from firstlight.delivery.report.reliability import reliability_of
+from firstlight.delivery.report.slices import slices_of
 from firstlight.delivery.report.sprites import Sprites, position_rules, sprites_of
-from firstlight.delivery.report.tiles import tile_of
+from firstlight.delivery.report.strangers import strangers_of
+from firstlight.delivery.report.tiles import Tile, tile_of
 from firstlight.delivery.report.wording import counted, percent
 from firstlight.escaping import escape
 
 SMALL_SIDE, LARGE_SIDE = 96, 176  # pixels
-SMALL_BUDGET, LARGE_BUDGET = 2_900_000, 700_000  # bytes of sprites in the page
+SMALL_BUDGET, LARGE_BUDGET, HEATMAP_BUDGET = 2_900_000, 600_000, 200_000  # bytes of sprites in the page
 WORST_SHOWN = 24
+ANSWER_SECTIONS = ("worst", "heatmaps", "mistakes", "bins", "possible", "strangers", "slices", "crops")
 TITLES = {
     "summary": "Summary",
     "labels": "Labels",
@@ -40,6 +45,10 @@ TITLES = {
     "mistakes": "Mistakes",
     "classes": "Classes",
     "calibration": "Calibration",
+    "possible": "Possible classes",
+    "strangers": "Strangers",
+    "slices": "Kinds of pictures",
+    "crops": "The crop",
     "copies": "Copies",
     "quarantine": "Not used",
     "training": "How it was made",
@@ -53,6 +62,11 @@ class Pictures:
 
     small: Sprites
     large: Sprites
+    heatmaps: Sprites
+
+    def heatmap_classes(self, image: str) -> str:
+        """Return the CSS classes that show the heatmap of an image; empty if there is none."""
+        return self.heatmaps.classes.get(image, "")
 
     def small_classes(self, image: str) -> str:
         """Return the CSS classes that show an image as a small one; empty if it was not kept."""
@@ -67,7 +81,8 @@ def page_of(material: Material) -> str:
     """Return a report as HTML."""
     small = sprites_of(material.images, "s", side=SMALL_SIDE, budget=SMALL_BUDGET)
     large = sprites_of(material.originals, "l", side=LARGE_SIDE, budget=LARGE_BUDGET)
-    style = "\n".join([_asset("page.css"), position_rules(), small.css, large.css])
+    heatmaps = sprites_of(material.heatmaps, "h", side=LARGE_SIDE, budget=HEATMAP_BUDGET)
+    style = "\n".join([_asset("page.css"), position_rules(), small.css, large.css, heatmaps.css])
     script = _asset("page.js")
     template = _environment().get_template("page.html.jinja")
     found = sections(material)
@@ -79,7 +94,7 @@ def page_of(material: Material) -> str:
         style_hash=_hash(style),
         script=script,
         script_hash=_hash(script),
-        pictures=Pictures(small, large),
+        pictures=Pictures(small, large, heatmaps),
         figures=figures,
         counted=counted,
         percent=percent,
@@ -93,25 +108,44 @@ def sections(material: Material) -> dict[str, Any]:
     kept = set(material.images) | set(material.originals)
     confusions = confusions_of(test.confusion, material.classes, answers, kept) if test else None
     galleries = {gallery.key for gallery in confusions.galleries} if confusions else set()
-    worst = answers.worst[:WORST_SHOWN].tolist() if answers else []
     return {
         "overview": overview_of(material, answers),
-        "test": test,
-        "record": record,
         "class_names": [name for name in material.classes if name == escape(name)],  # that can be typed
         "confusions": confusions,
-        "worst": [tile_of(answers, place, material.classes) for place in worst] if answers else [],
-        "mistakes": len(answers.worst) if answers else 0,
         "class_rows": class_rows(test, galleries) if test else (),
         "most_worst": MOST_WORST,
-        "bins": reliability_of(answers) if answers else (),
         "suspects": suspects_of(material.suspects),
         "two_labels": two_labels_of(record.two_labels) if record else (),
         "near_two_labels": conflicts_of(record.near_two_labels, "pictures that look alike") if record else (),
         "copies": copies_of(material.copies) if material.copies or not record else leaks_of(record.leaked),
         "quarantine": quarantine_of(material.quarantined),
         "making": making_of(material),
+        **(answer_sections(material, answers) if answers else dict.fromkeys(ANSWER_SECTIONS)),
     }
+
+
+def answer_sections(material: Material, answers: Answers) -> dict[str, Any]:
+    """Return what is shown of the answers to the test images, by the names `ANSWER_SECTIONS`."""
+    test, outputs, classes = material.test, material.outputs, material.classes
+    assert test and outputs
+    worst = worst_of(answers, classes)
+    strangeness = material.facts.strangeness if material.facts else None
+    found = (
+        worst,
+        [one for one in worst if one.image in material.heatmaps],
+        len(answers.worst),
+        reliability_of(answers),
+        possible_sets(outputs, test.temperature, material.trust),
+        strangers_of(strangeness, material.trust, answers, classes),
+        slices_of(answers, material.facts),
+        crops_of(material),
+    )
+    return dict(zip(ANSWER_SECTIONS, found, strict=True))
+
+
+def worst_of(answers: Answers, classes: tuple[str, ...]) -> list[Tile]:
+    """Return the most confident mistakes."""
+    return [tile_of(answers, place, classes) for place in answers.worst[:WORST_SHOWN].tolist()]
 
 
 def contents_of(found: dict[str, Any]) -> list[tuple[str, str]]:
@@ -124,6 +158,10 @@ def contents_of(found: dict[str, Any]) -> list[tuple[str, str]]:
         "mistakes": found["worst"],
         "classes": found["class_rows"],
         "calibration": found["bins"],
+        "possible": found["possible"],
+        "strangers": found["strangers"],
+        "slices": found["slices"],
+        "crops": found["crops"],
         "copies": found["copies"].count,
         "quarantine": found["quarantine"].count,
         "training": True,

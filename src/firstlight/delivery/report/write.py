@@ -1,22 +1,28 @@
 """Write the report of a run, or of a model on a labeled set."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from firstlight.data.dataset import open_store
 from firstlight.data.samples import Samples
 from firstlight.delivery.evaluate import Score, evaluate_model
+from firstlight.delivery.explain import heatmaps_over
+from firstlight.delivery.report.answers import Answers
 from firstlight.delivery.report.material import Material, read_run
 from firstlight.delivery.report.page import page_of
 from firstlight.errors import RunError
 from firstlight.files import write_text
 from firstlight.models.classifier import Classifier
-from firstlight.models.model_file import read_model_card
+from firstlight.models.model_file import load_model, read_model_card
 from firstlight.progress import phase
-from firstlight.runs.folder import REPORT_FILE
+from firstlight.runs.folder import MODEL_FILE, REPORT_FILE
 from firstlight.runs.kept import COPIES_COLUMNS, kept_of
+
+HEATMAPS = 8  # of the worst mistakes
 
 
 @phase("writing the report")
@@ -26,7 +32,10 @@ def write_run_report(folder: Path, out: Path | None = None) -> Path:
     Raises:
         RunError: if the folder holds no run, or a file in it is damaged.
     """
-    return _write(out or folder / REPORT_FILE, read_run(folder))
+    material = read_run(folder)
+    file = folder / MODEL_FILE
+    heatmaps = heatmaps_of(load_model(file), material) if material.originals and file.is_file() else {}
+    return _write(out or folder / REPORT_FILE, replace(material, heatmaps=heatmaps))
 
 
 @phase("writing the report")
@@ -47,6 +56,17 @@ def write_model_report(model: Path | Classifier, samples: Samples, out: Path | N
         raise RunError("this file exists; choose another", field="out", value=str(path))
     score = evaluate_model(model, samples, **choices)
     return _write(path, _material(model, samples, score, choices.get("max_pixels")))
+
+
+def heatmaps_of(model: Classifier, material: Material) -> dict[str, NDArray[np.uint8]]:
+    """Return heatmaps of the worst mistakes, each for the class that was answered, by the names of the images."""
+    if not (material.test and material.outputs):
+        return {}
+    answers = Answers.of(material.outputs, material.test.temperature)
+    places = [place for place in answers.worst.tolist() if answers.names[place] in material.originals][:HEATMAPS]
+    names = [answers.names[place] for place in places]
+    pictures = [material.originals[name] for name in names]
+    return dict(zip(names, heatmaps_over(model, pictures, answers.predicted[places].tolist()), strict=True))
 
 
 def _material(model: Path | Classifier, samples: Samples, score: Score, max_pixels: int | None) -> Material:
