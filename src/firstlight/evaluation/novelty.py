@@ -7,85 +7,117 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import beta
 from torch import Tensor
+from torch.nn import functional
 
 from firstlight.errors import DataError
 from firstlight.models.strangeness import (
+    MAX_DIRECTION_BYTES,
     MAX_DIRECTIONS,
     MAX_REFERENCE_BYTES,
     MAX_REFERENCES,
     Scale,
     Strangeness,
+    combined,
     neighbor_distances,
     residuals,
+    undecided,
 )
 from firstlight.runtime.seeds import generator
 
-NEIGHBOR = 10
+NEIGHBOR = 3
 KEPT = 0.95  # of known images
 FOLDS = 4
 EXPLAINED = 0.95  # of the variance of the pixels, by the directions
 LEAST_SPREAD = 1e-6
+CLEARLY_MORE = 0.05  # of the outliers
 
 
-class Known(NamedTuple):
-    """Images that the model should know.
+class Seen(NamedTuple):
+    """What a network says about n images, and the images on a coarse grid.
 
     Attributes:
         features: float32 `[n, D]`.
-        pixels: coarse images, float32 `[n, P]`; see `strangeness.coarse`.
+        logits: float32 `[n, K]`.
+        pixels: float32 `[n, P]`; see `strangeness.coarse`.
     """
 
-    features: NDArray[np.float32]
-    pixels: NDArray[np.float32]
+    features: Tensor
+    logits: Tensor
+    pixels: Tensor
 
 
 def fit_strangeness(
-    train: Known, labels: NDArray[np.int64], held_out: Known, *, learned: bool, seed: int = 0
+    train: Seen, labels: NDArray[np.int64], held_out: Seen, outliers: Seen, *, learned: bool, seed: int = 0
 ) -> Strangeness:
     """Return a score of strangeness whose threshold keeps 95% of images like these.
 
-    The threshold comes from images that the score has not seen: those that were held out, and each training image by
-    the other ones, unless the network has learned their features.
+    The threshold comes from images that neither the network nor the score has learned from: those that were held out,
+    and, if the network has not learned from them, each training image by the other ones.
 
     Args:
-        train: training images, at least one.
+        train: training images, at least one. Unless the network has learned from them, their logits are those of a head
+            that has not.
         labels: theirs, int64 `[n]`.
-        held_out: images that neither the network nor the score has seen; there may be none.
-        learned: whether the network was trained on the training images, so that their features are not like those of
-            other images.
+        held_out: images that nothing has learned from; there may be none.
+        outliers: images that should be refused, by which it is decided whether pixels count; there may be none.
+        learned: whether the network or its head has learned from the training images, so that their features or logits
+            are not like those of other images.
         seed: of the choice of references.
 
     Raises:
-        DataError: if a feature is not finite.
+        DataError: if a feature or a logit is not finite.
     """
     for known in (train, held_out):
-        if not np.isfinite(known.features).all():
-            raise DataError("the network's features are not finite, so it cannot tell strangers; train it again")
-    features, pixels = torch.from_numpy(np.array(train.features)), torch.from_numpy(np.array(train.pixels))
-    chosen = choose_references(labels, reference_count(features.shape[1]), seed)
-    references = torch.nn.functional.normalize(features[chosen], dim=1).half().float()
+        if not (known.features.isfinite().all() and known.logits.isfinite().all()):
+            raise DataError("the features of the network are not finite, so it cannot tell strangers; train it again")
+    chosen = choose_references(labels, reference_count(train.features.shape[1]), seed)
+    references = functional.normalize(train.features[chosen], dim=1).half().float()
+    origin = train.features.double().mean(dim=0).half().float()
     neighbor = min(NEIGHBOR, len(chosen))
-    center, directions = main_directions(pixels)
-    parts: dict[str, list[Tensor]] = {"features": [], "pixels": []}
-    if len(held_out.features):
-        parts["features"].append(neighbor_distances(torch.from_numpy(held_out.features), references, neighbor))
-        parts["pixels"].append(residuals(torch.from_numpy(held_out.pixels), center, directions))
-    if not learned or not len(held_out.features):
-        parts["features"].append(leave_one_out(features, references, chosen, neighbor))
-        parts["pixels"].append(cross_fitted(pixels, seed))
-    distances = {name: torch.cat(values) for name, values in parts.items()}
-    scales = {name: scale_of(values) for name, values in distances.items()}
-    scores = torch.stack([(distances[name] - scale.center) / scale.spread for name, scale in scales.items()]).amax(0)
-    threshold, kept = keeping(scores)
+    center, directions = main_directions(train.pixels)
+
+    def distances(seen: Seen) -> dict[str, Tensor]:
+        return {
+            "head": undecided(seen.features - origin, seen.logits),
+            "features": neighbor_distances(seen.features, references, neighbor),
+            "pixels": residuals(seen.pixels, center, directions),
+        }
+
+    parts = [distances(held_out)] if len(held_out.features) else []
+    if not (learned and parts):
+        own = distances(train)
+        own["features"] = leave_one_out(train.features, references, chosen, neighbor)
+        own["pixels"] = cross_fitted(train.pixels, seed)
+        parts.append(own)
+    known = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    scales = {name: scale_of(values) for name, values in known.items()}
+    without = {name: scale for name, scale in scales.items() if name != "pixels"}
+    if not pixels_help(known, distances(outliers), scales, without):
+        scales, center, directions = without, center[:0], directions[:0, :0]
+    threshold, kept = keeping(combined(known, scales))
     return Strangeness(
         references=references,
         neighbor=neighbor,
+        origin=origin,
         center=center,
         directions=directions,
         scales=scales,
         threshold=threshold,
         kept=kept,
     )
+
+
+def pixels_help(
+    known: dict[str, Tensor], outliers: dict[str, Tensor], scales: dict[str, Scale], without: dict[str, Scale]
+) -> bool:
+    """Return whether clearly more outliers are refused with the distance of pixels than without it."""
+    if not len(outliers["head"]):
+        return False
+    refused, refused_without = (
+        (combined(outliers, some) > keeping(combined(known, some))[0]).double().mean().item()
+        for some in (scales, without)
+    )
+    return refused >= refused_without + CLEARLY_MORE
 
 
 def reference_count(num_features: int) -> int:
@@ -122,7 +154,8 @@ def main_directions(pixels: Tensor) -> tuple[Tensor, Tensor]:
     values, vectors = torch.linalg.eigh(off.T @ off / max(1, len(pixels)))
     values, vectors = values.flip(0).clamp_min(0), vectors.flip(1)
     share = values.cumsum(0) / values.sum().clamp_min(1e-12)
-    count = min(MAX_DIRECTIONS, len(pixels) // 4, 1 + int((share < EXPLAINED).sum()))
+    fitting = MAX_DIRECTION_BYTES // (2 * pixels.shape[1])
+    count = min(MAX_DIRECTIONS, fitting, len(pixels) // 4, 1 + int((share < EXPLAINED).sum()))
     return center.half().float(), vectors[:, :count].T.half().float()
 
 

@@ -1,8 +1,15 @@
-"""How strange an image is to a model: far from the training images in its features, and unlike them in its pixels.
+"""How strange an image is to a model: how undecided the head is, and how far the image is from those of training.
 
-The features of an image are compared with those of a few training images, by cosine distance; its pixels, on a coarse
-grid, with what the main directions of variation of the training images can draw. Each distance is brought to a scale on
-which half of the known images are below 0 and 95% below 1; the strangeness of an image is the largest of them.
+Three distances are measured, each on a scale on which half of the known images are below 0 and 95% are below 1:
+
+- `head`: the largest logit, as a cosine; low where the features point to no class. It tells strangers that look much
+  like the known classes.
+- `features`: the cosine distance to the third nearest of a few training images.
+- `pixels`: what the main directions of variation of the training images cannot draw, on a coarse grid. It tells
+  strangers to networks whose features say little about what they were not trained on, such as the mlp, and is left out
+  where it would not help.
+
+The strangeness of an image is its `head`, plus a multiple of how much the larger one of the other two is above 1.
 """
 
 from collections.abc import Mapping
@@ -17,8 +24,13 @@ MAX_REFERENCES = 200
 MAX_REFERENCE_BYTES = 512_000  # 200 images of 1,280 features in float16
 GRID = 16  # pixels a side of the coarse images; smaller images stay as they are
 MAX_DIRECTIONS = 64
+MAX_DIRECTION_BYTES = 80_000  # 52 directions of 16 by 16 colored pixels in float16
+ORDINARY = 1.0  # distances up to this one do not count; one known image in twenty is farther
+FAR_WEIGHT = 8.0  # of what distances exceed that by
+SHORTEST = 1e-6  # features of this length and less count as this long
 FARTHEST = 2.0  # the cosine distance of opposite directions, and the one of features that are no numbers
-NAMES = ("features", "pixels")
+ALWAYS = {"head", "features"}  # the distances of every model
+TENSORS = {"references": 2, "origin": 1, "center": 1, "directions": 2}  # by name, the number of dimensions
 
 
 class Scale(NamedTuple):
@@ -35,9 +47,10 @@ class Strangeness:
     Attributes:
         references: features of training images, of length 1, float32 `[M, D]` with the values of float16.
         neighbor: the distance is that to the `neighbor`-th nearest reference, from 1.
-        center: the mean coarse training image, float32 `[P]`.
-        directions: the main directions of variation around it, orthonormal, float32 `[Q, P]`.
-        scales: by name, `features` or `pixels` or both: the distances that count, and their scales.
+        origin: the mean features of training images, float32 `[D]`.
+        center: the mean coarse training image, float32 `[P]`; empty without `pixels`.
+        directions: the main directions of variation around it, orthonormal, float32 `[Q, P]`; empty without `pixels`.
+        scales: of each distance that counts, by its name; `pixels` may be missing.
         threshold: an image with a larger score is a stranger.
         kept: the fraction of known images that the threshold keeps: value, low and high end of the 95% interval, and
             the number of images that it was estimated from.
@@ -45,6 +58,7 @@ class Strangeness:
 
     references: Tensor
     neighbor: int
+    origin: Tensor
     center: Tensor
     directions: Tensor
     scales: Mapping[str, Scale]
@@ -56,21 +70,24 @@ class Strangeness:
 
         Args:
             features: what the head gets, float `[B, D]`, of the images as they are.
-            logits: float `[B, K]`; not used by this score.
+            logits: float `[B, K]`.
             images: uint8 `[B, C, H, W]`, as the network gets them.
         """
-        found = self.distances(features, images)
-        return torch.stack([(found[name] - scale.center) / scale.spread for name, scale in self.scales.items()]).amax(0)
+        return combined(self.distances(features, logits, images), self.scales)
 
-    def distances(self, features: Tensor, images: Tensor) -> dict[str, Tensor]:
-        """Return the distances that count, by name, float32 `[B]` each."""
-        of = {"features": lambda: self._features(features), "pixels": lambda: self._pixels(images)}
-        return {name: of[name]() for name in self.scales}
+    def distances(self, features: Tensor, logits: Tensor, images: Tensor) -> dict[str, Tensor]:
+        """Return each distance that counts by its name, float32 `[B]`; see `score`."""
+        found = {
+            "head": undecided(features - self.origin, logits),
+            "features": neighbor_distances(features, self.references, self.neighbor),
+        }
+        if "pixels" in self.scales:
+            found["pixels"] = residuals(coarse(images), self.center, self.directions)
+        return found
 
     def tensors(self) -> dict[str, Tensor]:
         """Return what a model file keeps as tensors, by name, in float16."""
-        kept = {"references": self.references, "center": self.center, "directions": self.directions}
-        return {name: tensor.half().cpu().contiguous() for name, tensor in kept.items()}
+        return {name: getattr(self, name).half().cpu().contiguous() for name in TENSORS}
 
     def header(self) -> dict[str, Any]:
         """Return what a model file keeps in its header, in JSON's types."""
@@ -88,12 +105,13 @@ class Strangeness:
         Raises:
             ValueError: if anything in it is missing or impossible, with the name of that part.
         """
-        for name, dimensions in (("references", 2), ("center", 1), ("directions", 2)):
+        for name, dimensions in TENSORS.items():
             tensor = tensors.get(name)
             ok = tensor is not None and tensor.dtype == torch.float16 and tensor.ndim == dimensions
             _require(ok and bool(tensor.isfinite().all()), name)  # type: ignore[union-attr]
-        references, center, directions = (tensors[name].float() for name in ("references", "center", "directions"))
+        references, origin, center, directions = (tensors[name].float() for name in TENSORS)
         _require(1 <= len(references) <= MAX_REFERENCES and references.shape[1] > 0, "references")
+        _require(references.shape[1] == len(origin), "origin")
         _require(directions.shape[1] == len(center), "directions")
         neighbor, scales, threshold, kept = (header.get(key) for key in ("neighbor", "scales", "threshold", "kept"))
         _require(type(neighbor) is int and 1 <= neighbor <= len(references), "neighbor")
@@ -106,6 +124,7 @@ class Strangeness:
         return cls(
             references=references,
             neighbor=neighbor,  # type: ignore[arg-type]
+            origin=origin,
             center=center,
             directions=directions,
             scales={name: Scale(*map(float, scale)) for name, scale in scales.items()},  # type: ignore[union-attr]
@@ -115,20 +134,33 @@ class Strangeness:
 
     def to(self, device: torch.device | str) -> "Strangeness":
         """Return the same score with its tensors on a device."""
-        moved = {name: getattr(self, name).to(device) for name in ("references", "center", "directions")}
-        return replace(self, **moved)
+        return replace(self, **{name: getattr(self, name).to(device) for name in TENSORS})
 
     def require_fit(self, num_features: int, input_size: tuple[int, int, int]) -> None:
         """Raise a `ValueError` unless this score is for images of this size and this number of features."""
         _require(self.references.shape[1] == num_features, "references")
-        _require(len(self.center) == coarse_size(input_size), "center")
+        _require(len(self.center) == (coarse_size(input_size) if "pixels" in self.scales else 0), "center")
 
-    def _features(self, features: Tensor) -> Tensor:
-        return neighbor_distances(features, self.references.to(features.device), self.neighbor)
 
-    def _pixels(self, images: Tensor) -> Tensor:
-        device = images.device
-        return residuals(coarse(images), self.center.to(device), self.directions.to(device))
+def combined(distances: Mapping[str, Tensor], scales: Mapping[str, Scale]) -> Tensor:
+    """Return the strangeness that follows from distances, float32 `[B]` each."""
+    scaled = {name: (distances[name] - scale.center) / scale.spread for name, scale in scales.items()}
+    head = scaled.pop("head")
+    return head + FAR_WEIGHT * (torch.stack(list(scaled.values())).amax(dim=0) - ORDINARY).clamp_min(0)
+
+
+def undecided(features: Tensor, logits: Tensor) -> Tensor:
+    """Return how far features are from pointing to a class, float32 `[B]`: minus the largest logit, as a cosine.
+
+    Logits without their mean are products of the features and what each class adds to the mean weights; divided by the
+    length of the features, they no longer grow with it.
+
+    Args:
+        features: float `[B, D]`, without the mean of training images.
+        logits: float `[B, K]`.
+    """
+    above = logits.float().amax(dim=1) - logits.float().mean(dim=1)
+    return -(above / features.float().norm(dim=1).clamp_min(SHORTEST)).nan_to_num(nan=0.0)
 
 
 def neighbor_distances(features: Tensor, references: Tensor, neighbor: int) -> Tensor:

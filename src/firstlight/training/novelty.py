@@ -1,30 +1,32 @@
 """Fit the score of strangers at the end of a run, on features that are known already wherever there are any."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from firstlight.data.dataset import Dataset
 from firstlight.data.loader import Loader, scoring_batch_size
 from firstlight.errors import DataError
-from firstlight.evaluation.novelty import Known, fit_strangeness
+from firstlight.evaluation.novelty import Seen, fit_strangeness
 from firstlight.inference.predictor import Predictor
 from firstlight.models.classifier import Classifier
-from firstlight.models.strangeness import Strangeness, coarse
+from firstlight.models.library_network import LibraryNetwork
+from firstlight.models.strangeness import Strangeness, coarse, coarse_size
 from firstlight.progress import announce, phase
 from firstlight.runs.outputs import Outputs
-from firstlight.training.transfer.features import extract_features
+from firstlight.runtime.seeds import generator
 
 MAX_TRAIN = 2_000  # images that the score is fitted on
+MAX_TRAIN_LARGE = 300  # the same, if they still have to pass a large network
 MAX_HELD_OUT = 5_000  # images that the threshold is fitted on
+OUTLIERS, OUTLIERS_LARGE = 64, 8  # images of each kind that is made
 ROWS_AT_ONCE = 256
 
 
 @phase("learning what a stranger is")
 def strangeness_of(
-    model: Classifier, data: Dataset, held_out: Outputs, *, frozen: str | None, seed: int
+    model: Classifier, data: Dataset, held_out: Outputs, unlearned: Outputs | None, *, seed: int
 ) -> Strangeness | None:
     """Return the score of strangers of a trained model; None, with one line for people, if its features are not finite.
 
@@ -32,26 +34,37 @@ def strangeness_of(
         model: on its device.
         data: what it was trained on.
         held_out: what it said about the validation split.
-        frozen: what identifies the weights of a network that did not learn from these images; None if it did.
+        unlearned: what it said about the training images by a network and heads that did not learn from them; None if
+            there were none.
         seed: of the run.
     """
-    assert held_out.features is not None
-    train, valid = some_of(data.split.train, MAX_TRAIN), some_of(data.split.valid, MAX_HELD_OUT)
+    large = isinstance(model.network, LibraryNetwork)
+    limit = MAX_TRAIN_LARGE if large and unlearned is None else MAX_TRAIN
+    train, valid = some_of(data.split.train, limit), some_of(data.split.valid, MAX_HELD_OUT)
     rows = data.split.train[train]
-    if frozen:
-        seen = np.array(extract_features(model, data, data.split.train, frozen)[train])
-    else:
+    predictor = Predictor(model)
+    if unlearned is None:
         size = scoring_batch_size(*data.store.input_size[1:])
         loader = Loader(data.store.pixels, data.samples.labels, rows, batch_size=size, device=model.mean.device)
-        features = Predictor(model).collect(loader.epoch(), features=True).features
-        assert features is not None
-        seen = features.numpy()
+        found = predictor.collect(loader.epoch(), features=True)
+        assert found.features is not None
+        seen = Seen(found.features, found.logits, coarse_images(data, rows))
+    else:
+        seen = of_outputs(unlearned, train, coarse_images(data, rows))
+    outliers = made_strange(images_of(data, rows[some_of(rows, OUTLIERS_LARGE if large else OUTLIERS)]), seed)
+    with torch.inference_mode():
+        parts = [
+            (*predictor.model.features_and_logits(part.to(model.mean.device)), coarse(part))
+            for part in outliers.split(ROWS_AT_ONCE)
+        ]
+    columns = (torch.cat([one.cpu() for one in column]).clone() for column in zip(*parts, strict=True))
     try:
         return fit_strangeness(
-            Known(seen, coarse_images(data, rows)),
+            seen,
             data.samples.labels[rows],
-            Known(held_out.features[valid], coarse_images(data, data.split.valid[valid])),
-            learned=frozen is None,
+            of_outputs(held_out, valid, coarse_images(data, data.split.valid[valid])),
+            Seen(*columns),
+            learned=unlearned is None,
             seed=seed,
         )
     except DataError as error:
@@ -59,17 +72,36 @@ def strangeness_of(
         return None
 
 
+def made_strange(images: Tensor, seed: int) -> Tensor:
+    """Return images that no longer show what they did, made from images uint8 `[B, C, H, W]`: four of each.
+
+    They are inverted, evened out to one color, or have their pixels or their rows in random order.
+    """
+    random = generator(seed, "made strange")
+    _, _, height, width = images.shape
+    flat = images.float().mean(dim=(2, 3), keepdim=True).to(torch.uint8).expand_as(images)
+    pixels = images.flatten(2)[:, :, torch.randperm(height * width, generator=random)].view_as(images)
+    rows = images[:, :, torch.randperm(height, generator=random)]
+    return torch.cat([255 - images, flat, pixels, rows])
+
+
+def of_outputs(outputs: Outputs, rows: NDArray[np.int64], pixels: Tensor) -> Seen:
+    """Return what was said about some rows of a split."""
+    assert outputs.features is not None
+    return Seen(torch.from_numpy(outputs.features[rows]), torch.from_numpy(outputs.logits[rows]), pixels)
+
+
 def some_of(rows: NDArray[np.int64], limit: int) -> NDArray[np.int64]:
     """Return positions in `rows`, evenly spread, at most `limit` of them."""
     return np.unique(np.linspace(0, len(rows) - 1, min(limit, len(rows))).astype(np.int64))
 
 
-def coarse_images(data: Dataset, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+def coarse_images(data: Dataset, rows: NDArray[np.int64]) -> Tensor:
     """Return coarse images of some rows, float32 `[n, P]`."""
+    parts = [coarse(images_of(data, rows[start : start + ROWS_AT_ONCE])) for start in range(0, len(rows), ROWS_AT_ONCE)]
+    return torch.cat(parts) if parts else torch.zeros(0, coarse_size(data.store.input_size))
 
-    def parts() -> Iterator[NDArray[np.float32]]:
-        for start in range(0, len(rows), ROWS_AT_ONCE):
-            pixels = np.ascontiguousarray(data.store.pixels[rows[start : start + ROWS_AT_ONCE]])
-            yield coarse(torch.from_numpy(pixels).permute(0, 3, 1, 2)).numpy()
 
-    return np.concatenate(list(parts()))
+def images_of(data: Dataset, rows: NDArray[np.int64]) -> Tensor:
+    """Return packed images of some rows, uint8 `[n, C, H, W]`."""
+    return torch.from_numpy(np.ascontiguousarray(data.store.pixels[rows])).permute(0, 3, 1, 2)
