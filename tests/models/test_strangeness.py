@@ -3,7 +3,19 @@
 import pytest
 import torch
 
-from firstlight.models.strangeness import Scale, Strangeness, coarse, coarse_size, neighbor_distances, residuals
+from firstlight.models.strangeness import (
+    FAR_WEIGHT,
+    Scale,
+    Strangeness,
+    coarse,
+    coarse_size,
+    combined,
+    neighbor_distances,
+    residuals,
+    undecided,
+)
+
+SCALES = {"head": [0.0, 1.0], "features": [0.0, 1.0]}
 
 
 @pytest.fixture
@@ -14,9 +26,10 @@ def strangeness():
     return Strangeness(
         references=references,
         neighbor=3,
+        origin=torch.full((5,), 0.25),
         center=torch.full((12,), 0.5),
         directions=directions,
-        scales={"features": Scale(0.4, 0.2), "pixels": Scale(0.1, 0.05)},
+        scales={"head": Scale(-1.0, 0.5), "features": Scale(0.4, 0.2), "pixels": Scale(0.1, 0.05)},
         threshold=1.25,
         kept=(0.95, 0.9, 0.98, 100),
     )
@@ -46,6 +59,23 @@ def test_distances_are_those_of_a_slow_loop(strangeness):
         assert distance.item() == pytest.approx(left.square().mean().sqrt().item(), abs=1e-5)
 
 
+def test_the_head_is_undecided_where_its_largest_logit_is_a_small_cosine():
+    weight, features = torch.randn(4, 5), torch.randn(6, 5)
+    above = weight - weight.mean(dim=0)
+    slow = [max((feature @ one / feature.norm()).item() for one in above) for feature in features]
+    assert (-undecided(features, features @ weight.T)).tolist() == pytest.approx(slow, abs=1e-5)
+    longer = undecided(3 * features, 3 * features @ weight.T)
+    assert torch.allclose(longer, undecided(features, features @ weight.T), atol=1e-6)
+    assert undecided(torch.zeros(2, 5), torch.zeros(2, 4)).tolist() == [0, 0]
+
+
+def test_the_strangeness_is_that_of_the_head_until_an_image_is_far():
+    scales = {"head": Scale(0, 1), "features": Scale(0, 1), "pixels": Scale(0, 2)}
+    head, features, pixels = torch.tensor([0.5, 0.5, 0.5]), torch.tensor([1.0, 1.5, 0]), torch.tensor([2.0, 0, 4])
+    found = combined({"head": head, "features": features, "pixels": pixels}, scales)
+    assert found.tolist() == [0.5, 0.5 + 0.5 * FAR_WEIGHT, 0.5 + FAR_WEIGHT]
+
+
 def test_large_images_are_averaged_and_small_ones_stay():
     assert coarse(torch.zeros(2, 3, 224, 224, dtype=torch.uint8)).shape == (2, coarse_size((3, 224, 224)))
     assert coarse_size((1, 8, 9)) == 72
@@ -57,8 +87,9 @@ def test_large_images_are_averaged_and_small_ones_stay():
     ("part", "value"),
     [
         ("neighbor", 0), ("neighbor", 21), ("neighbor", True), ("neighbor", 2.0), ("neighbor", None),
-        ("scales", {}), ("scales", {"features": [0, 0]}), ("scales", {"features": [0, -1]}), ("scales", {"x": [0, 1]}),
-        ("scales", {"features": [0]}), ("scales", {"features": [0, "1"]}), ("scales", [1]), ("scales", None),
+        ("scales", {}), ("scales", {"features": [0, 1]}), ("scales", SCALES | {"x": [0, 1]}), ("scales", [1]),
+        ("scales", SCALES | {"head": [0, 0]}), ("scales", SCALES | {"head": [0, -1]}), ("scales", None),
+        ("scales", SCALES | {"head": [0]}), ("scales", SCALES | {"head": [0, "1"]}),
         ("threshold", None), ("threshold", "1"), ("threshold", True), ("threshold", 10**400),
         ("kept", [0.9, 0.95, 0.98, 3]), ("kept", [0.9, 0.8]), ("kept", [0.9, 0.8, 1.1, 3]),
         ("kept", [0.9, 0.8, 1, 3.5]),
@@ -75,7 +106,8 @@ def test_impossible_headers_are_refused(strangeness, part, value):
         ("references", torch.zeros(0, 5).half()), ("references", torch.zeros(201, 5).half()),
         ("references", torch.zeros(5).half()), ("references", torch.zeros(3, 5)), ("references", None),
         ("references", torch.full((20, 5), torch.nan).half()), ("references", torch.zeros(20, 0).half()),
-        ("center", torch.zeros(11).half()), ("directions", torch.zeros(2, 11).half()), ("directions", None),
+        ("origin", torch.zeros(4).half()), ("center", torch.zeros(11).half()),
+        ("directions", torch.zeros(2, 11).half()), ("directions", None),
     ],
 )  # fmt: skip
 def test_impossible_tensors_are_refused(strangeness, part, value):

@@ -67,8 +67,8 @@ def fit_strangeness(
     Raises:
         DataError: if a feature or a logit is not finite.
     """
-    for known in (train, held_out):
-        if not (known.features.isfinite().all() and known.logits.isfinite().all()):
+    for some in (train, held_out):
+        if not (some.features.isfinite().all() and some.logits.isfinite().all()):
             raise DataError("the features of the network are not finite, so it cannot tell strangers; train it again")
     chosen = choose_references(labels, reference_count(train.features.shape[1]), seed)
     references = functional.normalize(train.features[chosen], dim=1).half().float()

@@ -115,7 +115,9 @@ class Strangeness:
         _require(directions.shape[1] == len(center), "directions")
         neighbor, scales, threshold, kept = (header.get(key) for key in ("neighbor", "scales", "threshold", "kept"))
         _require(type(neighbor) is int and 1 <= neighbor <= len(references), "neighbor")
-        _require(isinstance(scales, dict) and len(scales) > 0 and scales.keys() <= set(NAMES), "scales")
+        _require(
+            isinstance(scales, dict) and scales.keys() >= ALWAYS and not scales.keys() - ALWAYS - {"pixels"}, "scales"
+        )
         for scale in scales.values():  # type: ignore[union-attr]
             _require(_are_numbers(scale, 2) and scale[1] > 0, "scales")
         _require(_are_numbers([threshold], 1), "threshold")
@@ -160,7 +162,8 @@ def undecided(features: Tensor, logits: Tensor) -> Tensor:
         logits: float `[B, K]`.
     """
     above = logits.float().amax(dim=1) - logits.float().mean(dim=1)
-    return -(above / features.float().norm(dim=1).clamp_min(SHORTEST)).nan_to_num(nan=0.0)
+    lengths: Tensor = torch.linalg.vector_norm(features.float(), dim=1)
+    return -(above / lengths.clamp_min(SHORTEST)).nan_to_num(nan=0.0)
 
 
 def neighbor_distances(features: Tensor, references: Tensor, neighbor: int) -> Tensor:

@@ -16,6 +16,8 @@ from firstlight.models.strangeness import Strangeness, coarse, coarse_size
 from firstlight.progress import announce, phase
 from firstlight.runs.outputs import Outputs
 from firstlight.runtime.seeds import generator
+from firstlight.training.transfer.features import extract_features
+from firstlight.training.transfer.ladder import Transferred, head_logits
 
 MAX_TRAIN = 2_000  # images that the score is fitted on
 MAX_TRAIN_LARGE = 300  # the same, if they still have to pass a large network
@@ -26,7 +28,7 @@ ROWS_AT_ONCE = 256
 
 @phase("learning what a stranger is")
 def strangeness_of(
-    model: Classifier, data: Dataset, held_out: Outputs, unlearned: Outputs | None, *, seed: int
+    model: Classifier, data: Dataset, held_out: Outputs, frozen: Transferred | None, *, seed: int
 ) -> Strangeness | None:
     """Return the score of strangers of a trained model; None, with one line for people, if its features are not finite.
 
@@ -34,28 +36,32 @@ def strangeness_of(
         model: on its device.
         data: what it was trained on.
         held_out: what it said about the validation split.
-        unlearned: what it said about the training images by a network and heads that did not learn from them; None if
-            there were none.
+        frozen: what transfer learning found, if only the head has learned from the training images; else None.
         seed: of the run.
     """
     large = isinstance(model.network, LibraryNetwork)
-    limit = MAX_TRAIN_LARGE if large and unlearned is None else MAX_TRAIN
+    limit = MAX_TRAIN_LARGE if large and not frozen else MAX_TRAIN
     train, valid = some_of(data.split.train, limit), some_of(data.split.valid, MAX_HELD_OUT)
     rows = data.split.train[train]
     predictor = Predictor(model)
-    if unlearned is None:
+    pixels = coarse_images(data, rows)
+    unlearned = frozen.train_outputs if frozen else None
+    if unlearned:
+        seen = of_outputs(unlearned, train, pixels)
+    elif frozen:
+        features = extract_features(model, data, data.split.train, frozen.record.weights["sha256"])[train]
+        seen = Seen(torch.from_numpy(features), head_logits(model, features), pixels)
+    else:
         size = scoring_batch_size(*data.store.input_size[1:])
         loader = Loader(data.store.pixels, data.samples.labels, rows, batch_size=size, device=model.mean.device)
         found = predictor.collect(loader.epoch(), features=True)
         assert found.features is not None
-        seen = Seen(found.features, found.logits, coarse_images(data, rows))
-    else:
-        seen = of_outputs(unlearned, train, coarse_images(data, rows))
+        seen = Seen(found.features, found.logits, pixels)
     outliers = made_strange(images_of(data, rows[some_of(rows, OUTLIERS_LARGE if large else OUTLIERS)]), seed)
     with torch.inference_mode():
         parts = [
             (*predictor.model.features_and_logits(part.to(model.mean.device)), coarse(part))
-            for part in outliers.split(ROWS_AT_ONCE)
+            for part in torch.split(outliers, ROWS_AT_ONCE)
         ]
     columns = (torch.cat([one.cpu() for one in column]).clone() for column in zip(*parts, strict=True))
     try:

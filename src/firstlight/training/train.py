@@ -112,8 +112,8 @@ def train(
     outputs = outputs_on("valid", model, data, learned.best.epoch, transfer)
     logits, labels = torch.from_numpy(outputs.logits), torch.from_numpy(outputs.labels)
     model.temperature.fill_(fit_temperature(logits, labels))
-    frozen = transfer.weights["sha256"] if transfer and learned.best.epoch == 0 else None
-    strangeness = strangeness_of(model, data, outputs, frozen=frozen, seed=recipe.seed)
+    frozen = transferred if learned.best.epoch == 0 else None
+    strangeness = strangeness_of(model, data, outputs, frozen, seed=recipe.seed)
     model.trust = measure_trust(outputs, model.temperature.item(), strangeness)
     write_outputs(folder, "valid", with_strangeness(outputs, model.trust, data, data.split.valid))
     if transferred and transferred.train_outputs:
