@@ -25,11 +25,13 @@ _HOMES = {
     "Predictions": "inference.prediction",
     "Predictor": "inference.predictor",
     "Recipe": "training.recipe",
+    "RecipeComparison": "evaluation.repeated",
     "Run": "training.run",
     "Samples": "data.samples",
     "UserError": "errors",
     "check": "api",
     "compare": "api",
+    "compare_recipes": "api",
     "confusion_matrix": "delivery.confusion_plot",
     "evaluate": "api",
     "evaluate_logits": "evaluation.evaluate",
@@ -58,6 +60,7 @@ __all__ = list(_HOMES)
 if TYPE_CHECKING:  # for editors and type checkers; a test holds it against the table
     from firstlight.api import check as check
     from firstlight.api import compare as compare
+    from firstlight.api import compare_recipes as compare_recipes
     from firstlight.api import evaluate as evaluate
     from firstlight.api import explain as explain
     from firstlight.api import load as load
@@ -88,6 +91,7 @@ if TYPE_CHECKING:  # for editors and type checkers; a test holds it against the 
     from firstlight.evaluation.comparison import Comparison as Comparison
     from firstlight.evaluation.evaluate import Evaluation as Evaluation
     from firstlight.evaluation.evaluate import evaluate_logits as evaluate_logits
+    from firstlight.evaluation.repeated import RecipeComparison as RecipeComparison
     from firstlight.inference.image_classifier import ImageClassifier
     from firstlight.inference.prediction import Prediction as Prediction
     from firstlight.inference.prediction import Predictions as Predictions

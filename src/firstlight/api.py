@@ -12,16 +12,17 @@ from firstlight.data.samples import Samples
 from firstlight.data.sources import load_data
 from firstlight.delivery.check import CheckReport
 from firstlight.delivery.check import check as check_samples
-from firstlight.delivery.compare import compare_models, compare_runs
+from firstlight.delivery.compare import compare_models, compare_runs, compare_seeds
 from firstlight.delivery.evaluate import Score, evaluate_model
 from firstlight.delivery.explain import explain_images, written
 from firstlight.delivery.figures import draw_run
 from firstlight.delivery.heatmap import Heatmap, Heatmaps
 from firstlight.delivery.report.write import write_model_report, write_run_report
 from firstlight.delivery.view_classify import view_answer
-from firstlight.errors import RecipeError, UserError, WrongTypeError, require_type
+from firstlight.errors import RecipeError, WrongTypeError, require_type
 from firstlight.evaluation.comparison import Comparison
-from firstlight.files import expand_user
+from firstlight.evaluation.repeated import RecipeComparison
+from firstlight.files import expand_user, write_json
 from firstlight.inference.doubt import Sets
 from firstlight.inference.image_classifier import ImageClassifier
 from firstlight.inference.inputs import is_one_image, items_of
@@ -29,7 +30,7 @@ from firstlight.inference.predictor import TOP, Prediction, Predictions, Predict
 from firstlight.models.classifier import Classifier
 from firstlight.models.model_file import load_model
 from firstlight.progress import announce
-from firstlight.runs.folder import model_file
+from firstlight.runs.folder import COMPARISON_FILE, model_file
 from firstlight.runtime.device import pick_device
 from firstlight.training import run as runs
 from firstlight.training import train as training
@@ -37,6 +38,7 @@ from firstlight.training.choice import network_of
 from firstlight.training.prepare import first_batch, prepare
 from firstlight.training.recipe import HOMES, Recipe
 from firstlight.training.recipe_file import source_choices_of
+from firstlight.training.repeat import named_recipes, train_with_seeds
 from firstlight.training.run import Run
 
 if TYPE_CHECKING:
@@ -153,16 +155,7 @@ def compare(
     given = SourceRecipe.of_source(**choices).chosen()
     if data is None:
         return compare_runs(_run_folder(a, "a"), _run_folder(b, "b"), split)
-    named = {
-        f"model {letter}"
-        if isinstance(model, Classifier)
-        else str(model.folder if isinstance(model, Run) else model): model
-        if isinstance(model, Classifier)
-        else _model_file(model)
-        for model, letter in ((a, "a"), (b, "b"))
-    }
-    if len(named) < 2:
-        raise UserError(f"{next(iter(named))} is compared with itself; give two different ones")
+    named = dict(_named(model, letter) for model, letter in ((a, "a"), (b, "b")))
     first = next(iter(named.values()))
     file = first.file if isinstance(first, Classifier) else first
     samples = _samples(data, (source_choices_of(file.parent) if file else {}) | given)
@@ -174,6 +167,39 @@ def compare(
         allow_quarantine=allow_quarantine,
         max_pixels=max_pixels,
     )
+
+
+def compare_recipes(
+    a: Recipe | Run | Path | str,
+    b: Recipe | Run | Path | str,
+    data: Data | None = None,
+    *,
+    seeds: int = 5,
+    out: Path | str | None = None,
+) -> RecipeComparison:
+    """Train two recipes with several seeds each, and compare them on the validation split; the test split stays locked.
+
+    All runs have the same split. The interval is for other seeds as well as for other images: one model of each says
+    little about the recipes that made them.
+
+    Args:
+        a: a recipe, the path of one in TOML, or a run or its folder, whose recipe is taken. Its seed does not matter.
+        b: likewise.
+        data: from `load_data`, or anything that `load_data` takes; by default the source that the recipes name.
+        seeds: how often each recipe is trained.
+        out: the folder of the runs and of `comparison.json`, new or empty; by default `runs/compare-<n>`.
+
+    Raises:
+        UserError: if the data or a recipe cannot be used. Runs that are finished stay in the folder.
+    """
+    require_type(out, Path | str | None, "out", "the path of a new folder")
+    require_type(seeds, int, "seeds", "a whole number")
+    recipes, samples = named_recipes(a, b, data)
+    runs = train_with_seeds(samples, recipes, seeds, None if out is None else expand_user(out))
+    folders = {name: [run.folder for run in made] for name, made in runs.items()}
+    found = compare_seeds(folders)
+    write_json(folders[next(iter(folders))][0].parent / COMPARISON_FILE, found.to_json())
+    return found
 
 
 @overload
@@ -480,6 +506,14 @@ def _model_file(model: Any) -> Path:
     wanted = "a run, its folder, the path of a model.safetensors, or what load returns"
     require_type(model, Path | str | Run, "model", wanted)
     return model_file(model.folder if isinstance(model, Run) else Path(model))
+
+
+def _named(model: Any, letter: str) -> tuple[str, Classifier | Path]:
+    """Return a model with its name for people."""
+    if isinstance(model, Classifier):
+        return f"model {letter}", model
+    file = _model_file(model)
+    return str(model.folder if isinstance(model, Run) else model), file
 
 
 def _run_folder(run: Any, name: str) -> Path:

@@ -48,6 +48,7 @@ overlaid: np.ndarray = heat.overlay()
 
 score = fl.evaluate(model, samples, split="all")
 worst: str = score.to_pandas()["class"][0]
+repeated: fl.RecipeComparison = fl.compare_recipes(fl.Recipe(), "recipe.toml", samples, seeds=3)
 compared: fl.Comparison = fl.compare(run, "runs/a", samples, split="valid")
 found: fl.Evaluation = fl.evaluate_logits(logits, torch.tensor([0]), model.classes)
 hits: float = fl.metrics.accuracy(logits, torch.tensor([0])).value

@@ -13,6 +13,7 @@ OTHER_FLAGS = {
     "split",
     "json",
     "recipe",
+    "seeds",
     "method",
     "class",
 }  # of commands, besides the choices of a recipe

@@ -1,7 +1,7 @@
 """Comparison of two runs or models: both are matched to the same images, by name and content, or refused."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from firstlight.data.split import read_split
 from firstlight.delivery.evaluate import evaluate_model
 from firstlight.errors import DataError, RecipeError, RunError, UserError
 from firstlight.escaping import escape_name, list_names
-from firstlight.evaluation.comparison import SPLIT_NAMES, Comparison, compare_logits
+from firstlight.evaluation.comparison import SPLIT_NAMES, Comparison, compare_logits, log_losses
+from firstlight.evaluation.repeated import RecipeComparison, compare_repeated
 from firstlight.models.classifier import Classifier
 from firstlight.runs.folder import RECORD_FILE, SPLIT_FILE
 from firstlight.runs.outputs import Outputs, outputs_file, read_outputs
@@ -23,6 +24,10 @@ from firstlight.runs.record import count_test_evaluation, read_record
 VALIDATION_NOTE = (
     "validation also chose the epoch and the temperature of both models, so both scores are a little too high; for the "
     "last word, compare once on the test split (`split` test)"
+)
+LOCKED_NOTE = (
+    "validation also chose the epoch of every run; the test split stayed locked, to be scored once, with "
+    "`firstlight evaluate`, when you have chosen"
 )
 NAMES_ONLY_NOTE = (
     "at least one of the runs is of an earlier version that kept no digests of its pictures: they are matched by name "
@@ -90,6 +95,8 @@ def compare_models(
         ModelFileError: if a model cannot be loaded.
         RecipeError: if `split` is none of these words.
     """
+    if len(models) < 2:
+        raise UserError(f"{next(iter(models))} is compared with itself; give two different ones")
     _require_two(*models.values())
     if split not in ("valid", "test", "all"):
         raise RecipeError("choose valid, test or all", field="split", value=split)
@@ -105,11 +112,58 @@ def compare_models(
     return _noted(_compared(first, second, split), notes)
 
 
+def compare_seeds(recipes: Mapping[str, Sequence[Path]], split: str = "valid") -> RecipeComparison:
+    """Compare two recipes by the outputs of their runs, as many of each, which have the same split.
+
+    Args:
+        recipes: the run folders of each, by the names of the recipes for people.
+        split: which split.
+
+    Raises:
+        RunError: if a run is missing or damaged, or has no outputs of this split.
+        DataError: if the runs were not scored on the same images, or do not have the same classes.
+    """
+    answers = [[_answers_of_run(folder, split) for folder in folders] for folders in recipes.values()]
+    reference = answers[0][0]
+    labels, right, losses = reference.outputs.labels, [], []
+    for group in answers:
+        logits = [_aligned(reference, one, split)[0] for one in group]
+        right.append(np.stack([values.argmax(axis=1) == labels for values in logits]))
+        pairs = zip(logits, group, strict=True)
+        losses.append(np.stack([log_losses(values, one.temperature, labels) for values, one in pairs]))
+    a, b = recipes
+    found = compare_repeated((right[0], right[1]), (losses[0], losses[1]), recipes=(a, b), split=split)
+    folders = tuple(tuple(map(str, group)) for group in recipes.values())
+    return replace(found, runs=(folders[0], folders[1]), notes=(LOCKED_NOTE,))
+
+
 def _compared(a: Answers, b: Answers, split: str) -> Comparison:
     """Return the comparison of what two models said, with images and classes in the order of `a`.
 
     Raises:
         DataError: if images, labels or classes are not the same, or a logit is not finite.
+    """
+    others, notes = _aligned(a, b, split)
+    logits, temperatures = (a.outputs.logits, others), (a.temperature, b.temperature)
+    found = compare_logits(
+        a.outputs.labels,
+        logits,
+        a.classes,
+        temperatures=temperatures,
+        models=(a.model, b.model),
+        images=a.outputs.names,
+        split=split,
+    )
+    if np.array_equal(*logits) and temperatures[0] == temperatures[1]:
+        notes.append("both gave exactly the same answers: they may be one and the same model")
+    return _noted(found, [*notes, *[VALIDATION_NOTE] * (split == "valid")])
+
+
+def _aligned(a: Answers, b: Answers, split: str) -> tuple[NDArray[np.float32], list[str]]:
+    """Return the logits of `b` with images and classes in the order of `a`, float32 `[n, K]`, and notes.
+
+    Raises:
+        DataError: if images, labels or classes are not the same.
     """
     columns = _matched_classes(a, b)
     places, notes = _matched_images(a, b, split)
@@ -121,20 +175,7 @@ def _compared(a: Answers, b: Answers, split: str) -> Comparison:
             f"{escape_name(a.outputs.names[row])}: {escape_name(a.classes[labels[row]])} in {escape_name(a.model)}, "
             f"{escape_name(a.classes[other[row]])} in {escape_name(b.model)}; give a source, whose labels then count"
         )
-    logits = a.outputs.logits, np.ascontiguousarray(b.outputs.logits[places][:, columns])
-    temperatures = a.temperature, b.temperature
-    found = compare_logits(
-        labels,
-        logits,
-        a.classes,
-        temperatures=temperatures,
-        models=(a.model, b.model),
-        images=a.outputs.names,
-        split=split,
-    )
-    if np.array_equal(*logits) and temperatures[0] == temperatures[1]:
-        notes.append("both gave exactly the same answers: they may be one and the same model")
-    return _noted(found, [*notes, *[VALIDATION_NOTE] * (split == "valid")])
+    return np.ascontiguousarray(b.outputs.logits[places][:, columns]), notes
 
 
 def _noted(found: Comparison, notes: list[str]) -> Comparison:

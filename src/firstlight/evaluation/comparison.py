@@ -225,7 +225,7 @@ def compare_logits(
     only_a, only_b = right_a & ~right_b, right_b & ~right_a
     losses, wins = int(only_a.sum()), int(only_b.sum())
     p, difference = mcnemar_mid_p(wins, losses), accuracy_difference(wins, losses, n)
-    loss_a, loss_b = (_log_losses(*of, labels) for of in zip(logits, temperatures, strict=True))
+    loss_a, loss_b = (log_losses(*of, labels) for of in zip(logits, temperatures, strict=True))
     f1_a, f1_b, f1_difference = _macro_f1_difference(labels, first, second, len(classes))
     rows = np.flatnonzero(only_a | only_b)
     return Comparison(
@@ -308,7 +308,7 @@ def _class_differences(
     )
 
 
-def _log_losses(logits: NDArray[np.float32], temperature: float, labels: NDArray[np.int64]) -> NDArray[np.float64]:
+def log_losses(logits: NDArray[np.float32], temperature: float, labels: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return the negative log probability of each label, in nats, float64 `[n]`."""
     from torch import from_numpy
 

@@ -24,6 +24,7 @@ MODEL_FILE = "model.safetensors"
 RECORD_FILE = "evaluation.json"
 REPORT_FILE = "report.html"
 SUSPECTS_FILE = "suspects.csv"
+COMPARISON_FILE = "comparison.json"  # in the folder of several runs
 OUTPUTS_FOLDER = "outputs"
 TENSORBOARD_FOLDER = "tensorboard"
 HELD_OUT_FILE = "held_out.png"  # a test image, to try `firstlight predict` on

@@ -2,31 +2,43 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from firstlight.cli.comparisons import comparison_lines
 from firstlight.cli.exit_codes import DONE
 from firstlight.cli.flags import with_flags
 from firstlight.cli.options import Positional
 from firstlight.cli.terminal import print_json, say, tell
 from firstlight.data.recipe import SourceRecipe
+from firstlight.errors import RecipeError
 from firstlight.progress import announcements_to, phase
+
+if TYPE_CHECKING:
+    from firstlight.evaluation.comparison import Comparison
+    from firstlight.evaluation.repeated import RecipeComparison
 
 
 @dataclass(frozen=True)
 class Compare:
-    """Compare two models on the same pictures: which is better, by how much, and whether that may be chance."""
+    """Compare two models on the same pictures: which is better, by how much, and whether that may be chance.
+
+    With --seeds, A and B are recipes: each is trained that often, and the runs of both are compared.
+    """
 
     EXAMPLE: ClassVar[str] = "firstlight compare runs/photos-1 runs/photos-2"
 
     a: Positional[Path]
-    """A run folder; with SOURCE also a model.safetensors."""
+    """A run folder; with SOURCE also a model.safetensors; with --seeds a recipe in TOML, or a run with one."""
     b: Positional[Path]
-    """Another one, with the same classes."""
+    """Another one, which knows the same classes."""
     source: Positional[str | None] = None
-    """Pictures to score both on, as for evaluate; by default the runs' own split, which needs no pictures."""
+    """Pictures to score both on, as for evaluate; by default the runs' own split, which needs no pictures. With
+    --seeds, the pictures to train on; by default those that the recipes name."""
     split: Literal["valid", "test", "all"] = "valid"
     """Pictures to compare on. Comparing on test counts as one more evaluation of the test split of both runs."""
+    seeds: int | None = None
+    """Train both recipes with this many seeds each, on the same split, and compare them on validation."""
+    out: Path | None = None
+    """With --seeds, the folder for the runs, new or empty; the default is runs/compare-<n>."""
     reading: SourceRecipe = field(default_factory=SourceRecipe)
     allow_quarantine: bool = False
     """Continue even if more than 1% of the pictures cannot be used."""
@@ -42,22 +54,36 @@ class Compare:
     def run(self) -> int:
         """Compare and report."""
         with phase("loading PyTorch"):
-            from firstlight.api import compare
+            from firstlight.api import compare, compare_recipes
+            from firstlight.cli.comparisons import comparison_lines
 
+        found: Comparison | RecipeComparison
         with announcements_to(lambda line: tell(with_flags(line))), phase("comparing"):
-            found = compare(
-                self.a,
-                self.b,
-                self.source,
-                split=self.split,
-                device=self.device,
-                allow_quarantine=self.allow_quarantine,
-                max_pixels=self.max_pixels,
-                **self.reading.chosen(),
-            )
+            if self.seeds is not None:
+                self._refuse_what_recipes_say()
+                found = compare_recipes(self.a, self.b, self.source, seeds=self.seeds, out=self.out)
+            else:
+                found = compare(
+                    self.a,
+                    self.b,
+                    self.source,
+                    split=self.split,
+                    device=self.device,
+                    allow_quarantine=self.allow_quarantine,
+                    max_pixels=self.max_pixels,
+                    **self.reading.chosen(),
+                )
         if self.json:
             print_json(found.to_json())
             return DONE
         for line in comparison_lines(found):
             say(with_flags(line))
         return DONE
+
+    def _refuse_what_recipes_say(self) -> None:
+        """Refuse options that only models take: a recipe says all but the source and the number of seeds itself."""
+        given = {name: getattr(self, name) for name in ("split", "device", "allow_quarantine", "max_pixels")}
+        given = {name: value for name, value in given.items() if value != getattr(Compare, name)}
+        for name, value in (given | self.reading.chosen()).items():
+            reason = "with `seeds`, recipes are compared on validation, and say themselves how to train; leave it out"
+            raise RecipeError(reason, field=name, value=value)
