@@ -41,6 +41,7 @@ class Dataset:
             only an official split can have any.
         dropped: rows that were left out of the split because of leaks.
         notes: what a person should know about the split.
+        reviewed: names of the images whose labels a person has confirmed or corrected.
     """
 
     samples: Samples
@@ -49,6 +50,7 @@ class Dataset:
     leaks: list[list[int]]
     dropped: list[int]
     notes: tuple[str, ...] = ()
+    reviewed: frozenset[str] = frozenset()
 
     @property
     def conflicts(self) -> LabelConflicts:

@@ -196,6 +196,7 @@ class Record:
         model_choice: a sentence about which network was chosen, and why; empty in older records.
         shortcuts: what tells the classes apart and is not the object; empty in older records.
         trust: when the model is unsure, and how that did on the test split; None in older records.
+        suspects: training images whose labels are probably wrong, see `suspects.csv`.
     """
 
     source: str
@@ -220,6 +221,7 @@ class Record:
     model_choice: str = ""
     shortcuts: tuple[Shortcut, ...] = ()
     trust: TrustRecord | None = None
+    suspects: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return plain dicts, lists, strings and finite numbers, in the layout of `evaluation.json`."""
@@ -237,6 +239,7 @@ class Record:
             **kept,
             "valid": headline(self.valid),
             "test": headline(self.test) if self.test else None,
+            "conflicts": len(self.two_labels),
             "shortcuts": len(self.shortcuts),
         }
 

@@ -40,4 +40,4 @@ def learn_by_gradient(
     assert state.best is not None
     if earlier is not None and state.best.epoch == earlier.best.epoch:
         return replace(earlier, rows=state.rows, interrupted=interrupted)
-    return Learned(state.best_classifier(), state.best, state.rows, interrupted)
+    return Learned(state.best_classifier(), state.best, state.rows, interrupted, state.answers)

@@ -16,6 +16,7 @@ from firstlight.models.classifier import Classifier
 from firstlight.progress import keep, progress
 from firstlight.runtime.device import autocast, pick_dtype
 from firstlight.runtime.seeds import derive_seed
+from firstlight.training.answers import Answers
 from firstlight.training.optim import SCHEDULES, set_lr
 from firstlight.training.recipe import Recipe
 from firstlight.training.state import Epoch, Step, TrainState
@@ -58,6 +59,8 @@ def train_epochs(  # noqa: C901, PLR0915 - one page that is read from top to bot
     if choices.balance == "weights":
         class_weights = balanced_weights(train_loader.labels, num_classes).to(device)
     run_network = torch.compile(classifier) if choices.compile else classifier
+    if state.answers is None:
+        state.answers = Answers(train_loader.rows, num_classes, device)
     total_steps, started = len(train_loader) * choices.epochs, clock() - state.seconds
 
     def fraction_done() -> float:
@@ -97,6 +100,7 @@ def train_epochs(  # noqa: C901, PLR0915 - one page that is read from top to bot
                 if state.average:
                     state.average.update(classifier)
                 state.losses.append(loss.detach())
+                state.answers.add(batch.rows, logits)
                 state.step, state.lr, state.seconds = number, optimizers[-1].param_groups[-1]["lr"], clock() - started
                 if number % LOSS_CHECK_STEPS == 0:
                     mean_loss(state.losses, epoch)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from firstlight.models.classifier import Classifier
 from firstlight.models.library_network import LibraryNetwork
+from firstlight.training.answers import Answers
 from firstlight.training.layer_decay import layer_schedules
 from firstlight.training.optim import MovingAverage, Optimizer, build_optimizers
 from firstlight.training.recipe import Recipe
@@ -53,12 +54,14 @@ class Learned:
         best: that epoch; 0 is a pretrained network with the exact head, before any epoch.
         rows: of all epochs.
         interrupted: whether Ctrl-C ended training early.
+        answers: what the network answered about each training image on the way; None if nothing was trained.
     """
 
     model: Classifier
     best: Epoch
     rows: list[Epoch]
     interrupted: bool = False
+    answers: Answers | None = None
 
 
 @dataclass
@@ -78,6 +81,7 @@ class TrainState:
         epochs_before: how many epochs were over before this training began; `seconds_before`, how many seconds.
         kept: the best epoch on validation so far, with the state of the classifier that was scored after it; None if
             no epoch is over.
+        answers: about the training images so far; None before the first step.
     """
 
     classifier: Classifier
@@ -92,6 +96,7 @@ class TrainState:
     epochs_before: int = 0
     seconds_before: float = 0.0
     kept: tuple[Epoch, dict[str, Tensor]] | None = None
+    answers: Answers | None = None
 
     @classmethod
     def begin(cls, classifier: Classifier, recipe: Recipe, earlier: Learned | None = None) -> Self:
@@ -160,6 +165,7 @@ class TrainState:
             "epochs_before": self.epochs_before,
             "seconds_before": self.seconds_before,
             "best": None if self.kept is None else asdict(self.kept[0]),
+            "answers": None if self.answers is None else self.answers.state_dict(),
             "best_weights": None if self.kept is None else _copied(self.kept[1]),
         }
 
@@ -175,8 +181,10 @@ class TrainState:
             self.average.updates = state["updates"]
         for optimizer, its_state in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(its_state, names)
+        answers, device = state["answers"], self.classifier.mean.device
+        self.answers = None if answers is None else Answers.from_state(answers, device)
         self.epoch, self.step, self.lr, self.seconds = state["epoch"], state["step"], state["lr"], state["seconds"]
-        self.losses = list(state["losses"].to(self.classifier.mean.device))
+        self.losses = list(state["losses"].to(device))
         self.rows = [Epoch(**row) for row in state["rows"]]
         self.epochs_before, self.seconds_before = state["epochs_before"], state["seconds_before"]
         self.kept = None if state["best"] is None else (Epoch(**state["best"]), _copied(state["best_weights"]))

@@ -51,6 +51,7 @@ from firstlight.training.prepare import prepare
 from firstlight.training.recipe import Recipe
 from firstlight.training.recipe_file import to_toml
 from firstlight.training.run import Run
+from firstlight.training.suspects import answered, judge_labels
 from firstlight.training.transfer.features import extract_features
 from firstlight.training.transfer.ladder import head_logits, learn_by_transfer
 from firstlight.training.trust import measure_trust, record_of, scored_on_test, with_strangeness
@@ -116,8 +117,8 @@ def train(
     strangeness = strangeness_of(model, data, outputs, frozen, seed=recipe.seed)
     model.trust = measure_trust(outputs, model.temperature.item(), strangeness)
     write_outputs(folder, "valid", with_strangeness(outputs, model.trust, data, data.split.valid))
-    if transferred and transferred.train_outputs:
-        write_outputs(folder, "train", transferred.train_outputs)
+    said = transferred.train_outputs if transferred else answered(learned, data)
+    suspects = judge_labels(folder, said, data, recipe.data.group_by)
     seconds = {"pack": packed - started, "train": train_seconds, "total": time.perf_counter() - started}
     record = Record(
         source=samples.source,
@@ -142,6 +143,7 @@ def train(
         model_choice=choice.line,
         shortcuts=shortcuts_in(samples, data.store, np.concatenate([data.split.train, data.split.valid])),
         trust=record_of(model.trust),
+        suspects=sum(suspect.flagged for suspect in suspects),
     )
     run = Run(folder, ImageClassifier.of(model), recipe, data, learned.rows, record, learned.interrupted)
     run = save(run)

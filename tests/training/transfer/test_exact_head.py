@@ -18,7 +18,6 @@ from firstlight.training.transfer.exact_head import (
     assign_folds,
     fit_head,
     fit_head_by_folds,
-    out_of_fold,
 )
 
 CLASS_WEIGHTS = torch.tensor([3.0, 0.5, 1.0, 1.0, 2.0, 1.0, 0.1, 1.0, 1.0, 1.0])
@@ -44,6 +43,11 @@ def scikit(seen, labels, strength, class_weight=None):
 
 def truth(scaler, model, seen):
     return model.predict_proba(scaler.transform(seen.astype(np.float64)))
+
+
+def out_of_fold(seen, labels, groups, strength):
+    """The logits of heads that saw neither an image nor its group."""
+    return Problem(seen, labels, labels.max() + 1).out_of_fold(assign_folds(labels, groups), strength)
 
 
 def probabilities(head, seen):
@@ -99,7 +103,10 @@ def test_the_slopes_of_the_loss_are_its_finite_differences(parts):
     (seen, labels), _ = parts
     problem = Problem(seen[:40, 20:30], labels[:40], 10, CLASS_WEIGHTS)
     where = np.random.default_rng(0).normal(size=10 * 11)
-    loss, slopes = (lambda at: problem._loss(at, 0.03)[0]), (lambda at: problem._loss(at, 0.03)[1])
+    loss, slopes = (
+        (lambda at: problem._loss(at, 0.03, problem.weights)[0]),
+        (lambda at: problem._loss(at, 0.03, problem.weights)[1]),
+    )
     assert check_grad(loss, slopes, where) < 1e-6 < np.abs(slopes(where)).max()
 
 
@@ -150,8 +157,7 @@ def test_by_folds_the_strength_is_the_one_of_least_log_loss_out_of_fold(parts):
     seen, labels = (part[:150] for part in parts[0])
     groups = np.arange(150)
     losses = [
-        log_loss(labels, out_of_fold(seen, labels, groups, 10, strength=strength).softmax(1).numpy())
-        for strength in STRENGTHS
+        log_loss(labels, out_of_fold(seen, labels, groups, strength).softmax(1).numpy()) for strength in STRENGTHS
     ]
     head = fit_head_by_folds(seen, labels, groups, 10)
     assert head.strength == STRENGTHS[int(np.argmin(losses))]
@@ -179,8 +185,8 @@ def copies():
 
 def test_out_of_fold_answers_never_saw_a_image_of_the_group(copies):
     seen, labels, groups = copies
-    honest = out_of_fold(seen, labels, groups, 4, strength=0.1)
-    leaky = out_of_fold(seen, labels, np.arange(800), 4, strength=0.1)
+    honest = out_of_fold(seen, labels, groups, 0.1)
+    leaky = out_of_fold(seen, labels, np.arange(800), 0.1)
     right = [(logits.argmax(dim=1).numpy() == labels).mean() for logits in (honest, leaky)]
     assert right[0] < 0.25 + 0.1, "labels are random: nobody can know them"
     assert right[1] > 0.8, "the trap does not work: a leak would not be seen"
@@ -190,11 +196,23 @@ def test_every_fold_is_answered_by_a_head_of_the_others(parts):
     (seen, labels), _ = parts
     groups = np.arange(500) // 2
     fold_of = assign_folds(labels, groups, seed=3)
-    logits = out_of_fold(seen, labels, groups, 10, CLASS_WEIGHTS, strength=0.1, seed=3)
+    logits = Problem(seen, labels, 10, CLASS_WEIGHTS).out_of_fold(fold_of, 0.1)
+    scaled = StandardScaler().fit_transform(seen.astype(np.float64))
     for fold in range(5):
         asked = fold_of == fold
-        head = Problem(seen[~asked], labels[~asked], 10, CLASS_WEIGHTS).solve(0.1)
-        assert torch.equal(logits[asked], head.logits(seen[asked]))
+        model = LogisticRegression(
+            C=0.1, tol=1e-10, solver="newton-cholesky", class_weight=dict(enumerate(CLASS_WEIGHTS.tolist()))
+        ).fit(scaled[~asked], labels[~asked])
+        assert logits[asked].softmax(1).numpy() == pytest.approx(model.predict_proba(scaled[asked]), abs=1e-3)
+
+
+def test_out_of_fold_answers_are_the_same_after_the_head_of_all_images_was_found(parts):
+    (seen, labels), _ = parts
+    fold_of = assign_folds(labels, np.arange(500))
+    first, later = Problem(seen, labels, 10), Problem(seen, labels, 10)
+    later.solve(0.1)
+    found = [problem.out_of_fold(fold_of, 0.1, 1e-8).softmax(1) for problem in (first, later)]
+    assert (found[0] - found[1]).abs().max() < 1e-5
 
 
 @pytest.mark.parametrize("group_size", [1, 2, 3])

@@ -107,7 +107,7 @@ def test_random_weights_give_features_that_tell_digits_apart(head_run):
 
 
 def test_the_folder_of_a_run_without_an_epoch_is_complete(head_run):
-    promised = "recipe.toml split.csv quarantine.csv metrics.csv model.safetensors evaluation.json outputs"
+    promised = "recipe.toml split.csv quarantine.csv metrics.csv model.safetensors evaluation.json outputs suspects.csv"
     drawn = "confusion.png mistakes.png view_classify.png held_out.png ladder.png learning_curve.png report.html"
     names = {path.name for path in head_run.folder.iterdir()}
     assert names == set(promised.split()) | set(drawn.split()), "and no curves of no epoch"

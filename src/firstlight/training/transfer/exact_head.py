@@ -5,8 +5,9 @@ Minimized over weights W `[K, D]` and biases b `[K]`, on standardized features x
     sum of class weight * cross entropy(W x + b, label) + |W|^2 / (2 * strength)
 
 as scikit-learn's `LogisticRegression(C=strength)` does (with `C=2 * strength` for two classes, which it gives one row).
-The problem is convex: there is one solution, whatever the seed. The standardization is folded into W and b afterwards,
-so that the head is an ordinary `nn.Linear`.
+The problem is convex: there is one solution, whatever the seed. It is searched for along the principal directions of x,
+each scaled by the curvature to expect there, which takes a third of the steps. Standardization and directions are
+folded into W and b afterwards, so that the head is an ordinary `nn.Linear`.
 """
 
 from collections.abc import Sequence
@@ -27,6 +28,7 @@ PATIENCE = 2  # weaker penalties in a row that may do worse on validation before
 EXACT_SLOPE = 1e-8  # slope of the mean loss, in any direction, at which a minimum counts as found
 SELECTION_SLOPE = 1e-5  # the same, for heads that are only compared with each other
 MAX_STEPS, HISTORY = 5000, 10  # of L-BFGS
+CURVATURE = 0.02  # to expect of the cross entropy, for each unit of variance; it changes the speed, not the result
 FOLDS = 5
 MIN_SIZE_FOR_THREADS = 2**25  # numbers in the features, from which on products use several threads
 
@@ -74,40 +76,83 @@ class Problem:
         raw = torch.from_numpy(np.array(features, np.float64))
         self.mean, std = raw.mean(dim=0), raw.std(dim=0, correction=0)
         self.std = torch.where(std > 0, std, 1.0)
-        self.features, self.directions = (raw - self.mean) / self.std, None
+        self.features, directions = (raw - self.mean) / self.std, None
         if len(raw) < raw.shape[1]:
             # note: the solution is a combination of the images, so there are no more unknowns per class than images
-            self.directions, combined = torch.linalg.qr(self.features.T)
+            directions, combined = torch.linalg.qr(self.features.T)
             self.features = combined.T.contiguous()
+        variances, turned = torch.linalg.eigh(self.features.T @ self.features / len(raw))
+        self.variances, self.features = variances.clamp_min(0), self.features @ turned
+        self.directions = turned if directions is None else directions @ turned
         self.labels = torch.from_numpy(np.asarray(labels))
         weights = torch.ones(num_classes) if class_weights is None else class_weights.cpu()
         self.weights = weights.double()[self.labels]
         self.num_classes = num_classes
-        self._solutions = {0.0: np.zeros(num_classes * (self.features.shape[1] + 1))}
+        self._solutions: dict[float, NDArray[np.float64]] = {}
+        self._solutions_without: dict[int, dict[float, NDArray[np.float64]]] = {}
 
     def solve(self, strength: float, slope: float = EXACT_SLOPE) -> LinearHead:
-        """Find the minimum by L-BFGS, starting from the last solution for this strength, or for a smaller one.
+        """Find the minimum, starting from the last solution for this strength, or for a smaller one.
 
         Args:
             strength: the inverse of the penalty.
             slope: of the mean loss, in any direction, where the search ends.
+        """
+        solution = self._minimum(strength, slope, self.weights, self._solutions)
+        weight = solution[:, :-1] @ self.directions.T / self.std
+        return LinearHead(weight, solution[:, -1] - weight @ self.mean, strength)
+
+    def out_of_fold(self, fold_of: NDArray[np.int64], strength: float, slope: float = SELECTION_SLOPE) -> Tensor:
+        """Return for every image the logits of a head that was fitted without the images of its fold, float64 `[n, K]`.
+
+        Only the standardization, which knows no labels, is that of all images.
+
+        Args:
+            fold_of: the fold of each image, int64 `[n]`, always the same one; see `assign_folds`.
+            strength: the inverse of the penalty.
+            slope: where the search for each head ends, see `solve`.
+        """
+        logits = torch.zeros(len(self.labels), self.num_classes, dtype=torch.float64)
+        for fold in np.unique(fold_of).tolist():
+            held_out = torch.from_numpy(fold_of == fold)
+            known = self._solutions_without.setdefault(fold, dict(self._solutions))
+            solution = self._minimum(strength, slope, self.weights * ~held_out, known)
+            logits[held_out] = self.features[held_out] @ solution[:, :-1].T + solution[:, -1]
+        return logits
+
+    def _minimum(
+        self, strength: float, slope: float, weights: Tensor, known: dict[float, NDArray[np.float64]]
+    ) -> Tensor:
+        """Return weights and biases `[K, D + 1]` along the principal directions, by L-BFGS.
 
         Source: D. C. Liu and J. Nocedal, On the limited memory BFGS method, Mathematical Programming 1989.
         """
         from scipy.optimize import minimize
 
         penalty = 1 / (strength * len(self.labels))
-        options = {"gtol": slope, "ftol": 0.0, "maxiter": MAX_STEPS, "maxfun": 2 * MAX_STEPS, "maxcor": HISTORY}
-        start = self._solutions[max(known for known in self._solutions if known <= strength)]
-        with one_thread() if self.features.numel() < MIN_SIZE_FOR_THREADS else nullcontext():
-            found = minimize(self._loss, start, (penalty,), "L-BFGS-B", jac=True, options=options)
-        self._solutions[strength] = found.x
-        solution = torch.from_numpy(found.x).view(self.num_classes, -1)
-        weight = solution[:, :-1] if self.directions is None else solution[:, :-1] @ self.directions.T
-        weight = weight / self.std
-        return LinearHead(weight, solution[:, -1] - weight @ self.mean, strength)
+        scales = torch.cat([(CURVATURE * self.variances + penalty).sqrt(), torch.tensor([CURVATURE**0.5])])
+        scale = scales.repeat(self.num_classes).numpy()
+        steepest = np.inf
 
-    def _loss(self, values: NDArray[np.float64], penalty: float) -> tuple[float, NDArray[np.float64]]:
+        def loss(scaled: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+            nonlocal steepest
+            value, slopes = self._loss(scaled / scale, penalty, weights)
+            steepest = np.abs(slopes).max()
+            return value, slopes / scale
+
+        def stop_if_found(_: NDArray[np.float64]) -> None:
+            if steepest <= slope:
+                raise StopIteration
+
+        options = {"gtol": 0.0, "ftol": 0.0, "maxiter": MAX_STEPS, "maxfun": 2 * MAX_STEPS, "maxcor": HISTORY}
+        nearest = max((other for other in known if other <= strength), default=None)
+        start = np.zeros(len(scale)) if nearest is None else known[nearest] * scale
+        with one_thread() if self.features.numel() < MIN_SIZE_FOR_THREADS else nullcontext():
+            found = minimize(loss, start, (), "L-BFGS-B", jac=True, callback=stop_if_found, options=options).x / scale
+        known[strength] = found
+        return torch.from_numpy(found).view(self.num_classes, -1)
+
+    def _loss(self, values: NDArray[np.float64], penalty: float, weights: Tensor) -> tuple[float, NDArray[np.float64]]:
         """Return the mean loss with its penalty, and its slope in every direction."""
         solution = torch.from_numpy(values).view(self.num_classes, -1)
         weight, bias = solution[:, :-1], solution[:, -1:]
@@ -115,10 +160,10 @@ class Problem:
         logs = torch.log_softmax(weight @ self.features.T + bias, dim=0)
         picked = logs.gather(0, self.labels[None])[0]
         count = len(self.labels)
-        loss = -(self.weights * picked).sum() / count + penalty / 2 * weight.square().sum()
+        loss = -(weights * picked).sum() / count + penalty / 2 * weight.square().sum()
         slope = logs.exp_()
         slope[self.labels, torch.arange(count)] -= 1
-        slope *= self.weights / count
+        slope *= weights / count
         slopes = torch.cat([slope @ self.features + penalty * weight, slope.sum(dim=1, keepdim=True)], dim=1)
         return loss.item(), slopes.flatten().numpy()
 
@@ -162,54 +207,17 @@ def fit_head_by_folds(
 
     For sets whose validation split is too small to choose by. Arguments are those of `out_of_fold` and `fit_head`.
     """
+    problem = Problem(features, labels, num_classes, class_weights)
+    fold_of = assign_folds(labels, groups, seed=seed)
     log_losses: list[float] = []
     held_out: list[Tensor] = []
     for strength in strengths:
-        logits = out_of_fold(
-            features, labels, groups, num_classes, class_weights, strength=strength, slope=SELECTION_SLOPE, seed=seed
-        )
-        held_out.append(logits)
-        log_losses.append(functional.cross_entropy(logits, torch.from_numpy(labels)).item())
+        held_out.append(problem.out_of_fold(fold_of, strength))
+        log_losses.append(functional.cross_entropy(held_out[-1], torch.from_numpy(labels)).item())
         if len(log_losses) - 1 - int(np.argmin(log_losses)) == PATIENCE:
             break
     best = int(np.argmin(log_losses))
-    head = Problem(features, labels, num_classes, class_weights).solve(strengths[best])
-    return replace(head, log_loss=log_losses[best], held_out_logits=held_out[best])
-
-
-def out_of_fold(
-    features: NDArray[np.float32],
-    labels: NDArray[np.int64],
-    groups: NDArray[np.int64],
-    num_classes: int,
-    class_weights: Tensor | None = None,
-    *,
-    strength: float,
-    slope: float = EXACT_SLOPE,
-    folds: int = FOLDS,
-    seed: int = 0,
-) -> Tensor:
-    """Return for every image the logits of a head that saw neither it nor any image of its group, float64 `[n, K]`.
-
-    Args:
-        features: float32 `[n, D]`.
-        labels: int64 `[n]`.
-        groups: int64 `[n]`; images of a group stay together.
-        num_classes: K.
-        class_weights: float `[K]`.
-        strength: the inverse of the penalty.
-        slope: where the search for each head ends; see `Problem.solve`.
-        folds: how many; fewer if there are fewer groups.
-        seed: of the folds.
-    """
-    fold_of = assign_folds(labels, groups, folds, seed)
-    logits = torch.zeros(len(labels), num_classes, dtype=torch.float64)
-    for fold in np.unique(fold_of):
-        held_out = np.flatnonzero(fold_of == fold)
-        learned = np.flatnonzero(fold_of != fold)
-        head = Problem(features[learned], labels[learned], num_classes, class_weights).solve(strength, slope)
-        logits[held_out] = head.logits(features[held_out])
-    return logits
+    return replace(problem.solve(strengths[best]), log_loss=log_losses[best], held_out_logits=held_out[best])
 
 
 def assign_folds(

@@ -34,7 +34,13 @@ from firstlight.training.learn import learn_by_gradient
 from firstlight.training.loop import balanced_weights
 from firstlight.training.recipe import OPTIMIZATION_RANGES, Recipe
 from firstlight.training.state import Epoch, Learned
-from firstlight.training.transfer.exact_head import LinearHead, Problem, fit_head, fit_head_by_folds
+from firstlight.training.transfer.exact_head import (
+    LinearHead,
+    Problem,
+    assign_folds,
+    fit_head,
+    fit_head_by_folds,
+)
 from firstlight.training.transfer.features import Features, extract_features, seconds_per_image
 from firstlight.training.transfer.learning_curve import CURVE_FRACTIONS, LAST_DOUBLING, draw_curve
 from firstlight.training.transfer.rungs import (
@@ -46,6 +52,7 @@ from firstlight.training.transfer.rungs import (
 from firstlight.training.transfer.strategy import decide_case, next_step, own_confidence
 
 SMALL_VALIDATION = 200  # images; a smaller validation split is too small to choose the penalty of the head by
+HELD_OUT_SLOPE = 1e-4  # of the loss, where the search for a head that judges the others' labels ends
 MIN_SECONDS = OPTIMIZATION_RANGES["time_limit"][0]  # with less time left, a rung is not begun
 RUNGS = {"head": "head fine-tuned", "last": "last quarter fine-tuned", "all": "all fine-tuned"}
 
@@ -154,12 +161,16 @@ def choose_head(passes: list[Features], valid_features: Features, data: Dataset,
     groups = image_groups(data.samples, data.store.duplicates, recipe.data.group_by)[train]
     if len(valid_features) >= SMALL_VALIDATION or len(np.unique(groups)) == 1:  # one group cannot be cut into folds
         problem = Problem(features, labels, num_classes, balanced)
-        return fit_head(problem, valid_features, data.samples.labels[data.split.valid])
+        head = fit_head(problem, valid_features, data.samples.labels[data.split.valid])
+        if len(np.unique(groups)) == 1:
+            return head
+        fold_of = assign_folds(labels, np.tile(groups, len(passes)), seed=recipe.seed)
+        return replace(head, held_out_logits=problem.out_of_fold(fold_of, head.strength, HELD_OUT_SLOPE))
     return fit_head_by_folds(features, labels, np.tile(groups, len(passes)), num_classes, balanced, seed=recipe.seed)
 
 
 def held_out_outputs(head: LinearHead, features: Features, data: Dataset) -> Outputs | None:
-    """Return what heads said about training images that they never saw, where cross-validation has made such heads."""
+    """Return what heads said about training images that they never saw; None if all are of one group."""
     if head.held_out_logits is None:
         return None
     rows = data.split.train

@@ -1,0 +1,54 @@
+"""What a network answered about each training image while it was trained: the mean of its logits over all epochs.
+
+Each answer is given before the step that learns from it. An image that is labeled wrong is answered as what it looks
+like for long, so that its mean margin stays low, even where the last epochs know its label by heart.
+
+Source: G. Pleiss et al., Identifying mislabeled data using the area under the margin ranking, arXiv:2001.10528.
+"""
+
+from typing import Self
+
+import torch
+from torch import Tensor
+
+MAX_NUMBERS = 2**27  # kept at most, 512 MB; beyond, nothing is kept
+
+
+class Answers:
+    """Sums of the logits of each training image, and how often it was answered.
+
+    Args:
+        rows: of the training images in the store, int64 `[n]`.
+        num_classes: K.
+        device: where the logits are.
+    """
+
+    def __init__(self, rows: Tensor, num_classes: int, device: torch.device) -> None:
+        self.place_of = torch.zeros(int(rows.max()) + 1, dtype=torch.int64, device=device)
+        self.place_of[rows.to(device)] = torch.arange(len(rows), device=device)
+        kept = len(rows) if len(rows) * num_classes <= MAX_NUMBERS else 0
+        self.sums = torch.zeros(kept, num_classes, device=device)
+        self.counts = torch.zeros(kept, 1, device=device)
+
+    def add(self, rows: Tensor, logits: Tensor) -> None:
+        """Add the logits `[B, K]` of the images in some rows `[B]`."""
+        if len(self.sums):
+            places = self.place_of[rows]
+            self.sums.index_add_(0, places, logits.detach().float())
+            self.counts.index_add_(0, places, torch.ones_like(logits[:, :1], dtype=torch.float32))
+
+    def mean(self) -> Tensor:
+        """Return the mean logits, float32 `[n, K]`, on the CPU; NaN for an image that was never answered."""
+        return (self.sums / self.counts).cpu()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return copies of its tensors."""
+        return {name: tensor.clone() for name, tensor in vars(self).items()}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Tensor], device: torch.device) -> Self:
+        """Return what `state_dict` came from."""
+        answers = cls.__new__(cls)
+        for name, tensor in state.items():
+            setattr(answers, name, tensor.to(device, copy=True))
+        return answers
