@@ -25,11 +25,7 @@ CORRECTIONS_FILE = "corrections.csv"  # the corrections of labels that were appl
 MODEL_FILE = "model.safetensors"
 RECORD_FILE = "evaluation.json"
 REPORT_FILE = "report.html"
-<<<<<<< HEAD
-SUSPECTS_FILE = "suspects.csv"
 COMPARISON_FILE = "comparison.json"  # in the folder of several runs
-=======
->>>>>>> 368f94b (One name for suspects.csv; older records have no trust)
 OUTPUTS_FOLDER = "outputs"
 TENSORBOARD_FOLDER = "tensorboard"
 HELD_OUT_FILE = "held_out.png"  # a test image, to try `firstlight predict` on
