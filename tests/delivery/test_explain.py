@@ -165,12 +165,24 @@ def test_a_picture_without_evidence_says_so(model):
         picture=heat.picture,
         part=heat.part,
     )
-    words = " ".join(text.get_text() for text in nothing.draw()[0].get_figure().findobj(match=_is_text))
-    assert f"finds no evidence for {heat.shown}" in words
+    assert f"Nothing in this picture speaks for {heat.shown}" in words_of(nothing)
+    assert "does not prove" in words_of(nothing)
+    assert f"Grad-CAM finds evidence for {heat.shown}" in words_of(fl.explain(model, Image.effect_noise((9, 9), 99)))
 
 
-def _is_text(artist):
-    return hasattr(artist, "get_text")
+def words_of(heatmap):
+    figure = heatmap.draw()[0].get_figure()
+    found = figure.findobj(match=lambda artist: hasattr(artist, "get_text"))
+    return " ".join(" ".join(text.get_text() for text in found).split())
+
+
+def test_a_figure_shows_the_whole_picture_and_frames_what_the_network_sees(model):
+    for shape, framed in [((40, 30, 3), True), ((30, 30, 3), False), ((10, 300, 3), True), ((300, 10, 3), True)]:
+        heatmap = fl.explain(model, np.full(shape, 200, np.uint8))
+        left, right = heatmap.draw()
+        assert left.images[0].get_array().shape == right.images[0].get_array().shape == shape
+        assert bool(left.patches) == bool(right.patches) == framed
+        assert ("The network sees what is in the frame." in words_of(heatmap)) == framed
 
 
 def test_reports_get_the_same_heatmaps_as_pictures(model, pictures):

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from firstlight.data.parallel import chunks_of, in_order
+from firstlight.data.sources.litter import HEATMAP_SUFFIX
 from firstlight.delivery.heatmap import Heatmap
 from firstlight.delivery.overlay import on_picture, overlay
 from firstlight.delivery.style import DARK, LIGHT, on_page
@@ -22,7 +23,6 @@ from firstlight.resize import seen_part
 from firstlight.runtime.processors import default_workers
 
 FOLDER = "heatmaps"  # where heatmaps are written unless another folder is given
-SUFFIX = ".heatmap.png"
 SIDE = 640  # pixels; pictures are shown no larger
 IMAGES_AT_ONCE = 16  # that go through the network together
 NAME_BYTES = 180  # of a picture's name that its heatmap keeps; file systems allow 255 in all
@@ -166,7 +166,7 @@ def _free_file(folder: Path, stem: str, taken: set[str]) -> Path:
     """Return a path that no other heatmap of this call has, and no file that firstlight did not write."""
     number = 1
     while True:
-        name = f"{stem}{SUFFIX}" if number == 1 else f"{stem}-{number}{SUFFIX}"
+        name = f"{stem}{HEATMAP_SUFFIX}" if number == 1 else f"{stem}-{number}{HEATMAP_SUFFIX}"
         file = folder / name
         if name.casefold() not in taken and (not _exists(file) or is_our_heatmap(file)):
             taken.add(name.casefold())

@@ -17,7 +17,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SHOWN = 10  # of several heatmaps, in a notebook
-METHOD_NAMES = {"gradcam": "Grad-CAM", "layercam": "LayerCAM", "attention": "attention", "occlusion": "occlusion"}
+CAPTIONS = {
+    "gradcam": "Red: where Grad-CAM finds evidence for {}.",
+    "layercam": "Red: where LayerCAM finds evidence for {}.",
+    "attention": "Red: where the attention goes that raises the score of {}.",
+    "occlusion": "Red: covering this part lowers the score of {} most.",
+}
+NOTHING = "Nothing in this picture speaks for {}, as far as this method can tell."
+DOES_NOT_PROVE = (
+    "It shows where, coarsely, and not what the network sees there or why; it does not prove that the answer is right."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +92,7 @@ class Heatmap:
 
         heat = self.on_picture()
         assert self.picture is not None and self.part is not None
-        return heatmap_figure(self.picture, heat, self.part, title=self._title(), lines=self._small_print(heat))
+        return heatmap_figure(self.picture, heat, self.part, title=self._title(), notes=self._notes(heat))
 
     def to_json(self) -> dict[str, Any]:
         """Return `{image, label, probability, class, class_probability, method, heatmap}`, or `{image, error}`."""
@@ -114,20 +123,13 @@ class Heatmap:
     def _title(self) -> str:
         said = f"{self.label} {_percent(self.probability)}"
         if self.shown != self.label:
-            said += f"; shown for {self.shown} {_percent(self.shown_probability)}"
+            said += f"; the heatmap is for {self.shown}, {_percent(self.shown_probability)}"
         return f"{self.image}\n{said}" if self.image else said
 
-    def _small_print(self, heat: NDArray[np.float32]) -> list[str]:
+    def _notes(self, heat: NDArray[np.float32]) -> list[str]:
         assert self.method is not None
-        found = f"Where {METHOD_NAMES[self.method]} finds evidence for {self.shown}"
-        if not np.nanmax(heat, initial=0) > 0:
-            found = f"{METHOD_NAMES[self.method]} finds no evidence for {self.shown} in this picture"
-        lines = [
-            f"{found}. It shows where, coarsely; not what the network sees there, nor that the answer is right.",
-        ]
-        if np.isnan(heat).any():
-            lines.append("What is faded was cut off before the network saw the picture.")
-        return lines
+        caption = CAPTIONS[self.method] if np.nanmax(heat, initial=0) > 0 else NOTHING
+        return [f"{caption.format(self.shown)} {DOES_NOT_PROVE}"]
 
 
 class Heatmaps(list[Heatmap]):
@@ -146,4 +148,4 @@ class Heatmaps(list[Heatmap]):
 
 def _percent(fraction: float | None) -> str:
     assert fraction is not None
-    return f"{fraction:.1%}"
+    return f"{fraction:.1%}" if fraction >= 0.001 else "< 0.1%"

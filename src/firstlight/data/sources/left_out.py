@@ -25,7 +25,7 @@ def left_out(found: FolderListing) -> tuple[str, ...]:
     return (
         *note(found.other_files, "file", "without the extension of a picture"),
         *note(found.special, "pipe or device", ""),
-        *(text for reason, names in found.ignored.items() for text in note(names, "picture", f"in {reason.value}")),
+        *(text for reason, names in found.ignored.items() for text in note(names, "picture", reason.value)),
         *note(found.runs, "folder", "of an earlier run"),
         *note([link.rstrip("/") for link in found.links], "symbolic link", "which `follow_links` would read"),
         *note(found.broken, "symbolic link", "pointing nowhere"),
@@ -52,7 +52,7 @@ def _what_instead(found: FolderListing) -> str:
         )
     for reason, names in found.ignored.items():
         if names:
-            return f"all are in {reason.value}, such as {escape_name(min(names))}; rename these"
+            return f"all are {reason.value}, such as {escape_name(min(names))}; rename these"
     if found.runs:
         return f"it holds only folders of earlier runs, such as {escape_name(found.runs[0])}"
     if found.other_files:

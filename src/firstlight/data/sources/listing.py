@@ -156,7 +156,7 @@ class _Walk:
 
 
 def without_runs(found: FolderListing, where: str) -> FolderListing:
-    """Return a listing without our own run folders, which people keep beside their pictures.
+    """Return a listing without our own run folders and folders of heatmaps, which people keep beside their pictures.
 
     Raises:
         DataError: if the root of the listing is such a folder.
@@ -170,7 +170,8 @@ def without_runs(found: FolderListing, where: str) -> FolderListing:
     }
     if "" in runs:
         raise DataError(f"{where} is a run folder; give the folder of the pictures instead")
-    around = {parent for run in runs for parent in _parents(run)} | {RUNS_FOLDER} & found.folders
+    ours = (*runs, *found.ignored[Ignored.HEATMAP])
+    around = {parent for name in ours for parent in _parents(name)} | {RUNS_FOLDER} & found.folders
     if not around and not runs:
         return found
     inside = tuple(runs)

@@ -1,4 +1,4 @@
-"""Files and folders that belong to no set of pictures: hidden ones, those that systems add, and our own run folders."""
+"""Files and folders that belong to no set of pictures: hidden ones, those that systems add, and what we wrote."""
 
 from enum import Enum
 
@@ -17,19 +17,23 @@ _SYSTEM_NAMES = _SYSTEM_FOLDERS | _SYSTEM_FILES
 # A folder that holds both files of a pair was written by us: a run, or the figures of an evaluation.
 OUR_MARKS = (("recipe.toml", "split.csv"), ("confusion.png", "mistakes.png"))
 RUNS_FOLDER = "runs"
+HEATMAP_SUFFIX = ".heatmap.png"  # of the pictures that `firstlight explain` writes
 
 
 class Ignored(Enum):
     """Why a file or folder belongs to no set."""
 
-    HIDDEN = "hidden files or folders"
-    SYSTEM = "folders that a system adds"
+    HIDDEN = "in hidden files or folders"
+    SYSTEM = "in folders that a system adds"
+    HEATMAP = "drawn by `firstlight explain`"
 
 
 def why_ignored(part: str) -> Ignored | None:
     """Return why files and folders of this name belong to no set; None if they may belong to one."""
     if part[0] == ".":
         return Ignored.HIDDEN
+    if part.lower().endswith(HEATMAP_SUFFIX):
+        return Ignored.HEATMAP
     return Ignored.SYSTEM if part.lower() in _SYSTEM_NAMES else None
 
 
