@@ -8,14 +8,12 @@ from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from firstlight.delivery.report.material import read_run
 from firstlight.delivery.report.page import page_of
 from firstlight.delivery.report.write import write_run_report
 from firstlight.errors import RunError
-from firstlight.runs.outputs import SMALL_THUMBNAILS_FILE, write_thumbnails
 from firstlight.runs.record import write_record
 
 BEFORE = Path(__file__).parents[2] / "before"  # made by the version before outputs were kept
@@ -54,12 +52,6 @@ class Page(HTMLParser):
             for name, attributes, text in self.elements
             if name == tag and all(attributes.get(key.strip("_")) == value for key, value in wanted.items())
         ]
-
-
-@pytest.fixture
-def kept_run(drawable_run):
-    write_thumbnails(drawable_run.folder, drawable_run.outputs.names, drawable_run.images, file=SMALL_THUMBNAILS_FILE)
-    return drawable_run
 
 
 def test_the_page_of_a_run_is_written_from_its_folder_alone(kept_run, tmp_path):
@@ -147,38 +139,10 @@ def test_a_damaged_or_empty_folder_is_an_error_of_one_line(kept_run, tmp_path):
         write_run_report(tmp_path / "nothing")
 
 
-HOSTILE = [
-    "<script>alert(1)</script>", "</style><script>alert(2)</script>", "</script><img src=x onerror=alert(3)>",
-    '"><svg/onload=alert(4)>', "' onmouseover='alert(5)", "javascript:alert(6)", "{{ 7 * 7 }}", "{% raw %}",
-    "&lt;b&gt;", "<!--", "-->", "]]>", "<b>", "</bdi></p></section>", "\\u003cscript\\u003e", "=cmd|' /C calc'!A0",
-    "+1", "-1", "@x",
-    "a\nb", "a\tb", "a\rb", "a\x00b", "\x1b[31mred", "\u202egnp.exe", "\u2066x\u2069", "\ufeff", "\u200b", "é" * 200,
-    "x" * 300, "مرحبا", "ผู้หญิง", "连衣裙", "日本語", "עברית", "🙂", "a b", " a", "a ",
-    "..", "../../etc/passwd", "C:\\temp",
-    "a/b", "%3Cb%3E", "`id`", "$(id)", "a'b", 'a"b', "<base href=//x>", "<meta http-equiv=refresh content=0>",
-]  # fmt: skip
-
-
-def test_fifty_hostile_names_are_only_ever_text(kept_run):
-    assert len(HOSTILE) >= 50
-    record, test = kept_run.record, kept_run.record.test
+def test_fifty_hostile_names_are_only_ever_text(kept_run, hostile_names, material_named):
+    assert len(hostile_names) >= 50
     for start in range(0, 50, 10):
-        names = HOSTILE[start : start + 10]
-        scores = tuple(replace(one, name=name) for one, name in zip(test.per_class, names, strict=True))
-        evaluation = replace(test, classes=tuple(names), per_class=scores)
-        material = replace(
-            read_run(kept_run.folder),
-            title=names[0],
-            source=names[1],
-            classes=tuple(names),
-            test=evaluation,
-            record=replace(record, source=names[2], notes=tuple(names), classes=tuple(names)),
-            outputs=replace(kept_run.outputs, names=tuple((names * 50)[:500])),
-            images={name: np.zeros((8, 8, 1), np.uint8) for name in names},
-            quarantined=[{"image": name, "reason": name} for name in names],
-            suspects=[{"image": n, "label": n, "suggested": n, "score": "1", "flagged": "true"} for n in names],
-            copies=[{"group": "1", "kind": n, "image": n, "label": n, "split": n} for n in names],
-        )
+        material = material_named(kept_run, hostile_names[start : start + 10])
         html = page_of(material)
         page = Page(html)
         assert {tag for tag, _, _ in page.elements}.isdisjoint({"img", "b", "base", "object", "iframe", "embed"})

@@ -1,0 +1,66 @@
+"""Runs with pictures for the report, and what a report is made of with every section that it can have."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from firstlight.delivery.report.material import read_run
+from firstlight.runs.outputs import SMALL_THUMBNAILS_FILE, ImageFacts, write_thumbnails
+
+HOSTILE = [
+    "<script>alert(1)</script>", "</style><script>alert(2)</script>", "</script><img src=x onerror=alert(3)>",
+    '"><svg/onload=alert(4)>', "' onmouseover='alert(5)", "javascript:alert(6)", "{{ 7 * 7 }}", "{% raw %}",
+    "&lt;b&gt;", "<!--", "-->", "]]>", "<b>", "</bdi></p></section>", "\\u003cscript\\u003e", "=cmd|' /C calc'!A0",
+    "+1", "-1", "@x",
+    "a\nb", "a\tb", "a\rb", "a\x00b", "\x1b[31mred", "\u202egnp.exe", "\u2066x\u2069", "\ufeff", "\u200b", "é" * 200,
+    "x" * 300, "مرحبا", "ผู้หญิง", "连衣裙", "日本語", "עברית", "🙂", "a b", " a", "a ",
+    "..", "../../etc/passwd", "C:\\temp",
+    "a/b", "%3Cb%3E", "`id`", "$(id)", "a'b", 'a"b', "<base href=//x>", "<meta http-equiv=refresh content=0>",
+]  # fmt: skip
+
+
+@pytest.fixture
+def kept_run(drawable_run):
+    write_thumbnails(drawable_run.folder, drawable_run.outputs.names, drawable_run.images, file=SMALL_THUMBNAILS_FILE)
+    return drawable_run
+
+
+@pytest.fixture
+def hostile_names():
+    """Fifty names that must not be anything but text."""
+    return HOSTILE
+
+
+@pytest.fixture
+def material_named():
+    """A function that returns what a report with every section is made of, in which everything has these ten names."""
+
+    def named(run, names):
+        test = run.record.test
+        scores = tuple(replace(one, name=name) for one, name in zip(test.per_class, names, strict=True))
+        evaluation = replace(test, classes=tuple(names), per_class=scores)
+        two = (tuple({"image": name, "label": name} for name in names[:2]),)
+        record = replace(run.record, source=names[2], notes=tuple(names), two_labels=two, near_two_labels=two)
+        rng = np.random.default_rng(0)
+        return replace(
+            read_run(run.folder),
+            title=names[0],
+            source=names[1],
+            classes=tuple(names),
+            test=evaluation,
+            record=replace(record, classes=tuple(names)),
+            outputs=replace(run.outputs, names=tuple((names * 50)[:500])),
+            images=dict(zip(names, run.images, strict=False)),
+            facts=ImageFacts(
+                rng.integers(10, 900, (500, 2)).astype(np.int32),
+                rng.random(500).astype(np.float32),
+                tuple((names * 50)[:500]),
+                rng.random(500).astype(np.float32),
+            ),
+            quarantined=[{"image": name, "reason": name} for name in names],
+            suspects=[{"image": n, "label": n, "suggested": names[0], "score": "1", "flagged": "true"} for n in names],
+            copies=[{"group": "1", "kind": n, "image": n, "label": n, "split": n} for n in names],
+        )
+
+    return named
