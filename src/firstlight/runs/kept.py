@@ -4,7 +4,7 @@ Thumbnails are made from the packed pixels, so they take no time to decode, and 
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
@@ -18,7 +18,6 @@ from firstlight.data.split import SplitRows
 from firstlight.data.store import Store
 from firstlight.evaluation.softmax import Softmax
 from firstlight.files import write_csv
-from firstlight.models.strangeness import Strangeness
 from firstlight.runs.folder import COPIES_FILE
 from firstlight.runs.outputs import (
     SMALL_THUMBNAILS_FILE,
@@ -33,7 +32,7 @@ LOSSLESS_SIDE = 64  # pixels; smaller ones are shown with sharp pixels
 MOST_WRONG, MOST_RIGHT = 60, 24  # images that are shown for each pair of a true and a predicted class
 MOST_SHOWN = 3000  # test images
 MOST_STRANGE = 12  # test images
-BATCH = 256  # images whose strangeness is measured together
+MOST_SUSPECTS = 200  # images whose labels are in doubt
 MOST_COPIES = 100  # groups of copies
 COPIES_COLUMNS = ("group", "kind", "image", "label", "split")
 
@@ -62,7 +61,6 @@ def kept_of(
     temperature: float,
     split: SplitRows | None = None,
     group_by: str | None = None,
-    strangeness: Strangeness | None = None,
     more: Iterable[int] = (),
 ) -> Kept:
     """Return what the report needs of a set.
@@ -75,21 +73,17 @@ def kept_of(
         temperature: as fitted on validation.
         split: the rows of each split, where there are any.
         group_by: how names give groups, as in the recipe.
-        strangeness: how the model tells strangers; None if it cannot.
         more: rows of further images that the report shows.
     """
-    facts = facts_of(samples, store, scored, group_by)
     shown = scored[shown_positions(outputs, temperature)].tolist()
-    if strangeness is not None:
-        scores = strangeness_of(strangeness, outputs, store.pixels, scored)
-        facts = replace(facts, strangeness=scores)
-        shown += [] if scores is None else scored[np.argsort(-scores, kind="stable")[:MOST_STRANGE]].tolist()
+    if outputs.strangeness is not None:
+        shown += scored[np.argsort(-outputs.strangeness, kind="stable")[:MOST_STRANGE]].tolist()
     copies = copies_shown(samples, store)
     rows = list(dict.fromkeys([*shown, *chain.from_iterable(group for _, group in copies), *more]))
     names = (samples.names[row] for row in rows)
     return Kept(
         images=dict(zip(names, small_images(store.pixels, rows), strict=True)),
-        facts=facts,
+        facts=facts_of(samples, store, scored, group_by),
         copies=_table(samples, copies, split),
     )
 
@@ -153,21 +147,6 @@ def facts_of(samples: Samples, store: Store, rows: NDArray[np.int64], group_by: 
         brightness=np.array(brightness, np.float32),
         groups=tuple(given[row] or named[row] for row in rows.tolist()),
     )
-
-
-def strangeness_of(
-    strangeness: Strangeness, outputs: Outputs, pixels: NDArray[np.uint8], rows: NDArray[np.int64]
-) -> NDArray[np.float32] | None:
-    """Return how strange the images of some rows are, float32 `[n]`; None without the features of their outputs."""
-    if outputs.features is None:
-        return None
-    scores = np.zeros(len(rows), np.float32)
-    for start in range(0, len(rows), BATCH):
-        part = slice(start, start + BATCH)
-        images = torch.from_numpy(np.array(pixels[rows[part]])).permute(0, 3, 1, 2)
-        features, logits = torch.from_numpy(outputs.features[part]), torch.from_numpy(outputs.logits[part])
-        scores[part] = strangeness.score(features, logits, images).numpy()
-    return scores
 
 
 def copies_shown(samples: Samples, store: Store) -> list[tuple[str, list[int]]]:

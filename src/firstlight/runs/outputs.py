@@ -69,20 +69,17 @@ class ImageFacts:
         sizes: height and width of each in pixels, int32 `[n, 2]`; 0 where they are not known.
         brightness: the mean of its pixels from 0 (black) to 1 (white), float32 `[n]`.
         groups: what each belongs to, by the source or by its name; empty where it belongs to nothing.
-        strangeness: how unlike anything in training each is, float32 `[n]`; None if the model cannot tell.
     """
 
     sizes: NDArray[np.int32]
     brightness: NDArray[np.float32]
     groups: tuple[str, ...]
-    strangeness: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         """Check the shapes and types of the arrays."""
         count = len(self.groups)
         assert self.sizes.dtype == np.int32 and self.sizes.shape == (count, 2)
-        for column in (self.brightness, self.strangeness):
-            assert column is None or (column.dtype == np.float32 and column.shape == (count,))
+        assert self.brightness.dtype == np.float32 and self.brightness.shape == (count,)
 
     def __len__(self) -> int:
         return len(self.groups)
@@ -143,8 +140,6 @@ def read_outputs(folder: Path, split: str) -> Outputs:
 def write_facts(folder: Path, facts: ImageFacts) -> Path:
     """Write `outputs/image_facts.safetensors` into a run folder, atomically, and return its path."""
     tensors: Tensors = {"sizes": facts.sizes, "brightness": facts.brightness}
-    if facts.strangeness is not None:
-        tensors["strangeness"] = facts.strangeness
     return _write(folder / OUTPUTS_FOLDER / FACTS_FILE, tensors | _packed("group", _name_bytes(facts.groups)))
 
 
@@ -163,7 +158,6 @@ def read_facts(folder: Path) -> ImageFacts:
             _checked(tensors, "sizes", "i4", (count, 2)),
             _checked(tensors, "brightness", "f4", (count,)),
             groups,
-            _checked(tensors, "strangeness", "f4", (count,)) if "strangeness" in tensors else None,
         )
     except (KeyError, ValueError):
         raise RunError(f"{file}: not facts that firstlight wrote; the file is damaged") from None

@@ -38,9 +38,10 @@ from firstlight.runs.folder import (
     require_free,
     save_png,
 )
-from firstlight.runs.kept import Kept, kept_of, write_kept
+from firstlight.runs.kept import MOST_SUSPECTS, Kept, kept_of, write_kept
 from firstlight.runs.outputs import Outputs, write_outputs, write_thumbnails
 from firstlight.runs.record import Record, TransferRecord, count_test_evaluation, headline, write_record
+from firstlight.runs.suspects import read_suspects
 from firstlight.runtime.device import pick_device, require_compiler
 from firstlight.training.build import build_classifier
 from firstlight.training.choice import choose_network
@@ -220,7 +221,7 @@ def save(run: Run) -> Run:
 
 def kept_of_run(run: Run, test: Outputs) -> Kept:
     """Return what the report needs of the images of a run."""
-    data = run.data
+    data, row_of = run.data, {name: row for row, name in enumerate(run.data.samples.names)}
     return kept_of(
         data.samples,
         data.store,
@@ -229,7 +230,7 @@ def kept_of_run(run: Run, test: Outputs) -> Kept:
         temperature=run.model.temperature.item(),
         split=data.split,
         group_by=run.recipe.data.group_by,
-        strangeness=run.model.trust.strangeness if run.model.trust else None,
+        more=[row_of[suspect.image] for suspect in read_suspects(run.folder)[:MOST_SUSPECTS]],
     )
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from firstlight.delivery.report.material import read_run
 from firstlight.runs.outputs import SMALL_THUMBNAILS_FILE, ImageFacts, write_thumbnails
+from firstlight.runs.suspects import Suspect
 
 HOSTILE = [
     "<script>alert(1)</script>", "</style><script>alert(2)</script>", "</script><img src=x onerror=alert(3)>",
@@ -50,16 +51,17 @@ def material_named():
             classes=tuple(names),
             test=evaluation,
             record=replace(record, classes=tuple(names)),
-            outputs=replace(run.outputs, names=tuple((names * 50)[:500])),
+            outputs=replace(
+                run.outputs, names=tuple((names * 50)[:500]), strangeness=rng.random(500).astype(np.float32)
+            ),
             images=dict(zip(names, run.images, strict=False)),
             facts=ImageFacts(
                 rng.integers(10, 900, (500, 2)).astype(np.int32),
                 rng.random(500).astype(np.float32),
                 tuple((names * 50)[:500]),
-                rng.random(500).astype(np.float32),
             ),
             quarantined=[{"image": name, "reason": name} for name in names],
-            suspects=[{"image": n, "label": n, "suggested": names[0], "score": "1", "flagged": "true"} for n in names],
+            suspects=[Suspect(name, name, names[0], 1.0, flagged=True) for name in names],
             copies=[{"group": "1", "kind": n, "image": n, "label": n, "split": n} for n in names],
         )
 

@@ -15,6 +15,7 @@ from firstlight.delivery.report.page import page_of
 from firstlight.delivery.report.write import write_run_report
 from firstlight.errors import RunError
 from firstlight.runs.record import write_record
+from firstlight.runs.suspects import Suspect
 
 BEFORE = Path(__file__).parents[2] / "before"  # made by the version before outputs were kept
 VOID = {"meta", "input", "br", "link"}
@@ -154,7 +155,7 @@ def test_fifty_hostile_names_are_only_ever_text(kept_run, hostile_names, materia
 
 def test_names_that_are_not_unicode_are_shown_escaped_and_cannot_be_reviewed(kept_run):
     name = "a\udcff.png"
-    rows = [{"image": name, "label": "one", "suggested": "two", "score": "1", "flagged": "true"}]
+    rows = (Suspect(name, "one", "two", 1.0, flagged=True),)
     page = Page(page_of(replace(read_run(kept_run.folder), suspects=rows)))
     (suspect,) = page.all("li", class_="suspect")
     assert "a\\udcff.png" in suspect[1] and "data-exact" not in suspect[0] and "not valid Unicode" in suspect[1]

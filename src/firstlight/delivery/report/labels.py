@@ -9,9 +9,10 @@ from typing import Generic, TypeVar
 from firstlight.delivery.report.tiles import Tile
 from firstlight.delivery.report.wording import counted
 from firstlight.escaping import escape
+from firstlight.runs.kept import MOST_SUSPECTS
+from firstlight.runs.suspects import Suspect
 
 Item = TypeVar("Item")
-MOST_SUSPECTS = 200  # that can be reviewed on the page
 MOST_GROUPS = 60  # of copies
 MOST_QUARANTINED = 200
 KIND_WORDS = {"exact": "the same pixels", "near": "nearly the same"}
@@ -19,7 +20,7 @@ SPLIT_WORDS = {"train": "training", "valid": "validation", "test": "test", "": "
 
 
 @dataclass(frozen=True)
-class Suspect:
+class Review:
     """An image whose label is in doubt, and what can be written about it to `corrections.csv`.
 
     Attributes:
@@ -60,20 +61,15 @@ class Several(Generic[Item]):
     count: int
 
 
-def suspects_of(rows: Sequence[Mapping[str, str]]) -> Several[Suspect]:
-    """Return the suspects, the most suspect first."""
-    return Several(tuple(map(_suspect, rows[:MOST_SUSPECTS])), len(rows))
+def suspects_of(suspects: Sequence[Suspect]) -> Several[Review]:
+    """Return the suspects to be reviewed, the most suspect first."""
+    shown = (_review(each.image, each.label, each.suggested, flagged=each.flagged) for each in suspects[:MOST_SUSPECTS])
+    return Several(tuple(shown), len(suspects))
 
 
-def _suspect(row: Mapping[str, str]) -> Suspect:
-    exact = {key: row[key] for key in ("image", "label", "suggested")}
-    return Suspect(
-        image=row["image"],
-        label=escape(row["label"]),
-        suggested=escape(row["suggested"]),
-        flagged=row["flagged"] == "true",
-        exact=json.dumps(exact) if is_unicode(row["image"]) else "",
-    )
+def _review(image: str, label: str, suggested: str, *, flagged: bool) -> Review:
+    exact = json.dumps({"image": image, "label": label, "suggested": suggested})
+    return Review(image, escape(label), escape(suggested), flagged, exact if is_unicode(image) else "")
 
 
 def is_unicode(text: str) -> bool:
@@ -81,14 +77,14 @@ def is_unicode(text: str) -> bool:
     return not any("\ud800" <= char <= "\udfff" for char in text)
 
 
-def two_labels_of(groups: Iterable[Sequence[Mapping[str, str]]]) -> tuple[tuple[Suspect, ...], ...]:
+def two_labels_of(groups: Iterable[Sequence[Mapping[str, str]]]) -> tuple[tuple[Review, ...], ...]:
     """Return the copies of each image that is in several classes, to be reviewed; each suggests another's label."""
     found = []
     for group in groups:
         labels = [copy["label"] for copy in group]
         others = [next(other for other in labels if other != label) for label in labels]
         rows = zip(group, others, strict=True)
-        found.append(tuple(_suspect({**copy, "suggested": other, "flagged": ""}) for copy, other in rows))
+        found.append(tuple(_review(copy["image"], copy["label"], other, flagged=False) for copy, other in rows))
     return tuple(found)
 
 

@@ -2,7 +2,7 @@
 
 import csv
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,6 @@ from firstlight.runs.folder import (
     OUTPUTS_FOLDER,
     QUARANTINE_FILE,
     RECIPE_FILE,
-    SUSPECTS_FILE,
     read_metrics,
 )
 from firstlight.runs.outputs import (
@@ -37,6 +36,7 @@ from firstlight.runs.outputs import (
     read_thumbnails,
 )
 from firstlight.runs.record import Record, read_record
+from firstlight.runs.suspects import Suspect, read_suspects
 
 Images = Mapping[str, NDArray[np.uint8]]
 Rows = list[dict[str, str]]
@@ -63,7 +63,7 @@ class Material:
         epochs: one row per epoch.
         quarantined: `image` and `reason` of what could not be used.
         copies: `group`, `kind`, `image`, `label` and `split` of images that have copies.
-        suspects: `image`, `label`, `suggested`, `score` and `flagged`, the most suspect first.
+        suspects: images whose labels are probably wrong, the most suspect first.
     """
 
     title: str
@@ -81,7 +81,7 @@ class Material:
     epochs: list[dict[str, float]] = field(default_factory=list)
     quarantined: Rows = field(default_factory=list)
     copies: Rows = field(default_factory=list)
-    suspects: Rows = field(default_factory=list)
+    suspects: Sequence[Suspect] = ()
 
     @property
     def trust(self) -> Mapping[str, Any] | None:
@@ -115,7 +115,7 @@ def read_run(folder: Path) -> Material:
         epochs=read_metrics(folder) if (folder / METRICS_FILE).is_file() else [],
         quarantined=_table(folder / QUARANTINE_FILE, ("image", "reason")),
         copies=_table(folder / COPIES_FILE, ("group", "kind", "image", "label", "split")),
-        suspects=_table(folder / SUSPECTS_FILE, ("image", "label", "suggested", "score", "flagged")),
+        suspects=read_suspects(folder),
     )
 
 

@@ -109,7 +109,7 @@ def steps(material: Material) -> Iterator[Step]:
     record, test = material.record, material.test
     if record:
         yield from data_steps(record)
-    flagged = [row for row in material.suspects if row["flagged"] == "true"]
+    flagged = [suspect for suspect in material.suspects if suspect.flagged]
     if flagged:
         what = f"Look at {counted(len(flagged), 'label')} that {'is' if len(flagged) == 1 else 'are'} probably wrong"
         yield Step(what, "Keep, relabel or remove each one here, and train again with the corrections.", "labels")

@@ -129,14 +129,13 @@ def answer_sections(material: Material, answers: Answers) -> dict[str, Any]:
     test, outputs, classes = material.test, material.outputs, material.classes
     assert test and outputs
     worst = worst_of(answers, classes)
-    strangeness = material.facts.strangeness if material.facts else None
     found = (
         worst,
         [one for one in worst if one.image in material.heatmaps],
         len(answers.worst),
         reliability_of(answers),
         possible_sets(outputs, test.temperature, material.trust),
-        strangers_of(strangeness, material.trust, answers, classes),
+        strangers_of(outputs.strangeness, material.trust, answers, classes),
         slices_of(answers, material.facts),
         crops_of(material),
     )
