@@ -93,6 +93,7 @@ def test_the_order_of_images_and_classes_does_not_matter(pair):
         logits=outputs.logits[order][:, classes],
         features=None,
         digests=outputs.digests[order],
+        strangeness=None,
     )
     assert replace(fl.compare(*pair), models=before.models) == before
 
@@ -137,6 +138,7 @@ def test_a_part_of_the_images_is_not_enough(pair):
             logits=outputs.logits[rows],
             features=None,
             digests=outputs.digests[rows],
+            strangeness=None,
         )
         with pytest.raises(DataError, match="answered different pictures"):
             fl.compare(*pair)
