@@ -41,10 +41,10 @@ def cnn():
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_each_kind_of_network_gets_the_method_that_suits_it(name):
-    explainer = Explainer(made_of(name))
+    explainer = Explainer(made_of(name, (3, 96, 96)))
     assert (explainer.method, explainer.layer) == NETWORKS[name]
-    found = explainer(images_of(2), torch.tensor([0, 2]))
-    assert (found.shape, found.dtype) == ((2, 64, 64), torch.float32)
+    found = explainer(images_of(2, (3, 96, 96)), torch.tensor([0, 2]))
+    assert (found.shape, found.dtype) == ((2, 96, 96), torch.float32)
     assert found.min() >= 0
     assert set(found.amax(dim=(1, 2)).tolist()) <= {0.0, 1.0}
 

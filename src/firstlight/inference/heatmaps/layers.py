@@ -16,6 +16,8 @@ from firstlight.models.classifier import Classifier
 
 Shapes = list[tuple[str, tuple[int, ...]]]
 
+FEWEST_CELLS = 3  # a side of the layer that is looked at
+
 _seen: ContextVar[list[Tensor] | None] = ContextVar("seen", default=None)
 
 
@@ -60,18 +62,22 @@ def shapes_of(network: nn.Module, images: Tensor) -> Shapes:
 
 
 def last_spatial(shapes: Shapes) -> str | None:
-    """Return the last layer that keeps places: `[B, C, H, W]` or `[B, H, W, C]` of more than one cell.
+    """Return the last layer that keeps places, `[B, C, H, W]` or `[B, H, W, C]`, with enough cells to point at one.
 
-    None if there is none, or if tokens come after it, as in a transformer, whose only such layer is the first.
+    That is `FEWEST_CELLS` a side, or if no layer has as many, more than one in all. None if there is no such layer, or
+    if tokens come after it, as in a transformer, whose only such layer is the first.
     """
+    coarse = None
     for name, shape in reversed(shapes):
         if len(shape) == 4:
             height, width = shape[1:3] if _channels_are_last(shape) else shape[2:]
-            if height * width > 1:
+            if min(height, width) >= FEWEST_CELLS:
                 return name
+            if height * width > 1:
+                coarse = coarse or name
         if len(shape) == 3 and shape[1] > 1:
-            return None
-    return None
+            break
+    return coarse
 
 
 def channels_first(activations: Tensor) -> Tensor:
