@@ -1,4 +1,4 @@
-"""Heatmaps: agreement with the grad-cam package, and the pointing game with its controls. About 3 minutes on one core.
+"""Heatmaps: agreement with the grad-cam package, and the pointing game with its controls. About 4 minutes on one core.
 
 In the pointing game, two photographs of clothing10's test split that the network recognizes stand side by side, each in
 half of the picture, and the highest point of the heatmap for the class of one must be in its half (Zhang et al.,
