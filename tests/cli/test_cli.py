@@ -155,7 +155,8 @@ def test_predict_takes_files_folders_and_standard_input(run_folder, capsys, digi
         monkeypatch.setattr(sys, "stdin", lines)
         from_stdin = answer(capsys, "predict", model, "-", "--json")
     assert from_folder == from_stdin == answer(capsys, "predict", model, *files, "--json")
-    assert set(from_folder[0]) == {"image", "label", "probability", "top"}
+    doubt = {"unsure", "reason", "set", "strangeness"}
+    assert set(from_folder[0]) == {"image", "label", "probability", "top"} | doubt
     assert len(from_folder[0]["top"]) == 5
 
 
@@ -166,15 +167,50 @@ def test_predict_writes_a_table_that_appears_when_it_is_complete(run_folder, cap
     assert main(words) == 0
     with Path("t.csv").open(newline="") as file:
         *rows, last = csv.DictReader(file)
-    assert list(last) == ["image", "label", "probability", "error", *second_and_third]
+    doubt = ["unsure", "reason", "set", "strangeness"]
+    assert list(last) == ["image", "label", "probability", "error", *doubt, *second_and_third]
     assert len(rows) == 120
     assert last["image"] == "bad.png"
-    assert [last[name] for name in ("label", "probability", *second_and_third)] == [""] * 6
+    assert [last[name] for name in ("label", "probability", *doubt, *second_and_third)] == [""] * 10
     for row in rows:
         assert float(row["probability"]) >= float(row["probability_2"]) >= float(row["probability_3"])
         assert len({row["label"], row["label_2"], row["label_3"]}) == 3
     assert "1 of 121 pictures could not be used" in capsys.readouterr().err
     assert not list(here.glob("*.part"))
+
+
+def test_predict_says_the_same_doubt_in_text_json_and_csv(run_folder, capsys, digit_folder, here):
+    words = ["predict", str(run_folder), str(digit_folder), "--accept", "0.5", "--csv", "t.csv"]
+    rows = answer(capsys, *words, "--json")
+    with Path("t.csv").open(newline="") as file:
+        table = list(csv.DictReader(file))
+    assert main(words) == 0
+    captured = capsys.readouterr()
+    text = [line for line in captured.out.splitlines() if not line.startswith(" ")]
+    assert {row["unsure"] for row in rows} == {True, False}
+    for row, cells, line in zip(rows, table, text, strict=True):
+        assert row["unsure"] == (row["probability"] < 0.5 or row["reason"] == "unlike anything in training")
+        assert cells["unsure"] == str(row["unsure"]).lower()
+        assert cells["reason"] == (row["reason"] or "")
+        assert cells["set"] == "; ".join(row["set"])
+        assert float(cells["strangeness"]) == row["strangeness"]
+        assert (f"unsure: {row['reason']}" in line) == row["unsure"]
+    assert "cannot tell" not in captured.err
+    by_class = answer(capsys, *words[:3], "--sets", "by-class", "--json")
+    assert [row["label"] for row in by_class] == [row["label"] for row in rows]
+
+
+def test_predict_says_once_that_a_model_without_a_trust_block_cannot_tell(capsys, digit_folder):
+    model = str(Path(__file__).parents[1] / "before" / "without_trust.safetensors")
+    assert main(["predict", model, str(digit_folder)]) == 0
+    captured = capsys.readouterr()
+    assert captured.err.count("cannot tell when it is unsure") == 1
+    assert "train again" in captured.err
+    assert "unsure" not in captured.out
+    rows = answer(capsys, "predict", model, str(digit_folder), "--json", "--quiet")
+    assert {(row["unsure"], row["reason"], row["set"], row["strangeness"]) for row in rows} == {(None,) * 4}
+    assert main(["predict", model, str(digit_folder), "--accept", "0.9"]) == 2
+    assert "--accept 0.9: this model cannot tell" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar", "gztar"])

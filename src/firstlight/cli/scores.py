@@ -7,6 +7,7 @@ from firstlight.escaping import escape_name
 
 if TYPE_CHECKING:
     from firstlight.evaluation.evaluate import Evaluation
+    from firstlight.runs.record import TrustRecord
 
 MAX_CLASSES = 10  # in the table; evaluation.json and --json hold them all
 MAX_NAME = 32  # characters of a class
@@ -28,3 +29,17 @@ def class_table(scores: "Evaluation") -> list[str]:
     shown = f"the {len(worst)} worst of {counted(len(scores.classes), 'class')}"
     title = shown if MAX_CLASSES <= len(worst) < len(scores.classes) else "by class, worst first"
     return [f"{title}:", *(f"  {line}" for line in columns(rows, right=(1, 2, 3, 4)))]
+
+
+def trust_lines(scores: "Evaluation", trust: "TrustRecord | None") -> list[str]:
+    """Return lines about what the probabilities are worth, and how many answers are sure."""
+    lines = [scores.calibration.sentence] if scores.calibration else []
+    if trust and trust.set_quantile == 1:
+        lines.append("There were too few validation pictures to tell which answers are sure.")
+    elif trust and trust.test:
+        single, right = trust.test.single, trust.test.single_accuracy
+        lines.append(
+            f"The model is sure of {single.value:.1%} of the test pictures, and right about {right.value:.1%} of these; "
+            "predict calls the others unsure."
+        )
+    return lines

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from firstlight.cli.flags import flag, with_flags
 from firstlight.cli.layout import counted, fitted, is_too_long
-from firstlight.cli.scores import class_table
+from firstlight.cli.scores import class_table, trust_lines
 from firstlight.escaping import escape, escape_name
 from firstlight.progress import is_silent
 
@@ -53,7 +53,7 @@ def tell_run(run: "Run") -> None:
     if run.test:
         say(f"test accuracy  {run.test.accuracy}")
         say(f"test log loss  {run.test.log_loss}")
-        for line in class_table(run.test):
+        for line in [*class_table(run.test), *trust_lines(run.test, record.trust)]:
             say(line)
     else:
         say("interrupted: the best model so far is kept, without a test score")
