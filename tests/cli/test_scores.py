@@ -1,9 +1,14 @@
 """The table of classes that a person is shown: the worst first, ten at most, with what they are mistaken for."""
 
+from dataclasses import replace
+
 import torch
 
-from firstlight.cli.scores import MAX_CLASSES, class_table
+from firstlight.cli.scores import MAX_CLASSES, class_table, trust_lines
+from firstlight.evaluation.conformal import SetScores
 from firstlight.evaluation.evaluate import evaluate_logits
+from firstlight.evaluation.intervals import Estimate
+from firstlight.runs.record import TrustRecord
 
 
 def scores_of(labels, predicted, classes):
@@ -28,3 +33,14 @@ def test_of_many_classes_ten_are_shown():
     heading, _, *rows = class_table(scores_of(list(range(30)), [*range(1, 16), *range(15, 30)], many))
     assert heading == "the 10 worst of 30 classes:"
     assert len(rows) == MAX_CLASSES
+
+
+def test_a_person_reads_what_probabilities_are_worth_and_how_many_answers_are_sure():
+    scores = scores_of([0] * 60 + [1] * 40, [0] * 100, ["cat", "dog"])
+    sure, right = Estimate(0.8, 0.7, 0.9, 100), Estimate(0.95, 0.9, 1, 80)
+    trust = TrustRecord(coverage=0.9, set_quantile=0.4, measured_on={}, test=SetScores(sure, 1.2, (), sure, right, ()))
+    probabilities, answers = trust_lines(scores, trust)
+    assert probabilities.startswith("Probabilities are off by 0.3")
+    assert answers.startswith("The model is sure of 80.0% of the test pictures, and right about 95.0% of them;")
+    assert "too few validation pictures" in trust_lines(scores, replace(trust, set_quantile=1.0))[1]
+    assert trust_lines(replace(scores, calibration=None), None) == []

@@ -39,7 +39,7 @@ def trust_lines(scores: "Evaluation", trust: "TrustRecord | None") -> list[str]:
     elif trust and trust.test:
         single, right = trust.test.single, trust.test.single_accuracy
         lines.append(
-            f"The model is sure of {single.value:.1%} of the test pictures, and right about {right.value:.1%} of these; "
+            f"The model is sure of {single.value:.1%} of the test pictures, and right about {right.value:.1%} of them; "
             "predict calls the others unsure."
         )
     return lines
