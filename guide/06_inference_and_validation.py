@@ -349,9 +349,9 @@ assert np.isclose(evaluation.macro_f1.value, f1.mean().item())
 # the network's confidence is from the truth: of all answers with a confidence of 0.9,
 # nine out of ten should be right. Networks that were trained for a long time are
 # usually overconfident. With few pictures, even a perfectly calibrated network shows an
-# error, so its line says how large that would be by chance. Dividing all logits by a single number, the **temperature**,
-# corrects much of this and does not change any answer. Here we fit it on some of the
-# validation pictures and test it on the others.
+# error, so its line says how large that would be by chance. Dividing all logits by a
+# single number, the **temperature**, corrects much of this and does not change any
+# answer. Here we fit it on some of the validation pictures and test it on the others.
 
 # %% A temperature
 with torch.inference_mode():
