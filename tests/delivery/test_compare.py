@@ -1,5 +1,6 @@
 """Runs and models are compared on the same images only; anything else is one line that says how many match."""
 
+import csv
 import json
 import shutil
 from dataclasses import replace
@@ -253,3 +254,17 @@ def test_the_command_prints_the_verdict_first_and_json_alone(pair, capsys):
     assert main(["compare", *map(str, pair), "--json"]) == 0
     value = json.loads(capsys.readouterr().out)
     assert value["verdict"] == "b" and value["models"] == {"a": str(pair[0]), "b": str(pair[1])}
+
+
+def test_the_command_writes_the_pictures_that_only_one_gets_right_and_a_figure(pair, tmp_path, capsys):
+    table, folder = tmp_path / "differ.csv", tmp_path / "figure"
+    assert main(["compare", *map(str, pair), "--csv", str(table), "--out", str(folder)]) == 0
+    assert capsys.readouterr().out.splitlines()[-2:] == [f"wrote {table}", f"wrote {folder}"]
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    found = fl.compare(*pair)
+    assert [(row["image"], row["label"], row["a"], row["b"]) for row in rows] == [*map(tuple, found.disagreements)]
+    assert sum(row["right"] == "b" for row in rows) == found.only_b
+    assert (folder / "comparison.png").read_bytes().startswith(b"\x89PNG")
+    assert main(["compare", *map(str, pair), "--out", str(folder)]) == 2
+    assert "the folder is not empty" in capsys.readouterr().err

@@ -1,13 +1,15 @@
-"""What an evaluation writes to disk on request: the answer for each image as CSV, and figures."""
+"""What an evaluation or a comparison writes to disk on request: answers for each image as CSV, and figures."""
 
 from pathlib import Path
 
 import torch
 
-from firstlight.delivery import plots
+from firstlight.delivery import comparison_plot, plots
 from firstlight.delivery.confusion_plot import confusion_matrix
 from firstlight.delivery.evaluate import Score
 from firstlight.delivery.predict import csv_for_people
+from firstlight.escaping import escape_name
+from firstlight.evaluation.comparison import Comparison
 from firstlight.evaluation.softmax import Softmax
 from firstlight.progress import phase
 
@@ -27,6 +29,27 @@ def write_answers(score: Score, path: Path) -> None:
         rows = zip(outputs.names, outputs.labels, *(column.tolist() for column in columns), strict=True)
         for name, label, guess, confidence, left in rows:
             write_row((name, classes[label], classes[guess], confidence, "true" if guess == label else "false", left))
+
+
+def write_disagreements(found: Comparison, path: Path) -> None:
+    """Write `image,label,a,b,right`, one row for each image that only one of two models got right.
+
+    Raises:
+        DataError: if the file cannot be written.
+    """
+    with csv_for_people(path) as write_row:
+        write_row(("image", "label", "a", "b", "right"))
+        for row in found.disagreements:
+            write_row((*row, "a" if row.a == row.label else "b"))
+
+
+@phase("drawing figures")
+def draw_comparison(found: Comparison, folder: Path) -> Path:
+    """Draw `comparison.png` into a folder, which is made, and return the file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    models = "\n".join(f"{letter}: {escape_name(name)}" for letter, name in zip("ab", found.models, strict=True))
+    drawn = comparison_plot.differences(found, title=models)
+    return plots.save_figure(drawn, folder / "comparison.png", description=found.headline)
 
 
 @phase("drawing figures")

@@ -38,7 +38,9 @@ class Compare:
     seeds: int | None = None
     """Train both recipes with this many seeds each, on the same split, and compare them on validation."""
     out: Path | None = None
-    """With --seeds, the folder for the runs, new or empty; the default is runs/compare-<n>."""
+    """Folder for a figure of the differences, new or empty; with --seeds for the runs, by default runs/compare-<n>."""
+    csv: Path | None = None
+    """Also write a CSV file with one row per picture that only one of both got right: image, label, a, b, right."""
     reading: SourceRecipe = field(default_factory=SourceRecipe)
     allow_quarantine: bool = False
     """Continue even if more than 1% of the pictures cannot be used."""
@@ -56,6 +58,13 @@ class Compare:
         with phase("loading PyTorch"):
             from firstlight.api import compare, compare_recipes
             from firstlight.cli.comparisons import comparison_lines
+            from firstlight.delivery.predict import require_file
+            from firstlight.delivery.score_files import draw_comparison, write_disagreements
+            from firstlight.runs.folder import require_free
+
+        require_free(self.out)
+        if self.csv:
+            require_file(self.csv)
 
         found: Comparison | RecipeComparison
         with announcements_to(lambda line: tell(with_flags(line))), phase("comparing"):
@@ -73,16 +82,22 @@ class Compare:
                     max_pixels=self.max_pixels,
                     **self.reading.chosen(),
                 )
+                if self.csv:
+                    write_disagreements(found, self.csv)
+                if self.out:
+                    draw_comparison(found, self.out)
         if self.json:
             print_json(found.to_json())
             return DONE
         for line in comparison_lines(found):
             say(with_flags(line))
+        for written in filter(None, (self.csv, self.out)):
+            say(f"wrote {written}")
         return DONE
 
     def _refuse_what_recipes_say(self) -> None:
         """Refuse options that only models take: a recipe says all but the source and the number of seeds itself."""
-        given = {name: getattr(self, name) for name in ("split", "device", "allow_quarantine", "max_pixels")}
+        given = {name: getattr(self, name) for name in ("split", "csv", "device", "allow_quarantine", "max_pixels")}
         given = {name: value for name, value in given.items() if value != getattr(Compare, name)}
         for name, value in (given | self.reading.chosen()).items():
             reason = "with `seeds`, recipes are compared on validation, and say themselves how to train; leave it out"
