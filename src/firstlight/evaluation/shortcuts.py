@@ -2,8 +2,8 @@
 
 A cue of single values, such as the size of a picture, predicts the class of each image from the classes of those images
 of other folds that have the same value. A patch at the edge predicts it from the most similar patch of another image,
-and has to do better than the patch just inside it, since background belongs to many objects. All p-values are exact
-tails of a binomial distribution, and corrected for the number of looks.
+and has to do better than the patch just inside it, since background belongs to many objects. All p-values are exact,
+and corrected for the number of looks.
 """
 
 import math
@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 FOLDS = 5
 MAX_P_ONE_LOOK = 3.2e-5  # four standard deviations
 MAX_P = 1e-3  # corrected for all looks
-MIN_RATIO = 3  # a value is a mark of a class if it is so many times as frequent in it as in the others
+MIN_RATIO = 6  # a value is a mark of a class if it is so many times as frequent in it as in the others
 # How much of a class, or of all classes, a cue has to tell beyond its baseline.
 MIN_GAIN, MIN_GAIN_OF_CLASS = 0.15, 0.20
-MIN_EXCESS, MIN_EXCESS_OF_CLASS = 0.10, 0.20
+MIN_EXCESS, MIN_EXCESS_OF_CLASS = 0.10, 0.23
 # The backgrounds of a class may be alike, as of hats on one cloth. If less of a class is told than this, it counts only
 # if the patches are nearly the same: gray levels, root mean square.
 SURE_EXCESS_OF_CLASS, NEARLY_SAME = 0.40, 4.0
@@ -125,18 +125,18 @@ def _told_by_value(cue: str, code: NDArray[np.int64], labels: Labels, names: lis
         guess[here] = best[code[here]]
         marked[here] = (likely > MIN_RATIO * (others + 1 / count))[code[here]]
     right = guess == labels
-    recall, baseline = _mean_by_class(right, labels).mean(), 1 / len(sizes)
-    if recall - baseline > MIN_GAIN:
-        by_chance = float(np.bincount(guess[guess >= 0], minlength=len(sizes)) @ sizes) / count**2
-        return Shortcut(cue, float(recall - baseline), baseline, _tail(int(right.sum()), count, by_chance))
     in_class = marked[np.arange(count), labels]
     hits = np.bincount(labels, in_class, len(sizes))
     false = (marked.sum(axis=0) - hits) / np.maximum(count - sizes, 1)
     gains = np.where(sizes >= MIN_IMAGES_OF_CLASS, hits / sizes - false, 0)
+    recall, baseline = _mean_by_class(right, labels).mean(), 1 / len(sizes)
+    if recall - baseline > MIN_GAIN and (gains > MIN_GAIN_OF_CLASS).sum() != 1:
+        by_chance = float(np.bincount(guess[guess >= 0], minlength=len(sizes)) @ sizes) / count**2
+        return Shortcut(cue, float(recall - baseline), baseline, _tail(int(right.sum()), count, by_chance))
     top = int(gains.argmax())
     if gains[top] <= MIN_GAIN_OF_CLASS:
         return None
-    p = _tail(int(hits[top]), int(sizes[top]), float(marked[:, top].mean()))
+    p = _overlap_p(int(hits[top]), int(sizes[top]), int(marked[:, top].sum()), count)
     return Shortcut(cue, float(gains[top]), float(false[top]), p, names[top])
 
 
@@ -148,10 +148,6 @@ def _told_by_patch(
     neighbors = _nearest(edge)
     guess, guess_inside = labels[neighbors], labels[_nearest(inside)]
     right, right_inside = guess == labels, guess_inside == labels
-    baseline = _mean_by_class(right_inside, labels).mean()
-    excess = _mean_by_class(right, labels).mean() - baseline
-    if excess > MIN_EXCESS:
-        return Shortcut(cue, float(excess), float(baseline), _paired_p(right, right_inside))
 
     def told(answers: Labels) -> NDArray[np.float64]:
         """Return of each class the fraction that is taken for it, beyond the fraction of the others that is."""
@@ -162,14 +158,21 @@ def _told_by_patch(
     baselines = np.maximum(told(guess_inside), 0)
     gains = np.where(sizes >= MIN_IMAGES_OF_CLASS, told(guess) - baselines, 0)
     top = int(gains.argmax())
-    if gains[top] <= MIN_EXCESS_OF_CLASS:
-        return None
+    baseline = _mean_by_class(right_inside, labels).mean()
+    excess = _mean_by_class(right, labels).mean() - baseline
     of_class = labels == top
     won = np.flatnonzero(of_class & right & ~right_inside)
     apart = np.sqrt(np.square(edge[won] - edge[neighbors[won]]).mean(axis=1))
-    if gains[top] <= SURE_EXCESS_OF_CLASS and not (len(won) and np.median(apart) <= NEARLY_SAME):
+    is_marked = (
+        gains[top] > MIN_EXCESS_OF_CLASS
+        and (gains[top] > SURE_EXCESS_OF_CLASS or np.median(apart) <= NEARLY_SAME)
+        and _paired_p(right[of_class], right_inside[of_class]) <= MAX_P
+    )
+    if excess > MIN_EXCESS and not (is_marked and (gains > MIN_EXCESS_OF_CLASS).sum() == 1):
+        return Shortcut(cue, float(excess), float(baseline), _paired_p(right, right_inside))
+    if not is_marked:
         return None
-    p = _paired_p(right[of_class], right_inside[of_class])
+    p = _overlap_p(int(right[of_class].sum()), int(sizes[top]), int((guess == top).sum()), count)
     return Shortcut(cue, float(gains[top]), float(baselines[top]), p, names[top])
 
 
@@ -203,8 +206,22 @@ def _tail(hits: int, n: int, p: float) -> float:
         return 1.0
     if p <= 0:
         return 0.0
-    terms = (
-        math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) + k * math.log(p) + (n - k) * math.log1p(-p)
-        for k in range(hits, n + 1)
+    logs = (_log_choose(n, k) + k * math.log(p) + (n - k) * math.log1p(-p) for k in range(hits, n + 1))
+    return min(1.0, math.fsum(math.exp(log) for log in logs))
+
+
+def _overlap_p(hits: int, in_class: int, marked: int, n: int) -> float:
+    """Return how likely so many of n images would be in the class and marked, if the marks were dealt out by chance.
+
+    This is the tail of a hypergeometric distribution, Fisher's exact test.
+    """
+    fewest, most = max(0, in_class + marked - n), min(in_class, marked)
+    logs = (
+        _log_choose(in_class, k) + _log_choose(n - in_class, marked - k) - _log_choose(n, marked)
+        for k in range(max(hits, fewest), most + 1)
     )
-    return min(1.0, math.fsum(math.exp(term) for term in terms))
+    return min(1.0, math.fsum(math.exp(log) for log in logs))
+
+
+def _log_choose(n: int, k: int) -> float:
+    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
