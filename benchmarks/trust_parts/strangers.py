@@ -26,7 +26,7 @@ from firstlight.inference.predictor import Predictor
 from firstlight.models.model_file import save_model
 from firstlight.runs.outputs import read_outputs
 from firstlight.training.run import Run
-from firstlight.training.transfer.exact_head import Problem, fit_head, out_of_fold
+from firstlight.training.transfer.exact_head import Problem, assign_folds, fit_head
 from firstlight.training.transfer.features import extract_features
 from trust_parts.goal import Goal
 from trust_parts.stranger_sets import REPORTED, Images, idx
@@ -125,9 +125,10 @@ def near(run: Run, seeds: range) -> Goal:
         train, valid = (features[split][known[split]] for split in ("train", "valid"))
         classes, own = np.unique(labels["train"][known["train"]], return_inverse=True)
         valid_labels = np.searchsorted(classes, labels["valid"][known["valid"]])
-        head = fit_head(Problem(train, own, len(classes)), valid, valid_labels)
-        groups = np.arange(len(train))
-        logits = out_of_fold(train, own, groups, len(classes), strength=head.strength, slope=1e-5, seed=seed)
+        problem = Problem(train, own, len(classes))
+        head = fit_head(problem, valid, valid_labels)
+        folds = assign_folds(own, np.arange(len(own)), seed=seed)
+        logits = problem.out_of_fold(folds, head.strength)
         strangeness = fit_strangeness(
             seen(train, logits),
             own,

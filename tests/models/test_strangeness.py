@@ -79,6 +79,9 @@ def test_the_strangeness_is_that_of_the_head_until_an_image_is_far():
 def test_large_images_are_averaged_and_small_ones_stay():
     assert coarse(torch.zeros(2, 3, 224, 224, dtype=torch.uint8)).shape == (2, coarse_size((3, 224, 224)))
     assert coarse_size((1, 8, 9)) == 72
+    for height, width in ((28, 28), (100, 17), (16, 33), (1, 250)):
+        assert coarse(torch.zeros(2, 1, height, width, dtype=torch.uint8)).shape == (2, coarse_size((1, height, width)))
+    assert coarse(torch.full((1, 1, 33, 33), 255, dtype=torch.uint8)).unique().tolist() == [1]
     ramp = torch.arange(32, dtype=torch.uint8).expand(1, 1, 32, 32)
     assert coarse(ramp)[0, :2].mul(255).tolist() == pytest.approx([0.5, 2.5])
 

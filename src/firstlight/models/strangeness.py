@@ -186,19 +186,23 @@ def residuals(pixels: Tensor, center: Tensor, directions: Tensor) -> Tensor:
 
 
 def coarse(images: Tensor) -> Tensor:
-    """Return images, uint8 `[B, C, H, W]`, averaged to at most `GRID` by `GRID`, as float32 `[B, P]` in 0..1."""
-    small = functional.adaptive_avg_pool2d(images.float() / 255, _grid(images.shape[2], images.shape[3]))
+    """Return images, uint8 `[B, C, H, W]`, averaged to at most `GRID` by `GRID` squares, as float32 `[B, P]` in 0..1.
+
+    A square that is cut by the lower or right border is the mean of what is inside.
+    """
+    height, width = images.shape[2:]
+    small = images.float() / 255
+    if max(height, width) > GRID:
+        squares = (-(-height // GRID), -(-width // GRID))
+        small = functional.avg_pool2d(small, squares, ceil_mode=True, count_include_pad=False)
     return small.flatten(1)
 
 
 def coarse_size(input_size: tuple[int, int, int]) -> int:
     """Return P, the number of values of a coarse image."""
-    height, width = _grid(*input_size[1:])
-    return input_size[0] * height * width
-
-
-def _grid(height: int, width: int) -> tuple[int, int]:
-    return min(height, GRID), min(width, GRID)
+    channels, height, width = input_size
+    rows, columns = (-(-side // -(-side // GRID)) for side in (height, width))
+    return channels * rows * columns
 
 
 def _are_numbers(values: Any, count: int) -> bool:
