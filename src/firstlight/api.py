@@ -313,8 +313,7 @@ def explain(
         model: from `load`, a run, its folder, or a `model.safetensors`. A file is loaded again by every call.
         images: what `predict` takes.
         method: `gradcam` or `layercam`, for convolutional networks; `attention`, for vision transformers;
-            `occlusion`, for any network, but about 200 times slower; `auto` takes the first of Grad-CAM, attention
-            and occlusion that the network allows.
+            `occlusion`, for any network, but about 200 times slower; `auto` takes what suits the network.
         class_: the class that the heatmaps are for, by name or number; by default the most probable of each image.
         out: a folder where each heatmap is also written as `<name>.heatmap.png`; no file of yours is replaced.
         dark: whether these files are for dark pages.

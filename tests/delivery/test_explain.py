@@ -71,7 +71,7 @@ def test_no_file_of_the_user_is_replaced_and_our_own_are(model, pictures, tmp_pa
     again = [one.file.name for one in explained(model, pictures, out) if one.file]
     assert again == first, "the same call writes the same files"
     assert {name: (out / name).read_bytes() for name in first} == made, "to the last bit"
-    other = explained(model, pictures, out, class_="owl", method="layercam")
+    other = explained(model, pictures, out, class_="owl", method="gradcam")
     assert [one.file.name for one in other if one.file] == first
     assert (out / first[0]).read_bytes() != made[first[0]]
     assert ((out / "1.heatmap.png").read_bytes(), Path(pictures[0]).read_bytes()) == before
@@ -120,7 +120,7 @@ def test_json_says_what_was_shown_for_which_class(model, pictures, tmp_path):
     rows = fl.explain(model, pictures, class_="owl", out=tmp_path / "out").to_json()
     assert json.loads(json.dumps(rows)) == rows
     assert list(rows[0]) == ["image", "label", "probability", "class", "class_probability", "method", "heatmap"]
-    assert (rows[0]["class"], rows[0]["method"]) == ("owl", "gradcam")
+    assert (rows[0]["class"], rows[0]["method"]) == ("owl", "layercam")
     assert Path(rows[0]["heatmap"]).name == "1.heatmap.png"
     assert list(rows[2]) == ["image", "error"]
     shown = fl.predict(model, pictures[0])
@@ -167,7 +167,7 @@ def test_a_picture_without_evidence_says_so(model):
     )
     assert f"Nothing in this picture speaks for {heat.shown}" in words_of(nothing)
     assert "does not prove" in words_of(nothing)
-    assert f"Grad-CAM finds evidence for {heat.shown}" in words_of(fl.explain(model, Image.effect_noise((9, 9), 99)))
+    assert f"LayerCAM finds evidence for {heat.shown}" in words_of(fl.explain(model, Image.effect_noise((9, 9), 99)))
 
 
 def words_of(heatmap):
@@ -191,4 +191,4 @@ def test_reports_get_the_same_heatmaps_as_pictures(model, pictures):
     assert shown.shape == (40, 30, 3)
     assert np.array_equal(shown, fl.explain(model, wholes[0], class_=2).overlay())
     assert heatmaps_over(model, [], []) == []
-    assert Explainer(model).method == "gradcam"
+    assert Explainer(model).method == "layercam"

@@ -52,11 +52,11 @@ def formula(method, activations, gradients):
 @pytest.mark.parametrize("method", ["gradcam", "layercam"])
 def test_a_heatmap_is_the_formula_with_gradients_by_finite_differences(method, classifier):
     images, classes = images_of(3), torch.tensor([0, 2, 1])
-    found = Explainer(classifier, method)(images, classes)
+    found = Explainer(classifier, method, layer="block3")(images, classes)
     network = classifier.network
     with torch.no_grad():
         activations = nn.Sequential(*list(network.children())[:5])(classifier.normalize(images).double())
-    assert activations.shape[1:] == (24, 3, 3), "the output of block3, the last layer that keeps places"
+    assert activations.shape[1:] == (24, 3, 3), "what block3 returns"
     rest = nn.Sequential(network.pool, network.flatten, network.head)
     for heat, one, number in zip(found, activations, classes.tolist(), strict=True):
         cells = formula(method, one.numpy(), gradients_by_differences(rest, one, number).numpy())
@@ -73,7 +73,7 @@ def test_where_a_linear_head_averages_places_the_heatmap_adds_up_to_the_logit():
     made = Classifier(
         architecture={"name": "timm:test_resnet", "head": "linear"}, classes=("a", "b"), input_size=(3, 64, 64)
     ).eval()
-    explainer = Explainer(made)
+    explainer = Explainer(made, "gradcam")
     images, classes = images_of(2, (3, 64, 64)), torch.tensor([0, 1])
     logits = made(images).detach().gather(1, classes[:, None])[:, 0] - made.network.head.bias.detach()[classes]
     activations, gradients = activations_and_gradients(explainer.model.network, made.normalize(images), classes)

@@ -41,10 +41,10 @@ def cnn():
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_each_kind_of_network_gets_the_method_that_suits_it(name):
-    explainer = Explainer(made_of(name, (3, 96, 96)))
+    explainer = Explainer(made_of(name, (3, 128, 128)))
     assert (explainer.method, explainer.layer) == NETWORKS[name]
-    found = explainer(images_of(2, (3, 96, 96)), torch.tensor([0, 2]))
-    assert (found.shape, found.dtype) == ((2, 96, 96), torch.float32)
+    found = explainer(images_of(2, (3, 128, 128)), torch.tensor([0, 2]))
+    assert (found.shape, found.dtype) == ((2, 128, 128), torch.float32)
     assert found.min() >= 0
     assert set(found.amax(dim=(1, 2)).tolist()) <= {0.0, 1.0}
 
@@ -119,6 +119,18 @@ def test_frozen_weights_and_inference_mode_change_nothing(method, cnn):
         assert torch.equal(Explainer(cnn, method)(images, classes), wanted)
 
 
+def test_where_the_last_layer_is_too_coarse_to_point_layer_cam_looks_at_an_earlier_one(cnn):
+    for method, wanted in [
+        ("auto", ("layercam", "block2")),
+        ("layercam", ("layercam", "block2")),
+        ("gradcam", ("gradcam", "block3")),
+    ]:
+        explainer = Explainer(cnn, method)
+        assert (explainer.method, explainer.layer) == wanted
+    chosen = Explainer(cnn, layer="block3")
+    assert (chosen.method, chosen.layer) == ("gradcam", "block3")
+
+
 def test_several_threads_get_what_each_would_get_alone(cnn):
     explainer = Explainer(cnn)
     batches = [images_of(4, (1, 28, 28), seed) for seed in range(12)]
@@ -158,7 +170,7 @@ def test_of_a_classifier_with_views_the_image_as_it_is_is_explained(cnn):
 
 def test_another_layer_can_be_looked_at(cnn):
     images, classes = images_of(2, (1, 28, 28)), torch.tensor([0, 1])
-    assert not torch.equal(Explainer(cnn, layer="block2")(images, classes), Explainer(cnn)(images, classes))
+    assert not torch.equal(Explainer(cnn, layer="block2")(images, classes), Explainer(cnn, "gradcam")(images, classes))
     with pytest.raises(RecipeError, match="no such layer"):
         Explainer(cnn, layer="block9")
 
@@ -169,7 +181,7 @@ def test_a_network_that_changes_in_place_what_was_looked_at_gets_the_same_heatma
             return activations.mul_(1.0).clamp_(min=-1e9)
 
     changed = pickle.loads(pickle.dumps(cnn))
-    before = Explainer(cnn)(images_of(2, (1, 28, 28)), torch.tensor([0, 1]))
+    before = Explainer(cnn, layer="block3")(images_of(2, (1, 28, 28)), torch.tensor([0, 1]))
     changed.network.pool = nn.Sequential(InPlace(), changed.network.pool)
     after = Explainer(changed, layer="block3")(images_of(2, (1, 28, 28)), torch.tensor([0, 1]))
     assert torch.equal(before, after)

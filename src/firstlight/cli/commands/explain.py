@@ -35,7 +35,7 @@ class Explain:
     """Pictures, folders, or archives, or - to read a list of paths from standard input."""
     method: Literal["auto", "gradcam", "layercam", "attention", "occlusion"] = "auto"
     """How: gradcam or layercam (convolutional networks), attention (vision transformers), or occlusion (any network, by
-    covering parts of the picture, which is slow); auto takes the first that the network allows."""
+    covering parts of the picture, which is slow); auto takes what suits the network."""
     class_: str | None = None
     """Class that the heatmaps are for; the default is the most probable one of each picture."""
     out: Path | None = None

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from firstlight.inference.heatmaps.layers import Shapes, looking
+from firstlight.inference.heatmaps.layers import Output, looking
 
 FEWEST_BLOCKS = 2  # a network with a single attention is a convolutional one that pools by it
 MOST_PREFIX_TOKENS = 16  # class, distillation, and register tokens
@@ -43,24 +43,25 @@ def show_attention(network: nn.Module) -> None:
             layer.fused_attn = False  # type: ignore[assignment]  # a plain attribute, not a parameter or a module
 
 
-def tokens_of(network: nn.Module, shapes: Shapes) -> Tokens | None:
+def tokens_of(network: nn.Module, outputs: Sequence[Output]) -> Tokens | None:
     """Return the tokens of a vision transformer whose attention can be seen; None if it is something else.
 
     Args:
         network: after `show_attention`.
-        shapes: what its layers return.
+        outputs: what its layers return.
     """
-    attentions = [(name, shape) for name, shape in shapes if name.rpartition(".")[2] == "attn_drop" and len(shape) == 4]
-    grids = [shape[2:] for name, shape in shapes if name.rpartition(".")[2] == "proj" and len(shape) == 4]
-    if len(attentions) < FEWEST_BLOCKS or not grids or len({shape[2:] for _, shape in attentions}) > 1:
+    spatial = [output for output in outputs if len(output.shape) == 4]
+    attentions = [output for output in spatial if output.layer.endswith("attn_drop")]
+    grids = [output.shape[2:] for output in spatial if output.layer.endswith(".proj")]
+    if len(attentions) < FEWEST_BLOCKS or not grids or len({output.shape[2:] for output in attentions}) > 1:
         return None
-    (height, width), (_, (_, _, queries, keys)) = grids[0], attentions[0]
+    (height, width), (queries, keys) = grids[0], attentions[0].shape[2:]
     prefix = keys - height * width
     if queries != keys or not 0 <= prefix <= MOST_PREFIX_TOKENS:
         return None
     body: Any = getattr(network, "body", network)
     pooled = prefix == 0 or str(getattr(body, "global_pool", "token")) in ("avg", "avgmax", "max", "map")
-    return Tokens(tuple(name for name, _ in attentions), (height, width), prefix, pooled)
+    return Tokens(tuple(output.layer for output in attentions), (height, width), prefix, pooled)
 
 
 def relevance(attentions: Sequence[Tensor], gradients: Sequence[Tensor]) -> Tensor:

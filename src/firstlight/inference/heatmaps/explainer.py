@@ -16,6 +16,7 @@ from firstlight.models.classifier import Classifier
 
 METHODS = ("auto", "gradcam", "layercam", "attention", "occlusion")
 CAMS = {"gradcam": activation.grad_cam, "layercam": activation.layer_cam}
+FEWEST_CELLS = 4  # a side; with fewer, Grad-CAM points at the wrong place (LOG.md)
 ATTENTION_NUMBERS = 2**26  # of attention that are kept at once
 
 
@@ -30,8 +31,10 @@ class Explainer:
         model: on any device.
         method: `gradcam` or `layercam`, for networks that keep places up to their last layers; `attention`, for vision
             transformers; `occlusion`, for any network, by covering parts of the image, which takes about 200 passes.
-            `auto` is Grad-CAM, attention or occlusion, the first that the network allows.
-        layer: which layer the two CAMs look at, by its name in `model.network`; by default the last that keeps places.
+            `auto` is Grad-CAM, attention or occlusion, the first that the network allows; LayerCAM where the last layer
+            that keeps places has so few cells that Grad-CAM points at the wrong one.
+        layer: which layer the two CAMs look at, by its name in `model.network`. By default it is the last that keeps
+            places, for LayerCAM the last that has at least `FEWEST_CELLS` a side.
 
     Attributes:
         method: that is used; never `auto`.
@@ -51,13 +54,16 @@ class Explainer:
         attention.show_attention(network)
         black = torch.zeros(1, *model.input_size, dtype=torch.uint8, device=model.mean.device)
         with torch.inference_mode(False):
-            shapes = layers.shapes_of(network, self.model.normalize(black))
-        self.tokens = attention.tokens_of(network, shapes)
-        self.layer = layer or layers.last_spatial(shapes)
+            outputs = layers.outputs_of(network, self.model.normalize(black))
+        self.tokens = attention.tokens_of(network, outputs)
+        last = layers.last_spatial(outputs)
+        fine = layers.last_spatial(outputs, FEWEST_CELLS) or last
         if method == "auto":
-            method = "gradcam" if self.layer else "attention" if self.tokens else "occlusion"
+            cam = "gradcam" if layer or last == fine else "layercam"
+            method = cam if layer or last else "attention" if self.tokens else "occlusion"
         self.method = method
-        self._watch([name for name, _ in shapes])
+        self.layer = layer or (fine if method == "layercam" else last)
+        self._watch([output.layer for output in outputs])
 
     def __call__(self, images: Tensor, classes: Tensor) -> Tensor:
         """Return a heatmap for each image, float32 `[B, H, W]` on the same device.

@@ -7,16 +7,21 @@ import copy
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from firstlight.models.classifier import Classifier
 
-Shapes = list[tuple[str, tuple[int, ...]]]
 
-FEWEST_CELLS = 3  # a side of the layer that is looked at
+class Output(NamedTuple):
+    """What a layer returns for one image: its name in the network, the shape, and whether it is only a chain of others."""
+
+    layer: str
+    shape: tuple[int, ...]
+    is_chain: bool = False
+
 
 _seen: ContextVar[list[Tensor] | None] = ContextVar("seen", default=None)
 
@@ -35,19 +40,19 @@ def private_copy(classifier: Classifier) -> Classifier:
     return made.eval()
 
 
-def shapes_of(network: nn.Module, images: Tensor) -> Shapes:
-    """Return the name of each layer and the shape of what it returns, in the order in which the layers finish.
+def outputs_of(network: nn.Module, images: Tensor) -> list[Output]:
+    """Return what each layer returns, in the order in which the layers finish.
 
     Args:
         network: in evaluation mode; it is run once, and has no hooks afterwards.
         images: what it takes.
     """
-    found: Shapes = []
+    found: list[Output] = []
 
     def note(name: str) -> Any:
-        def write(_layer: nn.Module, _inputs: Any, output: Any) -> None:
+        def write(layer: nn.Module, _inputs: Any, output: Any) -> None:
             if isinstance(output, Tensor):
-                found.append((name, tuple(output.shape)))
+                found.append(Output(name, tuple(output.shape), isinstance(layer, nn.Sequential)))
 
         return write
 
@@ -61,23 +66,27 @@ def shapes_of(network: nn.Module, images: Tensor) -> Shapes:
     return found
 
 
-def last_spatial(shapes: Shapes) -> str | None:
-    """Return the last layer that keeps places, `[B, C, H, W]` or `[B, H, W, C]`, with enough cells to point at one.
+def last_spatial(outputs: Iterable[Output], fewest: int = 1) -> str | None:
+    """Return the last layer that keeps places: `[B, C, H, W]` or `[B, H, W, C]` of more than one cell.
 
-    That is `FEWEST_CELLS` a side, or if no layer has as many, more than one in all. None if there is no such layer, or
-    if tokens come after it, as in a transformer, whose only such layer is the first.
+    None if there is none, or if tokens come after it, as in a transformer, whose only such layer is the first.
+
+    Args:
+        outputs: of the layers, in the order in which they finish.
+        fewest: cells a side; a layer with fewer is passed over, and so are the layers that it is made of.
     """
-    coarse = None
-    for name, shape in reversed(shapes):
-        if len(shape) == 4:
-            height, width = shape[1:3] if _channels_are_last(shape) else shape[2:]
-            if min(height, width) >= FEWEST_CELLS:
-                return name
-            if height * width > 1:
-                coarse = coarse or name
+    coarse: list[str] = []
+    for layer, shape, is_chain in reversed(list(outputs)):
         if len(shape) == 3 and shape[1] > 1:
-            break
-    return coarse
+            return None
+        if len(shape) != 4 or layer.startswith(tuple(coarse)):
+            continue
+        height, width = shape[1:3] if _channels_are_last(shape) else shape[2:]
+        if min(height, width) >= fewest and height * width > 1:
+            return layer
+        if not is_chain:
+            coarse.append(f"{layer}.")
+    return None
 
 
 def channels_first(activations: Tensor) -> Tensor:
