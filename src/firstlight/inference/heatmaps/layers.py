@@ -16,7 +16,7 @@ from firstlight.models.classifier import Classifier
 
 
 class Output(NamedTuple):
-    """What a layer returns for an image: its name in the network, the shape, and whether it is only a chain of others."""
+    """What a layer returns for an image: its name, the shape, and whether the layer is only a chain of others."""
 
     layer: str
     shape: tuple[int, ...]
