@@ -35,7 +35,7 @@ from firstlight.delivery.report.wording import counted, percent
 from firstlight.escaping import escape
 
 SMALL_SIDE, LARGE_SIDE = 96, 176  # pixels
-SMALL_BUDGET, LARGE_BUDGET, HEATMAP_BUDGET = 2_900_000, 600_000, 200_000  # bytes of sprites in the page
+SMALL_BUDGET, LARGE_BUDGET, HEATMAP_BUDGET = 2_200_000, 600_000, 200_000  # bytes of sprites in the page
 WORST_SHOWN = 24
 ANSWER_SECTIONS = ("worst", "heatmaps", "mistakes", "bins", "possible", "strangers", "slices", "crops")
 TITLES = {
