@@ -1,4 +1,4 @@
-"""Labels to look at, copies of pictures, and pictures that could not be used."""
+"""What to look at in the data: labels, shortcuts, copies of pictures, and pictures that could not be used."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,8 +7,10 @@ from itertools import groupby
 from typing import Generic, TypeVar
 
 from firstlight.delivery.report.tiles import Tile
-from firstlight.delivery.report.wording import counted
+from firstlight.delivery.report.wording import as_sentence, counted
 from firstlight.escaping import escape
+from firstlight.evaluation.shortcut_words import sentence
+from firstlight.evaluation.shortcuts import Shortcut
 from firstlight.runs.kept import MOST_SUSPECTS
 from firstlight.runs.suspects import Suspect
 
@@ -94,6 +96,11 @@ def conflicts_of(groups: Iterable[Sequence[Mapping[str, str]]], words: str) -> t
         Group(words, tuple(Tile(copy["image"], f"labeled {escape(copy['label'])}") for copy in group))
         for group in groups
     )
+
+
+def shortcuts_of(shortcuts: Sequence[Shortcut]) -> tuple[str, ...]:
+    """Return what tells the classes apart and is not the object, in a sentence each."""
+    return tuple(as_sentence(escape(sentence(each))) for each in shortcuts)
 
 
 def copies_of(rows: Sequence[Mapping[str, str]]) -> Several[Group]:

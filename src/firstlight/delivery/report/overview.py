@@ -7,7 +7,7 @@ from itertools import islice
 from firstlight.delivery.report.answers import Answers
 from firstlight.delivery.report.material import Material
 from firstlight.delivery.report.reliability import calibration_sentence
-from firstlight.delivery.report.wording import between, choices_as_options, counted, listed, percent
+from firstlight.delivery.report.wording import as_sentence, between, choices_as_options, counted, listed, percent
 from firstlight.escaping import escape
 from firstlight.evaluation.evaluate import Evaluation
 from firstlight.evaluation.intervals import Estimate
@@ -116,7 +116,7 @@ def steps(material: Material) -> Iterator[Step]:
     if test:
         yield from confusion_steps(test)
     if record and record.transfer and record.transfer.next_step:
-        yield Step("Train longer", sentence(choices_as_options(record.transfer.next_step)), "training")
+        yield Step("Train longer", as_sentence(choices_as_options(record.transfer.next_step)), "training")
     if test:
         small = [one.name for one in test.per_class if one.support < FEW_TEST_IMAGES]
         if small:
@@ -132,6 +132,9 @@ def data_steps(record: Record) -> Iterator[Step]:
     if record.two_labels:
         what = f"Decide {counted(len(record.two_labels), 'picture')} with two labels"
         yield Step(what, "The same picture is in two classes, so one of its labels is wrong.", "labels")
+    if record.shortcuts:
+        why = "The class can be told without looking at the object, so the score may not hold for other pictures."
+        yield Step(f"Look at {counted(len(record.shortcuts), 'possible shortcut')}", why, "shortcuts")
     if record.leaks and not record.dropped:
         why = choices_as_options("Copies of test pictures were trained on; add `drop_leaks` for an honest score.")
         yield Step(f"Take {counted(record.leaks, 'group')} of copies out of training", why, "copies")
@@ -152,8 +155,3 @@ def confusion_steps(test: Evaluation) -> Iterator[Step]:
                 f"for {predicted}. Check their labels, then collect more of both, or merge the classes."
             )
             yield Step(f"Tell {true} and {predicted} apart", why, "confusion")
-
-
-def sentence(text: str) -> str:
-    """Return a text with a capital letter in front and a full stop at the end."""
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")

@@ -19,6 +19,7 @@ from firstlight.delivery.report.labels import (
     copies_of,
     leaks_of,
     quarantine_of,
+    shortcuts_of,
     suspects_of,
     two_labels_of,
 )
@@ -31,8 +32,9 @@ from firstlight.delivery.report.slices import slices_of
 from firstlight.delivery.report.sprites import Sprites, position_rules, sprites_of
 from firstlight.delivery.report.strangers import strangers_of
 from firstlight.delivery.report.tiles import Tile, tile_of
-from firstlight.delivery.report.wording import counted, percent
+from firstlight.delivery.report.wording import as_sentence, counted, percent
 from firstlight.escaping import escape
+from firstlight.evaluation.shortcut_words import ADVICE
 
 SMALL_SIDE, LARGE_SIDE = 96, 176  # pixels
 SMALL_BUDGET, LARGE_BUDGET, HEATMAP_BUDGET = 2_200_000, 600_000, 200_000  # bytes of sprites in the page
@@ -49,6 +51,7 @@ TITLES = {
     "strangers": "Strangers",
     "slices": "Kinds of pictures",
     "crops": "The crop",
+    "shortcuts": "Shortcuts",
     "copies": "Copies",
     "quarantine": "Not used",
     "training": "How it was made",
@@ -119,6 +122,8 @@ def sections(material: Material) -> dict[str, Any]:
         "near_two_labels": conflicts_of(record.near_two_labels, "pictures that look alike") if record else (),
         "copies": copies_of(material.copies) if material.copies or not record else leaks_of(record.leaked),
         "quarantine": quarantine_of(material.quarantined),
+        "shortcuts": shortcuts_of(record.shortcuts) if record else (),
+        "shortcut_advice": as_sentence(ADVICE),
         "making": making_of(material),
         **(answer_sections(material, answers) if answers else dict.fromkeys(ANSWER_SECTIONS)),
     }
@@ -161,6 +166,7 @@ def contents_of(found: dict[str, Any]) -> list[tuple[str, str]]:
         "strangers": found["strangers"],
         "slices": found["slices"],
         "crops": found["crops"],
+        "shortcuts": found["shortcuts"],
         "copies": found["copies"].count,
         "quarantine": found["quarantine"].count,
         "training": True,

@@ -48,3 +48,8 @@ def choices_as_options(text: str) -> str:
     """Return a message whose choices stand between backticks, such as `img_size`, with them as options."""
     parts = text.split("`")
     return "".join(f"--{part.replace('_', '-')}" if place % 2 else part for place, part in enumerate(parts))
+
+
+def as_sentence(text: str) -> str:
+    """Return a text with a capital letter in front and a full stop at the end."""
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
