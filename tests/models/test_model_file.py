@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from firstlight.inference.optimized import optimized
 from firstlight.models import model_file, tensor_file, weights
 from firstlight.models.classifier import Classifier
 from firstlight.models.model_file import load_model, read_model_card, save_model
+from firstlight.models.strangeness import Scale, Strangeness
 from firstlight.models.trust import Trust
 
 BEFORE = Path(__file__).parents[1] / "before"
@@ -179,6 +181,36 @@ def test_a_trust_block_comes_back_to_the_bit_and_is_no_part_of_the_state(tmp_pat
         assert classifier.state_dict().keys() == small().state_dict().keys()
     save_model(tmp_path / "again", loaded)
     assert (tmp_path / "again").read_bytes() == (tmp_path / "m").read_bytes()
+
+
+def strange(features: int, pixels: int = 0) -> Strangeness:
+    directions = torch.ones(int(pixels > 0), pixels)
+    scales = {name: Scale(0.0, 1.0) for name in ("head", "features", "pixels")[: 2 + int(pixels > 0)]}
+    return Strangeness(
+        references=torch.ones(3, features), neighbor=2, origin=torch.zeros(features), center=torch.zeros(pixels),
+        directions=directions, scales=scales, threshold=1.5, kept=(0.95, 0.9, 1.0, 20),
+    )  # fmt: skip
+
+
+def test_the_score_of_strangers_comes_back_and_must_fit_the_network(tmp_path: Path) -> None:
+    saved = trusting()
+    assert saved.trust is not None
+    width, (channels, height, side) = saved.network.num_features, saved.input_size
+    for pixels in (0, channels * height * side):
+        saved.trust = replace(saved.trust, strangeness=strange(width, pixels))
+        save_model(tmp_path / "m", saved)
+        loaded = load_model(tmp_path / "m")
+        assert loaded.trust is not None
+        assert loaded.trust.header() == saved.trust.header()
+        given = torch.rand(2, width), torch.rand(2, len(CLASSES)), torch.zeros(2, *saved.input_size, dtype=torch.uint8)
+        assert loaded.trust.strangeness is not None
+        assert saved.trust.strangeness is not None
+        assert torch.equal(loaded.trust.strangeness.score(*given), saved.trust.strangeness.score(*given))
+    for other in (strange(width + 1), strange(width, 7)):
+        saved.trust = replace(saved.trust, strangeness=other)
+        save_model(tmp_path / "m", saved)
+        with pytest.raises(ModelFileError, match="its trust block is damaged"):
+            load_model(tmp_path / "m")
 
 
 def test_weights_are_taken_from_a_file_with_a_trust_block(tmp_path: Path) -> None:
