@@ -438,6 +438,8 @@ def view_classify(
 ) -> "tuple[Axes, Axes]":
     """Show an image beside the probabilities of its classes, the highest on top, and return the two Axes.
 
+    Above a new figure stands why the model is unsure, if it is.
+
     Args:
         image: a path, the bytes of a file, a PIL image, an array or a tensor.
         model: from `load`, a run, its folder, or a `model.safetensors`; or, with `classes`, the probabilities `[K]`.

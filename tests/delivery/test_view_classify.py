@@ -10,6 +10,7 @@ from PIL import Image
 import firstlight as fl
 from firstlight.errors import ImageError, WrongTypeError
 from firstlight.inference.predictor import Predictor
+from firstlight.models.trust import Trust
 
 
 @pytest.fixture
@@ -48,6 +49,16 @@ def test_a_run_is_as_good_as_its_model_and_probabilities_as_good_as_a_model(digi
         _, bars = fl.view_classify(file, *answer)
         widths.append([bar.get_width() for bar in bars.patches])
     assert all(one == pytest.approx(widths[0], abs=1e-6) for one in widths)
+
+
+def test_a_figure_says_why_the_model_is_unsure(model, file):
+    def words():
+        _, bars = fl.view_classify(file, model)
+        return [text.get_text() for text in bars.figure.texts]
+
+    assert not any("unsure" in text for text in words())
+    model.trust = Trust(set_quantile=1.0)
+    assert "unsure: could be any of 10 classes" in words()
 
 
 def test_what_cannot_be_shown_is_named(model, file, tmp_path):

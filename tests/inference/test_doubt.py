@@ -80,6 +80,16 @@ def test_strangers_are_unsure_in_any_case():
         assert stranger == Verdict(True, "unlike anything in training", ("shirt",), 101.0)
 
 
+def test_a_strangeness_that_is_no_number_is_a_large_one():
+    class Nothing(Brightness):
+        def score(self, features, logits, images):
+            return torch.full((len(images),), torch.nan)
+
+    (verdict,) = verdicts(doubt(strangeness=Nothing()), SURE)
+    assert (verdict.unsure, verdict.reason) == (True, "unlike anything in training")
+    assert 1e30 < verdict.strangeness < float("inf"), "JSON has no infinity"
+
+
 def test_sets_by_class_use_the_quantile_of_each_class():
     quantiles = torch.tensor([0.1, 0.6, 0.1, 0.1], dtype=torch.float64)
     trust = {"class_quantiles": quantiles}
@@ -109,6 +119,35 @@ def test_a_predictor_says_what_the_model_does_not_know(model, digit_files):
         assert one.unsure == (len(one.set) > 1 or one.strangeness > 85) == (one.reason is not None)
         assert one.to_json()["set"] == one.set
     assert all(one.unsure for one in Predictor(trusting, accept=1)(digit_files))
+
+
+def test_an_answer_that_is_no_number_is_an_error_of_that_image(digit_pixels):
+    broken = Classifier(architecture={"name": "mlp", "hidden": [4]}, classes=("a", "b"), input_size=(1, 8, 8))
+    with torch.no_grad():
+        broken.network.head.weight.fill_(3e38)
+        broken.network.head.bias.copy_(torch.tensor([3e38, -3e38]))
+        broken.network.fc1.bias.fill_(3e38)
+    broken.trust = Trust(set_quantile=0.5)
+    (found,) = Predictor(broken)(digit_pixels[:1])
+    assert "no finite number" in found.error
+    assert (found.label, found.unsure, found.set) == (None, None, None)
+
+
+def test_predictions_tell_their_doubt_in_a_data_frame_and_in_a_notebook(model, digit_files):
+    trusting = Classifier(architecture=model.architecture, classes=model.classes, input_size=model.input_size)
+    trusting.load_state_dict(model.state_dict())
+    trusting.temperature.fill_(6)
+    trusting.trust = Trust(set_quantile=0.9, strangeness=Brightness(85))
+    found = Predictor(trusting)(digit_files)
+    frame = found.to_pandas()
+    assert list(frame.columns)[-4:] == ["unsure", "reason", "set", "strangeness"]
+    assert frame["unsure"].tolist() == [one.unsure for one in found]
+    assert frame["set"].tolist() == [one.set for one in found]
+    unsure = next(one for one in found if one.unsure)
+    sure = next(one for one in found if not one.unsure)
+    assert f"unsure: {unsure.reason}" in unsure._repr_html_()
+    assert "unsure" not in sure._repr_html_()
+    assert any(one.reason in found._repr_html_() for one in found[:10] if one.unsure)
 
 
 @pytest.mark.parametrize("accept", [-0.1, 1.5, float("nan"), "0.9", True])

@@ -12,7 +12,7 @@ from firstlight.data.in_memory import image_content
 from firstlight.errors import ImageError, UserError, WrongTypeError
 from firstlight.escaping import escape_name
 from firstlight.inference.inputs import is_one_image
-from firstlight.inference.predictor import Predictor
+from firstlight.inference.predictor import Prediction, Predictor
 from firstlight.models.classifier import Classifier
 from firstlight.white import TYPES_WHITE, White
 
@@ -38,10 +38,15 @@ def view_answer(
     """
     from firstlight.delivery import plots
 
+    title = None
     if isinstance(answer, Classifier):
         if not is_one_image(image):
             raise WrongTypeError("view_classify shows one image; give a single path, array, tensor or PIL image")
-        probabilities: ArrayLike = Predictor(answer).probabilities(image)[0]
+        predictor = Predictor(answer)
+        probabilities: ArrayLike = predictor.probabilities(image)[0]
+        prediction = predictor.predict(image)
+        if isinstance(prediction, Prediction) and prediction.unsure:
+            title = f"unsure: {prediction.reason}"
         classes = answer.classes
     elif classes is None:
         raise UserError("probabilities need class names; give `classes`, or a model instead of probabilities")
@@ -53,6 +58,7 @@ def view_answer(
         classes,
         top,
         label,
+        title=title,
         axes=axes,
     )
 

@@ -80,10 +80,11 @@ class Doubt:
         strange, limit = self.trust.strangeness, 0.0
         scores: list[float | None] = [None] * len(images)
         if strange is not None:
-            scores, limit = strange.score(features, logits, images).tolist(), strange.threshold
+            found = strange.score(features, logits, images).nan_to_num(nan=torch.inf)  # which becomes a large number
+            scores, limit = found.nan_to_num().tolist(), strange.threshold
         verdicts = []
         for probability, names, score in zip(highest, possible, scores, strict=True):
-            is_stranger = score is not None and not score <= limit
+            is_stranger = score is not None and score > limit
             reason = STRANGER if is_stranger else self._reason(probability, names)
             verdicts.append(Verdict(reason is not None, reason, names, score))
         return verdicts

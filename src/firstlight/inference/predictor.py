@@ -1,5 +1,6 @@
 """`Predictor`: images of any kind in, predictions out; every prediction of a trained model is made here."""
 
+import math
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ __all__ = ["TOP", "Guess", "Prediction", "Predictions", "Predictor"]
 
 IMAGES_AT_ONCE = 64  # that are decoded by one thread, and go through the model together
 TOP = 5  # classes
+NOT_FINITE = "the model gives no finite number for it; its weights are broken, or too large for this number type"
 
 
 class Predictor:
@@ -150,7 +152,10 @@ class Predictor:
                 predictions.append(Prediction(name, error=image))
             else:
                 top, verdict = next(answers)
-                predictions.append(Prediction(name, top[0].label, top[0].probability, top, None, *verdict))
+                if math.isfinite(top[0].probability):
+                    predictions.append(Prediction(name, top[0].label, top[0].probability, top, None, *verdict))
+                else:
+                    predictions.append(Prediction(name, error=NOT_FINITE))
         return predictions
 
     def _guess(self, pixels: list[NDArray[np.uint8]]) -> list[tuple[tuple[Guess, ...], Verdict]]:
