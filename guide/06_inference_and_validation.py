@@ -3,8 +3,10 @@
 #
 # **By the end of this chapter**, you can use a network without training it by accident,
 # recognize overfitting and fight it with dropout and early stopping, compute accuracy,
-# precision, recall, F1, and top-k by hand, put an interval around each of them, explain
-# why the test split is locked, and cross-validate a small set.
+# precision, recall, F1, and top-k by hand, put an interval around each of them, tell a
+# calibration error from chance, give a set of possible classes instead of one answer,
+# find out which of two networks is better, explain why the test split is locked, and
+# cross-validate a small set.
 #
 # This chapter uses scikit-learn's digits on purpose: with few pictures, overfitting and
 # uncertainty are easy to see.
@@ -374,6 +376,207 @@ assert after.log_loss.value < before.log_loss.value
 assert after.accuracy.value == before.accuracy.value
 
 # %% [markdown]
+# ## Calibration and chance
+#
+# To compute the calibration error, put the answers into bins of about the same
+# confidence, and average how far the confidence of a bin is from its accuracy. These
+# are distances, so chance does not cancel out. How much of the error is chance? Draw
+# answers that are right exactly as often as their confidence says, and compute the
+# error of those, many times. **p** is how often these draws show at least the error
+# that you saw.
+
+
+# %% What chance alone would show
+def calibration_error(confidence, correct, bins=15):
+    """Return how far confidence is from accuracy, on average over the answers."""
+    bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
+    return np.abs(np.bincount(bin_of, confidence - correct)).sum() / len(correct)
+
+
+rng = np.random.default_rng(0)
+correct = (too_sure[300:].argmax(dim=1) == wanted[300:]).numpy()
+p_values = []
+for name, divisor in (("as trained", 1.0), ("with a temperature", temperature)):
+    confidence = torch.softmax(too_sure[300:].double() / divisor, dim=1).amax(dim=1)
+    confidence = confidence.numpy()
+    error = calibration_error(confidence, correct)
+    chance = np.array(
+        [
+            calibration_error(confidence, rng.random(len(correct)) < confidence)
+            for _ in range(500)
+        ]
+    )
+    p_values.append((1 + (chance >= error).sum()) / (1 + len(chance)))
+    print(
+        f"{name:18}  error {error:.3f}, by chance alone {chance.mean():.3f}, "
+        f"p = {p_values[-1]:.3f}"
+    )
+assert chance.mean() > 0.005  # a perfectly calibrated network shows an error
+assert p_values[0] < p_values[1]
+assert np.isclose(error, after.calibration.ece, atol=1e-3)
+assert np.isclose(chance.mean(), after.calibration.perfect, atol=3e-3)
+print(after.calibration.sentence)
+
+# %% [markdown]
+# ## A set instead of one answer
+#
+# A network always answers, also when it hesitates between two classes. A **prediction
+# set** says which classes remain possible: all those whose probability is high enough.
+# How high? Take pictures that the network did not learn from, and look at the
+# probability that it gives to their *right* classes. Choose the limit such that the
+# sets of, say, 98% of these pictures hold the right class.
+#
+# The new picture counts as one more. If it is like the others, it is as likely to be
+# the worst of all `n + 1` as any of them. So take the `k`-th smallest value, where `k`
+# is `(n + 1) * 0.98`, rounded up. Then the promise holds on average, whatever the
+# network is, however few pictures there are. It only assumes that new pictures are like
+# those that you chose the limit by.
+
+
+# %% Prediction sets by hand
+def limit_of(misses, coverage):
+    """Return the limit for 1 - the probability of a class that stays possible."""
+    k = int(np.ceil((len(misses) + 1) * coverage))
+    return np.sort(misses)[k - 1] if k <= len(misses) else 1.0
+
+
+coverage = 0.98  # this network is right more than nine times in ten without any set
+probabilities = torch.softmax(too_sure.double() / temperature, dim=1).numpy()
+truth = wanted.numpy()
+misses = 1 - probabilities[np.arange(len(truth)), truth]
+limit = limit_of(misses[:300], coverage)
+sets = 1 - probabilities[300:] <= limit
+held = sets[np.arange(300), truth[300:]]
+print(f"a class stays possible if its probability is at least {1 - limit:.3f}")
+for size in range(sets.sum(axis=1).max() + 1):
+    print(f"{(sets.sum(axis=1) == size).sum():3} pictures have {size} possible classes")
+print(
+    f"{held.mean():.3f} of the sets hold the right class; {correct.mean():.3f} of the "
+    "single answers are right"
+)
+of_class = [held[truth[300:] == label].mean() for label in range(len(classes))]
+worst = int(np.argmin(of_class))
+print(f"covered least: class {classes[worst]}, {of_class[worst]:.3f} of its pictures")
+
+# with other halves of the same pictures, again and again
+covered = []
+for _ in range(200):
+    shuffled = rng.permutation(misses)
+    covered.append((shuffled[300:] <= limit_of(shuffled[:300], coverage)).mean())
+print(f"mean over 200 other halves: {np.mean(covered):.3f}")
+assert abs(np.mean(covered) - coverage) < 0.01
+assert of_class[worst] < held.mean()
+
+# %% Pictures with two possible classes
+# Figure: four handwritten digits that are hard to read. Above each are its class and
+# the classes that remain possible.
+doubtful = np.flatnonzero(sets.sum(axis=1) > 1)[:4]
+fl.image_grid(
+    [stack[valid[300 + row]] for row in doubtful],
+    [
+        f"{classes[truth[300 + row]]}: "
+        + " or ".join(classes[k] for k in np.flatnonzero(sets[row]))
+        for row in doubtful
+    ],
+    columns=4,
+)
+assert len(doubtful) == 4
+
+# %% [markdown]
+# The promise is about *all* pictures together, not about the pictures of every class.
+# Look at the classes one by one before you rely on the sets for one of them. (With few
+# pictures of a class, its own figure is uncertain, too.)
+#
+# With the library, every run finds the limit on its validation pictures, for a coverage
+# of nine in ten, and keeps it in the model file. `predict` calls an answer **unsure**
+# if more than one class remains possible, and says which. `accept=0.99` asks for a
+# probability instead. An answer is also unsure if the picture is unlike anything in
+# training; chapter 9 comes back to that.
+
+# %% Sets and doubt with the library
+splits = {
+    "train": (stack[train], labels[train]),
+    "valid": (stack[valid], labels[valid]),
+    "test": (stack[test], labels[test]),
+}
+choices = {"model": "mlp", "epochs": 30, "score_test": False}
+narrow = fl.train(splits, hidden=(8,), **choices)  # eight hidden units: it hesitates
+answers = fl.predict(narrow.model, list(stack[valid]))
+unsure = [answer for answer in answers if answer.unsure]
+for answer in [answer for answer in unsure if len(answer.set) > 1][:3]:
+    print(f"{answer.label}, {answer.probability:.2f}: {answer.reason}")
+in_set = np.mean([classes[k] in a.set for k, a in zip(truth, answers, strict=True)])
+right_if_sure = np.mean(
+    [a.label == classes[k] for k, a in zip(truth, answers, strict=True) if not a.unsure]
+)
+print(f"{len(unsure)} of {len(answers)} answers are unsure")
+print(
+    f"right: {narrow.valid.accuracy.value:.3f} of all, {right_if_sure:.3f} of the sure"
+)
+assert in_set >= 0.9
+assert right_if_sure > narrow.valid.accuracy.value
+careful = fl.predict(narrow.model, list(stack[valid]), accept=0.99)
+assert sum(answer.unsure for answer in careful) > len(unsure)
+
+# %% [markdown]
+# ## Which of two networks is better?
+#
+# The intervals of two networks often overlap, and still one of them can be better,
+# because both answered the *same* pictures. Pictures that both get right, or both get
+# wrong, say nothing about which one is better. Only look at those that one of them gets
+# right. If the two were equally good, each would win about half of these. **McNemar's
+# test** asks how unlikely your split is, if each picture is a coin toss.
+
+# %% Count the pictures that only one of them gets right
+from scipy.stats import binom
+
+with torch.inference_mode():
+    first = overfitted(images[valid]).argmax(dim=1) == wanted
+    second = logits.argmax(dim=1) == wanted
+wins = int((first & ~second).sum()), int((second & ~first).sum())
+
+
+def mcnemar(a, b):
+    """Return the mid-p value, in which the split that was seen counts half."""
+    toss = binom(a + b, 0.5)
+    return min(1.0, 2 * toss.cdf(min(a, b)) - toss.pmf(min(a, b)))
+
+
+print(
+    f"trained too long {first.float().mean():.3f}, stopped early "
+    f"{second.float().mean():.3f}"
+)
+print(
+    f"only the first is right: {wins[0]}, only the second: {wins[1]}, "
+    f"p = {mcnemar(*wins):.3f}"
+)
+assert np.isclose(mcnemar(5, 5), 1.0) and mcnemar(10, 30) < 0.01
+
+# %% The same with the library
+wide = fl.train(splits, hidden=(256, 256), **choices)
+compared = fl.compare(narrow, wide)
+print(compared)
+mine = mcnemar(compared.only_a, compared.only_b)
+assert np.isclose(compared.p, mine) and compared.verdict == "b"
+
+# the difference is known better than the two intervals suggest
+narrow_accuracy, wide_accuracy = narrow.valid.accuracy, wide.valid.accuracy
+apart = (
+    wide_accuracy.high - narrow_accuracy.low,
+    wide_accuracy.low - narrow_accuracy.high,
+)
+difference = compared.accuracy_difference
+print(f"from the two intervals: {apart[1]:+.3f} to {apart[0]:+.3f}")
+print(f"from the pairs:         {difference.low:+.3f} to {difference.high:+.3f}")
+assert difference.high - difference.low < apart[0] - apart[1]
+
+# %% [markdown]
+# If the pictures cannot tell, `compare` says so, and how large a difference they would
+# have shown. One more thing that no comparison of two trained networks can tell:
+# whether it was the recipe or the seed. `fl.compare_recipes` trains both recipes with
+# several seeds, and separates the two. On the command line, it is `firstlight compare`.
+
+# %% [markdown]
 # ## Why the test split is locked
 #
 # Choosing is a form of learning. Take 200 "models" that guess at random, score each on
@@ -471,7 +674,9 @@ assert found / (found + alarms) < 0.2
 
 # %% [markdown]
 # **2.** One network is right 95% of the time, and another one 96%. How many test
-# pictures do you need to tell them apart? Use `wilson`.
+# pictures do you need to tell them apart, if each has pictures of its own? Use
+# `wilson`. Then train the wide network again with `dropout=0.5`, and compare both on
+# the same pictures with `fl.compare`. What can these pictures tell?
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true}
 for n in (100, 1_000, 10_000, 100_000):
@@ -480,13 +685,14 @@ for n in (100, 1_000, 10_000, 100_000):
 assert wilson(950, 1_000)[1] > wilson(960, 1_000)[0]  # a thousand is far too few
 assert wilson(9_500, 10_000)[1] < wilson(9_600, 10_000)[0]
 
-# If both models are tested on the same pictures, count where only one of them is right:
-# 30 to 10 is unlikely to be chance.
-from scipy.stats import binomtest
-
-# out of 1,000 pictures: accuracies two points apart, with overlapping intervals
-only_one, only_other = 30, 10
-assert binomtest(only_one, only_one + only_other).pvalue < 0.01
+# On the same pictures, fewer are enough. What would our 600 have shown?
+dropped = fl.train(splits, hidden=(256, 256), dropout=0.5, **choices)
+compared = fl.compare(wide, dropped)
+print(compared.headline)
+assert compared.detectable < 0.05
+alone = [run.valid.accuracy.high - run.valid.accuracy.low for run in (wide, dropped)]
+difference = compared.accuracy_difference
+assert difference.high - difference.low < sum(alone)
 
 # %% [markdown]
 # **3.** Write top-k so that ties do not count as right answers: a network that gives
