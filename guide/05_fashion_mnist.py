@@ -478,6 +478,8 @@ small = fl.train(data, model="mlp", hidden=(64,), epochs=3)
 large = fl.train(data, model="mlp", hidden=(512, 512), epochs=3)
 print(f"64: {small.valid.accuracy}\n512, 512: {large.valid.accuracy}")
 # You are making a choice, so use validation; the test split is for the final score.
+# Both answered the same pictures, so the difference is known better than either score:
+print(fl.compare(small, large).headline)
 assert small.valid.n == large.valid.n
 
 # %% [markdown]

@@ -23,7 +23,7 @@ from firstlight.runs.record import count_test_evaluation, read_record
 
 VALIDATION_NOTE = (
     "validation also chose the epoch and the temperature of both models, so both scores are a little too high; for the "
-    "last word, compare once on the test split (`split` test)"
+    "last word, compare once on the test split (`split` set to test)"
 )
 LOCKED_NOTE = (
     "validation also chose the epoch of every run; the test split stayed locked, to be scored once, with "

@@ -143,7 +143,7 @@ class Comparison:
         return tuple(sorted(found, key=lambda one: (one.p, -abs(one.difference.value))))
 
     def __str__(self) -> str:
-        lines = [self.headline]
+        lines = [self.headline, f"{'':<13} a      b      b minus a"]
         lines += [f"{name:<13} {a:.3f}  {b:.3f}  {signed(found)}" for name, a, b, found in self.scores()]
         return "\n".join((*lines, *self.notes))
 

@@ -16,8 +16,9 @@ from firstlight.runtime.seeds import derive_seed
 
 LEVEL = 0.05  # the accepted chance of naming a better one where there is none
 POWER = 0.8  # how often a difference that is called detectable would be found
-BISECTIONS = 34  # each halves an error of at most 1
+BISECTIONS = 27  # each halves an error of at most 1
 BOOTSTRAP_DRAWS = 10_000
+ROUGH_BISECTIONS = 17  # of what is told to a tenth of a point
 TAIL = 7  # standard deviations of a binomial distribution beyond which its probabilities are left out
 
 
@@ -110,7 +111,7 @@ def detectable_difference(disagreement: float, n: int, level: float = LEVEL) -> 
     def lacking(difference: float) -> float:
         return POWER - power(difference, max(disagreement, difference), n, level)
 
-    return None if lacking(1.0) > 0 else _root(lacking, 0.0, 1.0)
+    return None if lacking(1.0) > 0 else _root(lacking, 0.0, 1.0, ROUGH_BISECTIONS)
 
 
 def images_needed(difference: float, disagreement: float, level: float = LEVEL) -> int | None:
@@ -190,9 +191,9 @@ def _largest_rejected(totals: NDArray[np.int64], level: float) -> NDArray[np.int
     return np.where(rejected.any(axis=1), guess - rejected.argmax(axis=1), -1)
 
 
-def _root(falling: Callable[[float], float], low: float, high: float) -> float:
-    """Return where a falling function crosses 0 between two points, to 10 digits."""
-    for _ in range(BISECTIONS):
+def _root(falling: Callable[[float], float], low: float, high: float, bisections: int = BISECTIONS) -> float:
+    """Return where a falling function crosses 0 between two points, to 8 digits."""
+    for _ in range(bisections):
         middle = (low + high) / 2
         low, high = (middle, high) if falling(middle) > 0 else (low, middle)
     return (low + high) / 2
