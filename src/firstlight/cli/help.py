@@ -50,7 +50,7 @@ def command_help(command: type[Command], *, everything: bool = False) -> list[st
     lines = [
         f"Usage: {usage(command)}",
         "",
-        *wrapped(inspect.getdoc(command) or "", width).splitlines(),
+        *wrapped(" ".join((inspect.getdoc(command) or "").split()), width).splitlines(),
         "",
         *definitions([(option.placeholder, described(option)) for option in places], width, COLUMN),
     ]

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class Explain:
     """Show where in pictures a model finds evidence for its answer, as one heatmap for each picture.
 
-    A heatmap shows where, coarsely. It does not show what the model sees there, nor that the answer is right; only
-    --method occlusion tries what happens without a part of the picture.
+    A heatmap shows where, coarsely. It does not show what the model sees there, and does not prove that the answer is
+    right; only --method occlusion tries what happens without a part of the picture.
     """
 
     EXAMPLE: ClassVar[str] = "firstlight explain runs/photos-1 new.jpg"
