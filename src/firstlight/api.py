@@ -30,7 +30,7 @@ from firstlight.inference.predictor import TOP, Prediction, Predictions, Predict
 from firstlight.models.classifier import Classifier
 from firstlight.models.model_file import load_model
 from firstlight.progress import announce
-from firstlight.runs.folder import COMPARISON_FILE, model_file
+from firstlight.runs.folder import COMPARISON_FILE, MODEL_FILE, model_file
 from firstlight.runtime.device import pick_device
 from firstlight.training import run as runs
 from firstlight.training import train as training
@@ -379,8 +379,9 @@ def report(
     path = expand_user(out) if out is not None else None
     if data is None:
         require_type(model, Path | str | Run, "model", "a run or its folder; with data, also a model")
-        file = _model_file(model)
-        return write_run_report(file.parent, path)
+        assert not isinstance(model, Classifier)
+        folder = model.folder if isinstance(model, Run) else expand_user(model)
+        return write_run_report(folder.parent if folder.name == MODEL_FILE else folder, path)
     given = SourceRecipe.of_source(**choices).chosen()
     found = model if isinstance(model, Classifier) else _model_file(model)
     as_in_run = source_choices_of(found.parent) if isinstance(found, Path) else {}

@@ -55,7 +55,7 @@ class Overview:
 def overview_of(material: Material, answers: Answers | None) -> Overview:
     """Return the first screen."""
     scores = material.test or (material.record.valid if material.record else None)
-    on = "test" if material.test else "validation"
+    on = "validation" if not material.test else "test" if material.record else "these"
     return Overview(
         title=escape(material.title),
         purpose=purpose(material),
@@ -83,7 +83,8 @@ def score_words(material: Material, scores: Evaluation) -> str:
     if material.test is None:
         why = "It was chosen by these pictures, so this is a little too good. The test split was not scored."
         return f"{hits:,} of {counted(scores.n, 'picture')} to validate were answered right. {why}"
-    words = f"{hits:,} of {counted(scores.n, 'picture')} that the model had never seen were answered right. "
+    unseen = " that the model had never seen" if material.record else ""  # else nobody knows what it was trained on
+    words = f"{hits:,} of {counted(scores.n, 'picture')}{unseen} were answered right. "
     words += f"On more pictures like these, expect {between(scores.accuracy)} (95% interval)."
     looks = material.record.test_evaluations if material.record else 1
     if looks > 1:
