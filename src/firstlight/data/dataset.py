@@ -1,13 +1,14 @@
 """A data set, ready for training or scoring: packed, checked for unusable images and leaks, grouped, and split."""
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from firstlight.data.corrections import Correction, apply_corrections, read_corrections
 from firstlight.data.images import MAX_PIXELS
 from firstlight.data.label_conflicts import LabelConflicts, label_conflicts
 from firstlight.data.plan import plan_split, quarantine_refusal
@@ -41,7 +42,7 @@ class Dataset:
             only an official split can have any.
         dropped: rows that were left out of the split because of leaks.
         notes: what a person should know about the split.
-        reviewed: names of the images whose labels a person has confirmed or corrected.
+        corrections: of labels, which were applied.
     """
 
     samples: Samples
@@ -50,12 +51,23 @@ class Dataset:
     leaks: list[list[int]]
     dropped: list[int]
     notes: tuple[str, ...] = ()
-    reviewed: frozenset[str] = frozenset()
+    corrections: tuple[Correction, ...] = ()
 
     @property
     def conflicts(self) -> LabelConflicts:
         """The images that are in two classes."""
-        return label_conflicts(self.samples, self.store.duplicates)
+        removed = {each.image for each in self.corrections if each.action == "remove"}
+        names = self.samples.names
+        return label_conflicts(
+            self.samples,
+            self.store.duplicates,
+            without={row for row, name in enumerate(names) if name in removed} if removed else set(),
+        )
+
+    @property
+    def reviewed(self) -> frozenset[str]:
+        """The names of the images whose labels a person has confirmed or corrected."""
+        return frozenset(each.image for each in self.corrections)
 
     def __repr__(self) -> str:
         channels, height, width = self.store.input_size
@@ -132,7 +144,8 @@ def open_dataset(
         seed: another seed gives another split.
 
     Raises:
-        DataError: if too many images cannot be used, or no image is left for a split or a class.
+        DataError: if too many images cannot be used, no image is left for a split or a class, or the corrections do
+            not fit the set.
         RecipeError: if `split`, `group_by` or `resize` cannot be used.
 
     >>> from firstlight.data.sources import load_data
@@ -156,7 +169,14 @@ def open_dataset(
     plan = plan_split(samples, store, recipe, seed)
     if plan.refusals:
         raise DataError(plan.refusals[0])
-    return Dataset(samples, store, plan.rows, plan.leaks, plan.dropped, plan.notes)
+    data = Dataset(samples, store, plan.rows, plan.leaks, plan.dropped, plan.notes)
+    return data if recipe.corrections is None else _corrected(data, recipe.corrections, to_test=recipe.correct_test)
+
+
+def _corrected(data: Dataset, file: str, *, to_test: bool) -> Dataset:
+    found = apply_corrections(read_corrections(file), data.samples, data.split, to_test=to_test, source=file)
+    notes = (*data.notes, found.note)
+    return replace(data, samples=found.samples, split=found.rows, notes=notes, corrections=found.applied)
 
 
 def open_store(

@@ -1,5 +1,6 @@
 """Find pictures that are in two classes, one of which must be wrong."""
 
+from collections.abc import Set
 from dataclasses import dataclass
 
 from firstlight.data.duplicates import Duplicates
@@ -19,11 +20,17 @@ class LabelConflicts:
     near: list[list[int]]
 
 
-def label_conflicts(samples: Samples, duplicates: Duplicates) -> LabelConflicts:
-    """Return the copies that have several labels. Near copies are left out if their exact copies are listed."""
+def label_conflicts(samples: Samples, duplicates: Duplicates, without: Set[int] = frozenset()) -> LabelConflicts:
+    """Return the copies that have several labels. Near copies are left out if their exact copies are listed.
+
+    Args:
+        samples: the set.
+        duplicates: its copies.
+        without: rows that are not used.
+    """
 
     def differ(group: list[int]) -> bool:
-        return len({int(samples.labels[row]) for row in group}) > 1
+        return len({int(samples.labels[row]) for row in group if row not in without}) > 1
 
     exact = [group for group in duplicates.exact if differ(group)]
     told = {row for group in exact for row in group}

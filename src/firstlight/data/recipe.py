@@ -93,6 +93,11 @@ class DataRecipe(SourceRecipe):
     in a picture's name."""
     drop_leaks: bool = False
     """Leave out training pictures that have a copy in an official validation or test split."""
+    corrections: str | None = None
+    """Apply the corrections of labels in this CSV file (image,label,action with keep, relabel or remove), such as the
+    report's review writes. Your files and the test split stay as they are."""
+    correct_test: bool = False
+    """Apply the corrections to the test split as well."""
     workers: int | None = None
     """Number of threads that decode pictures; the result does not depend on it."""
 
@@ -105,3 +110,5 @@ class DataRecipe(SourceRecipe):
         super().__post_init__()
         if self.resize is not None:
             parse_resize(self.resize)
+        if self.correct_test and self.corrections is None:
+            raise RecipeError("this needs a file of `corrections`", field="correct_test", value=True)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from firstlight.data.corrections import read_corrections
 from firstlight.data.dataset import open_store
 from firstlight.data.image_sources import ArrayImages
 from firstlight.data.loader import Loader
@@ -22,7 +23,7 @@ from firstlight.evaluation.mistakes import MISTAKES_SHOWN, Mistake, worst_mistak
 from firstlight.inference.predictor import Predictor
 from firstlight.models.classifier import Classifier
 from firstlight.models.model_file import load_model
-from firstlight.runs.folder import RECORD_FILE, SPLIT_FILE
+from firstlight.runs.folder import CORRECTIONS_FILE, RECORD_FILE, SPLIT_FILE
 from firstlight.runs.outputs import Outputs
 from firstlight.runs.record import count_test_evaluation, read_record
 
@@ -111,6 +112,8 @@ def evaluate_model(
     )
     run_split = _split_of_run(run, samples, store.content_key) if run else {}
     rows = np.intersect1d(_rows_of(split, samples, run_split or other_split or {}), store.usable)
+    if run and run_split and (run / CORRECTIONS_FILE).is_file():
+        labels, rows = _as_corrected(labels, rows, samples.names, model.classes, run / CORRECTIONS_FILE)
     if not len(rows):
         raise DataError(f"{samples.source}: its {split} split holds no usable picture; choose another `split`")
     is_run_test = any(run_split.get(samples.names[row]) == Split.TEST for row in rows)
@@ -134,6 +137,26 @@ def evaluate_model(
     pairs = zip(originals, store.pixels[shown], strict=True)
     images = tuple(np.array(packed) if original is None else original for original, packed in pairs)
     return Score(evaluation, test_evaluations, said, worst, images)
+
+
+def _as_corrected(
+    labels: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    names: Sequence[str],
+    classes: tuple[str, ...],
+    file: Path,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return labels and rows with the corrections that the model's run had applied."""
+    decided = {each.image: each for each in read_corrections(file)}
+    labels, removed = labels.copy(), []
+    for row, name in enumerate(names):
+        if (each := decided.get(name)) is None:
+            continue
+        if each.action == "relabel" and each.label in classes:
+            labels[row] = classes.index(each.label)
+        elif each.action == "remove":
+            removed.append(row)
+    return labels, np.setdiff1d(rows, removed).astype(np.int64)
 
 
 def match_classes(samples: Samples, classes: tuple[str, ...]) -> NDArray[np.int64]:

@@ -9,7 +9,7 @@ from firstlight.data.sources import load_data
 from firstlight.errors import DataError, RunError
 from firstlight.escaping import escape_name
 from firstlight.models.spec import NetworkSpec
-from firstlight.runs.folder import SPLIT_FILE
+from firstlight.runs.folder import CORRECTIONS_FILE, SPLIT_FILE
 from firstlight.runs.record import Record
 from firstlight.training.recipe import Recipe
 
@@ -33,10 +33,13 @@ def reopen_data(folder: Path, recipe: Recipe, record: Record, samples: Samples |
             samples = load_data(record.source, **recipe.data.source_choices(), download=False)
         except DataError:
             raise RunError(f"{folder}: the pictures of this run ({source}) are no longer here; {advice}") from None
+    choices = replace(recipe.data, split=str(folder / SPLIT_FILE), allow_quarantine=True)
+    if choices.corrections is not None:  # the copy holds those that were applied
+        choices = replace(choices, corrections=str(folder / CORRECTIONS_FILE), correct_test=True)
     network = NetworkSpec.of(recipe.model.name, pretrained=recipe.model.pretrained)
     data = open_dataset(
         samples,
-        replace(recipe.data, split=str(folder / SPLIT_FILE), allow_quarantine=True),
+        choices,
         default_side=network.default_side,
         default_resize=network.default_resize,
         seed=recipe.seed,

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from firstlight.data.corrections import write_corrections
 from firstlight.data.dataset import Dataset, write_quarantine
 from firstlight.data.label_conflicts import with_labels
 from firstlight.data.plan import require_split
@@ -29,6 +30,7 @@ from firstlight.models.classifier import Classifier
 from firstlight.models.model_file import save_model
 from firstlight.progress import announce, phase
 from firstlight.runs.folder import (
+    CORRECTIONS_FILE,
     HELD_OUT_FILE,
     MODEL_FILE,
     QUARANTINE_FILE,
@@ -90,12 +92,10 @@ def train(
     require_views(recipe)
     data, recipe = prepare(samples, recipe, network)
     data = replace(data, notes=(*data.notes, *choice.notes))
+    samples = data.samples  # with their corrections
     classifier = build_classifier(data, recipe, network, weights, device)
     announce(what_begins(data, recipe, device.type))
-    folder = make_run_folder(samples.name, out)
-    write_text(folder / RECIPE_FILE, to_toml(recipe, samples.source))
-    write_split(folder / SPLIT_FILE, samples, data.split, data.dropped)
-    write_quarantine(folder / QUARANTINE_FILE, samples, data.store)
+    folder = begin_folder(data, recipe, out)
     packed = time.perf_counter()
     transferred = None
     try:
@@ -152,6 +152,18 @@ def train(
         with suppress(KeyboardInterrupt):
             return evaluate_on_test(run)
     return run
+
+
+def begin_folder(data: Dataset, recipe: Recipe, out: Path | None) -> Path:
+    """Make the run folder, write what is known before training, and return it."""
+    samples = data.samples
+    folder = make_run_folder(samples.name, out)
+    write_text(folder / RECIPE_FILE, to_toml(recipe, samples.source))
+    write_split(folder / SPLIT_FILE, samples, data.split, data.dropped)
+    write_quarantine(folder / QUARANTINE_FILE, samples, data.store)
+    if recipe.data.corrections:
+        write_corrections(folder / CORRECTIONS_FILE, data.corrections)
+    return folder
 
 
 def what_begins(data: Dataset, recipe: Recipe, device: str) -> str:
