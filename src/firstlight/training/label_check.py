@@ -1,0 +1,117 @@
+"""Look at the labels of a set before training: features, heads that never saw the image, and its neighbors."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from firstlight.data.dataset import Dataset, open_store
+from firstlight.data.groups import image_groups
+from firstlight.data.samples import Samples
+from firstlight.data.split import SplitRows
+from firstlight.evaluation.label_errors import MixedUp, mixed_up_classes
+from firstlight.progress import announce, phase
+from firstlight.runs.outputs import Outputs
+from firstlight.runs.suspects import Suspect
+from firstlight.runtime.device import pick_device
+from firstlight.training.build import build_classifier
+from firstlight.training.choice import choose_network
+from firstlight.training.defaults import complete
+from firstlight.training.recipe import Recipe
+from firstlight.training.suspects import as_suspects
+from firstlight.training.transfer.exact_head import Problem, assign_folds, fit_head, fit_head_by_folds
+from firstlight.training.transfer.features import Features, extract_features
+from firstlight.training.transfer.patches import patch_features
+
+FEW_IMAGES = 1_000  # up to which all folds choose the penalty of the head; of more, one does
+HELD_OUT_SLOPE = 1e-4  # of the loss, where the search for a head that judges labels ends
+MIN_IMAGES = 10  # of a class; below, its labels can hardly be judged
+
+
+@dataclass(frozen=True)
+class LabelCheck:
+    """What was found about the labels of a set.
+
+    Attributes:
+        suspects: images that look more like another class, most suspect first.
+        mixed_up: pairs of classes that are hard to tell apart, worst first.
+        small: classes with too few images to be judged.
+    """
+
+    suspects: tuple[Suspect, ...]
+    mixed_up: tuple[MixedUp, ...]
+    small: tuple[str, ...]
+
+
+def check_labels(samples: Samples, recipe: Recipe | None = None) -> LabelCheck:
+    """Return what the images of a set say about its labels; training is not needed for it.
+
+    Photographs are seen by the network that `train` would take, small images by filters made of their own patches.
+
+    Args:
+        samples: the set.
+        recipe: the choices of a run, of which the network, the size and the device count.
+
+    Raises:
+        DataError: if too many images cannot be used.
+        ModelFileError: if the weights cannot be read.
+    """
+    recipe = recipe or Recipe()
+    features, data = _features(samples, recipe)
+    rows, classes = data.split.train, samples.classes
+    labels = samples.labels[rows]
+    counts = np.bincount(labels, minlength=len(classes))
+    small = tuple(name for name, count in zip(classes, counts, strict=True) if count < MIN_IMAGES)
+    groups = image_groups(samples, data.store.duplicates)[rows]
+    if len(np.unique(groups)) < 2 or (counts > 0).sum() < 2:
+        announce("the labels cannot be judged: it takes two classes and two different pictures at least")
+        return LabelCheck((), (), small)
+    logits = held_out_logits(features, labels, groups, len(classes), seed=recipe.seed)
+    said = Outputs(tuple(samples.names[row] for row in rows), labels, logits, np.array(features))
+    return LabelCheck(as_suspects(said, groups, classes), tuple(mixed_up_classes(logits, labels)), small)
+
+
+@phase("judging labels")
+def held_out_logits(
+    features: Features, labels: NDArray[np.int64], groups: NDArray[np.int64], num_classes: int, *, seed: int = 0
+) -> NDArray[np.float32]:
+    """Return for every image the logits of a head that saw neither it nor its group, float32 `[n, K]`.
+
+    Args:
+        features: float32 `[n, D]`.
+        labels: int64 `[n]`.
+        groups: int64 `[n]`; images of a group stay together.
+        num_classes: K.
+        seed: of the folds.
+    """
+    fold_of = assign_folds(labels, groups, seed=seed)
+    if len(labels) <= FEW_IMAGES or len(np.unique(fold_of)) < 2:
+        head = fit_head_by_folds(features, labels, groups, num_classes, seed=seed)
+        assert head.held_out_logits is not None
+        return head.held_out_logits.float().numpy()
+    asked = fold_of == 0
+    problem = Problem(features[~asked], labels[~asked], num_classes)
+    strength = fit_head(problem, features[asked], labels[asked]).strength
+    whole = Problem(features, labels, num_classes)
+    return whole.out_of_fold(fold_of, strength, HELD_OUT_SLOPE).float().numpy()
+
+
+def _features(samples: Samples, recipe: Recipe) -> tuple[Features, Dataset]:
+    """Return features of all usable images, and these images as a set without a split."""
+    device = pick_device(recipe.device)
+    choice = choose_network(samples, recipe, device_type=device.type)
+    network = choice.network
+    store = open_store(samples, default_side=network.default_side, resize=network.default_resize, allow_quarantine=True)
+    nothing = np.zeros(0, np.int64)
+    data = Dataset(samples, store, SplitRows(store.usable, nothing, nothing), [], [])
+    if choice.weights is None:
+        return patch_features(store.pixels, store.usable, recipe.seed), data
+    recipe = complete(
+        recipe.replace(model=network.name),
+        color=store.input_size[0] == 3,
+        images=len(store.usable),
+        resize=network.default_resize,
+        side=min(store.input_size[1:]),
+    )
+    classifier = build_classifier(data, recipe, network, choice.weights, device)
+    return extract_features(classifier, data, store.usable, choice.weights.sha256), data
