@@ -1,6 +1,7 @@
 """The commands as Python functions, and functions that load and show models and runs."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -35,6 +36,7 @@ from firstlight.runtime.device import pick_device
 from firstlight.training import run as runs
 from firstlight.training import train as training
 from firstlight.training.choice import network_of
+from firstlight.training.label_check import check_labels
 from firstlight.training.prepare import first_batch, prepare
 from firstlight.training.recipe import HOMES, Recipe
 from firstlight.training.recipe_file import source_choices_of
@@ -333,19 +335,34 @@ def explain(
     return next(found) if is_one_image(images) else Heatmaps(found)
 
 
-def check(data: Data, *, workers: int | None = None, max_pixels: int = MAX_PIXELS, **choices: Any) -> CheckReport:
+def check(
+    data: Data,
+    *,
+    labels: bool = False,
+    workers: int | None = None,
+    max_pixels: int = MAX_PIXELS,
+    device: str = "auto",
+    **choices: Any,
+) -> CheckReport:
     """Decode every image of a set once, and return what is in it, what cannot be used, and which images are copies.
 
     Args:
         data: from `load_data`, or anything that `load_data` takes.
+        labels: whether to look for labels that are probably wrong as well, which takes about as long as training.
         workers: number of threads that decode images.
         max_pixels: an image with more pixels is quarantined without being decoded.
+        device: that labels are judged on: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
         choices: how the source is read, as for `load_data`.
 
     Raises:
         UserError: if the data cannot be used.
     """
-    return check_samples(_samples(data, SourceRecipe.of_source(**choices).source_choices()), workers, max_pixels)
+    require_type(labels, bool, "labels", "True or False")
+    found = check_samples(_samples(data, SourceRecipe.of_source(**choices).source_choices()), workers, max_pixels)
+    if not labels:
+        return found
+    recipe = Recipe.of(device=device, workers=workers, max_pixels=max_pixels)
+    return replace(found, labels=check_labels(found.samples, recipe))
 
 
 def report(

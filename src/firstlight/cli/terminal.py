@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from firstlight.cli.flags import flag, with_flags
+from firstlight.cli.labels import class_lines, suspect_lines
 from firstlight.cli.layout import counted, fitted, is_too_long
 from firstlight.cli.scores import class_table, trust_lines
 from firstlight.escaping import escape, escape_name
@@ -43,8 +44,12 @@ def print_json(value: Any) -> None:
 
 def tell_run(run: "Run") -> None:
     """Report how a run went, the test score first."""
+    from firstlight.runs.suspects import read_suspects
+
     record = run.record
     tell_two_labels(record.two_labels, record.near_two_labels)
+    for line in suspect_lines([each.to_json() for each in read_suspects(run.folder)], "suspects.csv"):
+        say(line)
     tell_shortcuts(record.shortcuts)
     scored = f", scored once on {counted(record.n['test'], 'test picture')}" if run.test else ""
     say(f"trained on {counted(record.n['train'], 'picture')}, validated on {record.n['valid']:,}{scored}")
@@ -182,6 +187,12 @@ def tell_check(found: Mapping[str, Any]) -> None:
     from firstlight.evaluation.shortcuts import Shortcut
 
     tell_two_labels(found["two_labels"], found["near_two_labels"])
+    for line in class_lines(found.get("mixed_up", ()), found.get("too_small", ())):
+        say(line)
+    for line in suspect_lines(found.get("suspects", ()), "--json"):
+        say(line)
+    if "suspects" in found and not any(each["flagged"] for each in found["suspects"]):
+        say("no label is probably wrong, as far as the pictures tell")
     tell_shortcuts([Shortcut(**shortcut) for shortcut in found["shortcuts"]])
     for reason in found["training_refuses"]:
         say(f"train will refuse this set: {with_flags(reason)}")

@@ -16,6 +16,7 @@ from firstlight.data.split import find_leaks
 from firstlight.data.store import Store, pack
 from firstlight.evaluation.cues import shortcuts_in
 from firstlight.evaluation.shortcuts import Shortcut
+from firstlight.runs.suspects import LabelCheck
 from firstlight.tables import Html, data_frame
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class CheckReport:
 
     samples: Samples
     store: Store
+    labels: LabelCheck | None = None
 
     @property
     def conflicts(self) -> LabelConflicts:
@@ -74,10 +76,12 @@ class CheckReport:
             "notes": {text: [samples.names[row] for row in rows] for text, rows in store.notes.items()},
             "source_notes": list(samples.notes),
             "two_labels": [list(group) for group in with_labels(samples, conflicts.exact)],
+            "conflicts": self._names_of(conflicts.exact),
             "near_two_labels": [list(group) for group in with_labels(samples, conflicts.near)],
             "shortcuts": [asdict(shortcut) for shortcut in self.shortcuts],
             "training_notes": list(plan.notes),
             "training_refuses": refusals,
+            **(self.labels.to_json(samples.classes) if self.labels else {}),
         }
 
     def to_pandas(self) -> "DataFrame":

@@ -4,11 +4,14 @@ import csv
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from firstlight.errors import RunError
 from firstlight.files import from_cell, write_csv
 from firstlight.runs.folder import SUSPECTS_FILE
+
+if TYPE_CHECKING:
+    from firstlight.evaluation.label_errors import MixedUp
 
 HEADING = ("image", "label", "suggested", "score", "flagged")
 
@@ -34,6 +37,32 @@ class Suspect:
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class LabelCheck:
+    """What was found about the labels of a set.
+
+    Attributes:
+        suspects: images that look more like another class, most suspect first.
+        mixed_up: pairs of classes that are hard to tell apart, worst first.
+        small: classes with too few images to be judged.
+    """
+
+    suspects: tuple[Suspect, ...]
+    mixed_up: "tuple[MixedUp, ...]"
+    small: tuple[str, ...]
+
+    def to_json(self, classes: tuple[str, ...]) -> dict[str, Any]:
+        """Return plain values, with the names of the classes."""
+        return {
+            "suspects": [each.to_json() for each in self.suspects],
+            "mixed_up": [
+                {"classes": [classes[one] for one in pair.classes], "taken": list(pair.taken), "of": list(pair.of)}
+                for pair in self.mixed_up
+            ],
+            "too_small": list(self.small),
+        }
 
 
 def write_suspects(folder: Path, suspects: Iterable[Suspect]) -> None:

@@ -1,7 +1,5 @@
 """Look at the labels of a set before training: features, heads that never saw the image, and its neighbors."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,10 +7,10 @@ from firstlight.data.dataset import Dataset, open_store
 from firstlight.data.groups import image_groups
 from firstlight.data.samples import Samples
 from firstlight.data.split import SplitRows
-from firstlight.evaluation.label_errors import MixedUp, mixed_up_classes
+from firstlight.evaluation.label_errors import mixed_up_classes
 from firstlight.progress import announce, phase
 from firstlight.runs.outputs import Outputs
-from firstlight.runs.suspects import Suspect
+from firstlight.runs.suspects import LabelCheck
 from firstlight.runtime.device import pick_device
 from firstlight.training.build import build_classifier
 from firstlight.training.choice import choose_network
@@ -26,21 +24,6 @@ from firstlight.training.transfer.patches import patch_features
 FEW_IMAGES = 1_000  # up to which all folds choose the penalty of the head; of more, one does
 HELD_OUT_SLOPE = 1e-4  # of the loss, where the search for a head that judges labels ends
 MIN_IMAGES = 10  # of a class; below, its labels can hardly be judged
-
-
-@dataclass(frozen=True)
-class LabelCheck:
-    """What was found about the labels of a set.
-
-    Attributes:
-        suspects: images that look more like another class, most suspect first.
-        mixed_up: pairs of classes that are hard to tell apart, worst first.
-        small: classes with too few images to be judged.
-    """
-
-    suspects: tuple[Suspect, ...]
-    mixed_up: tuple[MixedUp, ...]
-    small: tuple[str, ...]
 
 
 def check_labels(samples: Samples, recipe: Recipe | None = None) -> LabelCheck:

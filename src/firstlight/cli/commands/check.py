@@ -4,9 +4,11 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from firstlight.cli.exit_codes import DONE
+from firstlight.cli.flags import with_flags
 from firstlight.cli.options import Positional
-from firstlight.cli.terminal import print_json, tell_check
+from firstlight.cli.terminal import print_json, tell, tell_check
 from firstlight.data.recipe import SourceRecipe
+from firstlight.progress import announcements_to, phase
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,8 @@ class Check:
     source: Positional[str]
     """A folder, an archive, a list, or a named set, as for train."""
     reading: SourceRecipe = field(default_factory=SourceRecipe)
+    labels: bool = False
+    """Look for labels that are probably wrong, too. This takes about as long as training."""
     max_pixels: int = 50_000_000
     """Set aside pictures with more pixels than this, without decoding them."""
     workers: int | None = None
@@ -30,9 +34,17 @@ class Check:
     def run(self) -> int:
         """Decode every picture once, and report."""
         from firstlight.data.sources import load_data
-        from firstlight.delivery.check import check  # by itself: `api` would import torch, which checking does not need
 
         samples = load_data(self.source, **self.reading.source_choices())
-        found = check(samples, workers=self.workers, max_pixels=self.max_pixels).to_json()
+        if self.labels:
+            with phase("loading PyTorch"):
+                from firstlight import api
+            with announcements_to(lambda line: tell(with_flags(line))):
+                report = api.check(samples, labels=True, workers=self.workers, max_pixels=self.max_pixels)
+        else:
+            from firstlight.delivery.check import check  # by itself: it needs no torch, which `api` imports
+
+            report = check(samples, workers=self.workers, max_pixels=self.max_pixels)
+        found = report.to_json()
         print_json(found) if self.json else tell_check(found)
         return DONE

@@ -1,0 +1,40 @@
+"""What a person reads about labels: which are probably wrong, and which classes are hard to tell apart."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from firstlight.cli.layout import counted
+from firstlight.escaping import escape_name, list_names
+
+MAX_SUSPECTS = 5  # that a person is shown; the file and --json hold them all
+
+
+def suspect_lines(suspects: Sequence[Mapping[str, Any]], where: str) -> Iterator[str]:
+    """Yield lines about the images whose labels are probably wrong, the worst few by name.
+
+    Args:
+        suspects: `image`, `label`, `suggested`, `score` and `flagged`, most suspect first.
+        where: lists them all.
+    """
+    flagged = [each for each in suspects if each["flagged"]]
+    if not flagged:
+        return
+    verb = "is" if len(flagged) == 1 else "are"
+    yield f"{counted(len(flagged), 'label')} {verb} probably wrong" + (", such as:" if len(flagged) > 1 else ":")
+    for each in flagged[:MAX_SUSPECTS]:
+        yield f"  {each['image']}: labeled {escape_name(each['label'])}, looks like {escape_name(each['suggested'])}"
+    doubtful = len(suspects) - len(flagged)
+    more = f", with {doubtful:,} that are only doubtful" if doubtful else ""
+    yield f"  {where} lists them all{more}"
+
+
+def class_lines(mixed_up: Sequence[Mapping[str, Any]], small: Sequence[str]) -> Iterator[str]:
+    """Yield lines about classes that are hard to tell apart, and about those too small to be judged."""
+    for pair in mixed_up[:MAX_SUSPECTS]:
+        (one, other), (first, second), (of_first, of_second) = pair["classes"], pair["taken"], pair["of"]
+        yield (
+            f"{escape_name(one)} and {escape_name(other)} are hard to tell apart: {first:,} of {of_first:,} and "
+            f"{second:,} of {of_second:,} look like the other"
+        )
+    if small:
+        yield f"too few pictures to judge the labels of {list_names(small)}"
