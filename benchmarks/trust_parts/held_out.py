@@ -59,8 +59,10 @@ def small_network(name: str, root: Path, seed: int) -> tuple[HeldOut, HeldOut]:
     """
     pixels = {split: idx(root / name / f"{split}-images-idx3-ubyte.gz") for split in ("train", "t10k")}
     labels = {split: idx(root / name / f"{split}-labels-idx1-ubyte.gz").astype(np.int64) for split in pixels}
-    some = np.random.default_rng(seed).choice(len(pixels["train"]), 12_000, replace=False)
-    data = {"train": (pixels["train"][some], labels["train"][some]), "test": (pixels["t10k"], labels["t10k"])}
+    order = np.random.default_rng(seed).permutation(len(pixels["train"]))
+    some = {"train": order[:12_000], "valid": order[12_000:18_000]}
+    data = {split: (pixels["train"][rows], labels["train"][rows]) for split, rows in some.items()}
+    data["test"] = pixels["t10k"], labels["t10k"]
     with tempfile.TemporaryDirectory() as folder:
         run = fl.train(data, model="mlp", epochs=8, seed=seed, out=Path(folder) / "run")
         found = (read_outputs(run.folder, split) for split in ("valid", "test"))
