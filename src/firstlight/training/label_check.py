@@ -40,7 +40,7 @@ def check_labels(samples: Samples, recipe: Recipe | None = None) -> LabelCheck:
         ModelFileError: if the weights cannot be read.
     """
     recipe = recipe or Recipe()
-    features, data = _features(samples, recipe)
+    features, data = label_features(samples, recipe)
     rows, classes = data.split.train, samples.classes
     labels = samples.labels[rows]
     counts = np.bincount(labels, minlength=len(classes))
@@ -79,7 +79,7 @@ def held_out_logits(
     return whole.out_of_fold(fold_of, strength, HELD_OUT_SLOPE).float().numpy()
 
 
-def _features(samples: Samples, recipe: Recipe) -> tuple[Features, Dataset]:
+def label_features(samples: Samples, recipe: Recipe) -> tuple[Features, Dataset]:
     """Return features of all usable images, and these images as a set without a split."""
     device = pick_device(recipe.device)
     choice = choose_network(samples, recipe, device_type=device.type)
