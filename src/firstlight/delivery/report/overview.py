@@ -117,7 +117,7 @@ def steps(material: Material) -> Iterator[Step]:
     if test:
         yield from confusion_steps(test)
     if record and record.transfer and record.transfer.next_step:
-        yield Step("Train longer", as_sentence(choices_as_options(record.transfer.next_step)), "training")
+        yield Step("Try for more accuracy", as_sentence(choices_as_options(record.transfer.next_step)), "training")
     if test:
         small = [one.name for one in test.per_class if one.support < FEW_TEST_IMAGES]
         if small:
