@@ -10,7 +10,7 @@ from firstlight.training.recipe import Recipe
 
 # What training can do without: no limit, no such file, no such wish.
 MAY_STAY_OPEN = {"data_root", "img_size", "group_by", "weights", "clip", "patience", "time_limit", "workers"}
-MAY_STAY_OPEN |= {"image_column", "label_column", "label_from"}
+MAY_STAY_OPEN |= {"image_column", "label_column", "label_from", "corrections"}
 SCRATCH = ["mlp", "cnn", "timm:resnet18"]
 
 

@@ -55,9 +55,16 @@ def values_for(name):
 
 
 ABOUT_TRANSFER = {name for name, (group, _) in HOMES.items() if group == "transfer"} | {"weights_license"}
+
+
+def recipe_of(choices):
+    """Return the recipe of some choices; corrections of the test split need a file of corrections."""
+    return Recipe.of(**choices | ({"corrections": "some.csv"} if choices.get("correct_test") else {}))
+
+
 RECIPES = st.fixed_dictionaries(
     {}, optional={name: values_for(name) for name in HOMES if name not in ABOUT_TRANSFER}
-).map(lambda choices: Recipe.of(**choices))
+).map(recipe_of)
 
 
 @pytest.fixture
