@@ -72,8 +72,16 @@ def test_what_does_not_fit_is_refused_in_one_line_that_says_where(rows, message,
 def test_a_table_without_actions_and_one_that_is_not_there_are_refused(tmp_path):
     with pytest.raises(DataError, match="has no column action; its first line must be image,label,action"):
         read_corrections(table(tmp_path, "a,b", heading="image,label"))
+    for heading in ("foo,label,action", "image,foo,action"):
+        with pytest.raises(DataError, match=r"has no column (image|label); its first line must be image,label,action"):
+            read_corrections(table(tmp_path, "a,b,keep", heading=heading))
     with pytest.raises(DataError, match=r"cannot be read \(No such file"):
         read_corrections(tmp_path / "none.csv")
+
+
+def test_headings_may_be_capitalized_as_in_spreadsheets(tmp_path):
+    (read,) = read_corrections(table(tmp_path, "a,b,Keep", heading="Image,Label,Action"))
+    assert (read.image, read.label, read.action) == ("a", "b", "keep")
 
 
 def test_they_may_not_leave_a_class_or_a_split_empty(samples, plain):

@@ -100,6 +100,13 @@ def test_sets_by_class_use_the_quantile_of_each_class():
     assert found.set == ("dress", "coat"), "the answer itself is always in its set"
 
 
+def test_sets_by_class_that_were_not_learned_are_refused(model):
+    trusting = Classifier(architecture=model.architecture, classes=model.classes, input_size=model.input_size)
+    trusting.trust = Trust(set_quantile=0.9)
+    with pytest.raises(RecipeError, match="only learned sets for all pictures together"):
+        Doubt.of(trusting, sets="by-class")
+
+
 def test_a_predictor_says_what_the_model_does_not_know(model, digit_files):
     silent = Predictor(model)(digit_files[:3])
     assert {(one.unsure, one.reason, one.set, one.strangeness) for one in silent} == {(None,) * 4}

@@ -111,6 +111,7 @@ def test_impossible_headers_are_refused(strangeness, part, value):
         ("references", torch.full((20, 5), torch.nan).half()), ("references", torch.zeros(20, 0).half()),
         ("origin", torch.zeros(4).half()), ("center", torch.zeros(11).half()),
         ("directions", torch.zeros(2, 11).half()), ("directions", None),
+        ("unknown", torch.zeros(1).half()),
     ],
 )  # fmt: skip
 def test_impossible_tensors_are_refused(strangeness, part, value):

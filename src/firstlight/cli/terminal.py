@@ -191,7 +191,8 @@ def tell_check(found: Mapping[str, Any]) -> None:
         say(line)
     for line in suspect_lines(found.get("suspects", ()), "--json"):
         say(line)
-    if "suspects" in found and not any(each["flagged"] for each in found["suspects"]):
+    judged = "suspects" in found and len(found["too_small"]) < len(found["classes"])
+    if judged and not any(each["flagged"] for each in found["suspects"]):
         say("no label is probably wrong, as far as the pictures tell")
     tell_shortcuts([Shortcut(**shortcut) for shortcut in found["shortcuts"]])
     for reason in found["training_refuses"]:

@@ -65,16 +65,19 @@ def read_corrections(path: Path | str) -> tuple[Correction, ...]:
     file = expand_user(path)
     try:
         columns, rows = csv_rows(file, str(path), image_column="image", label_column="label")
+    except DataError as error:
+        raise (error if error.field is None else _no_column(path, str(error.value))) from None
     except OSError as error:
         reason = f"this file cannot be read ({error.strerror}); give the corrections.csv of a report"
         raise DataError(reason, field="corrections", value=str(path)) from None
     found: dict[str, Correction] = {}
     for place, cells in rows:
         where = f"{path} {place}"
-        if "action" not in cells:
-            raise DataError(f"{path} has no column action; its first line must be image,label,action")
+        action_column = next((name for name in cells if name.casefold() == "action"), None)
+        if action_column is None:
+            raise _no_column(path, "action")
         image, label = from_cell(cells[columns.image]), from_cell(cells[columns.label] if columns.label else "").strip()
-        action = cells["action"].strip().lower()
+        action = cells[action_column].strip().lower()
         if action not in ACTIONS:
             raise DataError(f"{where}: the action {escape_name(action)!r} is unknown; write keep, relabel or remove")
         if image in found:
@@ -82,6 +85,10 @@ def read_corrections(path: Path | str) -> tuple[Correction, ...]:
             raise DataError(f"{where}: {escape_name(image)} was listed before, on {first}; keep one of the two lines")
         found[image] = Correction(image, label, action, where)
     return tuple(found.values())
+
+
+def _no_column(path: Path | str, name: str) -> DataError:
+    return DataError(f"{path} has no column {name}; its first line must be {','.join(HEADING)}")
 
 
 def write_corrections(path: Path, corrections: Iterable[Correction]) -> None:

@@ -61,6 +61,9 @@ class Doubt:
                 if value is not None:
                     raise RecipeError(CANNOT_TELL, field=field, value=value)
             return cls(model.classes, None)
+        if sets == "by-class" and model.trust.class_quantiles is None:
+            reason = "this model has only learned sets for all pictures together; leave it out, or train again"
+            raise RecipeError(reason, field="sets", value=sets)
         trust = model.trust.to(model.mean.device)
         return cls(model.classes, trust, trust.accept if accept is None else accept, sets == "by-class")
 

@@ -105,6 +105,8 @@ class Strangeness:
         Raises:
             ValueError: if anything in it is missing or impossible, with the name of that part.
         """
+        for name in tensors:
+            _require(name in TENSORS, name)
         for name, dimensions in TENSORS.items():
             tensor = tensors.get(name)
             ok = tensor is not None and tensor.dtype == torch.float16 and tensor.ndim == dimensions

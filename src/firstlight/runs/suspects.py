@@ -46,7 +46,7 @@ class LabelCheck:
     Attributes:
         suspects: images that look more like another class, most suspect first.
         mixed_up: pairs of classes that are hard to tell apart, worst first.
-        small: classes with too few images to be judged.
+        small: classes that cannot be judged, because they have too few images, or nothing to be compared with.
     """
 
     suspects: tuple[Suspect, ...]

@@ -13,7 +13,7 @@ from firstlight.runs.outputs import Outputs
 from firstlight.runs.suspects import LabelCheck
 from firstlight.runtime.device import pick_device
 from firstlight.training.build import build_classifier
-from firstlight.training.choice import choose_network
+from firstlight.training.choice import Choice, choose_network
 from firstlight.training.defaults import complete
 from firstlight.training.recipe import Recipe
 from firstlight.training.suspects import as_suspects
@@ -40,7 +40,7 @@ def check_labels(samples: Samples, recipe: Recipe | None = None) -> LabelCheck:
         ModelFileError: if the weights cannot be read.
     """
     recipe = recipe or Recipe()
-    features, data = label_features(samples, recipe)
+    data, choice = _usable_images(samples, recipe)
     rows, classes = data.split.train, samples.classes
     labels = samples.labels[rows]
     counts = np.bincount(labels, minlength=len(classes))
@@ -48,7 +48,8 @@ def check_labels(samples: Samples, recipe: Recipe | None = None) -> LabelCheck:
     groups = image_groups(samples, data.store.duplicates)[rows]
     if len(np.unique(groups)) < 2 or (counts > 0).sum() < 2:
         announce("the labels cannot be judged: it takes two classes and two different pictures at least")
-        return LabelCheck((), (), small)
+        return LabelCheck((), (), classes)
+    features = _features(data, recipe, choice)
     logits = held_out_logits(features, labels, groups, len(classes), seed=recipe.seed)
     said = Outputs(tuple(samples.names[row] for row in rows), labels, logits, np.array(features))
     return LabelCheck(as_suspects(said, groups, classes), tuple(mixed_up_classes(logits, labels)), small)
@@ -81,14 +82,24 @@ def held_out_logits(
 
 def label_features(samples: Samples, recipe: Recipe) -> tuple[Features, Dataset]:
     """Return features of all usable images, and these images as a set without a split."""
-    device = pick_device(recipe.device)
-    choice = choose_network(samples, recipe, device_type=device.type)
-    network = choice.network
-    store = open_store(samples, default_side=network.default_side, resize=network.default_resize, allow_quarantine=True)
+    data, choice = _usable_images(samples, recipe)
+    return _features(data, recipe, choice), data
+
+
+def _usable_images(samples: Samples, recipe: Recipe) -> tuple[Dataset, Choice]:
+    """Return all usable images as a set without a split, and the network that `train` would take."""
+    choice = choose_network(samples, recipe, device_type=pick_device(recipe.device).type)
+    side, resize = choice.network.default_side, choice.network.default_resize
+    store = open_store(samples, default_side=side, resize=resize, allow_quarantine=True)
     nothing = np.zeros(0, np.int64)
-    data = Dataset(samples, store, SplitRows(store.usable, nothing, nothing), [], [])
+    return Dataset(samples, store, SplitRows(store.usable, nothing, nothing), [], []), choice
+
+
+def _features(data: Dataset, recipe: Recipe, choice: Choice) -> Features:
+    """Return the features of these images, float32 `[n, D]`."""
+    store, network = data.store, choice.network
     if choice.weights is None:
-        return patch_features(store.pixels, store.usable, recipe.seed), data
+        return patch_features(store.pixels, store.usable, recipe.seed)
     recipe = complete(
         recipe.replace(model=network.name),
         color=store.input_size[0] == 3,
@@ -96,5 +107,5 @@ def label_features(samples: Samples, recipe: Recipe) -> tuple[Features, Dataset]
         resize=network.default_resize,
         side=min(store.input_size[1:]),
     )
-    classifier = build_classifier(data, recipe, network, choice.weights, device)
-    return extract_features(classifier, data, store.usable, choice.weights.sha256), data
+    classifier = build_classifier(data, recipe, network, choice.weights, pick_device(recipe.device))
+    return extract_features(classifier, data, store.usable, choice.weights.sha256)

@@ -72,7 +72,8 @@ def _filters(pixels: NDArray[np.uint8], side: int, seed: int) -> tuple[torch.Ten
     whitening = directions @ torch.diag((variances.clamp_min(0) + NOISE).rsqrt()) @ directions.T
     white = (patches - mean) @ whitening
     lengths = white.norm(dim=1)
-    white = white[lengths > lengths.median() / 2]
+    textured = lengths > lengths.median() / 2
+    white = white[textured] if textured.any() else white
     chosen = white[torch.randperm(len(white), generator=rng)[:FILTERS]]
     chosen = functional.normalize(chosen, dim=1) @ whitening
     return chosen.reshape(-1, channels, side, side).float(), (-chosen @ mean).float()
