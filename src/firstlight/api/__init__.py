@@ -1,0 +1,26 @@
+"""The commands as Python functions, and functions that load and show models and runs."""
+
+from firstlight.api.check import check
+from firstlight.api.compare import compare, compare_recipes
+from firstlight.api.evaluate import evaluate
+from firstlight.api.explain import explain
+from firstlight.api.load import load, load_run
+from firstlight.api.predict import predict
+from firstlight.api.report import report
+from firstlight.api.train import train
+from firstlight.api.view import show_batch, view_classify
+
+__all__ = [
+    "check",
+    "compare",
+    "compare_recipes",
+    "evaluate",
+    "explain",
+    "load",
+    "load_run",
+    "predict",
+    "report",
+    "show_batch",
+    "train",
+    "view_classify",
+]

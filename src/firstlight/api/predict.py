@@ -1,0 +1,69 @@
+"""Classify images."""
+
+from typing import TYPE_CHECKING, Any, overload
+
+from firstlight.api.given import Model, classifier_of
+from firstlight.inference.doubt import Sets
+from firstlight.inference.predictor import TOP, Prediction, Predictions, Predictor
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+@overload
+def predict(
+    model: Model,
+    images: "bytes | Image",
+    *,
+    top: int = ...,
+    max_pixels: int | None = ...,
+    accept: float | None = ...,
+    sets: Sets = ...,
+) -> Prediction: ...
+@overload
+def predict(
+    model: Model,
+    images: "list[Any] | tuple[Any, ...]",
+    *,
+    top: int = ...,
+    max_pixels: int | None = ...,
+    accept: float | None = ...,
+    sets: Sets = ...,
+) -> Predictions: ...
+@overload
+def predict(
+    model: Model,
+    images: Any,
+    *,
+    top: int = ...,
+    max_pixels: int | None = ...,
+    accept: float | None = ...,
+    sets: Sets = ...,
+) -> Any: ...
+def predict(
+    model: Model,
+    images: Any,
+    *,
+    top: int = TOP,
+    max_pixels: int | None = None,
+    accept: float | None = None,
+    sets: Sets = "overall",
+) -> Prediction | Predictions:
+    """Classify an image, or several: one `Prediction` for one image, `Predictions` in their order for more.
+
+    Args:
+        model: from `load`, a run, its folder, or a `model.safetensors`. A file is loaded again by every call.
+        images: the path of a file or a folder, the bytes of a file, a PIL image, an array `[H, W]`, `[H, W, C]`,
+            `[N, H, W]` or `[N, H, W, C]`, a tensor `[C, H, W]` or `[N, C, H, W]`, or a list of these.
+        top: how many classes to list, the most probable first.
+        max_pixels: an image with more pixels is not decoded; by default the limit used in training.
+        accept: an answer is unsure if its probability is below this, 0 to 1; by default, if its set of classes, which
+            holds the right one in nine of ten cases, holds more than one.
+        sets: what nine of ten is true of: `overall`, of all images; `by-class`, of the images of every class.
+
+    Raises:
+        WrongTypeError: if `model` or `images` is anything else.
+        UserError: if the model file cannot be used, an array has values that no image has, or `accept` or `sets` is
+            given for a model that cannot tell when it is unsure.
+    """
+    return Predictor(classifier_of(model), top=top, max_pixels=max_pixels, accept=accept, sets=sets)(images)
