@@ -694,16 +694,6 @@ alone = [run.valid.accuracy.high - run.valid.accuracy.low for run in (wide, drop
 difference = compared.accuracy_difference
 assert difference.high - difference.low < sum(alone)
 
-# `fl.compare` does this for two runs, and says how large the difference may be, or what
-# the same pictures could have shown. It compares on validation, so the test split stays
-# locked.
-choices = {"model": "mlp", "epochs": 4, "score_test": False}
-small = fl.train("digits", hidden=(16,), **choices)
-large = fl.train("digits", hidden=(256,), **choices)
-compared = fl.compare(small, large)
-print(compared)
-assert compared.verdict == "b" and compared.accuracy_difference.low > 0
-
 # %% [markdown]
 # **3.** Write top-k so that ties do not count as right answers: a network that gives
 # all classes the same logit should not get a perfect score.

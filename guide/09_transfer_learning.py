@@ -4,7 +4,8 @@
 # **By the end of this chapter**, you can take a network that was trained on many
 # pictures and teach it your own classes from a few: freeze it, replace its head,
 # compute its features once, decide which of four cases is yours, fine-tune it without
-# breaking it, and move it between devices.
+# breaking it, move it between devices, notice pictures that are unlike anything in
+# training, and read heatmaps and the report of a run without believing too much.
 #
 # Usually that network was trained on ImageNet, a million photographs. First, though,
 # you train one yourself, so that you can run and inspect everything: it learns the
@@ -424,6 +425,81 @@ majority, *_, linear_head = [rung.accuracy.value for rung in run.transfer.ladder
 assert linear_head > majority
 
 # %% [markdown]
+# ## Unlike anything in training
+#
+# A classifier can only name the classes that it knows, and it names one for any
+# picture, often with a high probability: softmax compares the classes with each other,
+# and says nothing about whether any of them fits. This network knows 7, 8, and 9. Show
+# it the other digits, noise, and blank pictures.
+#
+# What can tell such *strangers* from known pictures? Their features. Pictures of the
+# known classes have neighbors among the training pictures, in the space of features.
+# The **cosine distance** is 1 minus the cosine of the angle between two vectors of
+# features. Measure how far each known picture is from its third nearest neighbor, and
+# take the limit that 95% of them stay below.
+
+# %% Strangers by hand
+known = np.concatenate([new[data.labels[new] == digit][40:80] for digit in (7, 8, 9)])
+noise = torch.from_numpy(rng.uniform(-1, 1, (40, 3, 32, 32))).float()
+blank = torch.linspace(-1, 1, 9)[:, None, None, None].expand(-1, 3, 32, 32)
+groups = {
+    "known, not seen": tensors(known)[0],
+    "digits 0 to 6": tensors(many[:200])[0],
+    "noise": noise,
+    "blank": blank.contiguous(),
+}
+
+
+@torch.inference_mode()
+def directions(pictures):
+    """Return features of length 1, so that the product of two is their cosine."""
+    return functional.normalize(body(pictures.to(device)).cpu(), dim=1)
+
+
+def third_nearest(vectors, others):
+    """Return the cosine distance to the third nearest of the others."""
+    return 1 - (vectors @ others.T).topk(3, dim=1).values[:, -1]
+
+
+seen = directions(tensors(some)[0])
+# each picture among the others: the nearest of all is the picture itself
+among_others = 1 - (seen @ seen.T).topk(4, dim=1).values[:, -1]
+limit = among_others.quantile(0.95)
+refused = {}
+for name, pictures in groups.items():
+    distances = third_nearest(directions(pictures), seen)
+    refused[name] = (distances > limit).float().mean().item()
+    print(f"{name:16} {refused[name]:.2f} are farther than the limit")
+assert refused["known, not seen"] < 0.3 < refused["noise"]
+
+# %% [markdown]
+# The library measures two more things: how undecided the head is, and, where it helps,
+# how badly the main directions of variation of the training pictures can draw this one.
+# The limit and a few features travel in the model file, so every model says of itself
+# which pictures it should not be asked about.
+
+# %% Strangers by the library
+stored = {
+    "known, not seen": [data.images.read(row)[:, :, 0] for row in known],
+    "digits 0 to 6": [data.images.read(row)[:, :, 0] for row in many[:200]],
+    "noise": list(rng.integers(0, 256, (40, *images.shape[1:]), dtype=np.uint8)),
+    "blank": [np.full_like(images[0], value) for value in range(0, 256, 32)],
+}
+STRANGER = "unlike anything in training"
+for name, pictures in stored.items():
+    answers = fl.predict(run.model, pictures)
+    refused[name] = np.mean([answer.reason == STRANGER for answer in answers])
+    sure = np.mean([answer.probability for answer in answers])
+    print(f"{name:16} {refused[name]:.2f} refused, though {sure:.2f} sure on average")
+print("of known pictures, it should keep", run.record.trust.kept)
+assert refused["known, not seen"] < 0.3 < refused["noise"]
+
+# %% [markdown]
+# Far strangers are easy: noise and blank pictures are refused, however sure the network
+# is. Near ones are hard. The other digits consist of the same strokes, so many of them
+# pass. Do not expect this to find a class that looks much like one of yours.
+
+# %% [markdown]
 # ## Real photographs
 #
 # EfficientNet-Lite0 was trained on ImageNet: 1.3 million photographs of 1,000 kinds of
@@ -517,6 +593,126 @@ else:
 # ```sh
 # firstlight train ~/photos --ladder --learning-curve
 # ```
+
+# %% [markdown]
+# How does this model take pictures that have nothing to do with clothes?
+
+# %% A temple, a flower, digits, and noise
+if archive.is_file():
+    strange = {
+        "temple and flower": photographs,
+        "digits": stored["known, not seen"][:20],
+        "noise": list(rng.integers(0, 256, (20, 224, 224, 3), dtype=np.uint8)),
+    }
+    for name, pictures in strange.items():
+        answers = fl.predict(real.model, pictures)
+        refused = np.mean([answer.reason == STRANGER for answer in answers])
+        sure = max(answer.probability for answer in answers)
+        print(f"{name:17} {refused:.2f} refused; at most {sure:.2f} sure of an answer")
+        assert refused > 0.8
+    print("clothes that were kept, of the test split:", real.record.trust.test_kept)
+else:
+    print(f"skipped, because {archive} is not there")
+
+# %% [markdown]
+# ## Where it looks
+#
+# A **heatmap** shows where in a picture a network finds evidence for its answer. Its
+# last layers still have places: each cell of their output belongs to a part of the
+# picture. Grad-CAM multiplies each of their channels by how much the answer depends on
+# it, and adds them up.
+
+# %% A heatmap
+# Figure: a test picture that the model got right, and beside it the same picture in
+# gray, with red where the network finds evidence for its answer.
+judged = real if archive.is_file() else run
+samples, model = judged.data.samples, judged.model
+tested = [samples.images.read(row) for row in judged.data.split.test[:60]]
+told = [samples.classes[label] for label in samples.labels[judged.data.split.test[:60]]]
+answers = fl.predict(model, tested)
+right = [
+    i
+    for i, (answer, word) in enumerate(zip(answers, told, strict=True))
+    if answer.label == word and not answer.unsure
+]
+heatmap = fl.explain(model, tested[right[-1]])
+heatmap.draw()
+print(heatmap.method, "for", heatmap.shown)
+assert heatmap.label == told[right[-1]] and heatmap.values.max() == 1
+
+# %% [markdown]
+# It looks convincing. What does it prove? Ask for the heatmap of a class that is *not*
+# in the picture, and there is one, too. And cover the reddest fifth of the picture: if
+# the heatmap showed all that the network uses, it would lose its answer. Compare that
+# with covering another fifth, at random.
+
+
+# %% What a heatmap does not prove
+def covered(heat, at_random):
+    """Return the picture as the network sees it, with a fifth of it in its mean color."""
+    height, width = heat.values.shape
+    picture = Image.fromarray(heat.picture.squeeze())
+    box = (
+        heat.part.left,
+        heat.part.top,
+        heat.part.left + heat.part.width,
+        heat.part.top + heat.part.height,
+    )
+    pixels = np.array(picture.crop(box).resize((width, height)))
+    # squares of an eighth of the side, the reddest first, or in any order
+    cells = heat.values[: height // 8 * 8, : width // 8 * 8]
+    cells = cells.reshape(8, height // 8, 8, width // 8).mean(axis=(1, 3)).ravel()
+    order = rng.permutation(64) if at_random else cells.argsort()[::-1]
+    for cell in order[: 64 // 5]:
+        top, left = cell // 8 * (height // 8), cell % 8 * (width // 8)
+        pixels[top : top + height // 8, left : left + width // 8] = pixels.mean((0, 1))
+    return pixels
+
+
+print(f"most probable: {heatmap.label}, {heatmap.probability:.3f}")
+other = answers[right[-1]].top[-1]
+wrong = fl.explain(model, tested[right[-1]], class_=other.label)
+print(
+    f"there is also a heatmap for {other.label}, with a probability of "
+    f"{other.probability:.4f}; its largest value is {wrong.values.max():.0f}"
+)
+changes = {"the reddest fifth": [], "any fifth": []}
+for heat in fl.explain(model, [tested[i] for i in right[:12]]):
+    for name, at_random in (("the reddest fifth", False), ("any fifth", True)):
+        (answer,) = fl.predict(
+            model, [covered(heat, at_random)], top=len(model.classes)
+        )
+        of_class = {guess.label: guess.probability for guess in answer.top}
+        changes[name].append((heat.probability - of_class[heat.label], answer.label))
+for name, found in changes.items():
+    lost = np.mean([drop for drop, _ in found])
+    print(f"covering {name:17} takes {lost:.2f} of the probability on average")
+assert wrong.shown == other.label and len(found) > 5
+
+# %% [markdown]
+# A heatmap says *where*, roughly. It does not say what the network sees there, or
+# whether the answer is right, and wrong answers have heatmaps as well. What it can do
+# is make you suspicious: red on the background or in a corner is a reason to look for a
+# shortcut (chapter 8).
+#
+# ## The report
+#
+# Every run puts all of this on one page, `report.html` in its folder. It opens from
+# disk in any browser. It says how good the model is and what to do next, and shows the
+# pictures behind every number: the confusion matrix, the worst mistakes with their
+# heatmaps, labels to look at with buttons to correct them, the strangest pictures.
+
+# %% What is in the report
+import re
+from html import unescape
+
+page = judged.folder / "report.html"
+text = page.read_text(encoding="utf-8")
+sections = [unescape(words) for words in re.findall("<h2[^>]*>(.*?)</h2>", text)]
+print(f"{page.name}, {len(text.encode()) / 1e6:.1f} MB")
+print("\n".join(sections))
+assert "What to do next" in sections
+assert not re.search(r'(src|href)="https?:', text)  # it asks nothing of any network
 
 # %% [markdown]
 # ## Exercises

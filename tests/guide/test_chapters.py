@@ -76,7 +76,9 @@ def test_the_appendix_has_older_code_for_every_chapter_and_no_chapter_mentions_t
         assert not re.search(r"\b(then and now|the notes)\b", chapter.read_text("utf-8"), re.IGNORECASE)
 
 
-DRAWS = r"\bfl\.(imshow|image_grid|confusion_matrix|training_curves|view_classify)\(|plt\.(figure|subplots)\("
+DRAWS = (
+    r"\bfl\.(imshow|image_grid|confusion_matrix|training_curves|view_classify)\(|\.draw\(\)|plt\.(figure|subplots)\("
+)
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
