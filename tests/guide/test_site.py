@@ -45,7 +45,7 @@ def test_every_page_is_there_and_in_the_contents(site):
         *GUIDE.glob("reference/*.md"),
     ]
     pages.remove(GUIDE / "index.md")
-    assert len(pages) == 9 + 1 + 5 + 3
+    assert len(pages) == 9 + 1 + 8 + 3
     for page in pages:
         name = page.relative_to(GUIDE).with_suffix(".html").as_posix()
         assert (site / name).is_file()
@@ -103,14 +103,15 @@ def test_a_default_in_the_reference_is_the_default(site):
 def commands(page: str) -> list[list[str]]:
     """Give the words of every command in a page's shell blocks."""
     blocks = re.findall(r"```sh\n(.*?)```", (GUIDE / "how-to" / page).read_text("utf-8"), re.DOTALL)
-    lines = [line for block in blocks for line in block.splitlines() if line.startswith("firstlight ")]
+    lines = [line for block in blocks for line in map(str.strip, block.splitlines()) if line.startswith("firstlight ")]
     return [shlex.split(line, comments=True)[1:] for line in lines]
 
 
 PAGES = ["train_on_your_folder.md", "bring_your_own_weights.md"]
+PAGES_ABOUT_TRUST = ["find_wrong_labels.md", "when_the_model_is_unsure.md", "compare_two_models.md"]
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [*PAGES, *PAGES_ABOUT_TRUST])
 def test_what_a_page_tells_people_to_type_is_understood(page):
     typed = commands(page)
     assert len(typed) > 3
@@ -118,19 +119,41 @@ def test_what_a_page_tells_people_to_type_is_understood(page):
         assert parse(words) is not None
 
 
-@pytest.mark.slow
-def test_what_the_pages_tell_people_to_type_works(digits, backbone, tmp_path, monkeypatch, capsys):
-    """On pictures called as in the text; backbones are replaced by one that is at hand."""
+def write_photos(images, labels) -> None:
+    """Write the pictures that the pages are about into this folder."""
     from PIL import Image
 
-    monkeypatch.chdir(tmp_path)
-    images, labels = digits
     for label in range(10):
-        folder = tmp_path / "photos" / str(label)
+        folder = Path("photos") / str(label)
         folder.mkdir(parents=True)
         for name, row in zip("abcdefghijkl", (labels == label).nonzero()[0], strict=False):
             Image.fromarray(images[row]).save(folder / f"{name}nna-01.png")
-    shutil.copy(tmp_path / "photos" / "3" / "anna-01.png", "new.jpg")
+    shutil.copy(Path("photos") / "3" / "anna-01.png", "new.jpg")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES_ABOUT_TRUST)
+def test_what_a_page_about_trust_tells_people_to_type_works(page, digits, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_photos(*digits)
+    for text in re.findall(
+        r"```text\n(image,label,action\n.*?)```", (GUIDE / "how-to" / page).read_text("utf-8"), re.DOTALL
+    ):
+        Path("corrections.csv").write_text(text, "utf-8")
+    typed = commands(page)
+    if not any(words[0] == "train" for words in typed):
+        typed = [["train", "photos"], *typed]
+    for words in typed:
+        quick = [*words, "--epochs", "1"] if words[0] == "train" else words
+        quick = [*words[:-1], "2"] if words[-2] == "--seeds" else quick
+        assert main(quick) == 0, quick
+
+
+@pytest.mark.slow
+def test_what_the_pages_tell_people_to_type_works(digits, backbone, tmp_path, monkeypatch, capsys):
+    """On pictures called as in the text; backbones are replaced by one that is at hand."""
+    monkeypatch.chdir(tmp_path)
+    write_photos(*digits)
     lines = [words for page in PAGES for words in commands(page)]
     assert len(lines) == 16
     for typed in lines:
