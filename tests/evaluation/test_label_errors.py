@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from firstlight.evaluation.label_errors import find_label_errors, mixed_up_classes
+from firstlight.evaluation.label_errors import find_label_errors
 
 
 def planted(noise=0.05, classes=4, each=100, seed=0):
@@ -86,14 +86,3 @@ def test_what_is_no_number_is_refused_in_one_line(which):
     with pytest.raises(ValueError, match=f"some {which} are not finite") as refused:
         find_label_errors(logits, labels, features)
     assert "\n" not in str(refused.value)
-
-
-def test_classes_that_nobody_can_tell_apart_are_named_and_others_are_not():
-    logits, labels, _, _, _ = planted(noise=0.0)
-    rng = np.random.default_rng(0)
-    labels[labels < 2] = rng.integers(0, 2, (labels < 2).sum())  # nothing tells 0 from 1
-    (pair,) = mixed_up_classes(logits, labels)
-    assert pair.classes == (0, 1)
-    assert pair.of == tuple(np.bincount(labels)[:2])
-    logits, labels, *_ = planted(noise=0.05)
-    assert mixed_up_classes(logits, labels) == []

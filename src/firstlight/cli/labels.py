@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from firstlight.cli.layout import counted
-from firstlight.escaping import escape_name, list_names
+from firstlight.escaping import escape, escape_name, list_names
 
 MAX_SUSPECTS = 5  # that a person is shown; the file and --json hold them all
 
@@ -22,18 +22,25 @@ def suspect_lines(suspects: Sequence[Mapping[str, Any]], where: str) -> Iterator
     verb = "is" if len(flagged) == 1 else "are"
     yield f"{counted(len(flagged), 'label')} {verb} probably wrong" + (", such as:" if len(flagged) > 1 else ":")
     for each in flagged[:MAX_SUSPECTS]:
-        yield f"  {each['image']}: labeled {escape_name(each['label'])}, looks like {escape_name(each['suggested'])}"
+        label, suggested = escape_name(each["label"]), escape_name(each["suggested"])
+        yield f"  {escape(each['image'])}: labeled {label}, looks like {suggested}"
     doubtful = len(suspects) - len(flagged)
-    more = f", with {doubtful:,} that are only doubtful" if doubtful else ""
-    yield f"  {where} lists them all{more}"
+    more = f", with {doubtful:,} that {'is' if doubtful == 1 else 'are'} only doubtful" if doubtful else ""
+    yield f"  {where} lists {'it' if len(suspects) == 1 else 'them all'}{more}"
 
 
-def class_lines(mixed_up: Sequence[Mapping[str, Any]], small: Sequence[str]) -> Iterator[str]:
-    """Yield lines about classes that are hard to tell apart, and about those too small to be judged."""
+def class_lines(mixed_up: Sequence[Mapping[str, Any]], small: Sequence[str], where: str = "") -> Iterator[str]:
+    """Yield lines about classes that are hard to tell apart, and about those too small to be judged.
+
+    Args:
+        mixed_up: `classes`, `taken` and `of` for each pair, worst first.
+        small: names of classes.
+        where: what the pictures of `mixed_up` are from, such as `in validation, `.
+    """
     for pair in mixed_up[:MAX_SUSPECTS]:
         (one, other), (first, second), (of_first, of_second) = pair["classes"], pair["taken"], pair["of"]
         yield (
-            f"{escape_name(one)} and {escape_name(other)} are hard to tell apart: {first:,} of {of_first:,} and "
+            f"{escape_name(one)} and {escape_name(other)} are hard to tell apart: {where}{first:,} of {of_first:,} and "
             f"{second:,} of {of_second:,} look like the other"
         )
     if small:

@@ -4,6 +4,7 @@ import json
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -44,12 +45,8 @@ def print_json(value: Any) -> None:
 
 def tell_run(run: "Run") -> None:
     """Report how a run went, the test score first."""
-    from firstlight.runs.suspects import read_suspects
-
     record = run.record
-    tell_two_labels(record.two_labels, record.near_two_labels)
-    for line in suspect_lines([each.to_json() for each in read_suspects(run.folder)], "suspects.csv"):
-        say(line)
+    tell_labels(run)
     tell_shortcuts(record.shortcuts)
     scored = f", scored once on {counted(record.n['test'], 'test picture')}" if run.test else ""
     say(f"trained on {counted(record.n['train'], 'picture')}, validated on {record.n['valid']:,}{scored}")
@@ -75,6 +72,22 @@ def tell_run(run: "Run") -> None:
         say("next:")
         for step in next_steps(run):
             say(f"  {step}")
+
+
+def tell_labels(run: "Run") -> None:
+    """Report which labels are wrong or probably wrong, and which classes are hard to tell apart."""
+    from firstlight.runs.folder import SUSPECTS_FILE
+    from firstlight.runs.suspects import read_suspects
+
+    tell_two_labels(run.record.two_labels, run.record.near_two_labels)
+    suspects = [each.to_json() for each in read_suspects(run.folder)]
+    mixed_up = [asdict(pair) for pair in run.record.mixed_up]
+    lines = [
+        *suspect_lines(suspects, str(run.folder / SUSPECTS_FILE)),
+        *class_lines(mixed_up, (), "in validation, "),
+    ]
+    for line in lines:
+        say(line)
 
 
 def tell_files(folder: Path) -> None:

@@ -81,7 +81,7 @@ class CheckReport:
             "shortcuts": [asdict(shortcut) for shortcut in self.shortcuts],
             "training_notes": list(plan.notes),
             "training_refuses": refusals,
-            **(self.labels.to_json(samples.classes) if self.labels else {}),
+            **(self.labels.to_json() if self.labels else {}),
         }
 
     def to_pandas(self) -> "DataFrame":

@@ -9,7 +9,6 @@ Source of the noise matrix: A. P. Dawid and A. M. Skene, Applied Statistics 1979
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,7 +16,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from firstlight.evaluation.calibration import fit_temperature
-from firstlight.evaluation.intervals import proportion
 
 NEIGHBORS = 60  # at most; small sets have fewer
 NEIGHBOR_TEMPERATURE = 0.07  # as in the evaluation of DINO (arXiv:2104.14294)
@@ -26,7 +24,6 @@ SIMILARITIES_AT_ONCE = 2**24  # computed together; more would only take memory
 EXPECTED_NOISE = 0.05  # of the labels of each class, before any was seen
 NOISE_STEPS = 30  # of expectation maximization
 FLAG_ABOVE = 0.85  # score, from which on a label is flagged (LOG.md)
-MIXED_UP_ABOVE = 0.25  # of each class: the lower end of the interval of what looks like the other class
 MIN_IMAGES_OF_A_CLASS = 3  # a class of fewer cannot be told from noise, so its labels are not judged
 
 Floats = NDArray[np.float64]
@@ -122,36 +119,6 @@ def neighbor_log_probabilities(
     share = torch.bincount(answers, minlength=num_classes).double() / count
     counted = torch.cat(votes).double() + share.clamp_min(1 / (count + 1))  # and all classes together one more
     return (counted / counted.sum(dim=1, keepdim=True)).log()
-
-
-class MixedUp(NamedTuple):
-    """Two classes that are hard to tell apart: how many of each look like the other, of how many."""
-
-    classes: tuple[int, int]
-    taken: tuple[int, int]
-    of: tuple[int, int]
-
-
-def mixed_up_classes(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> list[MixedUp]:
-    """Return the pairs of classes of which at least a quarter of each look like the other, beyond chance; worst first.
-
-    Args:
-        logits: of heads that saw neither the image nor a copy of it, `[n, K]`.
-        labels: int64 `[n]`.
-    """
-    num_classes = logits.shape[1]
-    sizes = np.bincount(labels, minlength=num_classes)
-    # note: `beats[a, b]` is how many images of class a look more like class b
-    beats = np.zeros((num_classes, num_classes), np.int64)
-    for one in range(num_classes):
-        its = logits[labels == one]
-        beats[one] = (its > its[:, [one]]).sum(axis=0)
-    found = []
-    for one, other in zip(*np.nonzero(np.triu(beats, 1)), strict=True):
-        taken, of = (int(beats[one, other]), int(beats[other, one])), (int(sizes[one]), int(sizes[other]))
-        if all(proportion(part, whole).low > MIXED_UP_ABOVE for part, whole in zip(taken, of, strict=True) if whole):
-            found.append(MixedUp((int(one), int(other)), taken, of))
-    return sorted(found, key=lambda pair: -sum(pair.taken) / sum(pair.of))
 
 
 def _calibrated(logits: Tensor, labels: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from firstlight.errors import RunError
 from firstlight.evaluation.conformal import SetScores
 from firstlight.evaluation.evaluate import Evaluation
 from firstlight.evaluation.intervals import Estimate
+from firstlight.evaluation.mixed_up import MixedUp
 from firstlight.evaluation.shortcuts import Shortcut
 from firstlight.files import write_json
 from firstlight.runs.folder import RECORD_FILE, paths_in
@@ -197,6 +198,7 @@ class Record:
         shortcuts: what tells the classes apart and is not the object; empty in older records.
         trust: when the model is unsure, and how that did on the test split; None in older records.
         suspects: training images whose labels are probably wrong, see `suspects.csv`.
+        mixed_up: pairs of classes that are hard to tell apart, by the validation split; empty in older records.
     """
 
     source: str
@@ -222,6 +224,7 @@ class Record:
     shortcuts: tuple[Shortcut, ...] = ()
     trust: TrustRecord | None = None
     suspects: int = 0
+    mixed_up: tuple[MixedUp, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return plain dicts, lists, strings and finite numbers, in the layout of `evaluation.json`."""

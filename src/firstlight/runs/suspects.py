@@ -4,14 +4,12 @@ import csv
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from firstlight.errors import RunError
+from firstlight.evaluation.mixed_up import MixedUp
 from firstlight.files import from_cell, write_csv
 from firstlight.runs.folder import SUSPECTS_FILE
-
-if TYPE_CHECKING:
-    from firstlight.evaluation.label_errors import MixedUp
 
 HEADING = ("image", "label", "suggested", "score", "flagged")
 
@@ -50,17 +48,14 @@ class LabelCheck:
     """
 
     suspects: tuple[Suspect, ...]
-    mixed_up: "tuple[MixedUp, ...]"
+    mixed_up: tuple[MixedUp, ...]
     small: tuple[str, ...]
 
-    def to_json(self, classes: tuple[str, ...]) -> dict[str, Any]:
-        """Return plain values, with the names of the classes."""
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
         return {
             "suspects": [each.to_json() for each in self.suspects],
-            "mixed_up": [
-                {"classes": [classes[one] for one in pair.classes], "taken": list(pair.taken), "of": list(pair.of)}
-                for pair in self.mixed_up
-            ],
+            "mixed_up": [{name: list(value) for name, value in asdict(pair).items()} for pair in self.mixed_up],
             "too_small": list(self.small),
         }
 

@@ -1,7 +1,8 @@
-"""What a network answered about each training image while it was trained: the mean of its logits over all epochs.
+"""What a network answered about each training image in the first half of its training: the mean of its logits.
 
 Each answer is given before the step that learns from it. An image that is labeled wrong is answered as what it looks
-like for long, so that its mean margin stays low, even where the last epochs know its label by heart.
+like for long, so that its mean margin is low. In the second half wrong labels are learned by heart, so that answers no
+longer count.
 
 Source: G. Pleiss et al., Identifying mislabeled data using the area under the margin ranking, arXiv:2001.10528.
 """
@@ -11,6 +12,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+ANSWERS_COUNT_UNTIL = 0.5  # of the training that is done (LOG.md); the first epoch counts in any case
 MAX_NUMBERS = 2**27  # kept at most, 512 MB; beyond, nothing is kept
 
 

@@ -7,7 +7,7 @@ from firstlight.data.dataset import Dataset, open_store
 from firstlight.data.groups import image_groups
 from firstlight.data.samples import Samples
 from firstlight.data.split import SplitRows
-from firstlight.evaluation.label_errors import mixed_up_classes
+from firstlight.evaluation.mixed_up import mixed_up_classes
 from firstlight.progress import announce, phase
 from firstlight.runs.outputs import Outputs
 from firstlight.runs.suspects import LabelCheck
@@ -52,7 +52,7 @@ def check_labels(samples: Samples, recipe: Recipe | None = None) -> LabelCheck:
     features = _features(data, recipe, choice)
     logits = held_out_logits(features, labels, groups, len(classes), seed=recipe.seed)
     said = Outputs(tuple(samples.names[row] for row in rows), labels, logits, np.array(features))
-    return LabelCheck(as_suspects(said, groups, classes), tuple(mixed_up_classes(logits, labels)), small)
+    return LabelCheck(as_suspects(said, groups, classes), mixed_up_classes(logits, labels, classes), small)
 
 
 @phase("judging labels")

@@ -16,7 +16,7 @@ from firstlight.models.classifier import Classifier
 from firstlight.progress import keep, progress
 from firstlight.runtime.device import autocast, pick_dtype
 from firstlight.runtime.seeds import derive_seed
-from firstlight.training.answers import Answers
+from firstlight.training.answers import ANSWERS_COUNT_UNTIL, Answers
 from firstlight.training.optim import SCHEDULES, set_lr
 from firstlight.training.recipe import Recipe
 from firstlight.training.state import Epoch, Step, TrainState
@@ -100,7 +100,8 @@ def train_epochs(  # noqa: C901, PLR0915 - one page that is read from top to bot
                 if state.average:
                     state.average.update(classifier)
                 state.losses.append(loss.detach())
-                state.answers.add(batch.rows, logits)
+                if epoch == 1 or done < ANSWERS_COUNT_UNTIL:
+                    state.answers.add(batch.rows, logits)
                 state.step, state.lr, state.seconds = number, optimizers[-1].param_groups[-1]["lr"], clock() - started
                 if number % LOSS_CHECK_STEPS == 0:
                     mean_loss(state.losses, epoch)

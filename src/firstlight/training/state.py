@@ -54,7 +54,7 @@ class Learned:
         best: that epoch; 0 is a pretrained network with the exact head, before any epoch.
         rows: of all epochs.
         interrupted: whether Ctrl-C ended training early.
-        answers: what the network answered about each training image on the way; None if nothing was trained.
+        answers: what the network answered about each training image in the first half; None if nothing was trained.
     """
 
     model: Classifier

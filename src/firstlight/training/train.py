@@ -23,6 +23,7 @@ from firstlight.evaluation.calibration import fit_temperature
 from firstlight.evaluation.cues import shortcuts_in
 from firstlight.evaluation.evaluate import evaluate_logits
 from firstlight.evaluation.mistakes import shown_positions
+from firstlight.evaluation.mixed_up import mixed_up_classes
 from firstlight.files import expand_user, write_text
 from firstlight.inference.image_classifier import ImageClassifier
 from firstlight.inference.predictor import Predictor
@@ -145,6 +146,7 @@ def train(
         shortcuts=shortcuts_in(samples, data.store, np.concatenate([data.split.train, data.split.valid])),
         trust=record_of(model.trust),
         suspects=sum(suspect.flagged for suspect in suspects),
+        mixed_up=mixed_up_classes(outputs.logits, outputs.labels, samples.classes),
     )
     run = Run(folder, ImageClassifier.of(model), recipe, data, learned.rows, record, learned.interrupted)
     run = save(run)
