@@ -158,6 +158,25 @@ def test_a_refusal_does_not_count_as_an_evaluation_of_the_test_split(pair, data)
     assert [read_record(folder).test_evaluations for folder in pair] == [1, 1]
 
 
+def test_models_of_other_classes_are_refused_before_a_test_split_is_scored(pair, data, digits, tmp_path):
+    images, labels = digits
+    seven = labels < 7
+    other = fl.train((images[seven][:200], labels[seven][:200]), out=tmp_path / "seven", epochs=1, model="mlp")
+    before = read_record(pair[0]).test_evaluations
+    with pytest.raises(DataError, match="only models with the same classes can be compared"):
+        fl.compare(pair[0], other.folder, data, split="all")
+    assert read_record(pair[0]).test_evaluations == before
+
+
+def test_files_that_cannot_be_written_are_refused_before_a_test_split_is_scored(pair, tmp_path, capsys):
+    before = read_record(pair[0]).test_evaluations
+    assert main(["compare", *map(str, pair), "--split", "test", "--csv", str(tmp_path / "no" / "c.csv")]) == 2
+    assert "it cannot be written" in capsys.readouterr().err
+    with pytest.raises(RunError, match="choose a file in a folder that exists"):
+        fl.report(pair[0], "digits", out=tmp_path / "no" / "page.html")
+    assert read_record(pair[0]).test_evaluations == before
+
+
 def test_runs_of_earlier_versions_are_matched_by_name(pair):
     for folder in pair:
         change(folder, digests=None)

@@ -17,6 +17,7 @@ from firstlight.escaping import escape_name, list_names
 from firstlight.evaluation.comparison import SPLIT_NAMES, Comparison, compare_logits, log_losses
 from firstlight.evaluation.repeated import RecipeComparison, compare_repeated
 from firstlight.models.classifier import Classifier
+from firstlight.models.model_file import read_model_card
 from firstlight.runs.folder import RECORD_FILE, SPLIT_FILE
 from firstlight.runs.outputs import Outputs, outputs_file, read_outputs
 from firstlight.runs.record import count_test_evaluation, read_record
@@ -100,6 +101,8 @@ def compare_models(
     _require_two(*models.values())
     if split not in ("valid", "test", "all"):
         raise RecipeError("choose valid, test or all", field="split", value=split)
+    first, second = ((name, _classes_of(model)) for name, model in models.items())
+    _require_same_classes(first, second)  # before the test split of either is scored, which counts
     tables = {name: _table_of(model, samples) for name, model in models.items()}
     notes = _notes_on_training(tables, split)
     answers = []
@@ -184,15 +187,24 @@ def _noted(found: Comparison, notes: list[str]) -> Comparison:
 
 def _matched_classes(a: Answers, b: Answers) -> NDArray[np.int64]:
     """Return for each class of `a` its place among those of `b`, int64 `[K]`."""
+    _require_same_classes((a.model, a.classes), (b.model, b.classes))
+    place = {name: index for index, name in enumerate(b.classes)}
+    return np.array([place[name] for name in a.classes], np.int64)
+
+
+def _require_same_classes(a: tuple[str, Sequence[str]], b: tuple[str, Sequence[str]]) -> None:
+    """Refuse two models, each by its name and its classes, that do not know the same ones."""
     lacking = [
-        f"{escape_name(one.model)} does not know {list_names(missing)}"
-        for one, other in ((a, b), (b, a))
-        if (missing := [name for name in other.classes if name not in set(one.classes)])
+        f"{escape_name(name)} does not know {list_names(missing)}"
+        for (name, known), (_, asked) in ((a, b), (b, a))
+        if (missing := [each for each in asked if each not in set(known)])
     ]
     if lacking:
         raise DataError(f"{'; '.join(lacking)}; only models with the same classes can be compared")
-    place = {name: index for index, name in enumerate(b.classes)}
-    return np.array([place[name] for name in a.classes], np.int64)
+
+
+def _classes_of(model: Path | Classifier) -> tuple[str, ...]:
+    return model.classes if isinstance(model, Classifier) else read_model_card(model).classes
 
 
 def _matched_images(a: Answers, b: Answers, split: str) -> tuple[NDArray[np.int64], list[str]]:

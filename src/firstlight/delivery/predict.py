@@ -52,6 +52,8 @@ def require_file(path: Path) -> None:
     path = expand_user(path)
     if not path.name or (path.exists() and not path.is_file()):
         raise DataError("it is not a file; choose a new file, or one to replace", field="csv", value=str(path))
+    if not path.parent.is_dir():
+        raise DataError("it cannot be written: there is no such folder; choose another", field="csv", value=str(path))
 
 
 @contextmanager

@@ -54,6 +54,8 @@ def write_model_report(model: Path | Classifier, samples: Samples, out: Path | N
     path = out or Path(f"{samples.name}-report.html")
     if out is None and path.exists():
         raise RunError("this file exists; choose another", field="out", value=str(path))
+    if path.is_dir() or not path.parent.is_dir():  # before the test split is scored, which counts
+        raise RunError("it cannot be written; choose a file in a folder that exists", field="out", value=str(path))
     score = evaluate_model(model, samples, **choices)
     return _write(path, _material(model, samples, score, choices.get("max_pixels")))
 
