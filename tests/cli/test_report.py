@@ -2,12 +2,15 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import firstlight as fl
 from firstlight.cli import main
+from firstlight.runs.outputs import read_outputs, write_outputs
 
 
 @pytest.fixture
@@ -60,3 +63,15 @@ def test_what_is_no_run_is_one_line(run_folder, capsys, missing):
 
 def test_a_page_that_cannot_be_written_is_one_line(run_folder, capsys):
     assert "cannot be written" in complaint(capsys, run_folder, "--out", "gone/page.html")
+
+
+@pytest.mark.parametrize("part", ["logits", "labels", "classes"])
+def test_outputs_that_do_not_go_with_the_record_are_one_line(run_folder, capsys, part):
+    outputs = read_outputs(run_folder, "test")
+    changed = {
+        "logits": {"logits": outputs.logits * np.float32(np.nan)},
+        "labels": {"labels": outputs.labels - 1},
+        "classes": {"logits": outputs.logits[:, :-1]},
+    }[part]
+    write_outputs(run_folder, "test", replace(outputs, **changed))
+    assert "does not go with the record of this run" in complaint(capsys, run_folder)

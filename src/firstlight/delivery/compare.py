@@ -101,13 +101,13 @@ def compare_models(
     _require_two(*models.values())
     if split not in ("valid", "test", "all"):
         raise RecipeError("choose valid, test or all", field="split", value=split)
-    first, second = ((name, _classes_of(model)) for name, model in models.items())
-    _require_same_classes(first, second)  # before the test split of either is scored, which counts
+    one, other = ((name, _classes_of(model)) for name, model in models.items())
+    _require_same_classes(one, other)  # before the test split of either is scored, which counts
     tables = {name: _table_of(model, samples) for name, model in models.items()}
     notes = _notes_on_training(tables, split)
     answers = []
-    for name, other in zip(models, reversed(tables.values()), strict=True):
-        score = evaluate_model(models[name], samples, split=split, other_split=other, **choices)
+    for name, table in zip(models, reversed(tables.values()), strict=True):
+        score = evaluate_model(models[name], samples, split=split, other_split=table, **choices)
         answers.append(Answers(name, score.evaluation.classes, score.evaluation.temperature, score.outputs))
         if score.test_evaluations:
             notes.append(_counted_words(name, score.test_evaluations))

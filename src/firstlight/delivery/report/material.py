@@ -98,6 +98,8 @@ def read_run(folder: Path) -> Material:
     record = read_record(folder)
     outputs = read_outputs(folder, "test") if record.test and outputs_file(folder, "test").is_file() else None
     facts = read_facts(folder) if outputs and (folder / OUTPUTS_FOLDER / FACTS_FILE).is_file() else None
+    if outputs and not _go_with(outputs, len(record.classes)):
+        raise RunError(f"{outputs_file(folder, 'test')}: it does not go with the record of this run; it is damaged")
     if outputs and facts and len(facts) != len(outputs):
         raise RunError(f"{folder / OUTPUTS_FOLDER}: its files are of different runs; train again")
     return Material(
@@ -117,6 +119,11 @@ def read_run(folder: Path) -> Material:
         copies=_table(folder / COPIES_FILE, ("group", "kind", "image", "label", "split")),
         suspects=read_suspects(folder),
     )
+
+
+def _go_with(outputs: Outputs, num_classes: int) -> bool:
+    right_size = outputs.logits.shape[1] == num_classes and bool(np.isfinite(outputs.logits).all())
+    return right_size and bool(((outputs.labels >= 0) & (outputs.labels < num_classes)).all())
 
 
 def _card(file: Path) -> ModelCard | None:
