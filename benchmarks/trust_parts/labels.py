@@ -1,6 +1,6 @@
 """Labels planted wrong, 5 % of them, and how well they are found, beside cleanlab on the same held-out probabilities.
 
-About 10 minutes of one processor for five seeds; the features of clothing10 and CIFAR-10 take 4 more the first time.
+About half an hour of one processor for five seeds; the features of clothing10 and CIFAR-10 take 4 more the first time.
 """
 
 import gzip
