@@ -44,7 +44,7 @@ def test_a_model_is_scored_on_other_pictures_and_a_file_is_never_replaced_unaske
     assert written == Path("digit-folder-report.html")
     html = written.read_text("utf-8")
     assert "run on digit-folder" in html and "of 120 pictures that the model had never seen" not in html
-    assert "What is taken for what" in html and "Every choice of the recipe" not in html
+    assert "Which classes are confused" in html and "Every choice of the recipe" not in html
     assert "this file exists" in complaint(capsys, run_folder, digit_folder, "--split", "all")
     assert answer(capsys, run_folder, digit_folder, "--split", "all", "--out", written) == written
 

@@ -41,6 +41,8 @@ def test_a_person_reads_what_probabilities_are_worth_and_how_many_answers_are_su
     trust = TrustRecord(coverage=0.9, set_quantile=0.4, measured_on={}, test=SetScores(sure, 1.2, (), sure, right, ()))
     probabilities, answers = trust_lines(scores, trust)
     assert probabilities.startswith("Probabilities are off by 0.3")
-    assert answers.startswith("The model is sure of 80.0% of the test pictures, and right about 95.0% of them;")
+    assert answers.startswith(
+        "Only one class is likely for 80 of 100 test pictures, and it is the right one for 76 of these (0.950 ["
+    )
     assert "too few validation pictures" in trust_lines(scores, replace(trust, set_quantile=1.0))[1]
     assert trust_lines(replace(scores, calibration=None), None) == []

@@ -14,18 +14,20 @@ def suspect_lines(suspects: Sequence[Mapping[str, Any]], where: str) -> Iterator
 
     Args:
         suspects: `image`, `label`, `suggested`, `score` and `flagged`, most suspect first.
-        where: lists them all.
+        where: what lists them all, a file or an option.
     """
     flagged = [each for each in suspects if each["flagged"]]
     if not flagged:
         return
     verb = "is" if len(flagged) == 1 else "are"
-    yield f"{counted(len(flagged), 'label')} {verb} probably wrong" + (", such as:" if len(flagged) > 1 else ":")
+    yield f"{counted(len(flagged), 'label')} {verb} probably wrong" + (
+        ", such as:" if len(flagged) > MAX_SUSPECTS else ":"
+    )
     for each in flagged[:MAX_SUSPECTS]:
         label, suggested = escape_name(each["label"]), escape_name(each["suggested"])
         yield f"  {escape(each['image'])}: labeled {label}, looks like {suggested}"
     doubtful = len(suspects) - len(flagged)
-    more = f", with {doubtful:,} that {'is' if doubtful == 1 else 'are'} only doubtful" if doubtful else ""
+    more = f", and {doubtful:,} more that may be wrong" if doubtful else ""
     yield f"  {where} lists {'it' if len(suspects) == 1 else 'them all'}{more}"
 
 

@@ -19,7 +19,7 @@ T = TypeVar("T")
 Positional = Annotated[T, "positional"]  # a field that is given by its place, without a flag
 EVERYDAY = frozenset(
     ("model", "ladder", "finetune", "epochs", "batch_size", "lr", "img_size", "split", "group_by", "label_from", "out")
-    + ("recipe", "seed", "device", "json", "quiet", "csv")
+    + ("recipe", "seed", "device", "json", "quiet", "csv", "labels", "corrections")
 )  # the options of `train` and `evaluate` that most people need; --help-all lists all of them
 PLACEHOLDERS = {
     "out": "FOLDER", "recipe": "FILE", "csv": "FILE", "weights": "FILE", "data_root": "FOLDER", "img_size": "PIXELS",

@@ -38,8 +38,12 @@ def trust_lines(scores: "Evaluation", trust: "TrustRecord | None") -> list[str]:
         lines.append("There were too few validation pictures to tell which answers are sure.")
     elif trust and trust.test:
         single, right = trust.test.single, trust.test.single_accuracy
+        sure, hits = round(single.value * single.n), round(right.value * right.n)
+        of_these = (
+            f", and it is the right one for {hits:,} of these ({right.value:.3f} [{right.low:.3f}, {right.high:.3f}])"
+        )
         lines.append(
-            f"The model is sure of {single.value:.1%} of the test pictures, and right about {right.value:.1%} of them; "
-            "predict calls the others unsure."
+            f"Only one class is likely for {sure:,} of {counted(single.n, 'test picture')}{of_these if sure else ''}; "
+            "predict says unsure where more are, or where a picture is unlike anything in training."
         )
     return lines

@@ -24,7 +24,7 @@ from firstlight.runs.record import count_test_evaluation, read_record
 
 VALIDATION_NOTE = (
     "validation also chose the epoch and the temperature of both models, so both scores are a little too high; for the "
-    "last word, compare once on the test split (`split` set to test)"
+    "last word, compare once on the test split, with `split` test"
 )
 LOCKED_NOTE = (
     "validation also chose the epoch of every run; the test split stayed locked, to be scored once, with "
@@ -176,7 +176,7 @@ def _aligned(a: Answers, b: Answers, split: str) -> tuple[NDArray[np.float32], l
         raise DataError(
             f"{differ.size:,} of {len(labels):,} pictures have different labels, such as "
             f"{escape_name(a.outputs.names[row])}: {escape_name(a.classes[labels[row]])} in {escape_name(a.model)}, "
-            f"{escape_name(a.classes[other[row]])} in {escape_name(b.model)}; give a source, whose labels then count"
+            f"{escape_name(a.classes[other[row]])} in {escape_name(b.model)}; give a source; its labels then count"
         )
     return np.ascontiguousarray(b.outputs.logits[places][:, columns]), notes
 

@@ -57,12 +57,12 @@ class Calibration:
         if self.p > CHANCE:
             return (
                 f"Probabilities can be taken at face value: they are off by {self.ece:.3f} on average, where chance "
-                f"alone would show {self.perfect:.3f}."
+                f"alone would show {self.perfect:.3f} (n = {self.n:,})."
             )
         direction = "too high" if self.too_sure > 0 else "too low"
         return (
             f"Probabilities are off by {self.ece:.3f} on average, more than chance alone would show "
-            f"({self.perfect:.3f}); most are {direction}."
+            f"({self.perfect:.3f}, n = {self.n:,}); most are {direction}."
         )
 
 

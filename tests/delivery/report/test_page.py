@@ -64,10 +64,11 @@ def test_the_page_of_a_run_is_written_from_its_folder_alone(kept_run, tmp_path):
     text = page.all("main")[0][1]
     accuracy = kept_run.record.test.accuracy
     assert f"{100 * accuracy.value:.1f}%" in text
-    assert f"{round(500 * accuracy.value)} of 500 pictures that the model had never seen were answered right" in text
+    assert f"{round(500 * accuracy.value)} of 500 pictures that it had never seen" in text
+    assert kept_run.record.test.calibration.sentence in text
     assert [title for _, title in page.all("h2")][:3] == [
         "What to do next",
-        "What is taken for what",
+        "Which classes are confused",
         "The worst mistakes",
     ]
 
@@ -107,7 +108,7 @@ def test_every_square_of_the_matrix_opens_its_images(kept_run):
 
 def test_pictures_that_were_not_kept_are_said_to_be_missing(drawable_run):
     html = page_of(read_run(drawable_run.folder))
-    assert "Choose a number to see its pictures" in html  # those of the worst mistakes
+    assert "Select a number to see its pictures" in html  # those of the worst mistakes
     shutil.rmtree(drawable_run.folder / "outputs")
     text = page_of(read_run(drawable_run.folder))
     assert "This run kept no pictures, so the numbers cannot be opened." in text
@@ -118,7 +119,7 @@ def test_pictures_that_were_not_kept_are_said_to_be_missing(drawable_run):
 def test_a_run_of_an_older_version_gets_an_honest_page(tmp_path, name):
     folder = Path(shutil.copytree(BEFORE / name, tmp_path / name))
     page = Page(write_run_report(folder).read_text("utf-8"))
-    assert "What is taken for what" in [text for _, text in page.all("h2")]
+    assert "Which classes are confused" in [text for _, text in page.all("h2")]
     assert not page.all("section", id="mistakes")
 
 

@@ -21,7 +21,7 @@ class Check:
     """A folder, an archive, a list, or a named set, as for train."""
     reading: SourceRecipe = field(default_factory=SourceRecipe)
     labels: bool = False
-    """Look for labels that are probably wrong, too. This takes about as long as training."""
+    """Also look for labels that are probably wrong. This takes about as long as training."""
     max_pixels: int = 50_000_000
     """Set aside pictures with more pixels than this, without decoding them."""
     workers: int | None = None

@@ -29,7 +29,7 @@ class Compare:
     a: Positional[Path]
     """A run folder; with SOURCE also a model.safetensors; with --seeds a recipe in TOML, or a run with one."""
     b: Positional[Path]
-    """Another one, which knows the same classes."""
+    """The other one, with the same classes."""
     source: Positional[str | None] = None
     """Pictures to score both on, as for evaluate; by default the runs' own split, which needs no pictures. With
     --seeds, the pictures to train on; by default those that the recipes name."""
@@ -40,7 +40,7 @@ class Compare:
     out: Path | None = None
     """Folder for a figure of the differences, new or empty; with --seeds for the runs, by default runs/compare-<n>."""
     csv: Path | None = None
-    """Also write a CSV file with one row per picture that only one of both got right: image, label, a, b, right."""
+    """Also write a CSV file with one row per picture that only one of the two got right: image, label, a, b, right."""
     reading: SourceRecipe = field(default_factory=SourceRecipe)
     allow_quarantine: bool = False
     """Continue even if more than 1% of the pictures cannot be used."""

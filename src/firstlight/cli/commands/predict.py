@@ -27,10 +27,11 @@ class Predict:
     top: int = 5
     """How many classes to list for each picture."""
     accept: float | None = None
-    """Call an answer unsure if its probability is below this, from 0 to 1; by default, if the set of classes that has
-    the right one in 9 of 10 cases holds more than one."""
+    """Call an answer unsure if its probability is below this, from 0 to 1. By default, it is unsure if it takes more
+    than one class to include the right one in 9 of 10 cases."""
     sets: Literal["overall", "by-class"] = "overall"
-    """What 9 of 10 is true of: all pictures together, or the pictures of every class, which gives larger sets."""
+    """Include the right class in 9 of 10 cases over all pictures, or for each class, which leaves more classes
+    possible."""
     csv: Path | None = None
     """Also write a CSV file with one row per picture: image, label, probability, error, whether it is unsure and why,
     and the rest of --top."""

@@ -4,9 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from firstlight.delivery.report.answers import Answers
 from firstlight.delivery.report.material import Material
-from firstlight.delivery.report.reliability import calibration_sentence
 from firstlight.delivery.report.wording import as_sentence, between, choices_as_options, counted, listed, percent
 from firstlight.escaping import escape
 from firstlight.evaluation.evaluate import Evaluation
@@ -52,7 +50,7 @@ class Overview:
     steps: tuple[Step, ...]
 
 
-def overview_of(material: Material, answers: Answers | None) -> Overview:
+def overview_of(material: Material) -> Overview:
     """Return the first screen."""
     scores = material.test or (material.record.valid if material.record else None)
     on = "validation" if not material.test else "test" if material.record else "these"
@@ -62,7 +60,7 @@ def overview_of(material: Material, answers: Answers | None) -> Overview:
         score=scores.accuracy if scores else None,
         score_name=f"right on {on} pictures",
         score_words=score_words(material, scores) if scores else "",
-        calibration=calibration_sentence(answers) if answers else "",
+        calibration=scores.calibration.sentence if scores and scores.calibration else "",
         set_aside=tuple(set_aside(material.record)) if material.record else (),
         steps=tuple(islice(steps(material), STEPS)),
     )
@@ -81,14 +79,14 @@ def score_words(material: Material, scores: Evaluation) -> str:
     """Return what the score means, and how far it can be trusted."""
     hits = round(scores.accuracy.value * scores.n)
     if material.test is None:
-        why = "It was chosen by these pictures, so this is a little too good. The test split was not scored."
-        return f"{hits:,} of {counted(scores.n, 'picture')} to validate were answered right. {why}"
-    unseen = " that the model had never seen" if material.record else ""  # else nobody knows what it was trained on
-    words = f"{hits:,} of {counted(scores.n, 'picture')}{unseen} were answered right. "
+        why = "The model was chosen on these pictures, so this is a little too good. The test split was not scored."
+        return f"The model was right on {hits:,} of {counted(scores.n, 'validation picture')}. {why}"
+    unseen = " that it had never seen" if material.record else ""  # else nobody knows what it was trained on
+    words = f"The model was right on {hits:,} of {counted(scores.n, 'picture')}{unseen}. "
     words += f"On more pictures like these, expect {between(scores.accuracy)} (95% interval)."
     looks = material.record.test_evaluations if material.record else 1
     if looks > 1:
-        words += f" This test split has been scored {looks:,} times; if you chose by it, the score is too good."
+        words += f" This test split has been scored {looks:,} times; if you used it to choose, the score is too good."
     return words
 
 
@@ -113,7 +111,7 @@ def steps(material: Material) -> Iterator[Step]:
     flagged = [suspect for suspect in material.suspects if suspect.flagged]
     if flagged:
         what = f"Look at {counted(len(flagged), 'label')} that {'is' if len(flagged) == 1 else 'are'} probably wrong"
-        yield Step(what, "Keep, relabel or remove each one here, and train again with the corrections.", "labels")
+        yield Step(what, "Keep, relabel, or remove each one here, and train again with the corrections.", "labels")
     if test:
         yield from confusion_steps(test)
     if record and record.transfer and record.transfer.next_step:
@@ -125,7 +123,7 @@ def steps(material: Material) -> Iterator[Step]:
             yield Step(f"Collect more pictures of {listed(small, 3)}", why, "classes")
         if test.accuracy.value < 1:
             yield Step("Look at the most confident mistakes", "Often it is the label that is wrong.", "mistakes")
-    yield Step("Try it on pictures of your own", "firstlight predict, with the run folder and a picture.", "recipe")
+    yield Step("Try it on pictures of your own", "Run firstlight predict with the run folder and a picture.", "recipe")
 
 
 def data_steps(record: Record) -> Iterator[Step]:
@@ -141,7 +139,7 @@ def data_steps(record: Record) -> Iterator[Step]:
         yield Step(f"Take {counted(record.leaks, 'group')} of copies out of training", why, "copies")
     if record.quarantined:
         what = f"Repair or delete {counted(record.quarantined, 'picture')} that cannot be read"
-        yield Step(what, "They were set aside, each with its reason.", "quarantine")
+        yield Step(what, "Pictures that cannot be read are set aside, with the reason.", "quarantine")
 
 
 def confusion_steps(test: Evaluation) -> Iterator[Step]:

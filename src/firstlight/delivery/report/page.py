@@ -1,5 +1,6 @@
-"""The page: every section of a report, rendered into one HTML file that asks nothing of anyone."""
+"""The page: every section of a report, rendered into one HTML file that loads nothing else."""
 
+import shlex
 from base64 import b64encode
 from dataclasses import dataclass
 from functools import cache
@@ -112,13 +113,14 @@ def sections(material: Material) -> dict[str, Any]:
     confusions = confusions_of(test.confusion, material.classes, answers, kept) if test else None
     galleries = {gallery.key for gallery in confusions.galleries} if confusions else set()
     return {
-        "overview": overview_of(material, answers),
+        "overview": overview_of(material),
         "class_names": [name for name in material.classes if name == escape(name)],  # that can be typed
         "confusions": confusions,
         "class_rows": class_rows(test, galleries) if test else (),
         "most_worst": MOST_WORST,
         "suspects": suspects_of(material.suspects),
         "two_labels": two_labels_of(record.two_labels) if record else (),
+        "source": escape(shlex.quote(material.source)),
         "near_two_labels": conflicts_of(record.near_two_labels, "pictures that look alike") if record else (),
         "copies": copies_of(material.copies) if material.copies or not record else leaks_of(record.leaked),
         "quarantine": quarantine_of(material.quarantined),

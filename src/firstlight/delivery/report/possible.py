@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from firstlight.delivery.report.classes import Score, score_of
-from firstlight.delivery.report.wording import counted, percent
+from firstlight.delivery.report.wording import between, counted, percent
 from firstlight.evaluation.intervals import proportion
 from firstlight.evaluation.softmax import blocks
 from firstlight.models.trust import prediction_sets
@@ -52,11 +52,12 @@ def possible_sets(outputs: Outputs, temperature: float, trust: Mapping[str, Any]
         inside = prediction_sets(probabilities, trust["set_quantile"], trust["coverage"])
         size[rows] = inside.sum(dim=1).numpy()
         held[rows] = inside.gather(1, torch.from_numpy(outputs.labels[rows])[:, None])[:, 0].numpy()
-    covered, alone = proportion(int(held.sum()), len(held)), float((size == 1).mean())
+    covered, alone = proportion(int(held.sum()), len(held)), int((size == 1).sum())
     words = (
-        f"For each picture the model lists the classes that remain possible. On the test pictures the list held the "
-        f"right class {percent(covered.value)} of the time ({percent(trust['coverage'], 0)} was asked for); it named "
-        f"{size.mean():.2f} classes on average, and a single one for {percent(alone)} of the pictures."
+        f"For each picture the model lists the classes that remain possible. The list held the right class for "
+        f"{percent(covered.value)} of {counted(len(held), 'test picture')} (95% interval {between(covered)}; the goal is "
+        f"{percent(trust['coverage'], 0)}). It named {size.mean():.2f} classes on average, and only one for {alone:,} "
+        f"of the pictures."
     )
     return PossibleSets(words, tuple(_row(each, size, held) for each in _sizes(size)))
 

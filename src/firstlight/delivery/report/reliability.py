@@ -1,13 +1,11 @@
 """Whether the model's probabilities can be believed: how sure it is against how often it is right."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from firstlight.delivery.report.answers import Answers
-from firstlight.delivery.report.wording import percent, points
-from firstlight.evaluation.intervals import NORMAL_QUANTILE, Estimate, proportion
+from firstlight.evaluation.intervals import Estimate, proportion
 
 BINS = 10  # with about the same number of images each
 FEWEST_IN_BIN = 10
@@ -30,13 +28,3 @@ def reliability_of(answers: Answers) -> tuple[Bin, ...]:
         for part in np.array_split(order, count)
         if len(part)
     )
-
-
-def calibration_sentence(answers: Answers) -> str:
-    """Return whether the probabilities can be believed on average, and by how much they are off."""
-    said, right = float(answers.confidence.mean()), float(answers.right.mean())
-    spread = math.sqrt(float((answers.confidence * (1 - answers.confidence)).sum())) / len(answers)
-    both = f"on average it is {percent(said)} sure, and right {percent(right)} of the time"
-    if abs(said - right) <= NORMAL_QUANTILE * spread:
-        return f"You can take its probabilities at their word: {both}."
-    return f"Its probabilities are {points(said - right)} too {'high' if said > right else 'low'}: {both}."

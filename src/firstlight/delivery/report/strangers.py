@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from firstlight.delivery.report.answers import Answers
 from firstlight.delivery.report.figures import histogram
 from firstlight.delivery.report.tiles import Tile, tile_of
-from firstlight.delivery.report.wording import counted, percent
+from firstlight.delivery.report.wording import between, counted, percent
+from firstlight.evaluation.intervals import proportion
 
 BARS = 24
 SHOWN = 12  # of the strangest images
@@ -48,10 +49,11 @@ def strangers_of(
     ends = (float(min(finite.min(), threshold)), float(max(finite.max(), threshold)))
     ends = ends if ends[1] > ends[0] else (ends[0] - 0.5, ends[1] + 0.5)
     counts, _ = np.histogram(finite, bins=BARS, range=ends)
+    share = proportion(count, len(scores))
     words = (
-        f"The model calls a picture unlike anything in training above {threshold:.3g}. That holds for "
-        f"{counted(count, 'test picture')} of {len(scores):,} ({percent(count / len(scores))}), although all of them "
-        f"are of the known classes; about 5% is what to expect."
+        f"The model calls a picture unlike anything in training if its strangeness is above {threshold:.3g}. This "
+        f"happened to {count:,} of {counted(len(scores), 'test picture')} ({percent(share.value)}, 95% interval "
+        f"{between(share)}), although all of them belong to known classes; about 5% is to be expected."
     )
     figure = histogram(counts.tolist(), ends, "strangeness", words=words, marked=threshold)
     strangest = np.argsort(-np.nan_to_num(scores, nan=-np.inf), kind="stable")[:SHOWN].tolist()

@@ -40,8 +40,11 @@ def listed(names: Sequence[str], most: int = 6) -> str:
     """Return names with `and` before the last one; of many, the first and how many more there are."""
     shown = [escape(name) for name in names[:most]]
     if len(names) > most:
-        return f"{', '.join(shown)} and {len(names) - most:,} more"
-    return " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else "".join(shown)
+        shown.append(f"{len(names) - most:,} more")
+    if len(shown) > 2:
+        shown[-1] = f"and {shown[-1]}"
+        return ", ".join(shown)
+    return " and ".join(shown)
 
 
 def choices_as_options(text: str) -> str:
@@ -51,5 +54,5 @@ def choices_as_options(text: str) -> str:
 
 
 def as_sentence(text: str) -> str:
-    """Return a text with a capital letter in front and a full stop at the end."""
+    """Return a text with a capital letter in front and a period at the end."""
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
