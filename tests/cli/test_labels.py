@@ -20,7 +20,7 @@ def test_of_many_the_first_are_named_and_the_doubtful_only_counted():
     lines = list(suspect_lines([*many, suspect("doubtful.png", flagged=False)], "--json"))
     assert lines[0] == "8 labels are probably wrong, such as:"
     assert [line.split(":")[0].strip() for line in lines[1:-1]] == [f"{number}.png" for number in range(MAX_SUSPECTS)]
-    assert lines[-1] == "  --json lists them all, with 1 that is only doubtful"
+    assert lines[-1] == "  --json lists them all, and 1 more that may be wrong"
 
 
 def test_only_doubtful_labels_are_no_news():
