@@ -116,7 +116,9 @@ def test_sets_are_counted_by_their_size_and_whether_they_hold_the_label():
         ("1 class", 2, 0.5),
         ("2 classes", 2, 0.5),
     ]
-    assert "held the right class for 50.0% of 4 test pictures" in found.words and "1.50 classes on average" in found.words
+    assert (
+        "held the right class for 50.0% of 4 test pictures" in found.words and "1.50 classes on average" in found.words
+    )
     assert possible_sets(outputs, 1.0, None) is None
 
 
