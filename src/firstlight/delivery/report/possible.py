@@ -55,9 +55,9 @@ def possible_sets(outputs: Outputs, temperature: float, trust: Mapping[str, Any]
     covered, alone = proportion(int(held.sum()), len(held)), int((size == 1).sum())
     words = (
         f"For each picture the model lists the classes that remain possible. The list held the right class for "
-        f"{percent(covered.value)} of {counted(len(held), 'test picture')} (95% interval {between(covered)}; the goal is "
-        f"{percent(trust['coverage'], 0)}). It named {size.mean():.2f} classes on average, and only one for {alone:,} "
-        f"of the pictures."
+        f"{percent(covered.value)} of {counted(len(held), 'test picture')} (95% interval {between(covered)}; "
+        f"the goal is {percent(trust['coverage'], 0)}). It named {size.mean():.2f} classes on average, and only one "
+        f"for {alone:,} of the pictures."
     )
     return PossibleSets(words, tuple(_row(each, size, held) for each in _sizes(size)))
 
