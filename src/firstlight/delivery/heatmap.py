@@ -1,6 +1,6 @@
 """`Heatmap`: where in an image a model finds evidence for a class, over the whole picture; `Heatmaps` of several."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,8 +56,8 @@ class Heatmap:
     shown: str | None = None
     shown_probability: float | None = None
     method: str | None = None
-    values: NDArray[np.float32] | None = None
-    picture: NDArray[np.uint8] | None = None
+    values: NDArray[np.float32] | None = field(default=None, repr=False)
+    picture: NDArray[np.uint8] | None = field(default=None, repr=False)
     part: Part | None = None
     file: Path | None = None
     error: str | None = None

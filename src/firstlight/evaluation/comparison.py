@@ -115,7 +115,7 @@ class Comparison:
         if found.value > 0:
             ahead, behind, scores, low, high = behind, ahead, scores[::-1], found.low, found.high
         pictures = " ".join(f"{self.n:,} {SPLIT_NAMES.get(self.split, '')} pictures".split())
-        more, interval = f"{100 * abs(found.value):.1f} points", f"[{100 * low:.1f}, {100 * high:.1f}]"
+        more, interval = f"{100 * abs(found.value):.1f} points", f"[{100 * low:z.1f}, {100 * high:z.1f}]"
         if self.verdict != "cannot tell":
             return (
                 f"{ahead} is better than {behind} on {pictures}: it gets {scores[0]:.1%} of them right instead of "
@@ -259,7 +259,7 @@ def compare_logits(
 def points(difference: Estimate) -> str:
     """Return a difference of two fractions in percentage points, as `+3.8 points [+0.5, +7.2]`."""
     value, low, high = (100 * end for end in (difference.value, difference.low, difference.high))
-    return f"{value:+.1f} points [{low:+.1f}, {high:+.1f}]"
+    return f"{value:+z.1f} points [{low:+z.1f}, {high:+z.1f}]"
 
 
 def signed(difference: Estimate) -> str:
