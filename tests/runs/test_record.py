@@ -160,6 +160,14 @@ def test_each_field_is_held_to_its_type(tmp_path, record):
             read_record(tmp_path)
 
 
+@pytest.mark.parametrize("wrong", [{"n": {"train": 1}}, {"seconds": {}}, {"classes": []}])
+def test_a_record_that_lacks_a_number_is_damaged(tmp_path, record, wrong):
+    write_record(tmp_path, record)
+    changed(tmp_path, **wrong)
+    with pytest.raises(RunError, match="it is damaged"):
+        read_record(tmp_path)
+
+
 def test_where_there_is_no_record_reading_says_so_and_counting_does_nothing(tmp_path):
     with pytest.raises(RunError, match="there is no record of a run here"):
         read_record(tmp_path)

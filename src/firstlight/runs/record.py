@@ -283,10 +283,14 @@ def read_record(folder: Path) -> Record:
     file = folder / RECORD_FILE
     value = _json_of(file)
     try:
-        return msgspec.convert(from_file_layout(value, folder), Record)
+        record = msgspec.convert(from_file_layout(value, folder), Record)
+        missing = {"train", "valid", "test"} - record.n.keys() | {"total"} - record.seconds.keys()
+        if missing or not record.classes:
+            raise KeyError(min(missing, default="classes"))
     except (msgspec.ValidationError, KeyError, TypeError, AttributeError, UnicodeError) as error:
         reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
         raise RunError(f"{file}: not a record that firstlight wrote ({reason}); it is damaged") from None
+    return record
 
 
 def count_test_evaluation(folder: Path) -> int | None:
