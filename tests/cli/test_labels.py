@@ -1,6 +1,7 @@
 """What a person reads about labels: how many, the worst by name, where the others are, and no names that steer."""
 
 from firstlight.cli.labels import MAX_SUSPECTS, class_lines, suspect_lines
+from firstlight.evaluation.mixed_up import MixedUp
 
 
 def suspect(image="a.png", label="cat", suggested="dog", flagged=True):
@@ -31,13 +32,13 @@ def test_names_cannot_steer_the_terminal():
     hostile = "x\x1b[2J\n"
     lines = [
         *suspect_lines([suspect(hostile, hostile, hostile)], "--json"),
-        *class_lines([{"classes": (hostile, "b"), "taken": (1, 2), "of": (3, 4)}], [hostile]),
+        *class_lines([MixedUp((hostile, "b"), (1, 2), (3, 4))], [hostile]),
     ]
     assert all(line.isprintable() for line in lines)
 
 
 def test_classes_are_told_with_their_counts_and_small_ones_by_name():
-    pair = {"classes": ("shirt", "t-shirt"), "taken": (20, 1500), "of": (40, 3000)}
+    pair = MixedUp(("shirt", "t-shirt"), (20, 1500), (40, 3000))
     assert list(class_lines([pair], ["rare"], "in validation, ")) == [
         "shirt and t-shirt are hard to tell apart: in validation, 20 of 40 and 1,500 of 3,000 look like the other",
         "too few pictures to judge the labels of rare",

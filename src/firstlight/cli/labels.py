@@ -1,10 +1,13 @@
 """What a person reads about labels: which are probably wrong, and which classes are hard to tell apart."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from firstlight.cli.layout import counted
 from firstlight.escaping import escape, escape_name, list_names
+
+if TYPE_CHECKING:
+    from firstlight.evaluation.mixed_up import MixedUp
 
 MAX_SUSPECTS = 5  # that a person is shown; the file and --json hold them all
 
@@ -31,19 +34,15 @@ def suspect_lines(suspects: Sequence[Mapping[str, Any]], where: str) -> Iterator
     yield f"  {where} lists {'it' if len(suspects) == 1 else 'them all'}{more}"
 
 
-def class_lines(mixed_up: Sequence[Mapping[str, Any]], small: Sequence[str], where: str = "") -> Iterator[str]:
+def class_lines(mixed_up: "Sequence[MixedUp]", small: Sequence[str], where: str = "") -> Iterator[str]:
     """Yield lines about classes that are hard to tell apart, and about those too small to be judged.
 
     Args:
-        mixed_up: `classes`, `taken` and `of` for each pair, worst first.
+        mixed_up: the pairs, worst first.
         small: names of classes.
         where: what the pictures of `mixed_up` are from, such as `in validation, `.
     """
     for pair in mixed_up[:MAX_SUSPECTS]:
-        (one, other), (first, second), (of_first, of_second) = pair["classes"], pair["taken"], pair["of"]
-        yield (
-            f"{escape_name(one)} and {escape_name(other)} are hard to tell apart: {where}{first:,} of {of_first:,} and "
-            f"{second:,} of {of_second:,} look like the other"
-        )
+        yield pair.sentence(where)
     if small:
         yield f"too few pictures to judge the labels of {list_names(small)}"

@@ -4,7 +4,6 @@ import json
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -81,10 +80,9 @@ def tell_labels(run: "Run") -> None:
 
     tell_two_labels(run.record.two_labels, run.record.near_two_labels)
     suspects = [each.to_json() for each in read_suspects(run.folder)]
-    mixed_up = [asdict(pair) for pair in run.record.mixed_up]
     lines = [
         *suspect_lines(suspects, str(run.folder / SUSPECTS_FILE)),
-        *class_lines(mixed_up, (), "in validation, "),
+        *class_lines(run.record.mixed_up, (), "in validation, "),
     ]
     for line in lines:
         say(line)
@@ -197,10 +195,12 @@ def case_words(case: Mapping[str, Any], *, advise: bool = True) -> str:
 
 def tell_check(found: Mapping[str, Any]) -> None:
     """Report what `check` found, wrong labels first, with the names of the pictures."""
+    from firstlight.evaluation.mixed_up import MixedUp
     from firstlight.evaluation.shortcuts import Shortcut
 
     tell_two_labels(found["two_labels"], found["near_two_labels"])
-    for line in class_lines(found.get("mixed_up", ()), found.get("too_small", ())):
+    mixed_up = [MixedUp(**{name: tuple(value) for name, value in pair.items()}) for pair in found.get("mixed_up", ())]
+    for line in class_lines(mixed_up, found.get("too_small", ())):
         say(line)
     for line in suspect_lines(found.get("suspects", ()), "--json"):
         say(line)

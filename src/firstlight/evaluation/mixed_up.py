@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from firstlight.escaping import escape_name
 from firstlight.evaluation.intervals import proportion
 
 MIXED_UP_ABOVE = 0.25  # of each class: the lower end of the interval of what looks like the other class
@@ -18,6 +19,14 @@ class MixedUp:
     classes: tuple[str, str]
     taken: tuple[int, int]
     of: tuple[int, int]
+
+    def sentence(self, where: str = "") -> str:
+        """Return a sentence for people; `where` says what the pictures are from, such as `in validation, `."""
+        (one, other), (first, second), (of_first, of_second) = map(escape_name, self.classes), self.taken, self.of
+        return (
+            f"{one} and {other} are hard to tell apart: {where}{first:,} of {of_first:,} and {second:,} of "
+            f"{of_second:,} look like the other"
+        )
 
 
 def mixed_up_classes(

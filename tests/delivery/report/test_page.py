@@ -14,6 +14,7 @@ from firstlight.delivery.report.material import read_run
 from firstlight.delivery.report.page import page_of
 from firstlight.delivery.report.write import write_run_report
 from firstlight.errors import RunError
+from firstlight.evaluation.mixed_up import MixedUp
 from firstlight.runs.record import write_record
 from firstlight.runs.suspects import Suspect
 
@@ -152,6 +153,17 @@ def test_fifty_hostile_names_are_only_ever_text(kept_run, hostile_names, materia
         assert not [a for _, a, _ in page.elements if {key for key in a if key.startswith("on")}]
         assert "\u202e" not in html and "\x1b" not in html and "\x00" not in html
         html.encode("utf-8")
+
+
+def test_classes_that_are_hard_to_tell_apart_are_named(kept_run):
+    material = read_run(kept_run.folder)
+    assert not page_says(material, "hard to tell apart")
+    record = replace(material.record, mixed_up=(MixedUp(("<i>1", "7"), (5, 6), (10, 11)),))
+    assert page_says(replace(material, record=record), "<i>1 and 7 are hard to tell apart: in validation, 5 of 10")
+
+
+def page_says(material, words):
+    return any(words in text for _, text in Page(page_of(material)).all("li"))
 
 
 def test_names_that_are_not_unicode_are_shown_escaped_and_cannot_be_reviewed(kept_run):

@@ -116,6 +116,7 @@ def sections(material: Material) -> dict[str, Any]:
         "overview": overview_of(material),
         "class_names": [name for name in material.classes if name == escape(name)],  # that can be typed
         "confusions": confusions,
+        "mixed_up": [pair.sentence("in validation, ") for pair in record.mixed_up] if record else (),
         "class_rows": class_rows(test, galleries) if test else (),
         "most_worst": MOST_WORST,
         "suspects": suspects_of(material.suspects),
