@@ -3,18 +3,16 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from firstlight.api.given import Data, Model, named, run_folder_of, samples_of
+from firstlight.api.given import Data, Model, named, reading_of, run_folder_of, samples_of
 from firstlight.data.recipe import SourceRecipe
 from firstlight.delivery.compare import compare_models, compare_runs, compare_seeds
 from firstlight.errors import require_type
 from firstlight.evaluation.comparison import Comparison
 from firstlight.evaluation.repeated import RecipeComparison
 from firstlight.files import expand_user, write_json
-from firstlight.models.classifier import Classifier
 from firstlight.runs.folder import COMPARISON_FILE
 from firstlight.runtime.device import pick_device
 from firstlight.training.recipe import Recipe
-from firstlight.training.recipe_file import source_choices_of
 from firstlight.training.repeat import named_recipes, train_with_seeds
 from firstlight.training.run import Run
 
@@ -46,13 +44,11 @@ def compare(
     Raises:
         UserError: if a run or model cannot be used, or they answered different images or know different classes.
     """
-    given = SourceRecipe.of_source(**choices).chosen()
     if data is None:
+        SourceRecipe.of_source(**choices)  # refuses what is no choice
         return compare_runs(run_folder_of(a, "a"), run_folder_of(b, "b"), split)
     models = dict(named(model, letter) for model, letter in ((a, "a"), (b, "b")))
-    first = next(iter(models.values()))
-    file = first.file if isinstance(first, Classifier) else first
-    samples = samples_of(data, (source_choices_of(file.parent) if file else {}) | given)
+    samples = samples_of(data, reading_of(next(iter(models.values())), choices))
     return compare_models(
         models,
         samples,

@@ -3,13 +3,11 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from firstlight.api.given import Data, model_file_of, samples_of
-from firstlight.data.recipe import SourceRecipe
+from firstlight.api.given import Data, model_file_of, reading_of, samples_of
 from firstlight.delivery.evaluate import Score, evaluate_model
 from firstlight.models.classifier import Classifier
 from firstlight.progress import announce
 from firstlight.runtime.device import pick_device
-from firstlight.training.recipe_file import source_choices_of
 from firstlight.training.run import Run
 
 
@@ -40,17 +38,16 @@ def evaluate(
     Raises:
         UserError: if the model file or the data cannot be used, or the classes do not match.
     """
-    given = SourceRecipe.of_source(**choices).chosen()
-    file = model.file if isinstance(model, Classifier) else model_file_of(model)
-    as_in_run = source_choices_of(file.parent) if file else {}
-    samples = samples_of(data, as_in_run | given)
+    found = model if isinstance(model, Classifier) else model_file_of(model)
+    reading = reading_of(found, choices)
+    samples = samples_of(data, reading)
     if isinstance(data, str | Path):
-        if (pattern := as_in_run.get("label_from")) and "label_from" not in given:
+        if (pattern := reading.get("label_from")) and choices.get("label_from") is None:
             announce(f"classes are taken from the file names, as in the run: `label_from` '{pattern}'")
         for note in samples.notes:
             announce(f"note: {note}")
     return evaluate_model(
-        model if isinstance(model, Classifier) else model_file_of(model),
+        found,
         samples,
         split=split,
         device=pick_device(device),

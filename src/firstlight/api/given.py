@@ -6,6 +6,7 @@ from typing import Any
 
 from firstlight.choices import did_you_mean
 from firstlight.data.dataset import Dataset
+from firstlight.data.recipe import SourceRecipe
 from firstlight.data.samples import Samples
 from firstlight.data.sources import load_data
 from firstlight.errors import RecipeError, WrongTypeError, require_type
@@ -14,6 +15,7 @@ from firstlight.models.classifier import Classifier
 from firstlight.models.model_file import load_model
 from firstlight.runs.folder import model_file
 from firstlight.training.recipe import HOMES, Recipe
+from firstlight.training.recipe_file import source_choices_of
 from firstlight.training.run import Run
 
 Data = Any  # a Samples, or anything that `load_data` takes
@@ -63,3 +65,14 @@ def samples_of(data: Data, choices: Mapping[str, Any]) -> Samples:
     if isinstance(data, Dataset):
         raise WrongTypeError("data is a Dataset, which is packed and split already; give its `samples`")
     return load_data(data, **choices)
+
+
+def reading_of(model: Classifier | Path, choices: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how a source is read for a model: as its run read it, if it has one, with single choices instead.
+
+    Raises:
+        UserError: if a choice is not one about reading a source.
+    """
+    given = SourceRecipe.of_source(**choices).chosen()
+    file = model.file if isinstance(model, Classifier) else model
+    return (source_choices_of(file.parent) if file else {}) | given

@@ -3,15 +3,13 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from firstlight.api.given import Data, model_file_of, samples_of
-from firstlight.data.recipe import SourceRecipe
+from firstlight.api.given import Data, model_file_of, reading_of, samples_of
 from firstlight.delivery.report.write import write_model_report, write_run_report
 from firstlight.errors import require_type
 from firstlight.files import expand_user
 from firstlight.models.classifier import Classifier
 from firstlight.runs.folder import MODEL_FILE
 from firstlight.runtime.device import pick_device
-from firstlight.training.recipe_file import source_choices_of
 from firstlight.training.run import Run
 
 
@@ -49,12 +47,10 @@ def report(
         assert not isinstance(model, Classifier)
         folder = model.folder if isinstance(model, Run) else expand_user(model)
         return write_run_report(folder.parent if folder.name == MODEL_FILE else folder, path)
-    given = SourceRecipe.of_source(**choices).chosen()
     found = model if isinstance(model, Classifier) else model_file_of(model)
-    as_in_run = source_choices_of(found.parent) if isinstance(found, Path) else {}
     return write_model_report(
         found,
-        samples_of(data, as_in_run | given),
+        samples_of(data, reading_of(found, choices)),
         path,
         split=split,
         device=pick_device(device),

@@ -89,7 +89,7 @@ def tell_labels(run: "Run") -> None:
 
 
 def tell_files(folder: Path) -> None:
-    """Say where the model, the report and the figures of a run are."""
+    """Print where the model, the report and the figures of a run are."""
     from firstlight.runs.folder import MODEL_FILE, REPORT_FILE
 
     say(f"  model    {folder / MODEL_FILE}")

@@ -31,7 +31,7 @@ class Verdict(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """Tells which answers of a model are unsure.
+    """Which answers of a model are unsure, and why.
 
     Attributes:
         classes: the K names.
