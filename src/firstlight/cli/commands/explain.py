@@ -1,16 +1,13 @@
 """Show where in pictures a model finds evidence for its answer."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from firstlight.cli.exit_codes import DONE, WRONG_INPUT
 from firstlight.cli.flags import with_flags
-from firstlight.cli.layout import counted
 from firstlight.cli.options import Positional
-from firstlight.cli.terminal import say, show_json, tell
-from firstlight.errors import DataError
+from firstlight.cli.pictures import end_of, files_named, require_pictures
+from firstlight.cli.terminal import say, show_json
 from firstlight.progress import phase, progress
 
 if TYPE_CHECKING:
@@ -57,8 +54,6 @@ class Explain:
         """Explain and report, picture by picture."""
         with phase("loading PyTorch"):
             from firstlight.delivery.explain import FOLDER, explain_images, written
-            from firstlight.delivery.path_lists import read_paths
-            from firstlight.delivery.predict import find_files
             from firstlight.inference.inputs import items_in
             from firstlight.models.model_file import load_model
             from firstlight.runs.folder import model_file
@@ -66,10 +61,8 @@ class Explain:
 
         with phase("loading the model"):
             model = load_model(model_file(self.model), pick_device(self.device))
-        given = (path for word in self.paths for path in (read_paths(sys.stdin.buffer) if word == "-" else [word]))
-        items = list(items_in(find_files(given)))
-        if not items:
-            raise DataError(f"no pictures found in {' '.join(self.paths)}; give pictures, folders, or archives")
+        items = list(items_in(files_named(self.paths)))
+        require_pictures(len(items), self.paths)
         folder = self.out or Path(FOLDER)
         heatmaps = explain_images(
             model,
@@ -82,9 +75,7 @@ class Explain:
         with progress("drawing heatmaps", len(items), "pictures") as advance:
             heatmaps = counting(written(heatmaps, folder, dark=self.dark), advance)
             count, errors = show_json(heatmaps) if self.json else show_files(heatmaps)
-        if errors:
-            tell(f"{errors:,} of {counted(count, 'picture')} could not be used")
-        return DONE if errors < count else WRONG_INPUT
+        return end_of(count, errors)
 
 
 def counting(heatmaps: "Iterator[Heatmap]", advance: "Callable[..., None]") -> "Iterator[Heatmap]":

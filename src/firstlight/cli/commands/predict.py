@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from firstlight.cli.exit_codes import DONE, WRONG_INPUT
-from firstlight.cli.layout import counted
 from firstlight.cli.options import Positional
+from firstlight.cli.pictures import end_of, files_named, require_pictures
 from firstlight.cli.terminal import show_json, show_table, tell
-from firstlight.errors import DataError
 from firstlight.progress import phase
 
 
@@ -49,8 +47,7 @@ class Predict:
     def run(self) -> int:
         """Classify and report, picture by picture."""
         with phase("loading PyTorch"):
-            from firstlight.delivery.path_lists import read_paths
-            from firstlight.delivery.predict import find_files, written_to_csv
+            from firstlight.delivery.predict import written_to_csv
             from firstlight.inference.doubt import CANNOT_TELL
             from firstlight.inference.predictor import Predictor
             from firstlight.models.model_file import load_model
@@ -69,16 +66,12 @@ class Predict:
             )
         if model.trust is None:
             tell(f"note: {CANNOT_TELL}")
-        given = (path for word in self.paths for path in (read_paths(sys.stdin.buffer) if word == "-" else [word]))
-        predictions = predictor.predict_files(find_files(given))
+        predictions = predictor.predict_files(files_named(self.paths))
         if self.csv:
             predictions = written_to_csv(predictions, self.csv, min(self.top, len(model.classes)))
         with (
             nullcontext() if sys.stdout.isatty() else phase("classifying pictures")
         ):  # on a terminal, each answer shows
             count, errors = show_json(predictions) if self.json else show_table(predictions)
-        if not count:
-            raise DataError(f"no pictures found in {' '.join(self.paths)}; give pictures, folders, or archives")
-        if errors:
-            tell(f"{errors:,} of {counted(count, 'picture')} could not be used")
-        return DONE if errors < count else WRONG_INPUT
+        require_pictures(count, self.paths)
+        return end_of(count, errors)
