@@ -85,7 +85,7 @@ def refusals(run: Run, images: Images) -> dict[str, float]:
     target = Target(model.input_size, model.resize, model.max_pixels, model.white)
     pixels = torch.from_numpy(np.stack([read_item(Item(image), target) for image in images])).permute(0, 3, 1, 2)
     with torch.inference_mode():
-        features, logits = Predictor(model).model.features_and_logits(pixels)
+        features, logits = Predictor(model).engine.features_and_logits(pixels)
     strangeness, valid = model.trust.strangeness, torch.from_numpy(read_outputs(run.folder, "valid").logits)
     refused = {"ours": strangeness.score(features, logits, pixels) > strangeness.threshold}
     refused |= {name: score(logits) > score(valid).quantile(0.95) for name, score in PEERS.items()}
@@ -166,7 +166,7 @@ def cost(run: Run, folder: Path) -> Iterator[Goal]:
     for _ in range(TIMED):
         with torch.inference_mode():
             started = time.process_time()
-            features, logits = predictor.model.features_and_logits(pixels)
+            features, logits = predictor.engine.features_and_logits(pixels)
             passed = time.process_time()
             trust.strangeness.score(features, logits, pixels)
             shares.append((time.process_time() - passed) / (passed - started))

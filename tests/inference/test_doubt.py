@@ -8,6 +8,7 @@ import torch
 
 from firstlight.errors import RecipeError
 from firstlight.inference.doubt import Doubt, Verdict, remaining_words
+from firstlight.inference.engines.answers import Answers
 from firstlight.inference.predictor import Predictor
 from firstlight.models.classifier import Classifier
 from firstlight.models.trust import Trust
@@ -43,7 +44,10 @@ def doubt(accept=None, *, by_class=False, **trust):
 def verdicts(found: Doubt, *probabilities, images=None):
     given = torch.tensor(probabilities)
     pixels = torch.zeros(len(given), 1, 2, 2, dtype=torch.uint8) if images is None else images
-    return found.verdicts(torch.zeros(len(given), 3), given.log(), pixels, given)
+    features, logits = torch.zeros(len(given), 3), given.log()
+    strange = found.trust.strangeness
+    score = None if strange is None else strange.score(features, logits, pixels)
+    return found.verdicts(Answers(given, logits, features, score))
 
 
 def test_a_set_of_more_than_one_class_is_unsure_and_names_them():

@@ -1,11 +1,21 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from firstlight.data.dataset import open_dataset
 from firstlight.data.recipe import DataRecipe
 from firstlight.data.sources import load_data
-from firstlight.runs.kept import MOST_RIGHT, MOST_WRONG, kept_of, shown_positions, small_images, write_kept
-from firstlight.runs.outputs import SMALL_THUMBNAILS_FILE, Outputs, read_facts, read_thumbnails
+from firstlight.runs.kept import (
+    MOST_RIGHT,
+    MOST_WRONG,
+    kept_of,
+    shown_positions,
+    small_images,
+    write_check_images,
+    write_kept,
+)
+from firstlight.runs.outputs import CHECK_IMAGES_FILE, SMALL_THUMBNAILS_FILE, Outputs, read_facts, read_thumbnails
 
 
 def outputs_of(labels, predicted, confidence, classes=3):
@@ -86,3 +96,17 @@ def test_a_set_without_copies_has_no_table_of_them(digits, tmp_path):
     outputs = outputs_of(data.samples.labels[data.split.test], [0] * len(data.split.test), 1.0, classes=10)
     write_kept(tmp_path, kept_of(data.samples, data.store, data.split.test, outputs, temperature=1.0))
     assert not (tmp_path / "copies.csv").exists()
+
+
+@pytest.mark.parametrize("few", [200, 30])
+def test_images_to_check_exports_on_come_from_every_class_of_validation_first(few, digits, tmp_path):
+    samples = load_data((digits[0][:600], digits[1][:600]))
+    data = open_dataset(samples, DataRecipe(split="50/40/10"))
+    split = replace(data.split, valid=data.split.valid[:few])
+    write_check_images(tmp_path, samples, data.store, split)
+    found = read_thumbnails(tmp_path, CHECK_IMAGES_FILE)
+    rows = [samples.names.index(name) for name in found]
+    valid = [row for row in rows if row in split.valid]
+    assert len(valid) == min(128, few) and len(rows) == max(64, len(valid)) and not set(rows) & set(split.test.tolist())
+    assert set(samples.labels[valid].tolist()) == set(samples.labels[split.valid].tolist())
+    assert all(np.array_equal(found[samples.names[row]], data.store.pixels[row]) for row in rows)

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from firstlight.errors import DataError
-from firstlight.models.classifier import Classifier, evaluating
+from firstlight.models.classifier import evaluating
 from firstlight.runtime.interrupts import raise_if_interrupted
 
 if TYPE_CHECKING:
@@ -31,13 +31,24 @@ class Collected(NamedTuple):
     features: Tensor | None = None
 
 
-def collect(classifier: Callable[[Tensor], Tensor], batches: "Iterable[Batch]", *, features: bool = False) -> Collected:
+@runtime_checkable
+class GivesFeatures(Protocol):
+    """A classifier or an engine: what gives features and logits of uint8 `[B, C, H, W]`, in one pass."""
+
+    def features_and_logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return float `[B, D]` and `[B, K]`."""
+        ...
+
+
+def collect(
+    classifier: Callable[[Tensor], Tensor] | GivesFeatures, batches: "Iterable[Batch]", *, features: bool = False
+) -> Collected:
     """Run a classifier over every batch, without gradients and in evaluation mode.
 
     Args:
         classifier: maps images uint8 `[B, C, H, W]` to logits `[B, K]`; a module gets its modes back afterwards.
         batches: read once, one at a time.
-        features: also collect the features; the classifier must be a `Classifier`.
+        features: also collect the features; the classifier must give them.
 
     Raises:
         DataError: if there is no batch.
@@ -47,10 +58,11 @@ def collect(classifier: Callable[[Tensor], Tensor], batches: "Iterable[Batch]", 
     with mode, torch.inference_mode():
         for batch in batches:
             if features:
-                assert isinstance(classifier, Classifier), "only a Classifier has features"
+                assert isinstance(classifier, GivesFeatures), "only a classifier or an engine has features"
                 seen, logits = classifier.features_and_logits(batch.images)
                 found = [logits, batch.labels, batch.rows, seen]
             else:
+                assert callable(classifier)
                 found = [classifier(batch.images).float(), batch.labels, batch.rows]
             parts.append([column.cpu() for column in found])
             raise_if_interrupted()

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from firstlight.errors import RecipeError
+from firstlight.inference.engines.answers import Answers
 from firstlight.models.classifier import Classifier
 from firstlight.models.trust import Trust
 
@@ -67,23 +68,17 @@ class Doubt:
         trust = model.trust.to(model.mean.device)
         return cls(model.classes, trust, trust.accept if accept is None else accept, sets == "by-class")
 
-    def verdicts(self, features: Tensor, logits: Tensor, images: Tensor, probabilities: Tensor) -> list[Verdict]:
-        """Return one verdict for each image.
-
-        Args:
-            features: float `[B, D]`.
-            logits: float `[B, K]`.
-            images: uint8 `[B, C, H, W]`.
-            probabilities: calibrated, float `[B, K]`.
-        """
+    def verdicts(self, answers: Answers) -> list[Verdict]:
+        """Return one verdict for each image that the model has answered."""
+        probabilities = answers.probabilities
         if self.trust is None:
-            return [Verdict()] * len(images)
+            return [Verdict()] * len(probabilities)
         possible = self._names(probabilities, self.trust.sets(probabilities, by_class=self.by_class))
         highest = probabilities.amax(dim=1).tolist()
         strange, limit = self.trust.strangeness, 0.0
-        scores: list[float | None] = [None] * len(images)
-        if strange is not None:
-            found = strange.score(features, logits, images).nan_to_num(nan=torch.inf)  # which becomes a large number
+        scores: list[float | None] = [None] * len(probabilities)
+        if strange is not None and answers.strangeness is not None:
+            found = answers.strangeness.nan_to_num(nan=torch.inf)  # which becomes a large number
             scores, limit = found.nan_to_num().tolist(), strange.threshold
         verdicts = []
         for probability, names, score in zip(highest, possible, scores, strict=True):

@@ -13,8 +13,9 @@ from firstlight.errors import ImageError, RecipeError, require_type
 from firstlight.escaping import escape_name
 from firstlight.inference.collect import Collected, collect
 from firstlight.inference.doubt import Doubt, Sets, Verdict
+from firstlight.inference.engines.answers import Engine
+from firstlight.inference.engines.torch_engine import TorchEngine
 from firstlight.inference.inputs import Item, Target, is_one_image, items_in, items_of, read_item
-from firstlight.inference.optimized import optimized
 from firstlight.inference.prediction import Guess, Prediction, Predictions
 from firstlight.models.classifier import Classifier
 from firstlight.runtime.processors import default_workers
@@ -32,8 +33,8 @@ NOT_FINITE = "the model gives no finite number for it; its weights are broken, o
 class Predictor:
     """Classifies images with one model.
 
-    It holds an optimized copy of the model: what happens to the original afterwards changes no answer. It can be
-    pickled, and several threads may use it at once.
+    What happens to the model afterwards changes no answer. A Predictor can be pickled, and several threads may use it
+    at once.
 
     Args:
         model: on any device.
@@ -44,6 +45,7 @@ class Predictor:
         accept: an answer is unsure if its probability is below this; by default, if more than one class remains in the
             set of the image.
         sets: `overall`: of all images, nine of ten have a set that holds the right class; `by-class`: of each class.
+        engine: what runs the model; by default PyTorch, with an optimized copy.
 
     Raises:
         RecipeError: if `top`, `max_pixels` or `workers` is below 1, or if `accept` or `sets` is given and wrong, or the
@@ -66,10 +68,12 @@ class Predictor:
         workers: int | None = None,
         accept: float | None = None,
         sets: Sets = "overall",
+        engine: Engine | None = None,
     ) -> None:
         require_type(model, Classifier, "model", "a Classifier, such as fl.load returns")
         _require_positive(top=top, max_pixels=max_pixels, workers=workers)
-        self.model = optimized(model)
+        self.engine = engine or TorchEngine(model)
+        self.classes = model.classes
         self.top = top
         self.workers = workers
         self._doubt = Doubt.of(model, accept, sets)
@@ -119,7 +123,7 @@ class Predictor:
             ImageError: if an image cannot be used, with its path or its number.
             WrongTypeError: if it is anything else; it says what is accepted.
         """
-        parts = [np.empty((0, len(self.model.classes)), np.float32)]
+        parts = [np.empty((0, len(self.classes)), np.float32)]
         done = 0
         chunks = chunks_of(IMAGES_AT_ONCE, items_of(images, self._target.white))
         for chunk in in_order(self._read, chunks, 1 if is_one_image(images) else self.workers or default_workers()):
@@ -134,7 +138,9 @@ class Predictor:
 
     def collect(self, batches: "Iterable[Batch]", *, features: bool = False) -> Collected:
         """Return what the model says about every batch of a loader, see `collect.collect`."""
-        return collect(self.model, batches, features=features)
+        if features:
+            return collect(self.engine, batches, features=True)
+        return collect(lambda images: self.engine.features_and_logits(images)[1], batches)
 
     def _stream(self, items: Iterable[Item], workers: int | None) -> Iterator[Prediction]:
         for chunk in in_order(self._read, chunks_of(IMAGES_AT_ONCE, items), workers or default_workers()):
@@ -159,24 +165,22 @@ class Predictor:
         return predictions
 
     def _guess(self, pixels: list[NDArray[np.uint8]]) -> list[tuple[tuple[Guess, ...], Verdict]]:
-        classes, images = self.model.classes, self._images(pixels)
+        answers = self.engine(_stacked(pixels))
         with torch.inference_mode():
-            features, logits = self.model.features_and_logits(images)
-            probabilities = self.model.calibrated(logits)
-            verdicts = self._doubt.verdicts(features, logits, images, probabilities)
-            ranked = probabilities.topk(min(self.top, len(classes)), dim=1)
+            verdicts = self._doubt.verdicts(answers)
+            ranked = answers.probabilities.topk(min(self.top, len(self.classes)), dim=1)
         tops = (
-            tuple(Guess(classes[index], probability) for index, probability in zip(*row, strict=True))
+            tuple(Guess(self.classes[index], probability) for index, probability in zip(*row, strict=True))
             for row in zip(ranked.indices.tolist(), ranked.values.tolist(), strict=True)
         )
         return list(zip(tops, verdicts, strict=True))
 
     def _probabilities(self, pixels: list[NDArray[np.uint8]]) -> torch.Tensor:
-        with torch.inference_mode():
-            return self.model.probabilities(self._images(pixels))
+        return self.engine(_stacked(pixels)).probabilities
 
-    def _images(self, pixels: list[NDArray[np.uint8]]) -> torch.Tensor:
-        return torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).to(self.model.mean.device)
+
+def _stacked(pixels: list[NDArray[np.uint8]]) -> torch.Tensor:
+    return torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)
 
 
 def _require_positive(**choices: int | None) -> None:

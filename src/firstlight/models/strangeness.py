@@ -177,7 +177,7 @@ def neighbor_distances(features: Tensor, references: Tensor, neighbor: int) -> T
         neighbor: from 1 to M.
     """
     near = functional.normalize(features.float(), dim=1) @ references.T
-    return (1 - near.nan_to_num(nan=1 - FARTHEST).topk(neighbor, dim=1).values[:, -1]).clamp(0, FARTHEST)
+    return (1 - near.nan_to_num(nan=1 - FARTHEST).topk(neighbor, dim=1).values[:, -1]).clamp_min(0).clamp_max(FARTHEST)
 
 
 def residuals(pixels: Tensor, center: Tensor, directions: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from firstlight.evaluation.softmax import Softmax
 from firstlight.files import write_csv
 from firstlight.runs.folder import COPIES_FILE
 from firstlight.runs.outputs import (
+    CHECK_IMAGES_FILE,
     SMALL_THUMBNAILS_FILE,
     ImageFacts,
     Outputs,
@@ -33,6 +34,7 @@ MOST_WRONG, MOST_RIGHT = 60, 24  # images that are shown for each pair of a true
 MOST_SHOWN = 3000  # test images
 MOST_STRANGE = 12  # test images
 MOST_SUSPECTS = 200  # images whose labels are in doubt
+CHECK_IMAGES, LEAST_CHECK_IMAGES = 128, 64  # images that exports are checked on
 MOST_COPIES = 100  # groups of copies
 COPIES_COLUMNS = ("group", "kind", "image", "label", "split")
 
@@ -100,6 +102,23 @@ def write_kept(folder: Path, kept: Kept) -> None:
     write_facts(folder, kept.facts)
     if kept.copies:
         write_csv(folder / COPIES_FILE, [COPIES_COLUMNS, *kept.copies])
+
+
+def write_check_images(folder: Path, samples: Samples, store: Store, split: SplitRows) -> None:
+    """Write the images that exports are checked on: some of each class of the validation split, at the network's size.
+
+    Where that split has fewer than `LEAST_CHECK_IMAGES`, images of the training split make up for them.
+    """
+    rows = _spread(split.valid, samples.labels, CHECK_IMAGES)
+    rows = np.r_[rows, _spread(split.train, samples.labels, max(0, LEAST_CHECK_IMAGES - len(rows)))].tolist()
+    images = (np.asarray(store.pixels[row]) for row in rows)
+    write_thumbnails(folder, [samples.names[row] for row in rows], images, file=CHECK_IMAGES_FILE)
+
+
+def _spread(rows: NDArray[np.int64], labels: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Return up to `count` rows, spread evenly over the classes, and over the rows of each."""
+    by_class = rows[np.argsort(labels[rows], kind="stable")]
+    return by_class[np.linspace(0, len(by_class) - 1, min(count, len(by_class))).round().astype(np.int64)]
 
 
 def shown_positions(test: Outputs, temperature: float) -> list[int]:

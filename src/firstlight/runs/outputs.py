@@ -19,6 +19,7 @@ from firstlight.runs.folder import OUTPUTS_FOLDER
 
 THUMBNAILS_FILE = "images.safetensors"  # of the images that figures show, at up to 256 pixels
 SMALL_THUMBNAILS_FILE = "small_images.safetensors"  # of the many that the report shows, at up to 96 pixels
+CHECK_IMAGES_FILE = "check_images.safetensors"  # on which a model and what is exported from it must agree
 FACTS_FILE = "image_facts.safetensors"
 MAX_LOSSLESS_SIDE = 128  # pixels; figures show the pixels of images up to this size as squares
 MAX_SIDE = 1024  # pixels; no thumbnail that firstlight wrote is larger

@@ -9,7 +9,8 @@ from firstlight.data.dataset import Dataset
 from firstlight.data.loader import Loader, scoring_batch_size
 from firstlight.errors import DataError
 from firstlight.evaluation.novelty import Seen, fit_strangeness
-from firstlight.inference.predictor import Predictor
+from firstlight.inference.collect import collect
+from firstlight.inference.engines.torch_engine import TorchEngine
 from firstlight.models.classifier import Classifier
 from firstlight.models.library_network import LibraryNetwork
 from firstlight.models.strangeness import Strangeness, coarse, coarse_size
@@ -43,7 +44,7 @@ def strangeness_of(
     limit = MAX_TRAIN_LARGE if large and not frozen else MAX_TRAIN
     train, valid = some_of(data.split.train, limit), some_of(data.split.valid, MAX_HELD_OUT)
     rows = data.split.train[train]
-    predictor = Predictor(model)
+    engine = TorchEngine(model)
     pixels = coarse_images(data, rows)
     unlearned = frozen.train_outputs if frozen else None
     if unlearned:
@@ -54,15 +55,11 @@ def strangeness_of(
     else:
         size = scoring_batch_size(*data.store.input_size[1:])
         loader = Loader(data.store.pixels, data.samples.labels, rows, batch_size=size, device=model.mean.device)
-        found = predictor.collect(loader.epoch(), features=True)
+        found = collect(engine, loader.epoch(), features=True)
         assert found.features is not None
         seen = Seen(found.features, found.logits, pixels)
     outliers = made_strange(images_of(data, rows[some_of(rows, OUTLIERS_LARGE if large else OUTLIERS)]), seed)
-    with torch.inference_mode():
-        parts = [
-            (*predictor.model.features_and_logits(part.to(model.mean.device)), coarse(part))
-            for part in torch.split(outliers, ROWS_AT_ONCE)
-        ]
+    parts = [(*engine.features_and_logits(part), coarse(part)) for part in torch.split(outliers, ROWS_AT_ONCE)]
     columns = (torch.cat([one.cpu() for one in column]).clone() for column in zip(*parts, strict=True))
     try:
         return fit_strangeness(

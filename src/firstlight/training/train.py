@@ -41,7 +41,7 @@ from firstlight.runs.folder import (
     require_free,
     save_png,
 )
-from firstlight.runs.kept import MOST_SUSPECTS, Kept, kept_of, write_kept
+from firstlight.runs.kept import MOST_SUSPECTS, Kept, kept_of, write_check_images, write_kept
 from firstlight.runs.outputs import Outputs, write_outputs, write_thumbnails
 from firstlight.runs.record import Record, TransferRecord, count_test_evaluation, headline, write_record
 from firstlight.runs.suspects import read_suspects
@@ -119,6 +119,7 @@ def train(
     strangeness = strangeness_of(model, data, outputs, frozen, seed=recipe.seed)
     model.trust = measure_trust(outputs, model.temperature.item(), strangeness)
     write_outputs(folder, "valid", with_strangeness(outputs, model.trust, data, data.split.valid))
+    write_check_images(folder, samples, data.store, data.split)
     said = transferred.train_outputs if transferred else answered(learned, data)
     suspects = judge_labels(folder, said, data, recipe.data.group_by)
     seconds = {"pack": packed - started, "train": train_seconds, "total": time.perf_counter() - started}

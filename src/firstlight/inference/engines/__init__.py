@@ -1,0 +1,1 @@
+"""Engines: what runs a trained model on prepared images, with the same answers whichever it is."""

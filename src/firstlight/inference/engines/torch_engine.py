@@ -1,0 +1,33 @@
+"""`TorchEngine`: runs a model in PyTorch, from an optimized copy."""
+
+import torch
+from torch import Tensor
+
+from firstlight.inference.engines.answers import Answers, answers_of
+from firstlight.inference.optimized import optimized
+from firstlight.models.classifier import Classifier
+
+
+class TorchEngine:
+    """Runs an optimized copy of a model: what happens to the original afterwards changes no answer.
+
+    Args:
+        model: on any device; it runs there.
+    """
+
+    name = "torch"
+
+    def __init__(self, model: Classifier) -> None:
+        self.model = optimized(model)
+        strange = model.trust.strangeness if model.trust else None
+        self._strangeness = None if strange is None else strange.to(model.mean.device)
+
+    def __call__(self, images: Tensor) -> Answers:
+        """Return what the model says about images, uint8 `[B, C, H, W]`."""
+        with torch.inference_mode():
+            return answers_of(self.model, self._strangeness, images.to(self.model.mean.device))
+
+    def features_and_logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return features and logits alone, float32 `[B, D]` and `[B, K]`."""
+        with torch.inference_mode():
+            return self.model.features_and_logits(images.to(self.model.mean.device))
