@@ -17,7 +17,7 @@ from firstlight.delivery.report.reliability import reliability_of
 from firstlight.delivery.report.slices import holm, slices_of
 from firstlight.delivery.report.sprites import sprites_of
 from firstlight.delivery.report.strangers import strangers_of
-from firstlight.delivery.report.wording import choices_as_options, counted, listed, percent, points
+from firstlight.delivery.wording import choices_as_options, counted, listed, percent, points
 from firstlight.evaluation.confusion import Confusion
 from firstlight.runs.outputs import ImageFacts, Outputs
 from firstlight.runs.suspects import Suspect

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from firstlight.delivery.report.confusions import key_of
-from firstlight.delivery.report.wording import between, percent
+from firstlight.delivery.wording import between, percent
 from firstlight.escaping import escape
 from firstlight.evaluation.evaluate import ClassScores, Evaluation
 from firstlight.evaluation.intervals import Estimate

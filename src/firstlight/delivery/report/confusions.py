@@ -7,7 +7,7 @@ import numpy as np
 
 from firstlight.delivery.report.answers import Answers
 from firstlight.delivery.report.tiles import Tile, tile_of
-from firstlight.delivery.report.wording import counted, percent
+from firstlight.delivery.wording import counted, percent
 from firstlight.escaping import escape
 from firstlight.evaluation.confusion import Cell, Confusion
 

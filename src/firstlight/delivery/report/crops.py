@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firstlight.delivery.report.material import Material
-from firstlight.delivery.report.wording import choices_as_options, counted, percent
+from firstlight.delivery.wording import choices_as_options, counted, percent
 from firstlight.escaping import escape
 from firstlight.resize import parse_resize, seen_part
 

@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Generic, TypeVar
 
 from firstlight.delivery.report.tiles import Tile
-from firstlight.delivery.report.wording import as_sentence, counted
+from firstlight.delivery.wording import as_sentence, counted
 from firstlight.escaping import escape
 from firstlight.evaluation.shortcut_words import sentence
 from firstlight.evaluation.shortcuts import Shortcut

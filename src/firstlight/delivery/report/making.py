@@ -10,7 +10,7 @@ from markupsafe import Markup
 from firstlight.delivery.report.classes import Score, score_of
 from firstlight.delivery.report.figures import Line, line_plot
 from firstlight.delivery.report.material import Material
-from firstlight.delivery.report.wording import choices_as_options, percent
+from firstlight.delivery.wording import choices_as_options, percent
 from firstlight.escaping import escape
 from firstlight.runs.record import LearningCurve, Record, TransferRecord
 

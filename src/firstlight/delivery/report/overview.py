@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from firstlight.delivery.report.material import Material
-from firstlight.delivery.report.wording import as_sentence, between, choices_as_options, counted, listed, percent
+from firstlight.delivery.wording import as_sentence, between, choices_as_options, counted, listed, percent
 from firstlight.escaping import escape
 from firstlight.evaluation.evaluate import Evaluation
 from firstlight.evaluation.intervals import Estimate

@@ -33,7 +33,7 @@ from firstlight.delivery.report.slices import slices_of
 from firstlight.delivery.report.sprites import Sprites, position_rules, sprites_of
 from firstlight.delivery.report.strangers import strangers_of
 from firstlight.delivery.report.tiles import Tile, tile_of
-from firstlight.delivery.report.wording import as_sentence, counted, percent
+from firstlight.delivery.wording import as_sentence, counted, percent
 from firstlight.escaping import escape
 from firstlight.evaluation.shortcut_words import ADVICE
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from firstlight.delivery.report.classes import Score, score_of
-from firstlight.delivery.report.wording import between, counted, percent
+from firstlight.delivery.wording import between, counted, percent
 from firstlight.evaluation.intervals import proportion
 from firstlight.evaluation.softmax import blocks
 from firstlight.models.trust import prediction_sets

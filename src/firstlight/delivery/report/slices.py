@@ -14,7 +14,7 @@ from scipy.stats import fisher_exact
 
 from firstlight.delivery.report.answers import Answers
 from firstlight.delivery.report.classes import Score, score_of
-from firstlight.delivery.report.wording import counted, points
+from firstlight.delivery.wording import counted, points
 from firstlight.escaping import escape
 from firstlight.evaluation.intervals import proportion
 from firstlight.runs.outputs import ImageFacts

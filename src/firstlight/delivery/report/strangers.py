@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from firstlight.delivery.report.answers import Answers
 from firstlight.delivery.report.figures import histogram
 from firstlight.delivery.report.tiles import Tile, tile_of
-from firstlight.delivery.report.wording import between, counted, percent
+from firstlight.delivery.wording import between, counted, percent
 from firstlight.evaluation.intervals import proportion
 
 BARS = 24

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from firstlight.delivery.report.answers import Answers
-from firstlight.delivery.report.wording import percent
+from firstlight.delivery.wording import percent
 from firstlight.escaping import escape
 
 

@@ -1,0 +1,1 @@
+"""What tells others about a model: its card."""
