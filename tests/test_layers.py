@@ -21,6 +21,7 @@ PUBLIC = [
     "DataRecipe",
     "Dataset",
     "Evaluation",
+    "Exported",
     "Heatmap",
     "Heatmaps",
     "Loader",
@@ -40,6 +41,7 @@ PUBLIC = [
     "evaluate",
     "evaluate_logits",
     "explain",
+    "export",
     "image_grid",
     "imshow",
     "load",
@@ -95,11 +97,11 @@ def test_help_imports_nothing_heavy():
     code = """
 from firstlight.cli import main
 main(["--help"])
-for command in ("train", "evaluate", "predict", "check", "explain", "report"):
+for command in ("train", "evaluate", "predict", "check", "explain", "report", "export"):
     main([command, "-h"])
 """
     modules, shown = modules_after(code)
-    assert shown.count("Usage: firstlight") == 7
+    assert shown.count("Usage: firstlight") == 8
     assert not modules & HEAVY
 
 

@@ -17,6 +17,7 @@ _HOMES = {
     "DataRecipe": "data.recipe",
     "Dataset": "data.dataset",
     "Evaluation": "evaluation.evaluate",
+    "Exported": "delivery.export.export",
     "Heatmap": "delivery.heatmap",
     "Heatmaps": "delivery.heatmap",
     "Loader": "data.loader",
@@ -36,6 +37,7 @@ _HOMES = {
     "evaluate": "api",
     "evaluate_logits": "evaluation.evaluate",
     "explain": "api",
+    "export": "api",
     "image_grid": "delivery.plots",
     "imshow": "delivery.plots",
     "load": "api",
@@ -63,6 +65,7 @@ if TYPE_CHECKING:  # for editors and type checkers; a test holds it against the 
     from firstlight.api import compare_recipes as compare_recipes
     from firstlight.api import evaluate as evaluate
     from firstlight.api import explain as explain
+    from firstlight.api import export as export
     from firstlight.api import load as load
     from firstlight.api import load_run as load_run
     from firstlight.api import predict as predict
@@ -81,6 +84,7 @@ if TYPE_CHECKING:  # for editors and type checkers; a test holds it against the 
     from firstlight.delivery.check import CheckReport as CheckReport
     from firstlight.delivery.confusion_plot import confusion_matrix as confusion_matrix
     from firstlight.delivery.curves import training_curves as training_curves
+    from firstlight.delivery.export.export import Exported as Exported
     from firstlight.delivery.heatmap import Heatmap as Heatmap
     from firstlight.delivery.heatmap import Heatmaps as Heatmaps
     from firstlight.delivery.plots import image_grid as image_grid

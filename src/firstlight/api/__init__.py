@@ -4,6 +4,7 @@ from firstlight.api.check import check
 from firstlight.api.compare import compare, compare_recipes
 from firstlight.api.evaluate import evaluate
 from firstlight.api.explain import explain
+from firstlight.api.export import export
 from firstlight.api.load import load, load_run
 from firstlight.api.predict import predict
 from firstlight.api.report import report
@@ -16,6 +17,7 @@ __all__ = [
     "compare_recipes",
     "evaluate",
     "explain",
+    "export",
     "load",
     "load_run",
     "predict",

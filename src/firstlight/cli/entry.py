@@ -12,7 +12,7 @@ from typing import Any
 
 from firstlight import __version__
 from firstlight.choices import nearest
-from firstlight.cli.commands import Check, Compare, Evaluate, Explain, Guide, Predict, Report, Train
+from firstlight.cli.commands import Check, Compare, Evaluate, Explain, Export, Guide, Predict, Report, Train
 from firstlight.cli.exit_codes import DONE, INTERRUPTED, TERMINATED, WRONG_INPUT
 from firstlight.cli.flags import message
 from firstlight.cli.options import build, either
@@ -24,7 +24,7 @@ from firstlight.files import expand_user
 from firstlight.progress import silence
 from firstlight.runtime.processors import set_up_process
 
-COMMANDS: tuple[type[Command], ...] = (Check, Train, Evaluate, Report, Compare, Predict, Explain, Guide)
+COMMANDS: tuple[type[Command], ...] = (Check, Train, Evaluate, Report, Compare, Predict, Explain, Export, Guide)
 # What other tools call our commands. They are suggested, not accepted: one thing has one name.
 OTHER_NAMES = {
     "check": "inspect scan stats validate-data verify",
@@ -33,6 +33,7 @@ OTHER_NAMES = {
     "compare": "ab diff mcnemar versus vs",
     "predict": "classify detect infer inference label run",
     "explain": "attribute cam explanation gradcam heatmap heatmaps interpret saliency why",
+    "export": "compile convert deploy onnx quantize save torchscript",
     "report": "dashboard html page show summary",
     "guide": "course docs learn notebook notebooks tutorial",
 }

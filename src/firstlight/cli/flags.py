@@ -16,6 +16,9 @@ OTHER_FLAGS = {
     "seeds",
     "method",
     "class",
+    "check",
+    "to",
+    "precision",
 }  # of commands, besides the choices of a recipe
 CHOICE = re.compile(r"`([a-z_]+)`")
 

@@ -25,7 +25,7 @@ PLACEHOLDERS = {
     "out": "FOLDER", "recipe": "FILE", "csv": "FILE", "weights": "FILE", "data_root": "FOLDER", "img_size": "PIXELS",
     "max_pixels": "PIXELS", "split": "SPLIT", "group_by": "PATTERN", "label_from": "PATTERN", "device": "DEVICE",
     "resize": "HOW", "time_limit": "SECONDS", "rotate": "DEGREES", "image_column": "NAME", "label_column": "NAME",
-    "model": "NAME", "class": "NAME",
+    "model": "NAME", "class": "NAME", "check": "PICTURES",
 }  # fmt: skip  # what stands for the value of an option, where its type says too little
 FLAT_NAMES = {home: name for name, home in HOMES.items()}
 
@@ -80,6 +80,8 @@ class Option:
         if self.words:
             return "|".join(self.words)
         kind = get_args(self.hint)[0] if self.takes_many else self.hint
+        if self.name == "out" and self.about.startswith("File"):
+            return "FILE"
         return PLACEHOLDERS.get(self.name) or {int: "N", float: "X", Path: "PATH"}.get(kind, "TEXT")
 
     def value_of(self, text: str) -> Any:

@@ -7,9 +7,10 @@ from firstlight.cli.commands.check import Check
 from firstlight.cli.commands.compare import Compare
 from firstlight.cli.commands.evaluate import Evaluate
 from firstlight.cli.commands.explain import Explain
+from firstlight.cli.commands.export import Export
 from firstlight.cli.commands.guide import Guide
 from firstlight.cli.commands.predict import Predict
 from firstlight.cli.commands.report import Report
 from firstlight.cli.commands.train import Train
 
-__all__ = ["Check", "Compare", "Evaluate", "Explain", "Guide", "Predict", "Report", "Train"]
+__all__ = ["Check", "Compare", "Evaluate", "Explain", "Export", "Guide", "Predict", "Report", "Train"]

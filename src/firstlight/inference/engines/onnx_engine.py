@@ -1,6 +1,7 @@
 """`OnnxEngine`: runs an exported `.onnx` file in ONNX Runtime."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ class OnnxEngine:
     """Runs an `.onnx` file that firstlight exported, on the processor.
 
     Args:
-        file: the exported file.
+        file: the exported file, or its bytes.
         threads: that one call may use; by default as many as PyTorch.
 
     Raises:
@@ -29,10 +30,9 @@ class OnnxEngine:
 
     name = "onnx"
 
-    def __init__(self, file: Path, threads: int | None = None) -> None:
-        self.file = file
+    def __init__(self, file: Path | bytes, threads: int | None = None) -> None:
         self._session = session_of(file, threads or torch.get_num_threads())
-        self._is_told = self._session.get_modelmeta().custom_metadata_map.get("strangeness") != "none"
+        self._is_told = _can_tell(self._session.get_modelmeta().custom_metadata_map)
 
     def __call__(self, images: Tensor) -> Answers:
         """Return what the model says about images, uint8 `[B, C, H, W]`."""
@@ -49,8 +49,8 @@ class OnnxEngine:
         return [torch.from_numpy(found) for found in self._session.run(outputs, {INPUT: pixels})]
 
 
-def session_of(file: Path, threads: int) -> "InferenceSession":
-    """Return a session of ONNX Runtime that runs a file.
+def session_of(file: Path | bytes, threads: int) -> "InferenceSession":
+    """Return a session of ONNX Runtime that runs a file, given by its path or its bytes.
 
     Raises:
         UserError: if ONNX Runtime is not installed.
@@ -62,3 +62,11 @@ def session_of(file: Path, threads: int) -> "InferenceSession":
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+
+
+def _can_tell(metadata: Mapping[str, str]) -> bool:
+    """Return whether a model can tell strangers; a file without our metadata may, and gives NaN if it cannot."""
+    if "firstlight" not in metadata:
+        return True
+    trust = json.loads(metadata["firstlight"])["trust"]
+    return trust is not None and trust["strangeness_threshold"] is not None

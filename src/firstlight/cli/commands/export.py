@@ -1,0 +1,64 @@
+"""Export a model for another runtime."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from firstlight.cli.exit_codes import DONE
+from firstlight.cli.options import Positional
+from firstlight.cli.pictures import files_named, require_pictures
+from firstlight.cli.terminal import print_json, say
+from firstlight.progress import phase
+
+if TYPE_CHECKING:
+    from firstlight.delivery.export.export import Exported
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write a model as one file for another runtime, after checking on real pictures that it gives the same answers.
+
+    The file takes pixels of the model's size, and gives calibrated probabilities: normalization is inside, and the
+    classes are in its metadata.
+    """
+
+    EXAMPLE: ClassVar[str] = "firstlight export runs/photos-1 --to onnx"
+
+    model: Positional[Path]
+    """A run folder, or its model.safetensors."""
+    to: Literal["onnx", "torch"] = "onnx"
+    """Format: onnx, for ONNX Runtime and many other runtimes, or torch, for torch.export.load."""
+    precision: Literal["float32", "bfloat16", "int8"] = "float32"
+    """Precision of the numbers, for onnx."""
+    check: tuple[str, ...] | None = None
+    """Pictures, folders, or archives to check the file on, at least 64 pictures, or - to read a list of paths from
+    standard input. The default is the pictures that the run kept for this."""
+    out: Path | None = None
+    """File to write; the default is model.onnx or model.pt2 beside the model file. An earlier file is replaced only by
+    one that has passed the check."""
+    quiet: bool = False
+    """Show no progress and no notes, only errors."""
+    json: bool = False
+    """Print one JSON object instead of text."""
+
+    def run(self) -> int:
+        """Export, and say where the file is and how it was checked."""
+        with phase("loading PyTorch"):
+            from firstlight.api import export
+
+        files = None
+        if self.check:
+            files = list(files_named(self.check))
+            require_pictures(len(files), self.check)
+        written = export(self.model, self.to, precision=self.precision, check=files, out=self.out)
+        print_json(written.to_json()) if self.json else tell_export(written)
+        return DONE
+
+
+def tell_export(written: "Exported") -> None:
+    """Report what was written, and how it was checked."""
+    checked = written.checked
+    differ = round((1 - checked.top1_agreement) * checked.n)
+    same = f"the same answer for {checked.n - differ:,} of them" if differ else "the same answer for all"
+    say(f"exported to {written.file} ({written.bytes / 1e6:.1f} MB, {written.precision})")
+    say(f"checked on {checked.n:,} pictures: {same}, probabilities differ by at most {checked.max_difference:.1g}")
