@@ -121,7 +121,7 @@ def test_what_the_record_knows_of_the_pictures_is_told(copied_run):
 def test_folders_of_the_source_are_kept_private(copied_run):
     card = changed(copied_run, source="/home/ada/secret/photos/", notes=("labels come from /home/ada/secret/l.csv",))
     assert card.source == "photos"
-    assert "secret" not in json.dumps(card.to_json())
+    assert "secret" not in json.dumps(card.to_json()) + card.to_markdown()
 
 
 def test_to_json_is_plain_and_holds_what_the_server_promises(array_run):

@@ -15,6 +15,7 @@ import msgspec
 from firstlight.delivery.share.findings import findings_of
 from firstlight.delivery.share.limits import limits_of
 from firstlight.delivery.share.making import making_of
+from firstlight.delivery.share.markdown import card_as_markdown
 from firstlight.delivery.share.scores import CardTrust, Headline, headline_of, stated_headline, trust_of
 from firstlight.errors import ModelFileError
 from firstlight.evaluation.intervals import Estimate
@@ -101,6 +102,14 @@ class Card:
         plain["scores"] = {split: plain.pop(split) for split in ("test", "valid")}
         value: dict[str, Any] = json.loads(json.dumps(plain, allow_nan=False))
         return value
+
+    def to_markdown(self, repository: str = "") -> str:
+        """Return the model card as Markdown, with the YAML head of the Hugging Face Hub.
+
+        Args:
+            repository: where the model is on the hub, such as `ada/birds`; empty if it is not there.
+        """
+        return card_as_markdown(self, repository)
 
 
 def card_of(model: "Classifier | Path | str") -> Card:

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 from firstlight.delivery.share.scores import CardTrust, Headline
-from firstlight.delivery.wording import counted, listed, percent
-from firstlight.escaping import escape
+from firstlight.delivery.wording import counted, percent
+from firstlight.escaping import escape_name, list_names
 from firstlight.evaluation.evaluate import Evaluation
 from firstlight.evaluation.reliability import CHANCE
 from firstlight.runs.record import Record
@@ -29,8 +29,9 @@ def limits_of(
         record: of its run, if there is one.
     """
     scored = record.test if record else None
+    names = list_names(classes, most=20, last=" and ")
     return (
-        f"It knows {counted(len(classes), 'class', 'classes')} and no other: {listed(classes, 20)}.",
+        f"It knows {counted(len(classes), 'class', 'classes')} and no other: {names}.",
         "It names one class for the whole picture, not where something is or how many there are.",
         *_doubt(trust),
         *_scores(test, record.test_evaluations if record else None),
@@ -75,9 +76,10 @@ def _weak_classes(test: Evaluation) -> Iterator[str]:
     for one in sorted(weak, key=lambda one: one.recall.value)[:5]:
         hits = round(one.recall.value * one.support)
         yield (
-            f"It recognized only {hits:,} of {counted(one.support, 'test picture')} of {escape(one.name)} "
+            f"It recognized only {hits:,} of {counted(one.support, 'test picture')} of {escape_name(one.name)} "
             f"({percent(one.recall.value)})."
         )
     few = [one.name for one in test.per_class if one.support < FEW_TEST_IMAGES]
     if few:
-        yield f"With fewer than {FEW_TEST_IMAGES} test pictures of each, nobody knows how well it knows {listed(few)}."
+        names = list_names(few, last=" and ")
+        yield f"With fewer than {FEW_TEST_IMAGES} test pictures of each, nobody knows how well it recognizes {names}."
