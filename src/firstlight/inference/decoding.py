@@ -1,0 +1,82 @@
+"""`Decoders`: the bytes of one upload in, pixels of the model's size out, decoded in processes that can be killed."""
+
+from concurrent.futures import Future
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from firstlight.errors import ImageError
+from firstlight.inference.decode_task import choices_of, decode_task, pixels_or_reason
+from firstlight.inference.inputs import Item, Target, read_item, read_whole
+from firstlight.runtime.killable import KillablePool, KilledError, Limits
+
+__all__ = ["Decoders", "Limits"]
+
+
+class Decoders:
+    """Decodes image files that strangers sent, with the same pixels and reasons as a `Predictor`.
+
+    Files are decoded in other processes, several at once; any thread may call this. One that takes more than the
+    limits, or crashes the decoder, is refused with that as the reason; the others go on.
+
+    Args:
+        target: how the images are prepared; that of the Predictor.
+        workers: number of processes.
+        limits: of each file.
+    """
+
+    def __init__(self, target: Target, workers: int = 2, limits: Limits = Limits()) -> None:  # noqa: B008 - frozen
+        self.target = target
+        self.limits = limits
+        self._pool = KillablePool(decode_task, workers, limits)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start the processes now instead of on the first file.
+
+        Raises:
+            RuntimeError: if the system does not let them start.
+        """
+        self._pool.start()
+
+    def stop(self) -> None:
+        """End all processes; files that are being decoded fail with a RuntimeError."""
+        self._pool.stop()
+
+    def submit(self, data: bytes, name: str = "") -> "Future[NDArray[np.uint8] | str]":
+        """Return a future of what `read` returns; in a coroutine, await it with `asyncio.wrap_future`."""
+        return self._pool.threads.submit(self.read, data, name)
+
+    def read(self, data: bytes, name: str = "") -> NDArray[np.uint8] | str:
+        """Return an image file as uint8 `[H, W, C]` of the model's size, or the reason why it cannot be used.
+
+        Args:
+            data: the file's bytes.
+            name: the file's name, which tells apart a few formats that look alike.
+        """
+        target = self.target
+        return read_item(self._decoded(data, name, target.input_size, target.resize), target)
+
+    def read_whole(self, data: bytes, side: int, name: str = "") -> NDArray[np.uint8] | str:
+        """Return a whole image, made smaller if a side is longer than `side`; else as `read` does."""
+        return read_whole(self._decoded(data, name, (3, side, side), "pad"), self.target, side)
+
+    def _decoded(self, data: bytes, name: str, size: tuple[int, int, int], resize: str) -> Item:
+        choices = choices_of(name, self.target.max_pixels, size, resize, self.target.white)
+        try:
+            return Item(pixels_or_reason(self._pool.run(choices, data)), name)
+        except KilledError as killed:
+            return Item(ImageError(self._why(killed)), name)
+
+    def _why(self, killed: KilledError) -> str:
+        if killed.by == "time":
+            return f"decoding takes longer than {self.limits.cpu_seconds:g} s"
+        if killed.by == "memory":
+            return f"decoding needs more than {self.limits.memory / 1e9:.3g} GB of memory"
+        return f"the decoder crashed (signal {killed.signal})" if killed.signal else "the decoder crashed"
