@@ -76,5 +76,5 @@ def test_a_token_that_is_short_or_cannot_be_sent_is_refused_without_repeating_it
     with pytest.raises(UserError) as error:
         check_token(token)
     assert not token or token not in str(error.value)
-    assert "openssl rand -hex 16" in str(error.value)
+    assert "openssl rand" in str(error.value)
     assert check_token(TOKEN) == TOKEN

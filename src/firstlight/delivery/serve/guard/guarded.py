@@ -7,6 +7,7 @@ from firstlight.delivery.serve.guard.body import LimitBody
 from firstlight.delivery.serve.guard.headers import SecurityHeaders
 from firstlight.delivery.serve.guard.hosts import CheckHost
 from firstlight.delivery.serve.guard.limits import Limits
+from firstlight.delivery.serve.guard.mistakes import HideMistakes
 from firstlight.delivery.serve.guard.tokens import OPEN_PATHS, RequireToken
 
 if TYPE_CHECKING:
@@ -35,4 +36,4 @@ def guarded(
     app = LimitBody(app, limits)
     if token is not None:
         app = RequireToken(app, token, OPEN_PATHS.union(open_paths))
-    return SecurityHeaders(CheckHost(app, allow_hosts, any_address=any_address))
+    return SecurityHeaders(HideMistakes(CheckHost(app, allow_hosts, any_address=any_address)))

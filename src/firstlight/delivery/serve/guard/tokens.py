@@ -17,15 +17,15 @@ SHORTEST = 16
 OPEN_PATHS = frozenset({"/health/live"})
 """What is answered without the token: whether the server runs."""
 
-_HOW_TO_MAKE_ONE = "one from `openssl rand -hex 16` is fine"
+HOW_TO_MAKE_ONE = "openssl rand -hex 16 makes one"
 
 
 def check_token(token: str) -> str:
     """Return the token; raise a `UserError`, which does not repeat it, if it is short or cannot be in a header."""
     if len(token) < SHORTEST:
-        raise UserError(f"the token is too short to be safe: use at least {SHORTEST} characters; {_HOW_TO_MAKE_ONE}")
+        raise UserError(f"the token is too short to be safe: use at least {SHORTEST} characters; {HOW_TO_MAKE_ONE}")
     if not re.fullmatch(r"[A-Za-z0-9._~+/=-]+", token):
-        raise UserError(f"the token has characters that a header cannot carry; {_HOW_TO_MAKE_ONE}")
+        raise UserError(f"the token has characters that a header cannot carry; {HOW_TO_MAKE_ONE}")
     return token
 
 
