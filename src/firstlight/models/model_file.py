@@ -109,13 +109,7 @@ def save_model(
     require_type(path, Path | str, "path", "the path of the file")
     require_type(classifier, Classifier, "classifier", "a Classifier, such as run.model")
     path = expand_user(path)
-    tensors = {
-        name.replace("_orig_mod.", ""): tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, tensor in classifier.state_dict().items()
-    }
-    trust = classifier.trust
-    if trust is not None:
-        tensors |= {TRUST_PREFIX + name: tensor for name, tensor in trust.tensors().items()}
+    tensors, trust = _tensors_of(classifier), classifier.trust
     tensor_file.refuse_non_finite(path, tensors)
     fields = {
         "format": FORMAT,
@@ -189,6 +183,41 @@ def read_model_card(path: Path | str) -> ModelCard:
     require_type(path, Path | str, "path", "the path of a model.safetensors")
     with tensor_file.TensorFile(path) as file:
         return _read_header(file)[0]
+
+
+def digest_of(classifier: "Classifier") -> str | None:
+    """Return the digest in the file of a classifier; None if it has no file, or is no longer what the file says.
+
+    Weights, classes, preprocessing, calibration and trust are compared: together they decide every answer.
+    """
+    if classifier.file is None:
+        return None
+    try:
+        with tensor_file.TensorFile(classifier.file) as file:
+            card, text = _read_header(file)[0], file.metadata["firstlight"]
+    except ModelFileError:
+        return None
+    told = ("classes", "input_size", "resize", "max_pixels", "white")
+    trust = None if classifier.trust is None else classifier.trust.header()
+    as_read = json.loads(json.dumps([classifier.architecture, trust]))
+    same = as_read == [card.architecture, card.trust]
+    if not same or any(getattr(classifier, name) != getattr(card, name) for name in told):
+        return None
+    digest = _digest(text.replace(card.sha256, _UNSIGNED), _tensors_of(classifier))
+    return digest if digest == card.sha256 else None
+
+
+def _tensors_of(classifier: "Classifier") -> "dict[str, Tensor]":
+    """Return copies of the tensors of a classifier that its file holds, by their names there."""
+    import torch
+
+    tensors = {
+        name.replace("_orig_mod.", ""): tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in classifier.state_dict().items()
+    }
+    if classifier.trust is not None:
+        tensors |= {TRUST_PREFIX + name: tensor for name, tensor in classifier.trust.tensors().items()}
+    return tensors
 
 
 def _digest(unsigned: str, tensors: "Mapping[str, Tensor]") -> str:
