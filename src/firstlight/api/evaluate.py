@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from firstlight.api.given import Data, model_file_of, reading_of, samples_of
+from firstlight.delivery.engine import Wanted
 from firstlight.delivery.evaluate import Score, evaluate_model
 from firstlight.models.classifier import Classifier
 from firstlight.progress import announce
@@ -19,6 +20,7 @@ def evaluate(
     device: str = "auto",
     allow_quarantine: bool = False,
     max_pixels: int | None = None,
+    engine: Wanted = "auto",
     **choices: Any,
 ) -> Score:
     """Score a model on labeled images; classes are matched by name.
@@ -30,6 +32,8 @@ def evaluate(
         device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
         allow_quarantine: continue even if more than 1% of the images cannot be used.
         max_pixels: an image with more pixels is not decoded; by default the limit used in training.
+        engine: `torch`; `onnx`, which runs an export of the model in ONNX Runtime, made first if there is none; `auto`
+            takes an export that is known already and was measured to be faster here, else PyTorch.
         choices: how the source is read, as for `load_data`; by default as the model's run read it.
 
     Returns:
@@ -53,4 +57,5 @@ def evaluate(
         device=pick_device(device),
         allow_quarantine=allow_quarantine,
         max_pixels=max_pixels,
+        engine=engine,
     )

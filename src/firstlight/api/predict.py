@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any, overload
 
 from firstlight.api.given import Model, classifier_of
+from firstlight.delivery.engine import Wanted, engine_for
 from firstlight.inference.doubt import Sets
 from firstlight.inference.predictor import TOP, Prediction, Predictions, Predictor
 
@@ -19,6 +20,7 @@ def predict(
     max_pixels: int | None = ...,
     accept: float | None = ...,
     sets: Sets = ...,
+    engine: Wanted = ...,
 ) -> Prediction: ...
 @overload
 def predict(
@@ -29,6 +31,7 @@ def predict(
     max_pixels: int | None = ...,
     accept: float | None = ...,
     sets: Sets = ...,
+    engine: Wanted = ...,
 ) -> Predictions: ...
 @overload
 def predict(
@@ -39,6 +42,7 @@ def predict(
     max_pixels: int | None = ...,
     accept: float | None = ...,
     sets: Sets = ...,
+    engine: Wanted = ...,
 ) -> Any: ...
 def predict(
     model: Model,
@@ -48,6 +52,7 @@ def predict(
     max_pixels: int | None = None,
     accept: float | None = None,
     sets: Sets = "overall",
+    engine: Wanted = "auto",
 ) -> Prediction | Predictions:
     """Classify an image, or several: one `Prediction` for one image, `Predictions` in their order for more.
 
@@ -60,10 +65,16 @@ def predict(
         accept: an answer is unsure if its probability is below this, 0 to 1; by default, if its set of classes, which
             holds the right one in nine of ten cases, holds more than one.
         sets: what nine of ten is true of: `overall`, of all images; `by-class`, of the images of every class.
+        engine: `torch`; `onnx`, which runs an export of the model in ONNX Runtime, made first if there is none; `auto`
+            takes an export that is known already and was measured to be faster here, else PyTorch.
 
     Raises:
         WrongTypeError: if `model` or `images` is anything else.
-        UserError: if the model file cannot be used, an array has values that no image has, or `accept` or `sets` is
-            given for a model that cannot tell when it is unsure.
+        UserError: if the model file cannot be used, an array has values that no image has, `accept` or `sets` is given
+            for a model that cannot tell when it is unsure, or `engine` is `onnx` and there can be no export.
     """
-    return Predictor(classifier_of(model), top=top, max_pixels=max_pixels, accept=accept, sets=sets)(images)
+    classifier = classifier_of(model)
+    count = len(images) if isinstance(images, list | tuple) else 1
+    runs_it = engine_for(classifier, engine, images=count)
+    predictor = Predictor(classifier, top=top, max_pixels=max_pixels, accept=accept, sets=sets, engine=runs_it)
+    return predictor(images)

@@ -17,6 +17,7 @@ OTHER_FLAGS = {
     "method",
     "class",
     "check",
+    "engine",
     "to",
     "precision",
 }  # of commands, besides the choices of a recipe

@@ -2,11 +2,14 @@
 
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from firstlight.cli.exit_codes import DONE, WRONG_INPUT
 from firstlight.cli.layout import counted
 from firstlight.cli.terminal import tell
 from firstlight.errors import DataError
+
+MOST_COUNTED = 20_000
 
 
 def files_named(words: Sequence[str]) -> Iterator[str]:
@@ -15,6 +18,11 @@ def files_named(words: Sequence[str]) -> Iterator[str]:
     from firstlight.delivery.predict import find_files
 
     return find_files(path for word in words for path in (read_paths(sys.stdin.buffer) if word == "-" else [word]))
+
+
+def at_least(words: Sequence[str]) -> int:
+    """Return how many pictures the words of a command name, at least; it does not wait for paths on standard input."""
+    return sum(1 for _ in islice(files_named([word for word in words if word != "-"]), MOST_COUNTED))
 
 
 def require_pictures(count: int, words: Sequence[str]) -> None:

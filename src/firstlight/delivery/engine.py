@@ -16,6 +16,7 @@ A model on a GPU stays with PyTorch. A model that is no longer what its file say
 """
 
 import math
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -26,6 +27,7 @@ from firstlight.cache import cache_folder, writable_cache_folder
 from firstlight.delivery.export.export import export_model
 from firstlight.delivery.foreign_exports import read_export, require_export_of, require_same_answers
 from firstlight.delivery.known_exports import (
+    FOLDER,
     Known,
     export_file,
     milliseconds_of,
@@ -37,7 +39,7 @@ from firstlight.errors import DataError, ModelFileError, RecipeError, UserError
 from firstlight.inference.engines.onnx_engine import OnnxEngine
 from firstlight.inference.engines.torch_engine import TorchEngine
 from firstlight.models.classifier import Classifier
-from firstlight.models.model_file import digest_of
+from firstlight.models.model_file import digest_of, read_model_card
 from firstlight.progress import announce
 
 if TYPE_CHECKING:
@@ -111,7 +113,7 @@ def _onnx(model: Classifier, threads: int) -> OnnxEngine:
 
 def _faster(model: Classifier, threads: int, images: float) -> "Engine":
     """Return PyTorch, or ONNX Runtime if an export is known to be faster; one is made only where that pays."""
-    digest = digest_of(model)
+    digest = digest_of(model) if images >= FEW or _may_have_export(model) else None
     if digest is None:
         return TorchEngine(model)
     found = _known_beside(model, digest) or _cached(digest)
@@ -134,6 +136,17 @@ def _faster(model: Classifier, threads: int, images: float) -> "Engine":
     except UserError as error:  # an ONNX Runtime that cannot run the file any more
         announce(f"note: PyTorch is used: {error}")
         return TorchEngine(model)
+
+
+def _may_have_export(model: Classifier) -> bool:
+    """Return whether there is an export of the file of a model, at a glance."""
+    if _beside(model).is_file():
+        return True
+    if model.file is None or not (cache_folder() / FOLDER).is_dir():
+        return False
+    with suppress(ModelFileError):  # the file is gone
+        return export_file(read_model_card(model.file).sha256).is_file()
+    return False
 
 
 def _known_beside(model: Classifier, digest: str) -> tuple[bytes, Known] | None:

@@ -17,6 +17,7 @@ from firstlight.data.loader import Loader
 from firstlight.data.samples import SPLIT_WORDS, Samples, Split
 from firstlight.data.split import read_split
 from firstlight.data.thumbnails import thumbnail
+from firstlight.delivery.engine import Wanted, engine_for
 from firstlight.errors import DataError, RecipeError, RunError
 from firstlight.evaluation.evaluate import Evaluation, evaluate_logits
 from firstlight.evaluation.mistakes import MISTAKES_SHOWN, Mistake, worst_mistakes
@@ -72,6 +73,7 @@ def evaluate_model(
     device: torch.device,
     allow_quarantine: bool = False,
     max_pixels: int | None = None,
+    engine: Wanted = "torch",
     other_split: Mapping[str, int] | None = None,
 ) -> Score:
     """Evaluate a model on a split of a set.
@@ -85,6 +87,7 @@ def evaluate_model(
         device: where to run.
         allow_quarantine: continue even if more than 1% of the images cannot be used.
         max_pixels: larger images are not decoded; by default the limit of the training.
+        engine: what runs the model, see `delivery.engine`.
         other_split: the split of each image by name, for a model whose run made none of this set.
 
     Raises:
@@ -117,6 +120,7 @@ def evaluate_model(
     if not len(rows):
         raise DataError(f"{samples.source}: its {split} split holds no usable picture; choose another `split`")
     is_run_test = any(run_split.get(samples.names[row]) == Split.TEST for row in rows)
+    runs_it = engine_for(model, engine, images=len(rows))
     # note: counted before it is seen, so that stopping here hides nothing
     test_evaluations = count_test_evaluation(run) if run and is_run_test else None
     if is_run_test and test_evaluations is None:
@@ -125,7 +129,7 @@ def evaluate_model(
             "wait until the run is finished, or set `split` to valid"
         )
     loader = Loader(store.pixels, labels, rows, device=device)
-    outputs = Predictor(model).collect(loader.epoch())
+    outputs = Predictor(model, engine=runs_it).collect(loader.epoch())
     temperature = model.temperature.item()
     evaluation = evaluate_logits(outputs.logits, outputs.labels, model.classes, temperature=temperature)
     names = tuple(samples.names[row] for row in rows)

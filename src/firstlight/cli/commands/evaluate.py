@@ -32,6 +32,9 @@ class Evaluate:
     """Do not decode pictures with more pixels than this; the default is the limit used in training."""
     device: str = "auto"
     """Device to use: auto (a GPU if there is one), cpu, cuda, cuda:1, or mps."""
+    engine: Literal["auto", "torch", "onnx"] = "auto"
+    """What runs the model: torch; onnx, which runs an export of it in ONNX Runtime and makes one first if there is
+    none; or auto, which takes an export that it knows already if it was measured to be faster here."""
     out: Path | None = None
     """Folder for figures, new or empty: the confusion matrix and the worst mistakes."""
     csv: Path | None = None
@@ -60,6 +63,7 @@ class Evaluate:
                 device=self.device,
                 allow_quarantine=self.allow_quarantine,
                 max_pixels=self.max_pixels,
+                engine=self.engine,
                 **self.reading.chosen(),
             )
         part = f"all of {self.source}" if self.split == "all" else f"the {self.split} split of {self.source}"

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from firstlight.cli.flags import with_flags
 from firstlight.cli.options import Positional
-from firstlight.cli.pictures import end_of, files_named, require_pictures
+from firstlight.cli.pictures import at_least, end_of, files_named, require_pictures
 from firstlight.cli.terminal import show_json, show_table, tell
-from firstlight.progress import phase
+from firstlight.progress import announcements_to, phase
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,9 @@ class Predict:
     """Number of threads that decode pictures."""
     device: str = "auto"
     """Device to use: auto (a GPU if there is one), cpu, cuda, cuda:1, or mps."""
+    engine: Literal["auto", "torch", "onnx"] = "auto"
+    """What runs the model: torch; onnx, which runs an export of it in ONNX Runtime and makes one first if there is
+    none; or auto, which takes an export that it knows already if it was measured to be faster here."""
     quiet: bool = False
     """Show no progress and no notes, only errors."""
     json: bool = False
@@ -47,6 +51,7 @@ class Predict:
     def run(self) -> int:
         """Classify and report, picture by picture."""
         with phase("loading PyTorch"):
+            from firstlight.delivery.engine import engine_for
             from firstlight.delivery.predict import written_to_csv
             from firstlight.inference.doubt import CANNOT_TELL
             from firstlight.inference.predictor import Predictor
@@ -54,7 +59,7 @@ class Predict:
             from firstlight.runs.folder import model_file
             from firstlight.runtime.device import pick_device
 
-        with phase("loading the model"):
+        with phase("loading the model"), announcements_to(lambda line: tell(with_flags(line))):
             model = load_model(model_file(self.model), pick_device(self.device))
             predictor = Predictor(
                 model,
@@ -63,6 +68,7 @@ class Predict:
                 workers=self.workers,
                 accept=self.accept,
                 sets=self.sets,
+                engine=engine_for(model, self.engine, images=at_least(self.paths)),
             )
         if model.trust is None:
             tell(f"note: {CANNOT_TELL}")

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from firstlight.data.parallel import chunks_of, in_order
 from firstlight.delivery.export.parity import LEAST
-from firstlight.errors import DataError, RunError, UserError
+from firstlight.errors import DataError, RunError
 from firstlight.inference.inputs import Item, Target, read_item
 from firstlight.models.classifier import Classifier
 from firstlight.progress import progress
@@ -31,7 +31,7 @@ def check_images(model: Classifier, items: Iterable[Item] | None) -> Tensor:
         items: others to take instead; those that cannot be used are left out.
 
     Raises:
-        UserError: if there are fewer than `LEAST`.
+        DataError: if there are fewer than `LEAST`.
     """
     found = _of_run(model) if items is None else _of_items(model, items)
     different = list({image.tobytes(): image for image in found}.values())
@@ -47,12 +47,12 @@ def check_images(model: Classifier, items: Iterable[Item] | None) -> Tensor:
 
 def _of_run(model: Classifier) -> Sequence[NDArray[np.uint8]]:
     if model.file is None:
-        raise UserError(f"a model in memory has no run that kept pictures to check the export on; {WHAT_TO_DO}")
+        raise DataError(f"a model in memory has no run that kept pictures to check the export on; {WHAT_TO_DO}")
     folder = Path(model.file).parent
     try:
         kept = list(read_thumbnails(folder, CHECK_IMAGES_FILE).values())
     except RunError as error:
-        raise UserError(f"{folder} holds no pictures to check the export on; {WHAT_TO_DO}") from error
+        raise DataError(f"{folder} holds no pictures to check the export on; {WHAT_TO_DO}") from error
     channels, height, width = model.input_size
     return [image for image in kept if image.shape == (height, width, channels)]
 

@@ -1,4 +1,4 @@
-"""What an `.onnx` file of a stranger must not contain: what would make ONNX Runtime read other files, or run forever."""
+"""What an `.onnx` file of a stranger must not contain: what makes ONNX Runtime read other files, or run forever."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -25,13 +25,12 @@ def require_safe(content: bytes) -> dict[str, str]:
         UserError: if ONNX is not installed.
     """
     try:
-        from google.protobuf.message import DecodeError
         from onnx import ModelProto, TensorProto
     except ImportError:
         raise UserError("ONNX is not installed; pip install 'firstlight[export]'") from None
     try:
         model = ModelProto.FromString(content)
-    except DecodeError:
+    except Exception:  # protobuf's kind of error is not among the modules that onnx shows
         raise ModelFileError("it is damaged, or no ONNX file") from None
     graph = model.graph
     if not graph.node:
