@@ -5,11 +5,9 @@ The caches are shared with torchvision, timm and other programs: `torch.hub`'s f
 
 import hashlib
 import re
-import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from firstlight.errors import DownloadError, ModelFileError, RecipeError
 from firstlight.files import atomic_path, expand_user
@@ -19,6 +17,7 @@ from firstlight.models.spec import NetworkSpec
 from firstlight.models.tensor_file import TensorFile, open_weights
 from firstlight.progress import announce, progress
 from firstlight.runtime.offline import offline_by
+from firstlight.runtime.time_limit import answer_within
 
 Licenses = Literal["any", "permissive"]
 
@@ -177,7 +176,7 @@ def _fetch_by_url(name: str, record: Published) -> tuple[Path, str]:
 def _fetch(record: Published, target: Path) -> None:
     from urllib.request import urlopen
 
-    response = _answer_of(lambda: urlopen(record.url, timeout=TIMEOUT_SECONDS))
+    response = answer_within(FIRST_ANSWER_SECONDS, lambda: urlopen(record.url, timeout=TIMEOUT_SECONDS))
     with response, target.open("wb") as file:
         size = int(response.headers.get("Content-Length") or 0)
         _announce_download(record, size)
@@ -197,7 +196,7 @@ def _fetch_from_hub(name: str, record: Published) -> tuple[Path, str]:
     try:
         _require_network()
         # First, because it fails at once without a network: the download would try again for half a minute or more.
-        described = _answer_of(lambda: get_hf_file_metadata(url, timeout=TIMEOUT_SECONDS))
+        described = answer_within(FIRST_ANSWER_SECONDS, lambda: get_hf_file_metadata(url, timeout=TIMEOUT_SECONDS))
         _announce_download(record, described.size or 0)
         path = Path(hf_hub_download(record.hub, record.file, etag_timeout=TIMEOUT_SECONDS))
     except Exception as error:  # from one of half a dozen libraries
@@ -208,32 +207,6 @@ def _fetch_from_hub(name: str, record: Published) -> tuple[Path, str]:
 def _require_network() -> None:
     if (variable := offline_by()) is not None:
         raise OSError(f"{variable} is set")
-
-
-def _answer_of(call: Callable[[], Any]) -> Any:
-    """Return what `call` returns; stop waiting after `FIRST_ANSWER_SECONDS`, since looking up a name has no timeout.
-
-    Raises:
-        OSError: if there is no answer by then.
-        Exception: what `call` raised.
-    """
-    answers: list[Any] = []
-    errors: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            answers.append(call())
-        except BaseException as error:
-            errors.append(error)
-
-    worker = threading.Thread(target=work, daemon=True)
-    worker.start()
-    worker.join(FIRST_ANSWER_SECONDS)
-    if errors:
-        raise errors[0]
-    if not answers:
-        raise OSError(f"no answer in {FIRST_ANSWER_SECONDS:g} seconds")
-    return answers[0]
 
 
 def _announce_download(record: Published, size: int) -> None:

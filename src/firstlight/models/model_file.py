@@ -153,11 +153,7 @@ def load_model(path: Path | str, device: "torch.device | str" = "cpu") -> "Class
     Raises:
         ModelFileError: if it is missing, damaged, from a newer firstlight, or not one of our model files.
     """
-    with tensor_file.TensorFile(path) as file:
-        card, fields = _read_header(file)
-        tensors = file.read()
-        if _digest(file.metadata["firstlight"].replace(card.sha256, _UNSIGNED), tensors) != card.sha256:
-            raise ModelFileError(f"{path}: its content does not match its own SHA-256; it is damaged, copy it again")
+    card, fields, tensors = _read_whole(path)
     tensor_file.refuse_non_finite(path, tensors)
     if fields["format"] == format1.FORMAT:
         tensors = format1.upgrade_tensors(path, fields, tensors)
@@ -172,6 +168,15 @@ def load_model(path: Path | str, device: "torch.device | str" = "cpu") -> "Class
             raise _damaged_trust(path, error) from error
     classifier.file, classifier.trust = Path(path), trust
     return classifier.to(device).eval()
+
+
+def verify_model(path: Path | str) -> ModelCard:
+    """Return what a model file says about itself, after verifying its digest; the network is not built.
+
+    Raises:
+        ModelFileError: as `load_model` raises it.
+    """
+    return _read_whole(path)[0]
 
 
 def read_model_card(path: Path | str) -> ModelCard:
@@ -218,6 +223,16 @@ def _tensors_of(classifier: "Classifier") -> "dict[str, Tensor]":
     if classifier.trust is not None:
         tensors |= {TRUST_PREFIX + name: tensor for name, tensor in classifier.trust.tensors().items()}
     return tensors
+
+
+def _read_whole(path: Path | str) -> "tuple[ModelCard, dict[str, Any], dict[str, Tensor]]":
+    """Return the header, as a checked card and as it stands in the file, and the tensors, whose digest is verified."""
+    with tensor_file.TensorFile(path) as file:
+        card, fields = _read_header(file)
+        tensors = file.read()
+        if _digest(file.metadata["firstlight"].replace(card.sha256, _UNSIGNED), tensors) != card.sha256:
+            raise ModelFileError(f"{path}: its content does not match its own SHA-256; it is damaged, copy it again")
+    return card, fields, tensors
 
 
 def _digest(unsigned: str, tensors: "Mapping[str, Tensor]") -> str:

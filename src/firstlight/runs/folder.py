@@ -30,6 +30,8 @@ OUTPUTS_FOLDER = "outputs"
 TENSORBOARD_FOLDER = "tensorboard"
 HELD_OUT_FILE = "held_out.png"  # a test image, to try `firstlight predict` on
 
+HUB_PREFIX = "hf:"  # begins the address of a model on the Hugging Face Hub
+
 
 def paths_in(folder: Path) -> dict[str, str]:
     """Return where a run and its model are, as JSON about a run begins."""
@@ -81,7 +83,17 @@ def make_run_folder(name: str, out: Path | None = None) -> Path:
 
 
 def model_file(path: Path) -> Path:
-    """Return the model file of a run folder; any other path is taken for a model file."""
+    """Return the model file of a run folder; any other path is taken for a model file.
+
+    `hf:user/name` and `hf:user/name@revision` are models on the Hugging Face Hub, and are downloaded.
+
+    Raises:
+        ModelFileError: if there is no such model on the hub, or it cannot be downloaded.
+    """
+    if str(path).startswith(HUB_PREFIX):
+        from firstlight.models.hub import fetch_model
+
+        return fetch_model(str(path))
     path = expand_user(path)
     return path / MODEL_FILE if path.is_dir() else path
 

@@ -17,9 +17,8 @@ from firstlight.delivery.share.limits import limits_of
 from firstlight.delivery.share.making import making_of
 from firstlight.delivery.share.markdown import card_as_markdown
 from firstlight.delivery.share.scores import CardTrust, Headline, headline_of, stated_headline, trust_of
-from firstlight.errors import ModelFileError
 from firstlight.evaluation.intervals import Estimate
-from firstlight.models.model_file import ModelCard, read_model_card
+from firstlight.models.model_file import ModelCard, digest_of, read_model_card
 from firstlight.runs.folder import MODEL_FILE, RECORD_FILE, model_file
 from firstlight.runs.record import Record, read_record
 
@@ -125,13 +124,8 @@ def card_of(model: "Classifier | Path | str") -> Card:
     if isinstance(model, Path | str):
         file = model_file(Path(model))
         return _card_of_file(file, read_model_card(file))
-    if model.file is not None:
-        try:
-            header = read_model_card(model.file)
-        except ModelFileError:  # it has been moved meanwhile
-            header = None
-        if header is not None and _is_of(header, model):
-            return _card_of_file(model.file, header)
+    if model.file is not None and digest_of(model) is not None:  # else it has changed since
+        return _card_of_file(Path(model.file), read_model_card(model.file))
     trust = None if model.trust is None else trust_of(model.trust.header(), None)
     return Card(
         name="model",
@@ -184,12 +178,6 @@ def _card_of_file(file: Path, header: ModelCard) -> Card:
         weights=weights,
         versions={str(name): str(number) for name, number in header.versions.items()},
     )
-
-
-def _is_of(header: ModelCard, model: "Classifier") -> bool:
-    """Return whether a file is still of the model that was loaded from it, as far as its header tells."""
-    same = (header.classes, header.input_size, header.resize) == (model.classes, model.input_size, model.resize)
-    return same and abs(header.temperature - model.temperature.item()) < 1e-6
 
 
 def _record_beside(file: Path, header: ModelCard) -> Record | None:
