@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from firstlight.cli.exit_codes import DONE
+from firstlight.cli.flags import with_flags
 from firstlight.cli.options import Positional
 from firstlight.cli.pictures import files_named, require_pictures
-from firstlight.cli.terminal import print_json, say
-from firstlight.progress import phase
+from firstlight.cli.terminal import print_json, say, tell
+from firstlight.progress import announcements_to, phase
 
 if TYPE_CHECKING:
     from firstlight.delivery.export.export import Exported
@@ -50,7 +51,8 @@ class Export:
         if self.check:
             files = list(files_named(self.check))
             require_pictures(len(files), self.check)
-        written = export(self.model, self.to, precision=self.precision, check=files, out=self.out)
+        with announcements_to(lambda line: tell(with_flags(line))):
+            written = export(self.model, self.to, precision=self.precision, check=files, out=self.out)
         print_json(written.to_json()) if self.json else tell_export(written)
         return DONE
 

@@ -11,15 +11,15 @@ from torch import Tensor
 from firstlight.data.parallel import chunks_of, in_order
 from firstlight.delivery.export.parity import LEAST
 from firstlight.errors import DataError, RunError
+from firstlight.escaping import escape_name
 from firstlight.inference.inputs import Item, Target, read_item
 from firstlight.models.classifier import Classifier
-from firstlight.progress import progress
+from firstlight.progress import announce, progress
 from firstlight.runs.outputs import CHECK_IMAGES_FILE, read_thumbnails
 from firstlight.runtime.processors import default_workers
 
 MOST = 512  # images; of more, these are taken at equal distances
 AT_ONCE = 16  # that one thread decodes
-
 WHAT_TO_DO = f"give at least {LEAST} pictures with `check`"
 
 
@@ -28,46 +28,50 @@ def check_images(model: Classifier, items: Iterable[Item] | None) -> Tensor:
 
     Args:
         model: whose run kept some.
-        items: others to take instead; those that cannot be used are left out.
+        items: others to take instead, decoded as by the Predictor; those that cannot be used are left out.
 
     Raises:
         DataError: if there are fewer than `LEAST`.
     """
-    found = _of_run(model) if items is None else _of_items(model, items)
+    found, problem = _of_run(model) if items is None else _of_items(model, list(items))
     different = list({image.tobytes(): image for image in found}.values())
     if len(different) < LEAST:
-        few = (
-            f"there are only {len(different)} different pictures to check the export on"
-            if different
-            else ("there are no pictures to check the export on")
-        )
-        raise DataError(f"{few}; {WHAT_TO_DO}")
+        found_words = f"only {len(different)} different pictures" if different else "no pictures"
+        raise DataError(f"{found_words} to check the export on{problem and f' ({problem})'}; {WHAT_TO_DO}")
+    if problem:
+        announce(f"note: the export is checked without the pictures that cannot be used: {problem}")
     return torch.from_numpy(np.stack(different)).permute(0, 3, 1, 2)
 
 
-def _of_run(model: Classifier) -> Sequence[NDArray[np.uint8]]:
+def _of_run(model: Classifier) -> tuple[list[NDArray[np.uint8]], str]:
+    """Return the images that the run of a model kept, and what is wrong with them."""
     if model.file is None:
-        raise DataError(f"a model in memory has no run that kept pictures to check the export on; {WHAT_TO_DO}")
+        return [], "the model is in memory, without a run"
     folder = Path(model.file).parent
-    try:
-        kept = list(read_thumbnails(folder, CHECK_IMAGES_FILE).values())
-    except RunError as error:
-        raise DataError(f"{folder} holds no pictures to check the export on; {WHAT_TO_DO}") from error
     channels, height, width = model.input_size
-    return [image for image in kept if image.shape == (height, width, channels)]
+    try:
+        kept = read_thumbnails(folder, CHECK_IMAGES_FILE).values()
+    except RunError:
+        return [], f"{folder} holds none"
+    return [image for image in kept if image.shape == (height, width, channels)], ""
 
 
-def _of_items(model: Classifier, items: Iterable[Item]) -> Sequence[NDArray[np.uint8]]:
-    given = list(items)
-    taken = [given[index] for index in np.linspace(0, len(given) - 1, min(len(given), MOST)).round().astype(int)]
+def _of_items(model: Classifier, items: Sequence[Item]) -> tuple[list[NDArray[np.uint8]], str]:
+    """Return the images among some items, and how many of these cannot be used, with an example."""
+    taken = [items[index] for index in np.linspace(0, len(items) - 1, min(len(items), MOST)).round().astype(int)]
     target = Target(model.input_size, model.resize, model.max_pixels, model.white)
 
-    def read(chunk: Sequence[Item]) -> list[NDArray[np.uint8] | str]:
-        return [read_item(item, target) for item in chunk]
+    def read(chunk: Sequence[Item]) -> list[tuple[str, NDArray[np.uint8] | str]]:
+        return [(item.name or "a picture", read_item(item, target)) for item in chunk]
 
-    found = []
+    found: list[NDArray[np.uint8]] = []
+    reasons: list[str] = []
     with progress("reading pictures for the check", len(taken), "pictures") as advance:
-        for images in in_order(read, chunks_of(AT_ONCE, taken), default_workers()):
-            found += [image for image in images if not isinstance(image, str)]
-            advance(len(images))
-    return found
+        for read_items in in_order(read, chunks_of(AT_ONCE, taken), default_workers()):
+            for name, image in read_items:
+                if isinstance(image, str):
+                    reasons.append(f"{escape_name(name)}: {image}")
+                else:
+                    found.append(image)
+            advance(len(read_items))
+    return found, f"{len(reasons):,} of {len(taken):,} cannot be used, such as {reasons[0]}" if reasons else ""

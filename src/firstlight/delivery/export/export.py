@@ -1,5 +1,6 @@
 """Export a model: trace it, write it in another format, check it on real images, and only then leave it on the disk."""
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from firstlight.choices import did_you_mean
 from firstlight.delivery.export.check_images import check_images
 from firstlight.delivery.export.graph import traced
 from firstlight.delivery.export.metadata import metadata_text
-from firstlight.delivery.export.onnx_file import OPSET, onnx_of, with_metadata
+from firstlight.delivery.export.onnx_file import OPSET, onnx_of, require_onnx, with_metadata
 from firstlight.delivery.export.parity import BOUNDS, Checked, compared, require_parity
 from firstlight.delivery.export.torch_file import ProgramEngine, program_file
 from firstlight.errors import UserError
@@ -85,6 +86,8 @@ def export_model(
     """
     _require_choices(to, precision)
     file = _file_for(model, to, precision, out)
+    if to == "onnx":
+        require_onnx()
     images = check_images(model, items)
     with phase("tracing the network"):
         program = traced(model)
@@ -127,7 +130,7 @@ def _require_choices(to: str, precision: str) -> None:
         if value not in known:
             raise UserError(f"choose {', '.join(known)}{did_you_mean(str(value), known)}", field=field, value=value)
     if to == "torch" and precision != "float32":
-        raise UserError("that is for `to` onnx only; leave it out", field="precision", value=precision)
+        raise UserError("only `to` onnx has it; leave it out", field="precision", value=precision)
 
 
 def _file_for(model: Classifier, to: str, precision: str, out: Path | None) -> Path:
@@ -144,6 +147,7 @@ def _file_for(model: Classifier, to: str, precision: str, out: Path | None) -> P
         )
     if file.suffix != suffix:
         raise UserError(f"its name must end in {suffix}", field="out", value=str(out))
-    if not file.parent.is_dir():
-        raise UserError("there is no such folder; choose another", field="out", value=str(out))
+    if not os.access(file.parent, os.W_OK):
+        reason = "cannot be written" if file.parent.is_dir() else "does not exist"
+        raise UserError(f"its folder {reason}; choose another", field="out", value=str(out))
     return file

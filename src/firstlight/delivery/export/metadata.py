@@ -21,6 +21,8 @@ from dataclasses import asdict
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from firstlight.errors import ModelFileError
 from firstlight.models.classifier import Classifier
 from firstlight.models.model_file import ModelCard, load_model, read_model_card
@@ -74,16 +76,24 @@ def _licenses(card: ModelCard | None) -> list[str]:
 
 
 def _card_of(model: Classifier) -> ModelCard | None:
-    """Return what the file of a model says; None if there is none, or if the model has changed since."""
+    """Return what the file of a model says; None if there is none, or if either has changed since."""
     if model.file is None:
         return None
     try:
-        saved = load_model(model.file).state_dict()
+        return read_model_card(model.file) if _are_the_same(model, load_model(model.file)) else None
     except ModelFileError:
         return None
-    same = all(
-        name in saved and tensor.shape == saved[name].shape and bool((tensor.cpu() == saved[name]).all())
-        for name, tensor in model.state_dict().items()
+
+
+def _are_the_same(model: Classifier, saved: Classifier) -> bool:
+    tensors, facts = [], []
+    for each in (model, saved):
+        trust = each.trust
+        tensors.append(each.state_dict() | ({} if trust is None else trust.tensors()))
+        facts.append((each.architecture, each.classes, each.input_size, each.resize, trust and trust.header()))
+    ours, theirs = tensors
+    return (
+        facts[0] == facts[1]
+        and ours.keys() == theirs.keys()
+        and all(torch.equal(tensor.cpu(), theirs[name]) for name, tensor in ours.items())
     )
-    card = read_model_card(model.file)
-    return card if same and card.classes == model.classes and card.resize == model.resize else None

@@ -1,5 +1,6 @@
 """The `.onnx` file: the graph as ONNX, without a trace of the machine that made it, and its metadata."""
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from firstlight.delivery.export.chatter import no_chatter
@@ -17,21 +18,28 @@ OPSET = 20  # of ONNX; runtimes since 2023 read it
 LARGEST_FILE = 2**31 - 2**20  # bytes; ONNX keeps a larger model in several files
 
 
+def require_onnx() -> None:
+    """Refuse to begin where the tools for ONNX are missing.
+
+    Raises:
+        UserError: if they are.
+    """
+    if not all(map(find_spec, ("onnx", "onnxscript", "onnxruntime"))):
+        raise UserError("exporting to ONNX takes tools that are not installed; pip install 'firstlight[export]'")
+
+
 def onnx_of(program: "ExportedProgram", model: Classifier) -> bytes:
     """Return a traced model as the bytes of an ONNX file, without metadata; the same model gives the same bytes.
 
     Raises:
-        UserError: if ONNX is not installed, the file would have over 2 GB, or ONNX has no word for an operation.
+        UserError: if the file would have over 2 GB, or ONNX has no word for an operation.
     """
     size = sum(tensor.nbytes for tensor in program.state_dict.values())
     if size > LARGEST_FILE:
         raise UserError(f"the model has {size / 1e9:.1f} GB, and one ONNX file holds at most 2; use `to` torch")
     try:
-        import onnxscript  # noqa: F401 - the exporter needs it, and says so in many lines
         from torch.onnx import export
-    except ImportError:
-        raise UserError("ONNX is not installed; pip install 'firstlight[export]'") from None
-    try:
+
         with no_chatter():
             made = export(
                 program,

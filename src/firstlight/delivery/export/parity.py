@@ -1,7 +1,8 @@
 """The parity gate: an export is written only if it gives the model's answers on real images."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -14,6 +15,8 @@ from firstlight.progress import progress
 LEAST = 64  # images
 BATCHES = (1, 3)  # the first batches; whatever works for these and for full ones works for any
 FULL_BATCH = 32
+OTHERS = ("logits", "features", "strangeness")  # outputs besides the probabilities
+LEAST_SCALE = 1e-6  # of an output, below which no difference counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,18 +26,18 @@ class Bounds:
     Attributes:
         agreement: of the images, the least fraction with the same most probable class.
         difference: of a probability, the most; None for no limit.
-        strangeness: the most difference of the strangeness, relative to it if it is above 1; None for no limit.
+        others: the same for the other outputs by name, relative to the largest value of all images.
     """
 
     agreement: float
-    difference: float | None
-    strangeness: float | None
+    difference: float | None = None
+    others: Mapping[str, float] = field(default_factory=dict)
 
 
 BOUNDS = {
-    "float32": Bounds(agreement=1.0, difference=1e-4, strangeness=1e-2),
-    "bfloat16": Bounds(agreement=0.99, difference=None, strangeness=None),
-    "int8": Bounds(agreement=0.99, difference=None, strangeness=None),
+    "float32": Bounds(1.0, 1e-4, {"logits": 1e-3, "features": 1e-3, "strangeness": 1e-2}),
+    "bfloat16": Bounds(0.99),
+    "int8": Bounds(0.99),
 }
 
 
@@ -46,36 +49,43 @@ class Checked:
         n: the number of images.
         top1_agreement: the fraction of them with the same most probable class.
         max_difference: the largest difference of a probability.
-        max_strangeness_difference: the largest difference of the strangeness, relative to it if it is above 1; None if
-            the model cannot tell.
+        max_relative_difference: the largest difference of each other output, relative to its largest value.
     """
 
     n: int
     top1_agreement: float
     max_difference: float
-    max_strangeness_difference: float | None = None
+    max_relative_difference: Mapping[str, float]
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as plain values; what was not measured is left out."""
-        values = {name: getattr(self, name) for name in self.__slots__}
-        return {name: value for name, value in values.items() if value is not None}
+        """Return it as plain values."""
+        return {
+            "n": self.n,
+            "top1_agreement": self.top1_agreement,
+            "max_difference": self.max_difference,
+            "max_relative_difference": dict(self.max_relative_difference),
+        }
 
 
 def compared(reference: Engine, candidate: Engine, images: Tensor) -> Checked:
     """Return how well two engines agree about images, uint8 `[N, C, H, W]`; batches are 1, 3 and 32 images large."""
-    differences, agreements, strange = [], 0, []
+    expected, found = [], []
     with progress("checking the export", len(images), "pictures") as advance:
         for batch in _batches(images):
-            expected, found = reference(batch), candidate(batch)
-            differences.append((expected.probabilities.cpu() - found.probabilities).abs().max())
-            agreements += int((expected.probabilities.cpu().argmax(dim=1) == found.probabilities.argmax(dim=1)).sum())
-            strange += _strangeness_differences(expected, found)
+            expected.append(reference(batch))
+            found.append(candidate(batch))
             advance(len(batch))
+    wanted, given = _joined(expected), _joined(found)
+    same = wanted["probabilities"].argmax(dim=1) == given["probabilities"].argmax(dim=1)
     return Checked(
         n=len(images),
-        top1_agreement=agreements / len(images),
-        max_difference=float(torch.stack(differences).max()),
-        max_strangeness_difference=float(torch.stack(strange).max()) if strange else None,
+        top1_agreement=float(same.double().mean()),
+        max_difference=_difference(wanted["probabilities"], given["probabilities"]),
+        max_relative_difference={
+            name: _difference(wanted[name], given[name]) / max(float(wanted[name].abs().max()), LEAST_SCALE)
+            for name in OTHERS
+            if name in wanted and name in given
+        },
     )
 
 
@@ -86,16 +96,32 @@ def require_parity(checked: Checked, precision: str) -> None:
         UserError: with the figures.
     """
     bounds = BOUNDS[precision]
+    found = None
     if not checked.top1_agreement >= bounds.agreement:
         differ = round((1 - checked.top1_agreement) * checked.n)
         found = f"it gives another class for {differ:,} of {checked.n:,} pictures"
     elif bounds.difference is not None and not checked.max_difference <= bounds.difference:
         found = f"a probability is off by {checked.max_difference:.2g}, more than {bounds.difference:g}"
-    elif _is_above(checked.max_strangeness_difference, bounds.strangeness):
-        found = f"the strangeness is off by {checked.max_strangeness_difference:.2g}, more than {bounds.strangeness:g}"
     else:
-        return
-    raise UserError(f"the export does not answer as the model does: {found}; nothing was written")
+        for name, difference in checked.max_relative_difference.items():
+            if not difference <= bounds.others.get(name, math.inf):
+                found = f"its {name} differ by {difference:.1%}, more than {bounds.others[name]:.1%}"
+    if found:
+        raise UserError(f"the export does not answer as the model does: {found}; nothing was written")
+
+
+def _joined(answers: Sequence[Answers]) -> dict[str, Tensor]:
+    """Return the answers of several batches by the names of the outputs; what the model cannot tell is left out."""
+    first = answers[0]._asdict()
+    return {
+        name: torch.cat([getattr(batch, name).cpu() for batch in answers])
+        for name, values in first.items()
+        if values is not None
+    }
+
+
+def _difference(wanted: Tensor, given: Tensor) -> float:
+    return float((wanted - given).abs().max())
 
 
 def _batches(images: Tensor) -> Iterator[Tensor]:
@@ -104,14 +130,3 @@ def _batches(images: Tensor) -> Iterator[Tensor]:
         size = next(sizes, FULL_BATCH)
         yield images[start : start + size]
         start += size
-
-
-def _strangeness_differences(expected: Answers, found: Answers) -> list[Tensor]:
-    if expected.strangeness is None or found.strangeness is None:
-        return []
-    wanted = expected.strangeness.cpu()
-    return [((wanted - found.strangeness).abs() / wanted.abs().clamp_min(1)).max()]
-
-
-def _is_above(value: float | None, limit: float | None) -> bool:
-    return value is not None and limit is not None and not value <= limit
