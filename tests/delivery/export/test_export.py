@@ -141,6 +141,12 @@ def test_a_run_without_images_for_the_check_says_what_to_do(digit_run, tmp_path)
         fl.export(alone)
 
 
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
 @pytest.mark.parametrize(
     ("choices", "message"),
     [
@@ -154,12 +160,11 @@ def test_a_run_without_images_for_the_check_says_what_to_do(digit_run, tmp_path)
         ({"check": None}, r"no pictures to check the export on \(the model is in memory, without a run\)"),
     ],
 )
-def test_what_cannot_be_is_refused_before_any_work(choices, message, model, colored, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_what_cannot_be_is_refused_before_any_work(choices, message, model, colored, here, monkeypatch):
     monkeypatch.delattr(export, "traced")
     with pytest.raises(UserError, match=message):
         fl.export(model, **{"check": colored, "out": "model.onnx"} | choices)
-    assert not list(tmp_path.iterdir())
+    assert not list(here.iterdir())
 
 
 def test_arguments_of_a_wrong_type_are_told(model):

@@ -21,11 +21,8 @@ from dataclasses import asdict
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-import torch
-
-from firstlight.errors import ModelFileError
 from firstlight.models.classifier import Classifier
-from firstlight.models.model_file import ModelCard, load_model, read_model_card
+from firstlight.models.model_file import ModelCard, digest_of, read_model_card
 from firstlight.models.trust import Trust
 
 if TYPE_CHECKING:
@@ -38,11 +35,12 @@ TOOLS = {"onnx": ("firstlight", "torch", "onnx", "onnxscript", "onnxruntime"), "
 
 def metadata_text(model: Classifier, *, to: str, precision: str, opset: int | None, checked: "Checked") -> str:
     """Return the metadata of an exported file as JSON, in ASCII."""
-    card = _card_of(model)
+    digest = digest_of(model)
+    card = read_model_card(model.file) if digest and model.file else None
     return json.dumps(
         {
             "format": FORMAT,
-            "model_sha256": card.sha256 if card else None,
+            "model_sha256": digest,
             "classes": model.classes,
             "input_size": model.input_size,
             "resize": model.resize,
@@ -73,27 +71,3 @@ def _licenses(card: ModelCard | None) -> list[str]:
     weights = card.extra.get("weights") if card else None
     found = weights.get("license") if isinstance(weights, dict) else None
     return [found] if isinstance(found, str) and found != "unknown" else []
-
-
-def _card_of(model: Classifier) -> ModelCard | None:
-    """Return what the file of a model says; None if there is none, or if either has changed since."""
-    if model.file is None:
-        return None
-    try:
-        return read_model_card(model.file) if _are_the_same(model, load_model(model.file)) else None
-    except ModelFileError:
-        return None
-
-
-def _are_the_same(model: Classifier, saved: Classifier) -> bool:
-    tensors, facts = [], []
-    for each in (model, saved):
-        trust = each.trust
-        tensors.append(each.state_dict() | ({} if trust is None else trust.tensors()))
-        facts.append((each.architecture, each.classes, each.input_size, each.resize, trust and trust.header()))
-    ours, theirs = tensors
-    return (
-        facts[0] == facts[1]
-        and ours.keys() == theirs.keys()
-        and all(torch.equal(tensor.cpu(), theirs[name]) for name, tensor in ours.items())
-    )
