@@ -142,7 +142,8 @@ def test_a_run_without_images_for_the_check_says_what_to_do(digit_run, tmp_path)
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch):
+def nothing_is_traced(tmp_path, monkeypatch):
+    monkeypatch.delattr(export, "traced")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -160,11 +161,10 @@ def here(tmp_path, monkeypatch):
         ({"check": None}, r"no pictures to check the export on \(the model is in memory, without a run\)"),
     ],
 )
-def test_what_cannot_be_is_refused_before_any_work(choices, message, model, colored, here, monkeypatch):
-    monkeypatch.delattr(export, "traced")
+def test_what_cannot_be_is_refused_before_any_work(choices, message, model, colored, nothing_is_traced):
     with pytest.raises(UserError, match=message):
         fl.export(model, **{"check": colored, "out": "model.onnx"} | choices)
-    assert not list(here.iterdir())
+    assert not list(nothing_is_traced.iterdir())
 
 
 def test_arguments_of_a_wrong_type_are_told(model):
