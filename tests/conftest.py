@@ -64,6 +64,16 @@ def digit_run(tmp_path_factory, digit_folder):
         return train(load_data(digit_folder), recipe, tmp_path_factory.mktemp("runs") / "digits-1")
 
 
+@pytest.fixture(scope="session")
+def exported(digit_run, tmp_path_factory):
+    """The model of that run as ONNX; the file is not to be changed."""
+    import firstlight as fl
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FIRSTLIGHT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        return fl.export(digit_run, out=tmp_path_factory.mktemp("exported") / "model.onnx")
+
+
 class Backbone(NamedTuple):
     """A network of a library by its name, with two files of weights."""
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from firstlight.api.given import Model, classifier_of
+from firstlight.delivery.engine import remember_export
 from firstlight.delivery.export.export import Exported, Precision, To, export_model
 from firstlight.errors import require_type
 from firstlight.inference.inputs import items_of
@@ -40,4 +41,7 @@ def export(
     require_type(out, Path | str | None, "out", "the path of a file")
     classifier = classifier_of(model)
     items = None if check is None else items_of(check, classifier.white)
-    return export_model(classifier, to, precision=precision, items=items, out=None if out is None else Path(out))
+    written = export_model(classifier, to, precision=precision, items=items, out=None if out is None else Path(out))
+    if (to, precision) == ("onnx", "float32"):
+        remember_export(classifier, written.file)  # so that `engine` auto takes it
+    return written
