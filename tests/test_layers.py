@@ -54,6 +54,7 @@ PUBLIC = [
     "read_model_card",
     "report",
     "save",
+    "serve",
     "show_batch",
     "split",
     "train",

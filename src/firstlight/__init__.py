@@ -50,6 +50,7 @@ _HOMES = {
     "read_model_card": "models.model_file",
     "report": "api",
     "save": "models.model_file:save_model",
+    "serve": "api",
     "show_batch": "api",
     "split": "data.split",
     "train": "api",
@@ -70,6 +71,7 @@ if TYPE_CHECKING:  # for editors and type checkers; a test holds it against the 
     from firstlight.api import load_run as load_run
     from firstlight.api import predict as predict
     from firstlight.api import report as report
+    from firstlight.api import serve as serve
     from firstlight.api import show_batch as show_batch
     from firstlight.api import train as train
     from firstlight.api import view_classify as view_classify

@@ -12,7 +12,7 @@ from firstlight.cli.options import EVERYDAY, options_of
 from firstlight.training.defaults import complete
 from firstlight.training.recipe import Recipe
 
-COMMANDS = ["check", "train", "evaluate", "compare", "predict", "explain", "guide"]
+COMMANDS = ["check", "train", "evaluate", "compare", "predict", "explain", "serve", "guide"]
 
 
 def help_of(capsys, *words):

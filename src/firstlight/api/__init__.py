@@ -8,6 +8,7 @@ from firstlight.api.export import export
 from firstlight.api.load import load, load_run
 from firstlight.api.predict import predict
 from firstlight.api.report import report
+from firstlight.api.serve import serve
 from firstlight.api.train import train
 from firstlight.api.view import show_batch, view_classify
 
@@ -22,6 +23,7 @@ __all__ = [
     "load_run",
     "predict",
     "report",
+    "serve",
     "show_batch",
     "train",
     "view_classify",

@@ -12,7 +12,7 @@ from typing import Any
 
 from firstlight import __version__
 from firstlight.choices import nearest
-from firstlight.cli.commands import Check, Compare, Evaluate, Explain, Export, Guide, Predict, Report, Train
+from firstlight.cli.commands import Check, Compare, Evaluate, Explain, Export, Guide, Predict, Report, Serve, Train
 from firstlight.cli.exit_codes import DONE, INTERRUPTED, TERMINATED, WRONG_INPUT
 from firstlight.cli.flags import message
 from firstlight.cli.options import build, either
@@ -24,7 +24,7 @@ from firstlight.files import expand_user
 from firstlight.progress import silence
 from firstlight.runtime.processors import set_up_process
 
-COMMANDS: tuple[type[Command], ...] = (Check, Train, Evaluate, Report, Compare, Predict, Explain, Export, Guide)
+COMMANDS: tuple[type[Command], ...] = (Check, Train, Evaluate, Report, Compare, Predict, Explain, Export, Serve, Guide)
 # What other tools call our commands. They are suggested, not accepted: one thing has one name.
 OTHER_NAMES = {
     "check": "inspect scan stats validate-data verify",
@@ -35,6 +35,7 @@ OTHER_NAMES = {
     "explain": "attribute cam explanation gradcam heatmap heatmaps interpret saliency why",
     "export": "compile convert deploy onnx quantize save torchscript",
     "report": "dashboard html page show summary",
+    "serve": "api app host http server start web",
     "guide": "course docs learn notebook notebooks tutorial",
 }
 # The disk is full, or closed to this user: not a bug of ours.

@@ -259,13 +259,19 @@ def show_table(predictions: "Iterator[Prediction]") -> tuple[int, int]:
 
 def show_json(predictions: "Iterator[Prediction] | Iterator[Heatmap]") -> tuple[int, int]:
     """Print one JSON list, row by row, so that memory stays constant; count as `show_table` does."""
+    from firstlight.inference.prediction import json_list
+
     count = errors = 0
-    for prediction in predictions:
-        sys.stdout.write(",\n " if count else "[")
-        json.dump(prediction.to_json(), sys.stdout, allow_nan=False)
-        count += 1
-        errors += prediction.error is not None
-    sys.stdout.write("]\n" if count else "[]\n")
+
+    def counting() -> "Iterator[Prediction | Heatmap]":
+        nonlocal count, errors
+        for prediction in predictions:
+            count += 1
+            errors += prediction.error is not None
+            yield prediction
+
+    for text in json_list(counting()):
+        sys.stdout.write(text)
     return count, errors
 
 

@@ -1,7 +1,9 @@
 """What a model says about images: `Prediction` about one, `Predictions` about several, for programs and for people."""
 
+import json
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from firstlight.tables import Bar, Html, data_frame
 
@@ -95,3 +97,22 @@ class Predictions(list[Prediction]):
         ]
         count = f"{len(self):,} prediction{'' if len(self) == 1 else 's'}"
         return Html(count).table(rows, more=len(self) - ROWS_SHOWN).text()
+
+
+class _Row(Protocol):
+    def to_json(self) -> dict[str, Any]: ...
+
+
+def json_list(rows: Iterable[_Row]) -> Iterator[str]:
+    """Yield the text of one JSON list, row by row, so that memory stays constant; it ends with a line end.
+
+    >>> print("".join(json_list([Prediction("a.png", error="is empty"), Prediction("b.png", error="is damaged")])))
+    [{"image": "a.png", "error": "is empty"},
+     {"image": "b.png", "error": "is damaged"}]
+    <BLANKLINE>
+    """
+    between = "["
+    for row in rows:
+        yield between + json.dumps(row.to_json(), allow_nan=False)
+        between = ",\n "
+    yield "]\n" if between != "[" else "[]\n"

@@ -1,7 +1,7 @@
 """`Predictor`: images of any kind in, predictions out; every prediction of a trained model is made here."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,6 +47,9 @@ class Predictor:
         sets: `overall`: of all images, nine of ten have a set that holds the right class; `by-class`: of each class.
         engine: what runs the model; by default PyTorch, with an optimized copy.
 
+    Attributes:
+        target: how images are prepared.
+
     Raises:
         RecipeError: if `top`, `max_pixels` or `workers` is below 1, or if `accept` or `sets` is given and wrong, or the
             model cannot tell when it is unsure.
@@ -77,7 +80,7 @@ class Predictor:
         self.top = top
         self.workers = workers
         self._doubt = Doubt.of(model, accept, sets)
-        self._target = Target(model.input_size, model.resize, max_pixels or model.max_pixels, model.white)
+        self.target = Target(model.input_size, model.resize, max_pixels or model.max_pixels, model.white)
 
     def __call__(self, images: Any) -> Prediction | Predictions:
         """Classify one image or several; see `predict`."""
@@ -97,8 +100,8 @@ class Predictor:
             DataError: if an array holds values that no image has.
         """
         if is_one_image(images):
-            return self._answer(self._read(list(items_of(images, self._target.white))))[0]
-        return Predictions(self._stream(items_of(images, self._target.white), self.workers))
+            return self.predict_pixels(self._read(list(items_of(images, self.target.white))))[0]
+        return Predictions(self._stream(items_of(images, self.target.white), self.workers))
 
     def predict_files(self, files: Iterable[str], *, workers: int | None = None) -> Iterator[Prediction]:
         """Yield the prediction of each file in order, at constant memory; one that cannot be used has an `error`.
@@ -125,7 +128,7 @@ class Predictor:
         """
         parts = [np.empty((0, len(self.classes)), np.float32)]
         done = 0
-        chunks = chunks_of(IMAGES_AT_ONCE, items_of(images, self._target.white))
+        chunks = chunks_of(IMAGES_AT_ONCE, items_of(images, self.target.white))
         for chunk in in_order(self._read, chunks, 1 if is_one_image(images) else self.workers or default_workers()):
             pixels = []
             for number, (name, image) in enumerate(chunk, done):
@@ -144,12 +147,18 @@ class Predictor:
 
     def _stream(self, items: Iterable[Item], workers: int | None) -> Iterator[Prediction]:
         for chunk in in_order(self._read, chunks_of(IMAGES_AT_ONCE, items), workers or default_workers()):
-            yield from self._answer(chunk)
+            yield from self.predict_pixels(chunk)
 
     def _read(self, items: Iterable[Item]) -> list[tuple[str | None, NDArray[np.uint8] | str]]:
-        return [(item.name, read_item(item, self._target)) for item in items]
+        return [(item.name, read_item(item, self.target)) for item in items]
 
-    def _answer(self, read: list[tuple[str | None, NDArray[np.uint8] | str]]) -> list[Prediction]:
+    def predict_pixels(self, read: Sequence[tuple[str | None, NDArray[np.uint8] | str]]) -> list[Prediction]:
+        """Return the prediction of each image that has been read already, all in one pass of the model.
+
+        Args:
+            read: for each image its name, and either its pixels as `read_item` prepares them for `target`, uint8
+                `[H, W, C]`, or the reason why it cannot be used.
+        """
         pixels = [image for _, image in read if not isinstance(image, str)]
         answers = iter(self._guess(pixels) if pixels else [])
         predictions = []

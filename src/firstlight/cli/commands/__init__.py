@@ -11,6 +11,7 @@ from firstlight.cli.commands.export import Export
 from firstlight.cli.commands.guide import Guide
 from firstlight.cli.commands.predict import Predict
 from firstlight.cli.commands.report import Report
+from firstlight.cli.commands.serve import Serve
 from firstlight.cli.commands.train import Train
 
-__all__ = ["Check", "Compare", "Evaluate", "Explain", "Export", "Guide", "Predict", "Report", "Train"]
+__all__ = ["Check", "Compare", "Evaluate", "Explain", "Export", "Guide", "Predict", "Report", "Serve", "Train"]
