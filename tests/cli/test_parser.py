@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from firstlight.cli.commands import Check, Compare, Evaluate, Guide, Predict, Train
+from firstlight.cli.commands import Check, Compare, Evaluate, Export, Guide, Predict, Train
 from firstlight.cli.entry import command_named, parse
 from firstlight.cli.options import options_of
 from firstlight.cli.parser import read_words
@@ -104,3 +104,8 @@ def test_every_option_is_described_and_has_a_name_of_its_own(command):
     assert len({option.name for option in options}) == len(options)
     for option in options:
         assert option.about.endswith("."), option.name
+
+
+def test_an_option_for_pictures_takes_all_words_up_to_the_next_flag():
+    words = ["run", "--check", "my photos", "a,b.jpg", "-", "--to", "torch"]
+    assert read_words(Export, words) == {"model": Path("run"), "check": ("my photos", "a,b.jpg", "-"), "to": "torch"}

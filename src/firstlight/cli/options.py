@@ -68,6 +68,11 @@ class Option:
         return get_origin(self.hint) is tuple
 
     @property
+    def takes_text(self) -> bool:
+        """Whether the several values that it takes are text, such as paths."""
+        return self.takes_many and get_args(self.hint)[0] is str
+
+    @property
     def words(self) -> tuple[str, ...]:
         """The values it may have; empty if any value of its type is allowed."""
         return get_args(self.hint) if get_origin(self.hint) is Literal else ()

@@ -55,10 +55,8 @@ def read_words(command: type[Command], words: Sequence[str]) -> dict[str, Any]:
             if option.is_switch:
                 given[option.name] = name == option.flag
             elif option.takes_many:
-                values = [value if equals else _value_after(option, rest)]
-                while rest and NUMBER.fullmatch(rest[0]):
-                    values.append(rest.popleft())
-                given[option.name] = tuple(option.value_of(part) for part in re.split("[, ]+", " ".join(values)))
+                first = value if equals else _value_after(option, rest)
+                given[option.name] = tuple(map(option.value_of, _words_of(option, first, rest)))
             else:
                 given[option.name] = option.value_of(value if equals else _value_after(option, rest))
         else:
@@ -70,6 +68,18 @@ def _value_after(option: Option, rest: deque[str]) -> str:
     if not rest or (rest[0].startswith("--") and rest[0] != "--"):
         raise UserError(f"{option.flag} needs a value: {option.flag} {option.placeholder}")
     return rest.popleft()
+
+
+def _words_of(option: Option, first: str, rest: deque[str]) -> list[str]:
+    """Return the words of an option that takes many: numbers, perhaps joined by commas, or any up to the next flag."""
+    words = [first]
+    if option.takes_text:
+        while rest and (rest[0] == "-" or not rest[0].startswith("-")):
+            words.append(rest.popleft())
+        return words
+    while rest and NUMBER.fullmatch(rest[0]):
+        words.append(rest.popleft())
+    return re.split("[, ]+", " ".join(words))
 
 
 def _by_place(command: type[Command], places: list[str]) -> dict[str, Any]:

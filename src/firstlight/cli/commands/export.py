@@ -1,5 +1,6 @@
 """Export a model for another runtime."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -13,6 +14,8 @@ from firstlight.progress import announcements_to, phase
 
 if TYPE_CHECKING:
     from firstlight.delivery.export.export import Exported
+
+SMALLEST_SHOWN = 1e-6  # difference of a probability
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,20 @@ def tell_export(written: "Exported") -> None:
     """Report what was written, and how it was checked."""
     checked = written.checked
     differ = round((1 - checked.top1_agreement) * checked.n)
-    same = f"the same answer for {checked.n - differ:,} of them" if differ else "the same answer for all"
+    answers = f"the same answer for {checked.n - differ:,} of them" if differ else "the same answers"
     say(f"exported to {written.file} ({written.bytes / 1e6:.1f} MB, {written.precision})")
-    say(f"checked on {checked.n:,} pictures: {same}, probabilities differ by at most {checked.max_difference:.1g}")
+    say(f"checked on {checked.n:,} pictures: {answers} as the model, {_difference_words(checked.max_difference)}")
+
+
+def _difference_words(difference: float) -> str:
+    """Return by how much probabilities differ.
+
+    >>> _difference_words(2.6e-06)
+    'probabilities differ by at most 0.000003'
+    >>> _difference_words(0.0182)
+    'probabilities differ by at most 0.02'
+    """
+    if difference < SMALLEST_SHOWN:
+        return f"probabilities differ by less than {SMALLEST_SHOWN:f}"
+    digits = -math.floor(math.log10(difference))
+    return f"probabilities differ by at most {difference:.{max(1, digits)}f}"
