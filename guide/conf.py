@@ -24,7 +24,7 @@ extensions = [
     "sphinx_copybutton",
 ]
 modules = ["conf.py", "chapters.py", "finish.py", "pages.py"]  # all others are chapters
-exclude_patterns = ["site", "made", "theme", "axe", *modules]
+exclude_patterns = ["site", "made", "theme", "axe", "how-to/*.py", *modules]
 suppress_warnings = ["mystnb.unknown_mime_type"]
 
 nb_custom_formats = {".py": "chapters.chapter"}

@@ -30,6 +30,7 @@ _HOMES = {
     "Run": "training.run",
     "Samples": "data.samples",
     "UserError": "errors",
+    "Verified": "delivery.export.verify",
     "check": "api",
     "compare": "api",
     "compare_recipes": "api",
@@ -55,6 +56,7 @@ _HOMES = {
     "split": "data.split",
     "train": "api",
     "training_curves": "delivery.curves",
+    "verify_export": "api",
     "view_classify": "api",
 }
 
@@ -74,6 +76,7 @@ if TYPE_CHECKING:  # for editors and type checkers; a test holds it against the 
     from firstlight.api import serve as serve
     from firstlight.api import show_batch as show_batch
     from firstlight.api import train as train
+    from firstlight.api import verify_export as verify_export
     from firstlight.api import view_classify as view_classify
     from firstlight.data.augment import Augment as Augment
     from firstlight.data.dataset import Dataset as Dataset
@@ -87,6 +90,7 @@ if TYPE_CHECKING:  # for editors and type checkers; a test holds it against the 
     from firstlight.delivery.confusion_plot import confusion_matrix as confusion_matrix
     from firstlight.delivery.curves import training_curves as training_curves
     from firstlight.delivery.export.export import Exported as Exported
+    from firstlight.delivery.export.verify import Verified as Verified
     from firstlight.delivery.heatmap import Heatmap as Heatmap
     from firstlight.delivery.heatmap import Heatmaps as Heatmaps
     from firstlight.delivery.plots import image_grid as image_grid

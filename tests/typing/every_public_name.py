@@ -46,6 +46,9 @@ heat: fl.Heatmap = fl.explain(model, b"...", class_="cat")
 heats: fl.Heatmaps = fl.explain(run, ["a.png"], method="occlusion", out="maps")
 overlaid: np.ndarray = heat.overlay()
 
+verified: fl.Verified = fl.verify_export("model.onnx")
+agrees: bool = fl.verify_export(lambda path: [0.5, 0.5], "model.onnx.golden").ok
+
 score = fl.evaluate(model, samples, split="all")
 worst: str = score.to_pandas()["class"][0]
 repeated: fl.RecipeComparison = fl.compare_recipes(fl.Recipe(), "recipe.toml", samples, seeds=3)

@@ -10,6 +10,7 @@ from firstlight.api.predict import predict
 from firstlight.api.report import report
 from firstlight.api.serve import serve
 from firstlight.api.train import train
+from firstlight.api.verify_export import verify_export
 from firstlight.api.view import show_batch, view_classify
 
 __all__ = [
@@ -26,5 +27,6 @@ __all__ = [
     "serve",
     "show_batch",
     "train",
+    "verify_export",
     "view_classify",
 ]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from firstlight.choices import did_you_mean
 from firstlight.delivery.export.check_images import check_images
+from firstlight.delivery.export.golden import write_golden
 from firstlight.delivery.export.graph import traced
 from firstlight.delivery.export.metadata import metadata_text
 from firstlight.delivery.export.onnx_file import OPSET, onnx_of, require_onnx, with_metadata
@@ -68,6 +69,7 @@ def export_model(
     precision: Precision = "float32",
     items: Iterable[Item] | None = None,
     out: Path | None = None,
+    golden: bool = True,
 ) -> Exported:
     """Write a model for another runtime, after checking that it gives the same answers; return what was written.
 
@@ -79,6 +81,7 @@ def export_model(
         precision: of the numbers; for `torch` only `float32`.
         items: the images to check it on; by default those that the run kept.
         out: the file; by default one beside the model file.
+        golden: whether golden pictures and the contract of preprocessing are written beside it.
 
     Raises:
         UserError: if a choice is wrong, there are fewer than 64 images to check on, the network cannot be exported, its
@@ -103,6 +106,9 @@ def export_model(
             temporary.write_bytes(content)
     except OSError as error:
         raise UserError(f"it cannot be written ({error.strerror})", field="out", value=str(file)) from None
+    if golden:
+        with phase("choosing golden pictures"):
+            write_golden(file, model, candidate, list(images.permute(0, 2, 3, 1).numpy()))
     return Exported(file, to, precision, checked, len(content))
 
 

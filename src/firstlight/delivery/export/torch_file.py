@@ -30,13 +30,17 @@ class ProgramEngine:
 
     Args:
         content: the bytes of the file.
+
+    Attributes:
+        metadata: of the file, by the name of the file in it.
     """
 
     name = "torch.export"
 
     def __init__(self, content: bytes) -> None:
+        self.metadata = {METADATA_FILE: ""}
         with no_chatter():
-            self._run = torch.export.load(io.BytesIO(content)).module()
+            self._run = torch.export.load(io.BytesIO(content), extra_files=self.metadata).module()
 
     def __call__(self, images: Tensor) -> Answers:
         """Return what the model says about images, uint8 `[B, C, H, W]`."""

@@ -27,6 +27,9 @@ class OnnxEngine:
         file: the exported file, or its bytes. What happens to the file afterwards changes no answer.
         threads: that one call may use; by default as many as PyTorch.
 
+    Attributes:
+        metadata: of the file, by key.
+
     Raises:
         UserError: if ONNX Runtime is not installed.
         ModelFileError: if it cannot run the file.
@@ -58,7 +61,8 @@ class OnnxEngine:
 
     def _open(self) -> None:
         self._session = session_of(self._content, self._threads)
-        self._can_tell = _can_tell(self._session.get_modelmeta().custom_metadata_map)
+        self.metadata: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
+        self._can_tell = _can_tell(self.metadata)
         sides = self._session.get_inputs()[0].shape[1:3]
         pixels = math.prod(side for side in sides if isinstance(side, int))
         self._images_at_once = max(1, MAX_PIXELS_AT_ONCE // pixels)
