@@ -34,6 +34,7 @@ PUBLIC = [
     "Run",
     "Samples",
     "UserError",
+    "Verified",
     "check",
     "compare",
     "compare_recipes",
@@ -59,6 +60,7 @@ PUBLIC = [
     "split",
     "train",
     "training_curves",
+    "verify_export",
     "view_classify",
 ]
 

@@ -46,6 +46,7 @@ heat: fl.Heatmap = fl.explain(model, b"...", class_="cat")
 heats: fl.Heatmaps = fl.explain(run, ["a.png"], method="occlusion", out="maps")
 overlaid: np.ndarray = heat.overlay()
 
+exported: fl.Exported = fl.export(run, "onnx", out="model.onnx")
 verified: fl.Verified = fl.verify_export("model.onnx")
 agrees: bool = fl.verify_export(lambda path: [0.5, 0.5], "model.onnx.golden").ok
 

@@ -67,6 +67,7 @@ def tell_export(written: "Exported") -> None:
     answers = f"the same answer for {checked.n - differ:,} of them" if differ else "the same answers"
     say(f"exported to {written.file} ({written.bytes / 1e6:.1f} MB, {written.precision})")
     say(f"checked on {checked.n:,} pictures: {answers} as the model, {_difference_words(checked.max_difference)}")
+    say(f"how pictures are prepared, and three to check your own pipeline on: {written.golden / 'preprocess.md'}")
 
 
 def _difference_words(difference: float) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from firstlight.choices import did_you_mean
 from firstlight.delivery.export.check_images import check_images
-from firstlight.delivery.export.golden import write_golden
+from firstlight.delivery.export.golden import golden_folder, write_golden
 from firstlight.delivery.export.graph import traced
 from firstlight.delivery.export.metadata import metadata_text
 from firstlight.delivery.export.onnx_file import OPSET, onnx_of, require_onnx, with_metadata
@@ -50,6 +50,11 @@ class Exported:
     precision: Precision
     checked: Checked
     bytes: int
+
+    @property
+    def golden(self) -> Path:
+        """The folder beside it with the contract of preprocessing, and golden pictures."""
+        return golden_folder(self.file)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain values, as the command line prints it."""
@@ -104,11 +109,11 @@ def export_model(
     try:
         with atomic_path(file) as temporary:
             temporary.write_bytes(content)
+        if golden:
+            with phase("choosing golden pictures"):
+                write_golden(file, model, candidate, list(images.permute(0, 2, 3, 1).numpy()))
     except OSError as error:
         raise UserError(f"it cannot be written ({error.strerror})", field="out", value=str(file)) from None
-    if golden:
-        with phase("choosing golden pictures"):
-            write_golden(file, model, candidate, list(images.permute(0, 2, 3, 1).numpy()))
     return Exported(file, to, precision, checked, len(content))
 
 
