@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 
 
-def work(what: bytearray, *rest: bytearray) -> list[bytes]:
-    return DONE[what.decode()](*rest)
+def work(what: memoryview, *rest: memoryview) -> list[bytes]:
+    return DONE[bytes(what).decode()](*rest)
 
 
 def read_null() -> list[bytes]:

@@ -26,7 +26,7 @@ def decode_task(choices: bytes, data: bytes) -> Sequence[Block]:
         choices: those of `images.decode`, as `choices_of` writes them.
         data: the file's bytes.
     """
-    chosen = json.loads(choices)
+    chosen = json.loads(bytes(choices))
     try:
         pixels = decode(
             bytes(data),
@@ -54,14 +54,16 @@ def choices_of(name: str, max_pixels: int, input_size: tuple[int, int, int], res
     ).encode("ascii")
 
 
-def pixels_or_reason(answer: Sequence[bytearray]) -> NDArray[np.uint8] | ImageError:
+def pixels_or_reason(answer: Sequence[memoryview]) -> NDArray[np.uint8] | ImageError:
     """Return the pixels, uint8 `[H, W, C]`, that `decode_task` has answered; or the reason why there are none.
+
+    The pixels are not copied.
 
     Raises:
         ValueError: if the answer is not one that it gives, because the process has been taken over.
     """
     if len(answer) == 1:
-        return ImageError(answer[0].decode("utf-8", "surrogatepass"))
+        return ImageError(str(answer[0], "utf-8", "surrogatepass"))
     shape, pixels = answer
     height, width, channels = _SHAPE.unpack(shape)
     if channels not in (1, 3) or not height or not width:

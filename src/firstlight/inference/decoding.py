@@ -1,12 +1,12 @@
 """`Decoders`: the bytes of one upload in, pixels of the model's size out, decoded in processes that can be killed."""
 
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from firstlight.errors import ImageError
 from firstlight.inference.decode_task import choices_of, decode_task, pixels_or_reason
 from firstlight.inference.inputs import Item, Target, read_item, read_whole
 from firstlight.runtime.killable import KillablePool, KilledError, Limits
@@ -61,18 +61,30 @@ class Decoders:
             name: the file's name, which tells apart a few formats that look alike.
         """
         target = self.target
-        return read_item(self._decoded(data, name, target.input_size, target.resize), target)
+        return self._read(data, name, target.input_size, target.resize, lambda item: read_item(item, target))
 
     def read_whole(self, data: bytes, side: int, name: str = "") -> NDArray[np.uint8] | str:
         """Return a whole image, made smaller if a side is longer than `side`; else as `read` does."""
-        return read_whole(self._decoded(data, name, (3, side, side), "pad"), self.target, side)
+        return self._read(data, name, (3, side, side), "pad", lambda item: read_whole(item, self.target, side))
 
-    def _decoded(self, data: bytes, name: str, size: tuple[int, int, int], resize: str) -> Item:
+    def _read(
+        self,
+        data: bytes,
+        name: str,
+        size: tuple[int, int, int],
+        resize: str,
+        resized: Callable[[Item], NDArray[np.uint8] | str],
+    ) -> NDArray[np.uint8] | str:
         choices = choices_of(name, self.target.max_pixels, size, resize, self.target.white)
         try:
-            return Item(pixels_or_reason(self._pool.run(choices, data)), name)
+            with self._pool.lent(choices, data) as answer:
+                decoded = pixels_or_reason(answer)
+                result = resized(Item(decoded, name))
+                if isinstance(result, str) or not isinstance(decoded, np.ndarray):
+                    return result
+                return result.copy() if np.shares_memory(decoded, result) else result
         except KilledError as killed:
-            return Item(ImageError(self._why(killed)), name)
+            return self._why(killed)
 
     def _why(self, killed: KilledError) -> str:
         if killed.by == "time":

@@ -19,12 +19,12 @@ from contextlib import suppress
 from operator import attrgetter
 from pathlib import Path
 
-from firstlight.runtime.frames import Block, receive_frame, send_frame
+from firstlight.runtime.frames import Block, map_memory, receive_frame, send_frame
 
 Work = Callable[..., Sequence[Block]]
 
 FORK, END = b"f", b"e"
-REQUEST = struct.Struct("<cq")  # to the fork server: FORK with a socket, or END with a process id
+REQUEST = struct.Struct("<cq")  # to the fork server: FORK with a socket and shared memory, or END with a process id
 ANSWER = struct.Struct("<q")  # the process id, or minus the system's error; the status as `os.waitpid` returns it
 RESULT, FAILURE = 0, 1  # kinds of frames that a worker answers: what the work returned, or the exception in words
 OUT_OF_MEMORY = 77  # exit code of a worker
@@ -58,12 +58,12 @@ def serve_forks(control: int, program: int, work: str, cpu_seconds: float, memor
         while os.getppid() == program:
             if not poll.poll(1000):
                 continue
-            request, sockets, _, _ = socket.recv_fds(asked, REQUEST.size, 1)
+            request, given, _, _ = socket.recv_fds(asked, REQUEST.size, 2)
             if len(request) < REQUEST.size:
                 return
             kind, process = REQUEST.unpack(request)
             if kind == FORK:
-                answer = _fork(socket.socket(fileno=sockets[0]), asked, run, cpu_seconds, memory)
+                answer = _fork(given, asked, run, cpu_seconds, memory)
                 if answer > 0:
                     workers.add(answer)
             else:
@@ -94,7 +94,7 @@ def _end(process: int) -> int:
     return os.waitpid(process, 0)[1]
 
 
-def _fork(tasks: socket.socket, asked: socket.socket, run: Work, cpu_seconds: float, memory: int) -> int:
+def _fork(given: list[int], asked: socket.socket, run: Work, cpu_seconds: float, memory: int) -> int:
     """Return the id of a new worker; where the system lets no process begin, the number of its error, negative."""
     server = os.getpid()
     try:
@@ -102,14 +102,16 @@ def _fork(tasks: socket.socket, asked: socket.socket, run: Work, cpu_seconds: fl
     except OSError as error:
         process = -(error.errno or 1)
     if process:
-        tasks.close()
+        for descriptor in given:
+            os.close(descriptor)
         return process
     code = 1
     try:
         asked.close()
         _die_with(server)
         _limit(memory)
-        serve_tasks(tasks, run, cpu_seconds)
+        shared = map_memory(given[1]) if len(given) > 1 else None
+        serve_tasks(socket.socket(fileno=given[0]), run, cpu_seconds, shared)
         code = 0
     except MemoryError:
         code = OUT_OF_MEMORY
@@ -117,8 +119,14 @@ def _fork(tasks: socket.socket, asked: socket.socket, run: Work, cpu_seconds: fl
         os._exit(code)
 
 
-def serve_tasks(tasks: socket.socket, run: Work, cpu_seconds: float) -> None:
+def serve_tasks(tasks: socket.socket, run: Work, cpu_seconds: float, shared: memoryview | None = None) -> None:
     """Run each task that arrives, until the program closes the socket.
+
+    Args:
+        tasks: the socket.
+        run: what each task runs.
+        cpu_seconds: that one task may take.
+        shared: memory for answers, shared with the program.
 
     Raises:
         MemoryError: if a task takes too much; whoever calls this should end the process, to free it all.
@@ -132,10 +140,8 @@ def serve_tasks(tasks: socket.socket, run: Work, cpu_seconds: float) -> None:
         except Exception as error:
             words = f"{type(error).__name__}: {error}".encode("utf-8", "backslashreplace")
             kind, answer = FAILURE, [words]
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        del task
-        send_frame(tasks, kind, answer)
-        del answer
+        send_frame(tasks, kind, answer, shared)
+        del task, answer
 
 
 def _die_with(server: int) -> None:

@@ -1,32 +1,82 @@
-"""Frames: a few blocks of bytes, sent over a socket as they are. Nothing in them is unpickled."""
+"""Frames: a few blocks of bytes, sent to another process as they are. Nothing in them is unpickled.
 
+They go through a socket, or through memory that both processes share, if there is any and they fit into it.
+"""
+
+import fcntl
+import mmap
+import os
 import socket
 import struct
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 
-_HEAD = struct.Struct("<BI")  # what kind of frame it is, and how many blocks follow
-_LENGTH = struct.Struct("<Q")  # of one block, in bytes
-_TIME = struct.Struct("ll")  # struct timeval
-MAX_BLOCKS = 64
-
 Block = bytes | bytearray | memoryview
+
+_HEAD = struct.Struct(
+    "<?BBQ"
+)  # whether the blocks are in shared memory, the kind of frame, how many, bytes that follow
+_LENGTH = struct.Struct("<Q")  # of one block, in bytes
+_TIME = struct.Struct("ll")  # struct timeval: seconds and microseconds
+MAX_BLOCKS = 64
 
 
 class BrokenFrameError(Exception):
     """What arrived is no frame, or a larger one than may be sent."""
 
 
-def send_frame(to: socket.socket, kind: int, blocks: Sequence[Block]) -> None:
+def shared_memory(size: int) -> int | None:
+    """Return the descriptor of memory for `map_memory`, in this process and in others (Linux; else None).
+
+    None of them can make it smaller, which would end the others when they read it.
+    """
+    if not hasattr(os, "memfd_create"):
+        return None
+    descriptor = os.memfd_create("firstlight", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.ftruncate(descriptor, size)
+    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+    return descriptor
+
+
+def map_memory(descriptor: int) -> memoryview:
+    """Return the bytes of shared memory, and close its descriptor."""
+    try:
+        return memoryview(mmap.mmap(descriptor, 0))
+    finally:
+        os.close(descriptor)
+
+
+def limit_waiting(channel: socket.socket, seconds: float) -> None:
+    """Let the system end every wait for the other side after so many seconds."""
+    limit = _TIME.pack(int(seconds), max(1, int(seconds % 1 * 1e6)))
+    for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+        channel.setsockopt(socket.SOL_SOCKET, option, limit)
+
+
+def send_frame(to: socket.socket, kind: int, blocks: Sequence[Block], shared: memoryview | None = None) -> None:
     """Send blocks of bytes; `kind` is a number from 0 to 255 that the receiver gets as well.
 
+    Args:
+        to: the socket.
+        kind: of the frame.
+        blocks: at most `MAX_BLOCKS`.
+        shared: memory that the receiver shares, and does not use now.
+
     Raises:
-        OSError: if the other end is closed; TimeoutError, which is one, if the socket has a timeout and it passes.
+        OSError: if the other end is closed, or waiting is limited and takes too long.
     """
     views = [memoryview(block).cast("B") for block in blocks]
-    head = _HEAD.pack(kind, len(views)) + b"".join(_LENGTH.pack(view.nbytes) for view in views)
-    if sum(view.nbytes for view in views) < 1 << 16:  # one small message instead of several
+    lengths, size = b"".join(_LENGTH.pack(view.nbytes) for view in views), sum(view.nbytes for view in views)
+    if shared is not None and size <= len(shared):
+        done = 0
+        for view in views:
+            shared[done : done + view.nbytes] = view
+            done += view.nbytes
+        to.sendall(_HEAD.pack(1, kind, len(views), len(lengths)) + lengths)
+        return
+    head = _HEAD.pack(0, kind, len(views), len(lengths) + size) + lengths
+    if size < 1 << 16:  # one small message instead of several
         to.sendall(head + b"".join(views))
         return
     to.sendall(head)
@@ -35,14 +85,15 @@ def send_frame(to: socket.socket, kind: int, blocks: Sequence[Block]) -> None:
 
 
 def receive_frame(
-    sender: socket.socket, *, max_bytes: int, until: float | None = None
-) -> tuple[int, list[bytearray]] | None:
+    sender: socket.socket, *, max_bytes: int, until: float | None = None, shared: memoryview | None = None
+) -> tuple[int, list[memoryview]] | None:
     """Return the kind and the blocks of the next frame; None if the other end is closed before it begins.
 
     Args:
         sender: the socket.
         max_bytes: that all blocks may have together.
-        until: when to give up, on the clock of `time.monotonic`.
+        until: when to give up, on the clock of `time.monotonic`; also needs `limit_waiting`.
+        shared: memory that the sender shares; the blocks may be parts of it.
 
     Raises:
         BrokenFrameError: if what arrives is no frame, is larger than that, or ends early.
@@ -54,20 +105,23 @@ def receive_frame(
         return None
     if len(head) < _HEAD.size:
         raise BrokenFrameError("it ends early")
-    kind, count = _HEAD.unpack(head)
-    if count > MAX_BLOCKS:
-        raise BrokenFrameError(f"{count} blocks")
-    lengths = [length for (length,) in _LENGTH.iter_unpack(_all(sender, _LENGTH.size * count, until))]
-    if sum(lengths) > max_bytes:
-        raise BrokenFrameError(f"{sum(lengths)} bytes")
-    return kind, [_all(sender, length, until) for length in lengths]
-
-
-def _all(sender: socket.socket, length: int, until: float | None) -> bytearray:
-    block = _receive(sender, length, until)
-    if len(block) < length:
+    is_shared, kind, count, size = _HEAD.unpack(head)
+    start = _LENGTH.size * count
+    if count > MAX_BLOCKS or not start <= size <= max_bytes + start:
+        raise BrokenFrameError(f"{count} blocks of {size} bytes")
+    body = memoryview(_receive(sender, size, until))
+    if len(body) < size:
         raise BrokenFrameError("it ends early")
-    return block
+    lengths = [length for (length,) in _LENGTH.iter_unpack(body[:start])]
+    if is_shared:
+        body, start = memoryview(b"") if shared is None else shared, 0
+    if start + sum(lengths) > len(body) or sum(lengths) > max_bytes:
+        raise BrokenFrameError(f"{sum(lengths)} bytes")
+    blocks = []
+    for length in lengths:
+        blocks.append(body[start : start + length])
+        start += length
+    return kind, blocks
 
 
 def _receive(sender: socket.socket, length: int, until: float | None) -> bytearray:
@@ -75,12 +129,9 @@ def _receive(sender: socket.socket, length: int, until: float | None) -> bytearr
     block = bytearray(length)
     view, done = memoryview(block), 0
     while done < length:
-        if until is not None:  # the system keeps the time, so that it wakes this process once, not for every part
-            left = max(until - time.monotonic(), 0.0)
-            if not left:
-                raise TimeoutError
-            sender.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIME.pack(int(left), int(left % 1 * 1e6) + 1))
-        with suppress(BlockingIOError):  # the time is up
+        if until is not None and time.monotonic() > until:
+            raise TimeoutError
+        with suppress(BlockingIOError):  # the system has ended the wait
             received = sender.recv_into(view[done:], 0, socket.MSG_WAITALL)
             if not received:
                 break

@@ -1,21 +1,28 @@
 """`KillablePool`: runs a function on bytes in processes that are ended when they take too much time or memory."""
 
 import os
-import select
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Literal, Self
 
 from firstlight.runtime.fork_server import ANSWER, END, FAILURE, FORK, OUT_OF_MEMORY, REQUEST
-from firstlight.runtime.frames import Block, BrokenFrameError, receive_frame, send_frame
+from firstlight.runtime.frames import (
+    Block,
+    BrokenFrameError,
+    limit_waiting,
+    map_memory,
+    receive_frame,
+    send_frame,
+    shared_memory,
+)
 
 _PROGRAM = (
     "import sys; sys.path[:] = sys.argv[6:]; from firstlight.runtime.fork_server import serve_forks; "
@@ -23,7 +30,7 @@ _PROGRAM = (
 )
 # Otherwise BLAS starts threads when NumPy is imported, and a process with threads cannot be forked safely.
 _SINGLE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-_BUFFER = 4 << 20  # bytes of an answer that wait without waking both sides in turn; the system may allow less
+_SHARED = 16 << 20  # bytes of memory for answers that each worker shares; a larger answer goes through its socket
 _START_SECONDS = 120  # for the fork server to import what the work needs, on a busy machine
 
 
@@ -67,13 +74,12 @@ class KillablePool:
     process, however it ends, and ignore Ctrl-C and SIGTERM: this process decides.
 
     Args:
-        work: a function at the top of an importable module. It takes blocks of bytes (as bytearrays) and returns some.
+        work: a function at the top of an importable module. It takes blocks of bytes (as memoryviews) and returns some.
         workers: number of processes, and so of tasks at once.
         limits: of each task.
 
     Attributes:
-        threads: twice as many as there are workers. Work submitted here may call `run`, and then make something of its
-            answer while the worker goes on with another task.
+        threads: as many as there are workers. Work submitted here may call `run` or `lent`.
     """
 
     def __init__(
@@ -87,7 +93,7 @@ class KillablePool:
         self._forks = _ForkServer(f"{work.__module__}:{work.__qualname__}", limits)
         self._free = threading.Semaphore(workers)
         self._idle: list[_Worker] = []
-        self.threads = ThreadPoolExecutor(2 * workers, thread_name_prefix="killable")
+        self.threads = ThreadPoolExecutor(workers, thread_name_prefix="killable")
         self._stopped = False
 
     def __enter__(self) -> Self:
@@ -105,41 +111,52 @@ class KillablePool:
         with self._free:
             self._keep(self._worker())
 
-    def submit(self, *blocks: Block) -> "Future[list[bytearray]]":
+    def submit(self, *blocks: Block) -> "Future[list[bytes]]":
         """Return a future of what `run` returns; tasks begin in the order in which they are submitted.
 
         In a coroutine, await it with `asyncio.wrap_future`.
         """
         return self.threads.submit(self.run, *blocks)
 
-    def run(self, *blocks: Block) -> list[bytearray]:
+    def run(self, *blocks: Block) -> list[bytes]:
         """Return what the function returns for these blocks of bytes.
 
         Raises:
             KilledError: if the task took more than the limits, or crashed.
             RuntimeError: if the function raised an exception, which is a bug in it, or the pool is stopped.
         """
+        with self.lent(*blocks) as answer:
+            return [bytes(block) for block in answer]
+
+    @contextmanager
+    def lent(self, *blocks: Block) -> Iterator[list[memoryview]]:
+        """Yield what `run` returns without copying it: its memory is the worker's, which waits until the block ends."""
         with self._free:
-            while True:
-                worker = self._worker()
-                try:
-                    answer = worker.run(blocks, self.limits)
-                except _InnocentError:  # it died before it began; a new one is not at risk by this task
-                    self._forks.end(worker)
-                    continue
-                except (OSError, BrokenFrameError) as error:
-                    raise self._killed(worker, error) from None
-                except BaseException:
-                    self._forks.end(worker)
-                    raise
+            worker, (kind, answer) = self._answer(blocks)
+            try:
+                if kind == FAILURE:
+                    words = str(answer[0], "utf-8", "replace")
+                    raise RuntimeError(f"the work in another process failed: {words}")
+                yield answer
+            finally:
+                self._keep(worker)
+
+    def _answer(self, blocks: Sequence[Block]) -> "tuple[_Worker, tuple[int, list[memoryview]]]":
+        while True:
+            worker = self._worker()
+            try:
+                answer = worker.run(blocks, self.limits)
+            except _InnocentError:  # it died before it began; a new one is not at risk by this task
+                self._forks.end(worker)
+            except (OSError, BrokenFrameError) as error:
+                raise self._killed(worker, error) from None
+            except BaseException:
+                self._forks.end(worker)
+                raise
+            else:
                 if answer is None:
                     raise self._killed(worker, None)
-                self._keep(worker)
-                break
-        kind, result = answer
-        if kind == FAILURE:
-            raise RuntimeError(f"the work in another process failed: {result[0].decode('utf-8', 'replace')}")
-        return result
+                return worker, answer
 
     def stop(self) -> None:
         """End all processes. What runs is killed, and what waits is canceled."""
@@ -186,22 +203,27 @@ class _InnocentError(Exception):
 class _Worker:
     """A process that runs one task after the other, seen from outside."""
 
-    def __init__(self, process: int, tasks: socket.socket, server: "subprocess.Popen[bytes] | None") -> None:
+    def __init__(
+        self,
+        process: int,
+        tasks: socket.socket,
+        shared: memoryview | None,
+        server: "subprocess.Popen[bytes] | None",
+    ) -> None:
         self.process = process
         self.tasks = tasks
+        self.shared = shared
         self.server = server
 
-    def run(self, blocks: Sequence[Block], limits: Limits) -> tuple[int, list[bytearray]] | None:
+    def run(self, blocks: Sequence[Block], limits: Limits) -> tuple[int, list[memoryview]] | None:
         """Return the kind and the blocks of its answer; None if it ended without one."""
-        if select.select([self.tasks], [], [], 0)[0]:  # closed: there is nothing to say before a task
-            raise _InnocentError
         until = time.monotonic() + limits.seconds
         try:
             send_frame(self.tasks, 0, blocks)
         except (BrokenPipeError, ConnectionResetError):
             raise _InnocentError from None
         try:
-            return receive_frame(self.tasks, max_bytes=limits.answer, until=until)
+            return receive_frame(self.tasks, max_bytes=limits.answer, until=until, shared=self.shared)
         except ConnectionResetError:  # it ended with the task unread
             raise _InnocentError from None
 
@@ -211,6 +233,7 @@ class _ForkServer:
 
     def __init__(self, work: str, limits: Limits) -> None:
         self._arguments = [work, str(limits.cpu_seconds), str(limits.memory)]
+        self._seconds = limits.seconds
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
@@ -218,17 +241,21 @@ class _ForkServer:
     def fork(self) -> _Worker:
         """Return a new worker."""
         ours, theirs = socket.socketpair()
-        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
+        limit_waiting(ours, self._seconds)
+        memory = shared_memory(_SHARED)
+        given = [theirs.fileno()] if memory is None else [theirs.fileno(), memory]
         try:
             with self._lock, theirs:
-                process = self._ask_for_one(theirs)
+                process = self._ask_for_one(given)
                 server = self._process
             if process < 0:
                 raise OSError(-process, f"no other process can be started: {os.strerror(-process)}")
         except BaseException:
             ours.close()
+            if memory is not None:
+                os.close(memory)
             raise
-        return _Worker(process, ours, server)
+        return _Worker(process, ours, None if memory is None else map_memory(memory), server)
 
     def end(self, worker: _Worker) -> int:
         """End a worker, and return its exit status."""
@@ -243,27 +270,24 @@ class _ForkServer:
         with self._lock:
             self._close()
 
-    def _ask_for_one(self, tasks: socket.socket) -> int:
+    def _ask_for_one(self, given: list[int]) -> int:
         if self._control is not None:
             try:
-                return self._ask(FORK, 0, tasks)
+                return self._ask(FORK, 0, given)
             except OSError:  # it has died since, and its workers with it
                 self._close()
         try:
-            return self._ask(FORK, 0, tasks)
+            return self._ask(FORK, 0, given)
         except OSError:
             self._close()
             raise RuntimeError("other processes cannot be started; the error is above") from None
 
-    def _ask(self, kind: bytes, process: int, fd: socket.socket | None = None) -> int:
+    def _ask(self, kind: bytes, process: int, given: Sequence[int] = ()) -> int:
         if self._control is None:
             self._start()
         assert self._control is not None
         request = REQUEST.pack(kind, process)
-        if fd is None:
-            self._control.sendall(request)
-        else:
-            socket.send_fds(self._control, [request], [fd.fileno()])
+        socket.send_fds(self._control, [request], given)
         answer = self._control.recv(ANSWER.size, socket.MSG_WAITALL)
         if len(answer) < ANSWER.size:
             raise ConnectionResetError
