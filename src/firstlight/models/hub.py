@@ -166,7 +166,8 @@ def reason_of(error: BaseException) -> str:
     if status is not None:
         return words.get(status, f"the hub answers {status}; try again later")
     first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    return escape_name(first, 200) or kind
+    shown = escape_name(first, 200) or kind
+    return f"it cannot be reached: {shown}" if kind.startswith("Connect") else shown
 
 
 def _in_cache(repository: str, revision: str | None) -> Path | None:

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from firstlight.delivery.share import upload
-from firstlight.delivery.share.upload import push, require_hub
+from firstlight.delivery.share.upload import look_up
 from firstlight.errors import UserError
 from firstlight.progress import announcements_to
 
@@ -21,6 +21,10 @@ def files(tmp_path):
         found[name] = file
     found["README.md"].write_text("---\nlicense: mit\n---\n# model\n")
     return found
+
+
+def push(repository, files):
+    return upload.push(look_up(repository), files)
 
 
 @pytest.fixture(autouse=True)
@@ -132,16 +136,15 @@ def test_the_limits_are_taken_off_again(hub, files):
 )
 def test_what_is_no_repository_is_refused(name, hub):
     with pytest.raises(UserError, match="write user/name"):
-        require_hub(name)
+        look_up(name)
 
 
 def test_what_cannot_be_uploaded_to_is_refused_before_any_work(hub, monkeypatch):
-    require_hub("ada/birds")
     with monkeypatch.context() as patch:
         patch.setenv("HF_HUB_OFFLINE", "1")
         with pytest.raises(UserError, match="HF_HUB_OFFLINE is set"):
-            require_hub("ada/birds")
+            look_up("ada/birds")
     monkeypatch.delenv("HF_TOKEN")
     with pytest.raises(UserError, match=r"no token for 127\.0\.0\.1; set HF_TOKEN"):
-        require_hub("ada/birds")
+        look_up("ada/birds")
     assert hub.asked == []

@@ -10,10 +10,12 @@ from firstlight.cli.flags import with_flags
 from firstlight.cli.options import Positional
 from firstlight.cli.pictures import files_named, require_pictures
 from firstlight.cli.terminal import print_json, say, tell
+from firstlight.escaping import escape_name
 from firstlight.progress import announcements_to, phase
 
 if TYPE_CHECKING:
     from firstlight.delivery.export.export import Exported
+    from firstlight.delivery.share.upload import Pushed
 
 SMALLEST_SHOWN = 1e-6  # difference of a probability
 
@@ -23,23 +25,27 @@ class Export:
     """Write a model as one file for another runtime, after checking on real pictures that it gives the same answers.
 
     The file takes pixels of the model's size, and gives calibrated probabilities: normalization is inside, and the
-    classes are in its metadata.
+    classes are in its metadata. It can also write a model card, or upload all of this to the Hugging Face Hub.
     """
 
     EXAMPLE: ClassVar[str] = "firstlight export runs/photos-1 --to onnx"
 
     model: Positional[Path]
     """A run folder, or its model.safetensors."""
-    to: Literal["onnx", "torch"] = "onnx"
-    """Format: onnx, for ONNX Runtime and many other runtimes, or torch, for torch.export.load."""
+    repository: Positional[str | None] = None
+    """For --to hub: a repository on the Hugging Face Hub, such as ada/birds. It is made, as a private one, if it does
+    not exist."""
+    to: Literal["onnx", "torch", "card", "hub"] = "onnx"
+    """What to make: onnx, for ONNX Runtime and many other runtimes; torch, for torch.export.load; card, a model card
+    in Markdown; or hub, to upload the model, its card, and an ONNX file to the Hugging Face Hub."""
     precision: Literal["float32", "bfloat16", "int8"] = "float32"
     """Precision of the numbers, for onnx."""
     check: tuple[str, ...] | None = None
     """Pictures, folders, or archives to check the file on, at least 64 pictures, or - to read a list of paths from
     standard input. The default is the pictures that the run kept for this."""
     out: Path | None = None
-    """File to write; the default is model.onnx or model.pt2 beside the model file. An earlier file is replaced only by
-    one that has passed the check."""
+    """File to write; the default is model.onnx, model.pt2, or model-card.md beside the model file. An earlier
+    file is replaced only by one that has passed the check; a model card is not replaced without --out."""
     quiet: bool = False
     """Show no progress and no notes, only errors."""
     json: bool = False
@@ -55,19 +61,35 @@ class Export:
             files = list(files_named(self.check))
             require_pictures(len(files), self.check)
         with announcements_to(lambda line: tell(with_flags(line))):
-            written = export(self.model, self.to, precision=self.precision, check=files, out=self.out)
-        print_json(written.to_json()) if self.json else tell_export(written)
+            made = export(
+                self.model,
+                self.to,
+                precision=self.precision,
+                check=files,
+                out=self.out,
+                repository=self.repository,
+            )
+        if self.json:
+            print_json({"file": str(made), "to": "card"} if isinstance(made, Path) else made.to_json())
+        else:
+            _tell_export(made)
         return DONE
 
 
-def tell_export(written: "Exported") -> None:
-    """Report what was written, and how it was checked."""
-    checked = written.checked
-    differ = round((1 - checked.top1_agreement) * checked.n)
-    answers = f"the same answer for {checked.n - differ:,} of them" if differ else "the same answers"
-    say(f"exported to {written.file} ({written.bytes / 1e6:.1f} MB, {written.precision})")
-    say(f"checked on {checked.n:,} pictures: {answers} as the model, {_difference_words(checked.max_difference)}")
-    say(f"how pictures are prepared, and three to check your own pipeline on: {written.golden / 'preprocess.md'}")
+def _tell_export(made: "Exported | Path | Pushed") -> None:
+    """Report what was made: where it is, and how it was checked."""
+    if isinstance(made, Path):
+        say(f"model card written to {made}")
+    elif made.to == "hub":
+        say(f"uploaded {', '.join(map(escape_name, made.files))}")
+        say(f"{made.url} ({'private' if made.private else 'public'}); load it as hf:{made.repository}")
+    else:
+        checked = made.checked
+        differ = round((1 - checked.top1_agreement) * checked.n)
+        answers = f"the same answer for {checked.n - differ:,} of them" if differ else "the same answers"
+        say(f"exported to {made.file} ({made.bytes / 1e6:.1f} MB, {made.precision})")
+        say(f"checked on {checked.n:,} pictures: {answers} as the model, {_difference_words(checked.max_difference)}")
+        say(f"how pictures are prepared, and three to check your own pipeline on: {made.golden / 'preprocess.md'}")
 
 
 def _difference_words(difference: float) -> str:

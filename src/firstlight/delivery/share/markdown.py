@@ -183,8 +183,8 @@ def _use(card: "Card", repository: str) -> Iterator[str]:
     if repository:
         yield ""
         yield (
-            "`model.onnx` is the same model for other runtimes. `preprocess.md` says which pixels it takes, and "
-            "`golden` has pictures with the answers to expect."
+            "`model.onnx` is the same model for other runtimes. In `model.onnx.golden`, `preprocess.md` says which "
+            "pixels it takes, and pictures with the answers to expect check that."
         )
 
 

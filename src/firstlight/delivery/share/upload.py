@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
+from firstlight.delivery.wording import counted
 from firstlight.errors import UserError
 from firstlight.escaping import escape_name
-from firstlight.models.hub import PREFIX, UNREACHABLE, host, is_repository, library_silenced, reason_of, require_library
+from firstlight.models.hub import UNREACHABLE, host, is_repository, library_silenced, reason_of, require_library
 from firstlight.progress import announce, phase
 from firstlight.runtime.offline import offline_by
 from firstlight.runtime.time_limit import answer_within
@@ -19,8 +20,18 @@ from firstlight.runtime.time_limit import answer_within
 FIRST_ANSWER_SECONDS = 15.0  # until the hub says whether it has the repository
 SILENT_SECONDS = 60.0  # without a byte, in one request
 MOST_FAILURES = 3  # of requests in all; then one line says why, instead of minutes of trying again
+PICTURES = (".png", ".jpg", ".jpeg", ".webp")  # how the names of golden pictures end
 MESSAGE = "Model, card and exports by firstlight"
 TOKEN_ADVICE = "set HF_TOKEN to one that may write, or log in once with: hf auth login"  # noqa: S105
+
+
+@dataclass(frozen=True)
+class Place:
+    """A repository on the hub, such as `ada/birds`: whether it exists, and whether it is private, or will be."""
+
+    repository: str
+    exists: bool
+    private: bool
 
 
 @dataclass(frozen=True)
@@ -41,10 +52,15 @@ class Pushed:
     commit: str
     files: dict[str, int]
 
+    @property
+    def to(self) -> Literal["hub"]:
+        """What kind of export this is."""
+        return "hub"
+
     def to_json(self) -> dict[str, Any]:
         """Return it as plain values, as the command line prints it."""
         return {
-            "to": "hub",
+            "to": self.to,
             "repository": self.repository,
             "url": self.url,
             "private": self.private,
@@ -53,71 +69,80 @@ class Pushed:
         }
 
 
-def push(repository: str, files: Mapping[str, Path]) -> Pushed:
-    """Upload files into a repository of models in one commit; it is made, as a private one, if it does not exist.
-
-    Args:
-        repository: such as `ada/birds`.
-        files: by their names there.
-
-    Raises:
-        UserError: if huggingface_hub or a token is missing, the network may not be used or fails, or the hub refuses.
-            Then the repository stays as it was, or empty if it was made.
-    """
-    from huggingface_hub import HfApi
-
-    api = HfApi()
-    try:
-        exists, private = answer_within(FIRST_ANSWER_SECONDS, lambda: _visibility(api, repository))
-        announce(_what(repository, files, exists=exists, private=private))
-        with library_silenced(), _limits(), phase(f"uploading to {host()}"), ExitStack() as opened:
-            if not exists:
-                api.create_repo(repository, private=True, exist_ok=True)
-            made = api.create_commit(repository, list(_additions(files, opened)), commit_message=MESSAGE)
-    except Exception as error:  # from one of half a dozen libraries
-        why = reason_of(error.__cause__ if isinstance(error, RuntimeError) and error.__cause__ else error)
-        raise UserError(f"{repository}: the upload to {host()} failed ({why})") from error
-    sizes = {name: file.stat().st_size for name, file in files.items()}
-    return Pushed(repository, f"{api.endpoint}/{repository}", private, made.oid, sizes)
-
-
-def require_hub(repository: str) -> None:
-    """Refuse what cannot be uploaded to, before any work is done.
+def look_up(repository: str) -> Place:
+    """Return what the hub knows of a repository, before any work is done for it.
 
     Args:
         repository: such as `ada/birds`.
 
     Raises:
-        UserError: if it is no name of a repository, huggingface_hub or a token is missing, or the network may not be
-            used.
+        UserError: if it is no name of a repository, huggingface_hub or a token is missing, the network may not be used
+            or fails, or the token is not valid.
     """
     if not is_repository(repository):
-        shown = escape_name(repository.removeprefix(PREFIX)) or "an empty name"
+        shown = escape_name(repository) or "an empty name"
         raise UserError(f"{shown} is no repository on the hub; write user/name, such as ada/birds")
     require_library()
     if (variable := offline_by()) is not None:
         raise UserError(f"{variable} is set, so nothing is uploaded; unset it to use the network")
-    from huggingface_hub import get_token
+    from huggingface_hub import HfApi, get_token
 
     if get_token() is None:
         raise UserError(f"there is no token for {host()}; {TOKEN_ADVICE}")
+    try:
+        return cast(Place, answer_within(FIRST_ANSWER_SECONDS, lambda: _place(HfApi(), repository)))
+    except Exception as error:  # from one of half a dozen libraries
+        raise _failed(repository, error) from error
 
 
-def _visibility(api: Any, repository: str) -> tuple[bool, bool]:
-    """Return whether the repository exists, and whether it is private, or will be."""
+def _place(api: Any, repository: str) -> Place:
     from huggingface_hub.errors import RepositoryNotFoundError
 
     try:
-        return True, bool(api.repo_info(repository, timeout=FIRST_ANSWER_SECONDS).private)
+        found = api.repo_info(repository, timeout=FIRST_ANSWER_SECONDS)
     except RepositoryNotFoundError:
         api.whoami()  # a token that is not valid sees no private repository either
-        return False, True
+        return Place(repository, exists=False, private=True)
+    return Place(repository, exists=True, private=bool(found.private))
 
 
-def _what(repository: str, files: Mapping[str, Path], *, exists: bool, private: bool) -> str:
-    seen = "private" if private else "public: everyone can see it"
+def _failed(repository: str, error: BaseException) -> UserError:
+    cause = error.__cause__ if isinstance(error, RuntimeError) and error.__cause__ else error
+    return UserError(f"{repository}: the upload to {host()} failed ({reason_of(cause)})")
+
+
+def push(place: Place, files: Mapping[str, Path]) -> Pushed:
+    """Upload files into a repository of models in one commit; it is made, as a private one, if it does not exist.
+
+    Args:
+        place: where to.
+        files: by their names there.
+
+    Raises:
+        UserError: if the network fails, or the hub refuses. Then the repository stays as it was, or empty if it was
+            made.
+    """
+    from huggingface_hub import HfApi
+
+    api = HfApi()
+    announce(_what(place, files))
+    try:
+        with library_silenced(), _limits(), phase(f"uploading to {host()}"), ExitStack() as opened:
+            if not place.exists:
+                api.create_repo(place.repository, private=True, exist_ok=True)
+            made = api.create_commit(place.repository, list(_additions(files, opened)), commit_message=MESSAGE)
+    except Exception as error:  # from one of half a dozen libraries
+        raise _failed(place.repository, error) from error
+    sizes = {name: file.stat().st_size for name, file in files.items()}
+    return Pushed(place.repository, f"{api.endpoint}/{place.repository}", place.private, made.oid, sizes)
+
+
+def _what(place: Place, files: Mapping[str, Path]) -> str:
+    seen = ("" if place.exists else "new, ") + ("private" if place.private else "public: everyone can see it")
     listed = ", ".join(f"{name} ({_size(file.stat().st_size)})" for name, file in files.items())
-    return f"uploading to {host()}/{repository} ({'' if exists else 'new, '}{seen}): {listed}"
+    pictures = sum(name.lower().endswith(PICTURES) for name in files)
+    yours = f"; with {counted(pictures, 'picture')} made from your data" if pictures else ""
+    return f"uploading to {host()}/{place.repository} ({seen}): {listed}{yours}"
 
 
 def _size(count: int) -> str:
