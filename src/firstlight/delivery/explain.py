@@ -106,13 +106,29 @@ def heatmaps_over(
         classes: the class that each heatmap is for, by number.
         method: see `inference.heatmaps.explainer.Explainer`.
     """
-    explainer = Explainer(model, method)
+    return overlays(Explainer(model, method), pictures, classes)
+
+
+def overlays(
+    explainer: Explainer, pictures: Sequence[NDArray[np.uint8]], classes: Sequence[int | None]
+) -> list[NDArray[np.uint8]]:
+    """Return what `heatmaps_over` does, with an explainer that was made before.
+
+    Args:
+        explainer: of the model.
+        pictures: as for `heatmaps_over`.
+        classes: the class that each heatmap is for, by number; None for the most probable one.
+    """
+    model = explainer.model
     target = Target(model.input_size, model.resize, model.max_pixels, model.white)
     found: list[NDArray[np.uint8]] = []
     for chunk in chunks_of(IMAGES_AT_ONCE, zip(pictures, classes, strict=True)):
-        pixels = [read_item(Item(picture), target) for picture, _ in chunk]
-        images = _batch(pixels, explainer.model)
-        values = explainer(images, torch.tensor([class_ for _, class_ in chunk])).cpu().numpy()
+        images = _batch([read_item(Item(picture), target) for picture, _ in chunk], model)
+        chosen = [class_ for _, class_ in chunk]
+        if None in chosen:
+            best = explainer.probabilities(images).argmax(dim=1).tolist()
+            chosen = [best[row] if class_ is None else class_ for row, class_ in enumerate(chosen)]
+        values = explainer(images, torch.tensor(chosen)).cpu().numpy()
         for (picture, _), heat in zip(chunk, values, strict=True):
             height, width = picture.shape[:2]
             part = seen_part(height, width, model.input_size, model.resize)

@@ -1,8 +1,6 @@
 """The report in a real Chromium: what it shows, what keys and buttons do, and that everyone can use it."""
 
 import csv
-import os
-import shutil
 
 import numpy as np
 import pytest
@@ -11,22 +9,8 @@ from firstlight.delivery.report.material import read_run
 from firstlight.delivery.report.page import page_of
 from firstlight.files import from_cell
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 NAMES = ["dress", "hat", "مرحبا", "ผู้หญิง", "连衣裙", "outwear, all kinds", "pants", "=shirt", 'the "short" one', "shoes"]
 ACTIONS = ("keep", "relabel", "remove", "relabel", "keep", "remove", "relabel", "relabel")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """A Chromium of this machine; the tests are skipped where there is none, or nothing to drive it by."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra `dev`)")
-    file = os.environ.get("CHROME") or next(filter(None, map(shutil.which, BROWSERS)), None)
-    if file is None:
-        pytest.skip("no Chromium or Chrome on this machine; install one, or name its file in CHROME")
-    with sync_api.sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=file, args=["--no-sandbox", "--disable-gpu"])
-        yield found
-        found.close()
 
 
 @pytest.fixture

@@ -57,16 +57,18 @@ def form(*files: tuple[str, bytes]) -> bytes:
 
 
 @contextmanager
-def running(service: Any) -> Iterator[Server]:
+def running(service: Any, token: str | None = None) -> Iterator[Server]:
     """Serve on a free port of the loopback, in a thread; at the end requests are finished, and the service closed."""
     from firstlight.delivery.serve.app import make_app
     from firstlight.delivery.serve.binding import bind, url_of
     from firstlight.delivery.serve.guard.guarded import guarded
+    from firstlight.delivery.serve.pages import PUBLIC
     from firstlight.delivery.serve.server import make_server
 
     ready = threading.Event()
     sockets = bind("127.0.0.1", 0, has_token=False)
-    server = make_server(guarded(make_app(service)), when_ready=ready.set)
+    app = guarded(make_app(service), token=token, open_paths=PUBLIC)
+    server = make_server(app, when_ready=ready.set)
     thread = threading.Thread(target=server.run, args=(sockets,), daemon=True)
     thread.start()
     try:
@@ -85,3 +87,9 @@ def server(digit_run) -> Iterator[Server]:
 
     with running(Service(digit_run.model, name="digits-1", workers=2)) as found:
         yield found
+
+
+@pytest.fixture(name="running", scope="session")
+def running_fixture() -> Any:
+    """The function `running`, for modules with services of their own."""
+    return running

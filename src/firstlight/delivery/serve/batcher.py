@@ -19,13 +19,16 @@ class Batcher(Generic[Job, Result]):
     Args:
         work: gets at most `most` jobs, returns one result for each; called from one thread, one batch at a time.
         most: how many jobs a batch may have.
+        name: of the thread.
     """
 
-    def __init__(self, work: Callable[[Sequence[Job]], Sequence[Result]], most: int) -> None:
+    def __init__(
+        self, work: Callable[[Sequence[Job]], Sequence[Result]], most: int, *, name: str = "firstlight-model"
+    ) -> None:
         self._work = work
         self._most = most
         self._waiting: SimpleQueue[tuple[Job, Future[Result]] | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="firstlight-model", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def submit(self, job: Job) -> Future[Result]:

@@ -7,7 +7,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from firstlight.delivery.explain import SIDE
 from firstlight.delivery.serve.batcher import Batcher
+from firstlight.delivery.serve.heatmaps import Heatmaps
 from firstlight.delivery.serve.uploads import Upload
 from firstlight.inference.decoding import Decoders
 from firstlight.inference.doubt import Sets
@@ -17,6 +19,7 @@ from firstlight.models.classifier import Classifier
 from firstlight.runtime.processors import default_workers
 
 MAX_WAITING = 256  # images that are accepted and not answered yet
+MAX_HEATMAPS = 8  # that are accepted and not drawn yet
 IMAGES_AT_ONCE = 32  # that go through the model together
 
 
@@ -62,6 +65,9 @@ class Service:
         self.draining = False
         self._decoders = Decoders(self.predictor.target, workers or default_workers())
         self._batcher = Batcher(self._answer, IMAGES_AT_ONCE)
+        self._explaining = 0
+        self._heatmaps = Heatmaps(model)
+        self._drawing = Batcher(self._draw, 1, name="firstlight-heatmaps")
 
     @property
     def ready(self) -> bool:
@@ -88,6 +94,28 @@ class Service:
             return Prediction(upload.name, error=found)
         return replace(await asyncio.wrap_future(self._batcher.submit(found)), image=upload.name)
 
+    async def explain(self, upload: Upload, label: str | None = None) -> bytes | str:
+        """Return the heatmap of an upload over it as a PNG file, or the reason why it cannot be used.
+
+        Heatmaps are drawn one after the other, beside the predictions.
+
+        Args:
+            upload: one image.
+            label: the class that the heatmap is for; by default the most probable one.
+
+        Raises:
+            ValueError: if the model has no such class.
+            OverloadedError: if too many heatmaps are waiting already.
+        """
+        class_ = None if label is None else self.model.classes.index(label)
+        if self._explaining >= MAX_HEATMAPS:
+            raise OverloadedError
+        self._explaining += 1
+        try:
+            return await asyncio.wrap_future(self._drawing.submit((upload, class_)))
+        finally:
+            self._explaining -= 1
+
     def start(self) -> None:
         """Start the decoders now instead of with the first image."""
         self._decoders.start()
@@ -101,6 +129,14 @@ class Service:
         self.drain()
         self._decoders.stop()
         self._batcher.close()
+        self._drawing.close()
+
+    def _draw(self, jobs: Sequence[tuple[Upload, int | None]]) -> list[bytes | str]:
+        return [self._draw_one(upload, class_) for upload, class_ in jobs]
+
+    def _draw_one(self, upload: Upload, class_: int | None) -> bytes | str:
+        picture = self._decoders.read_whole(upload.content, SIDE, upload.name or "")
+        return picture if isinstance(picture, str) else self._heatmaps.draw(picture, class_)
 
     def _answer(self, pixels: Sequence[NDArray[np.uint8]]) -> list[Prediction]:
         return self.predictor.predict_pixels([(None, image) for image in pixels])

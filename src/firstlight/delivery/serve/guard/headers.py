@@ -19,7 +19,7 @@ _CONTENT_SECURITY_POLICY = {
 }
 
 _UNUSED_FEATURES = (
-    "accelerometer", "autoplay", "bluetooth", "display-capture", "geolocation", "gyroscope", "hid", "magnetometer",
+    "accelerometer", "autoplay", "display-capture", "geolocation", "gyroscope", "hid", "magnetometer",
     "microphone", "midi", "payment", "publickey-credentials-get", "serial", "usb", "xr-spatial-tracking",
 )  # fmt: skip
 

@@ -43,6 +43,7 @@ export function prepareCamera(give) {
 
 async function start(wish) {
   stop();
+  byId("capture").disabled = true;
   let problem = null;
   if (navigator.mediaDevices?.getUserMedia) {
     try {
@@ -61,7 +62,6 @@ async function start(wish) {
   for (const id of ["viewfinder", "capture"]) byId(id).hidden = Boolean(problem);
   byId("turn").hidden = Boolean(problem) || cameras.length < 2;
   if (problem) return;
-  byId("capture").disabled = true;
   await video.play().catch(() => {});
   byId("capture").disabled = false;
   byId("capture").focus();

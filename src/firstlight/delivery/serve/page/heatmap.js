@@ -3,6 +3,7 @@
 import { make, printable } from "./elements.js";
 import { say } from "./saying.js";
 import { explain } from "./server.js";
+import { whyNot } from "./words.js";
 
 const LOOK = "Show where it looks";
 const PROVES = "It shows where, coarsely, and not what the model sees there or why. It does not prove that the answer is right.";
@@ -39,7 +40,7 @@ export function heatmapFor(picture, frame) {
       say(`The heatmap for ${label} is shown.`);
     } catch (error) {
       hide();
-      caption.textContent = `No heatmap: ${error.message}${error.kind === "busy" ? " Try again in a moment." : ""}`;
+      caption.textContent = `No heatmap. ${printable(whyNot(error.message))}${error.kind === "busy" ? " Try again in a moment." : ""}`;
       say(caption.textContent);
     }
     button.disabled = false;

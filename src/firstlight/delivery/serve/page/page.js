@@ -51,8 +51,9 @@ function draw() {
   if (!pictures.includes(shown)) return;
   const place = pictures.indexOf(shown);
   const step = (by) => pictures[place + by] && (() => open(pictures[place + by]));
-  const buttons = [["Previous", step(-1)], ["Next", step(1)], ["Close", close]];
-  showAnswer(shown, { trust: model.trust, buttons: pictures.length > 1 ? buttons : [] });
+  const buttons = shown.state === "stopped" ? [["Try again", () => sending.send([shown])]] : [];
+  if (pictures.length > 1) buttons.push(["Previous", step(-1)], ["Next", step(1)], ["Close", close]);
+  showAnswer(shown, { trust: model.trust, buttons });
 }
 
 function open(picture) {
@@ -169,7 +170,10 @@ byId("cancel").addEventListener("click", () => {
   sending.cancel();
   byId("many-title").focus();
 });
-byId("again").addEventListener("click", () => sending.send(pictures.filter(({ state }) => state === "stopped")));
+byId("again").addEventListener("click", () => {
+  sending.send(pictures.filter(({ state }) => state === "stopped"));
+  byId("many-title").focus();
+});
 byId("download").addEventListener("click", () => download(csvOf(pictures), "predictions.csv"));
 byId("clear").addEventListener("click", () => {
   sending.cancel();

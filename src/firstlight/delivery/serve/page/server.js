@@ -26,7 +26,8 @@ const WORDS = {
   504: "The server took too long over this picture.",
 };
 
-export async function ask(path, options = {}) {
+// `answers` are the other statuses, besides those of success, that come with an answer.
+async function ask(path, options = {}, answers = []) {
   const headers = token === null ? {} : { Authorization: `Bearer ${token}` };
   let response;
   try {
@@ -35,7 +36,7 @@ export async function ask(path, options = {}) {
     if (options.signal?.aborted) throw error;
     throw new Refused("gone", "The server does not answer. Is it still running?");
   }
-  if (response.ok) return response;
+  if (response.ok || answers.includes(response.status)) return response;
   if (response.status === 401) throw new Refused("token", "The server does not accept this token.");
   if (response.status === 503 || response.status === 429) {
     const asked = Number(response.headers.get("Retry-After"));
@@ -61,7 +62,7 @@ export const model = async () => (await ask("model")).json();
 export async function predict(pictures, signal) {
   const body = new FormData();
   for (const { file, name } of pictures) body.append("files", file, name);
-  return (await ask("predict", { method: "POST", body, signal })).json();
+  return (await ask("predict", { method: "POST", body, signal }, [422])).json(); // 422: none of them can be used
 }
 
 // The picture in gray with its heatmap for a class, as an image file.
