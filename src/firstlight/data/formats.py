@@ -19,6 +19,7 @@ from PIL.PpmImagePlugin import PpmImageFile
 from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from firstlight.data.bombs import refuse_bomb
 from firstlight.errors import ImageError
 
 FORMATS_READ = "JPEG, PNG, WebP, GIF, BMP, TIFF, PPM, AVIF, and HEIC"
@@ -112,9 +113,10 @@ def open_image(kind: str, data: bytes) -> ImageFile:
     """Return a file as Pillow opens it, its pixels not yet loaded.
 
     Raises:
-        ImageError: if it is HEIC and its reader is not installed.
+        ImageError: if it has far too many parts, or is HEIC and its reader is not installed.
         Exception: nearly any, as Pillow's readers do on damaged bytes.
     """
+    refuse_bomb(kind, data)
     _quiet_pillow()
     return _READERS[kind](io.BytesIO(data))
 

@@ -25,6 +25,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from firstlight.data.bombs import refuse_scans
 from firstlight.data.eight_bits import gray_or_rgb, is_deep
 from firstlight.data.formats import SUFFIXES, dropped_bands, kind_of, open_image, unread_tiff
 from firstlight.data.jpeg import decode_jpeg, decode_smaller, min_decoded_side
@@ -123,6 +124,8 @@ def decode(
     try:
         with _warnings_as(notes):
             image = open_image(kind, data)
+        if image.info.get("progressive"):
+            refuse_scans(data)
         _check_size(*image.size, max_pixels)
         if (dropped := dropped_bands(image)) is not None:
             notes.append(dropped)
@@ -270,16 +273,21 @@ def _orientation(image: Image.Image, notes: list[str]) -> int:
 
 
 def _note_frames(image: ImageFile.ImageFile, notes: list[str]) -> None:
-    """Note how many frames there are. Called last: counting reads on in the file, and may fail after a good frame."""
+    """Note whether there are several frames. Called last: this reads on in the file, and may fail after a good frame.
+
+    The frames are not counted: a small file may have a million.
+    """
     if not isinstance(image, PngImageFile | WebPImageFile | GifImageFile | TiffImageFile | AvifImageFile):
         return
     try:
         with _warnings_as(notes):
-            frames = getattr(image, "n_frames", 1)  # missing from some PNG files that are not animations
+            several = getattr(image, "is_animated", False)  # missing from some PNG files that are not animations
+            if several and isinstance(image, TiffImageFile):
+                image.seek(1)  # Pillow has only seen that there is one
     except Exception:
         notes.append("only the first frame is used; later frames are damaged")
         return
-    if frames > 1:
+    if several:
         notes.append("first of several frames")
 
 
