@@ -44,6 +44,8 @@ def main() -> None:
     network = mobilenet(root)
     forward = engine.make(network)
     truth = eager(network)(images).argmax(axis=1)
+    if engine.normalized_beforehand:
+        images = np.ascontiguousarray(normalized(images))
     for batch in (32, 1):
         some = images[: batch * max(1, (64 if batch == 32 else 24) // batch)]
         chunks = [some[first : first + batch] for first in range(0, len(some), batch)]
@@ -108,11 +110,8 @@ def eager(network: Any) -> Forward:
     return forward
 
 
-def firstlight(network: Any) -> Forward:
-    """Return the forward pass of an optimized Classifier, as `firstlight predict` uses it."""
-    import torch
-
-    from firstlight.inference.optimized import optimized
+def classifier_with(network: Any) -> Any:
+    """Return the network as a Classifier."""
     from firstlight.models.classifier import Classifier
 
     classifier = Classifier(
@@ -126,13 +125,31 @@ def firstlight(network: Any) -> Forward:
     body = {name: tensor for name, tensor in network.state_dict().items() if not name.startswith(own_head)}
     classifier.network.body.load_state_dict(body)
     classifier.network.head.load_state_dict(network.classifier[1].state_dict())
-    classifier = optimized(classifier)
+    return classifier.eval()
 
-    def forward(images: np.ndarray) -> np.ndarray:
-        with torch.inference_mode():
-            return classifier(torch.from_numpy(images).permute(0, 3, 1, 2)).numpy()
 
-    return forward
+def firstlight(network: Any) -> Forward:
+    """Return the forward pass of an optimized Classifier, as `firstlight predict` uses it."""
+    from firstlight.inference.engines.torch_engine import TorchEngine
+
+    return answers_of(TorchEngine(classifier_with(network)))
+
+
+def firstlight_onnx(network: Any) -> Forward:
+    """Return the forward pass of an exported Classifier, as `firstlight predict --engine onnx` uses it."""
+    from firstlight.delivery.export.graph import traced
+    from firstlight.delivery.export.onnx_file import onnx_of
+    from firstlight.inference.engines.onnx_engine import OnnxEngine
+
+    classifier = classifier_with(network)
+    return answers_of(OnnxEngine(onnx_of(traced(classifier), classifier)))
+
+
+def answers_of(engine: Any) -> Forward:
+    """Return the logits that an engine of firstlight gives, along with probabilities and features."""
+    import torch
+
+    return lambda images: engine(torch.from_numpy(images).permute(0, 3, 1, 2)).logits.numpy()
 
 
 def onnx_bytes(network: Any) -> bytes:
@@ -149,12 +166,18 @@ def onnx_bytes(network: Any) -> bytes:
 
 def onnxruntime(network: Any) -> Forward:
     """Return the forward pass of ONNX Runtime, with its own optimizations on."""
+    forward = bare_onnxruntime(network)
+    return lambda images: forward(normalized(images))
+
+
+def bare_onnxruntime(network: Any) -> Forward:
+    """Return the forward pass of ONNX Runtime for images that were normalized before the clock started."""
     import onnxruntime as runtime
 
     options = runtime.SessionOptions()
     options.intra_op_num_threads = 1
     session = runtime.InferenceSession(onnx_bytes(network), options, providers=["CPUExecutionProvider"])
-    return lambda images: session.run(None, {"images": normalized(images)})[0]
+    return lambda images: session.run(None, {"images": images})[0]
 
 
 def openvino(network: Any) -> Forward:
@@ -169,18 +192,25 @@ def openvino(network: Any) -> Forward:
 
 
 class Engine(NamedTuple):
-    """How forward passes are made, which packages make them, and whether the process keeps memory that it has freed."""
+    """How forward passes are made, and which packages make them.
+
+    `set_up_process` keeps memory that the process has freed; `normalized_beforehand` is not what a user gets, but shows
+    what the rest takes.
+    """
 
     make: Callable[[Any], Forward]
     packages: tuple[str, ...]
     set_up_process: bool = False
+    normalized_beforehand: bool = False
 
 
 ENGINES = {
     "firstlight": Engine(firstlight, ("firstlight", "torch"), set_up_process=True),
+    "firstlight, onnx": Engine(firstlight_onnx, ("firstlight", "torch", "onnxruntime"), set_up_process=True),
     "eager": Engine(eager, ("torch", "torchvision")),
     "eager, memory kept": Engine(eager, ("torch", "torchvision"), set_up_process=True),
     "onnxruntime": Engine(onnxruntime, ("onnxruntime",)),
+    "onnxruntime, normalized beforehand": Engine(bare_onnxruntime, ("onnxruntime",), normalized_beforehand=True),
     "openvino": Engine(openvino, ("openvino",)),
 }
 
