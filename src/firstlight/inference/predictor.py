@@ -14,6 +14,7 @@ from firstlight.escaping import escape_name
 from firstlight.inference.collect import Collected, collect
 from firstlight.inference.doubt import Doubt, Sets, Verdict
 from firstlight.inference.engines.answers import Engine
+from firstlight.inference.engines.steady import SteadyEngine
 from firstlight.inference.engines.torch_engine import TorchEngine
 from firstlight.inference.inputs import Item, Target, is_one_image, items_in, items_of, read_item
 from firstlight.inference.prediction import Guess, Prediction, Predictions
@@ -33,8 +34,9 @@ NOT_FINITE = "the model gives no finite number for it; its weights are broken, o
 class Predictor:
     """Classifies images with one model.
 
-    What happens to the model afterwards changes no answer. A Predictor can be pickled, and several threads may use it
-    at once.
+    An image gets the same answer, to the last bit, whatever it comes with: on a processor, with the same engine and the
+    same number of threads. What happens to the model afterwards changes no answer. A Predictor can be pickled, and
+    several threads may use it at once.
 
     Args:
         model: on any device.
@@ -75,7 +77,7 @@ class Predictor:
     ) -> None:
         require_type(model, Classifier, "model", "a Classifier, such as fl.load returns")
         _require_positive(top=top, max_pixels=max_pixels, workers=workers)
-        self.engine = engine or TorchEngine(model)
+        self.engine = SteadyEngine(engine or TorchEngine(model), model)
         self.classes = model.classes
         self.top = top
         self.workers = workers
@@ -142,8 +144,8 @@ class Predictor:
     def collect(self, batches: "Iterable[Batch]", *, features: bool = False) -> Collected:
         """Return what the model says about every batch of a loader, see `collect.collect`."""
         if features:
-            return collect(self.engine, batches, features=True)
-        return collect(lambda images: self.engine.features_and_logits(images)[1], batches)
+            return collect(self.engine.engine, batches, features=True)
+        return collect(lambda images: self.engine.engine.features_and_logits(images)[1], batches)
 
     def _stream(self, items: Iterable[Item], workers: int | None) -> Iterator[Prediction]:
         for chunk in in_order(self._read, chunks_of(IMAGES_AT_ONCE, items), workers or default_workers()):

@@ -21,12 +21,12 @@ def files(digit_folder, tmp_path, monkeypatch) -> list[str]:
 
 
 def test_the_answer_is_that_of_the_command_line_bit_for_bit(server, digit_run, files, capsys):
-    for name in files[:3]:
-        assert main(["predict", str(digit_run.folder), name, "--json"]) == 0
-        answer = server.send_files((name, Path(name).read_bytes()))
-        assert answer.status == 200
-        assert answer.headers["content-type"] == "application/json"
-        assert answer.body.decode() == capsys.readouterr().out
+    assert main(["predict", str(digit_run.folder), *files, "--json"]) == 0
+    expected = capsys.readouterr().out
+    answer = server.send_files(*((name, Path(name).read_bytes()) for name in files))
+    assert answer.status == 200
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.body.decode() == expected
 
 
 def test_one_image_as_the_body_has_no_name(server, digit_run, files, capsys):

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from firstlight.inference.engines.answers import Answers, answers_of
+from firstlight.inference.engines.rows import SteadyLinear
 from firstlight.inference.optimized import optimized
 from firstlight.models.classifier import Classifier
 
@@ -19,6 +20,8 @@ class TorchEngine:
 
     def __init__(self, model: Classifier) -> None:
         self.model = optimized(model)
+        if model.mean.device.type == "cpu":
+            self.model.network.head = SteadyLinear.of(self.model.network.head)
         strange = model.trust.strangeness if model.trust else None
         self._strangeness = None if strange is None else strange.to(model.mean.device)
 
