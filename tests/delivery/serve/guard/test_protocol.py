@@ -1,5 +1,6 @@
 """Slow, broken and hostile clients, on real sockets; uvicorn's own protocol is the control."""
 
+import asyncio
 import re
 from dataclasses import replace
 
@@ -105,7 +106,6 @@ def test_no_body_may_take_longer_than_two_minutes(server, answer_of):
 
 def test_the_deadline_of_a_body_does_not_run_while_the_server_does_not_read(serve, answer_of):
     """The application waits for a minute before it reads: the client could not send."""
-    import asyncio
 
     async def late(scope, receive, send):
         await asyncio.sleep(60)
@@ -297,8 +297,6 @@ def test_a_request_to_upgrade_is_answered_as_plain_http_and_the_connection_close
 
 
 def test_an_answer_that_nobody_reads_is_given_up(serve, closed):
-    import asyncio
-
     done = []
 
     async def large(scope, receive, send):
@@ -353,8 +351,6 @@ def test_the_connection_that_has_waited_longest_makes_room_for_a_new_one(serve, 
 
 
 def test_a_new_connection_is_refused_where_all_others_are_busy(serve, closed, answer_of):
-    import asyncio
-
     gate = asyncio.Event()
 
     async def busy(scope, receive, send):
@@ -402,3 +398,57 @@ def test_what_is_thrown_away_is_limited_in_size_and_time(serve, answer_of, close
         assert answer_of(connection).status == 413
         server.later(3)
         assert not server.state.connections
+
+
+def test_requests_that_wait_are_few_however_many_are_sent(serve, answer_of):
+    """Whoever never gets an answer can fill the memory with questions otherwise."""
+    gate = asyncio.Event()
+
+    async def busy(scope, receive, send):
+        await gate.wait()
+
+    server = serve(busy, LIMITS)
+    with server.connect() as connection:
+        connection.sendall((GET + b"\r\n") * 2000)
+        server.settle()
+        [held] = server.state.connections
+        assert len(held.pipeline) == LIMITS.pipelined
+        assert not held._send_timer
+
+
+def test_a_header_that_waits_behind_a_slow_answer_keeps_its_own_deadline(serve, answer_of, closed):
+    gate = asyncio.Event()
+
+    async def slow(scope, receive, send):
+        await gate.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
+
+    server = serve(slow, replace(LIMITS, idle_seconds=1.0))
+    with server.connect() as connection:
+        connection.sendall(GET + b"\r\n" + GET)
+        server.settle()
+        server.loop.call_soon_threadsafe(gate.set)
+        assert answer_of(connection).status == 200
+        server.later(5)
+        connection.sendall(b"\r\n")
+        assert answer_of(connection).status == 200
+        server.later(2)
+        assert closed(connection)
+
+
+def test_the_application_hears_at_once_that_a_body_is_given_up(serve, answer_of):
+    heard = []
+
+    async def reads(scope, receive, send):
+        while (message := await receive())["type"] == "http.request":
+            pass
+        heard.append(message["type"])
+
+    server = serve(reads, LIMITS)
+    with server.connect() as connection:
+        connection.sendall(POST + b"Content-Length: 1000\r\n\r\n")
+        server.later(11)
+        assert answer_of(connection).status == 408
+        server.settle()
+        assert heard == ["http.disconnect"]
