@@ -16,7 +16,9 @@ from firstlight.inference.prediction import json_list
 
 def make_app(service: Service) -> FastAPI:
     """Return the application that serves a model."""
-    app = FastAPI(title="firstlight", version=version("firstlight"), docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="firstlight", version=version("firstlight"), docs_url=None, redoc_url=None, redirect_slashes=False
+    )
     answer_errors(app)
     card = card_of(service.model).to_json() | {"name": service.name}
 
@@ -49,5 +51,4 @@ def make_app(service: Service) -> FastAPI:
         return JSONResponse(card)
 
     app.include_router(page_router())
-
     return app

@@ -5,12 +5,15 @@ from collections.abc import Mapping
 
 from fastapi import FastAPI
 from fastapi.responses import Response
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from firstlight.delivery.serve.guard.mistakes import MISTAKE
 from firstlight.delivery.serve.service import OverloadedError
 from firstlight.delivery.serve.uploads import ClientDisconnect, UnreadableError
 
 CLIENT_CLOSED = 499  # nobody reads this answer
+NOT_HERE = {404: "there is nothing at this address", 405: "this address does not take this method"}
 
 
 def error_reply(status: int, reason: str, headers: Mapping[str, str] | None = None) -> Response:
@@ -19,10 +22,12 @@ def error_reply(status: int, reason: str, headers: Mapping[str, str] | None = No
 
 
 def answer_errors(app: FastAPI) -> None:
-    """Let an application answer requests that cannot be read, and those that are too many."""
+    """Let an application answer in one form all that it does not do, including its own mistakes."""
     app.add_exception_handler(UnreadableError, _unreadable)
     app.add_exception_handler(OverloadedError, _overloaded)
     app.add_exception_handler(ClientDisconnect, _gone)
+    app.add_exception_handler(HTTPException, _not_here)
+    app.add_exception_handler(Exception, _mistake)
 
 
 async def _unreadable(_: Request, error: Exception) -> Response:
@@ -39,3 +44,12 @@ async def _overloaded(_: Request, error: Exception) -> Response:
 async def _gone(_: Request, error: Exception) -> Response:
     assert isinstance(error, ClientDisconnect)
     return Response(status_code=CLIENT_CLOSED)
+
+
+async def _not_here(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return error_reply(error.status_code, NOT_HERE.get(error.status_code, error.detail), error.headers)
+
+
+async def _mistake(_: Request, error: Exception) -> Response:
+    return error_reply(500, MISTAKE)  # the error itself goes on to the log

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from python_multipart.exceptions import MultipartParseError
+from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
@@ -73,13 +73,13 @@ class _Form:
                     "on_end": self._finish,
                 },
             )
-        except MultipartParseError as error:
+        except FormParserError as error:
             raise UnreadableError(400, f"the form cannot be read: {error}; {HOW}") from None
 
     def read(self, chunk: bytes) -> None:
         try:
             self._parser.write(chunk)
-        except MultipartParseError as error:
+        except FormParserError as error:
             raise UnreadableError(400, f"the form cannot be read: {error}; {HOW}") from None
 
     def uploads(self) -> list[Upload]:

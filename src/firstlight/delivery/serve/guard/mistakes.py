@@ -9,6 +9,7 @@ from firstlight.delivery.serve.guard.refusal import refuse
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+MISTAKE = "the server made a mistake; its log says which"
 LOG = logging.getLogger("firstlight.serve")
 
 
@@ -38,5 +39,5 @@ class HideMistakes:
         except Exception as error:
             LOG.error("%s %s failed", scope["method"], scope["path"], exc_info=error)
             if not started:
-                await refuse(send, 500, "the server made a mistake; its log says which")
+                await refuse(send, 500, MISTAKE)
         return None
