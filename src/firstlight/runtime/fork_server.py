@@ -106,12 +106,13 @@ def _fork(given: list[int], asked: socket.socket, run: Work, cpu_seconds: float,
             os.close(descriptor)
         return process
     code = 1
+    tasks = socket.socket(fileno=given[0])  # stays open to the end: once it is closed, the exit code is settled
     try:
         asked.close()
         _die_with(server)
         _limit(memory)
         shared = map_memory(given[1]) if len(given) > 1 else None
-        serve_tasks(socket.socket(fileno=given[0]), run, cpu_seconds, shared)
+        serve_tasks(tasks, run, cpu_seconds, shared)
         code = 0
     except MemoryError:
         code = OUT_OF_MEMORY
