@@ -45,7 +45,7 @@ def test_every_page_is_there_and_in_the_contents(site):
         *GUIDE.glob("reference/*.md"),
     ]
     pages.remove(GUIDE / "index.md")
-    assert len(pages) == 9 + 1 + 8 + 3
+    assert len(pages) == 9 + 1 + 9 + 3
     for page in pages:
         name = page.relative_to(GUIDE).with_suffix(".html").as_posix()
         assert (site / name).is_file()
@@ -111,7 +111,7 @@ PAGES = ["train_on_your_folder.md", "bring_your_own_weights.md"]
 PAGES_ABOUT_TRUST = ["find_wrong_labels.md", "when_the_model_is_unsure.md", "compare_two_models.md"]
 
 
-@pytest.mark.parametrize("page", [*PAGES, *PAGES_ABOUT_TRUST])
+@pytest.mark.parametrize("page", [*PAGES, *PAGES_ABOUT_TRUST, "ship_it.md"])
 def test_what_a_page_tells_people_to_type_is_understood(page):
     typed = commands(page)
     assert len(typed) > 3
