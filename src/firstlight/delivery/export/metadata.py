@@ -1,19 +1,21 @@
 """What an exported file says about itself: one JSON text, under the key `firstlight`.
 
-format         1
-model_sha256   the digest in the header of the model file; null for a model that is in no file
-classes        their names, in the order of the probabilities
-input_size     [channels, height, width]
-resize         how an image is brought to that size, as in the model file
-max_pixels     image files with more pixels are not decoded
-white          which values of more than 8 bits are white, as in the model file
-trust          when an answer is unsure: a table of `coverage`, `set_quantile`, `class_quantiles`, `accept` and
-               `strangeness_threshold`, each as in the model file, or null; or null for a model that cannot tell
-licenses       of the weights that training began with, as far as known: a list
-precision      float32, bfloat16 or int8
-opset          of ONNX; null in a `.pt2` file
-versions       of firstlight, torch and the tools that wrote the file
-checked        how well its answers agreed with those of the model, see `parity.Checked`
+The JSON text is a table of::
+
+    format         1
+    model_sha256   the digest in the header of the model file; null for a model that is in no file
+    classes        their names, in the order of the probabilities
+    input_size     [channels, height, width]
+    resize         how an image is brought to that size, as in the model file
+    max_pixels     image files with more pixels are not decoded
+    white          which values of more than 8 bits are white, as in the model file
+    trust          when an answer is unsure: a table of `coverage`, `set_quantile`, `class_quantiles`, `accept` and
+                   `strangeness_threshold`, each as in the model file, or null; or null for a model that cannot tell
+    licenses       of the weights that training began with, as far as known: a list
+    precision      float32, bfloat16 or int8
+    opset          of ONNX; null in a `.pt2` file
+    versions       of firstlight, torch and the tools that wrote the file
+    checked        how well its answers agreed with those of the model, see `parity.Checked`
 """
 
 import json
