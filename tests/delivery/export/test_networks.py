@@ -1,4 +1,4 @@
-"""Networks of every family become files that say what they say; LOG.md has the table of a larger sweep, made by hand."""
+"""Networks of several families become files that say what they say; LOG.md has the table of a larger sweep by hand."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def enlarged(colored):
         ("timm:test_efficientnet", "torch", {"head": "linear"}),
     ],
 )
-def test_a_network_of_every_family_is_exported(name, to, more, enlarged, tmp_path):
+def test_a_network_is_exported(name, to, more, enlarged, tmp_path):
     torch.manual_seed(0)
     side = enlarged.shape[1]
     model = Classifier(architecture={"name": name, **more}, classes=tuple("abcdef"), input_size=(3, side, side)).eval()
