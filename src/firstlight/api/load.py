@@ -21,7 +21,8 @@ def load(model: Path | str | Run, device: "torch.device | str" = "cpu") -> Image
     """Return the model of a run, in evaluation mode.
 
     Args:
-        model: a `model.safetensors`, a run folder, or a run.
+        model: a `model.safetensors`, a run folder, or a run; or `hf:user/name` or `hf:user/name@revision`, a model on
+            the Hugging Face Hub, of which only `model.safetensors` is downloaded, once. All functions take these.
         device: where it will be.
 
     Raises:

@@ -65,6 +65,14 @@ def is_repository(text: str) -> bool:
     return bool(slash) and all(_REPOSITORY.fullmatch(part) and "--" not in part and ".." not in part for part in parts)
 
 
+def repository_of(file: Path) -> str | None:
+    """Return the repository whose model lies in Hugging Face's cache as this file; None if it lies elsewhere."""
+    folders = file.absolute().parents
+    if len(folders) < 3 or folders[1].name != "snapshots" or not folders[2].name.startswith("models--"):
+        return None
+    return folders[2].name.removeprefix("models--").replace("--", "/")
+
+
 def fetch_model(text: str) -> Path:
     """Return the model file of a model on the hub, downloaded if it is not in the cache yet; one line announces it.
 

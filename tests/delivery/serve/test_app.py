@@ -1,11 +1,15 @@
 """Over HTTP a model answers what it answers on the command line, bit for bit."""
 
+import asyncio
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+import firstlight as fl
 from firstlight.cli import main
+from firstlight.delivery.serve.app import make_app
 
 
 @pytest.fixture
@@ -78,3 +82,12 @@ def test_health_and_the_card_answer(server, digit_run):
     assert server.ask("GET", "/health/ready").status == 200
     card = json.loads(server.ask("GET", "/model").body)
     assert (card["name"], tuple(card["classes"])) == ("digits-1", digit_run.model.classes)
+
+
+def test_the_card_answers_for_class_names_that_are_no_valid_text():
+    classes = ("caf\udce9", "tea")
+    model = fl.Classifier(architecture={"name": "mlp"}, classes=classes, input_size=(1, 8, 8))
+    app = make_app(SimpleNamespace(model=model, name="drinks"))
+    [route] = [route for route in app.routes if getattr(route, "path", "") == "/model"]
+    answer = asyncio.run(route.endpoint())
+    assert tuple(json.loads(answer.body)["classes"]) == classes

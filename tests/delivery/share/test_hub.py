@@ -9,7 +9,7 @@ import pytest
 
 import firstlight as fl
 from firstlight.delivery.share.card import card_of
-from firstlight.errors import DownloadError, ModelFileError
+from firstlight.errors import DownloadError, ModelFileError, UserError
 from firstlight.models import hub as module
 from firstlight.models.hub import HubAddress, fetch_model
 from firstlight.progress import announcements_to
@@ -57,6 +57,12 @@ def test_every_place_that_takes_a_model_takes_its_address(published, some_digits
     assert fl.evaluate("hf:ada/birds", some_digits, split="all").evaluation.n == len(some_digits[0])
     assert model_file(Path("hf:ada/birds")).name == "model.safetensors"  # as the command line gives it
     assert card_of("hf:ada/birds").name == "birds"
+
+
+def test_nothing_is_written_into_the_cache_beside_it(published):
+    for to in ("card", "onnx"):
+        with pytest.raises(UserError, match="in a cache, not in a folder of yours; name the file with `out`"):
+            fl.export("hf:ada/birds", to)
 
 
 def test_one_line_announces_that_the_network_is_used(published):

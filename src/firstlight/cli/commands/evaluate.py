@@ -20,7 +20,7 @@ class Evaluate:
     EXAMPLE: ClassVar[str] = "firstlight evaluate runs/photos-1 ~/photos"
 
     model: Positional[Path]
-    """A run folder, or its model.safetensors."""
+    """A run folder, its model.safetensors, or hf:USER/NAME for a model on the Hugging Face Hub."""
     source: Positional[str]
     """A folder, an archive, a list, or a named set, as for train; classes are matched by name."""
     split: Literal["train", "valid", "test", "all"] = "test"

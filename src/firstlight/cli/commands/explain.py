@@ -27,7 +27,7 @@ class Explain:
     EXAMPLE: ClassVar[str] = "firstlight explain runs/photos-1 new.jpg"
 
     model: Positional[Path]
-    """A run folder, or its model.safetensors."""
+    """A run folder, its model.safetensors, or hf:USER/NAME for a model on the Hugging Face Hub."""
     paths: Positional[tuple[str, ...]]
     """Pictures, folders, or archives, or - to read a list of paths from standard input."""
     method: Literal["auto", "gradcam", "layercam", "attention", "occlusion"] = "auto"

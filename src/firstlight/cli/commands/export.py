@@ -31,7 +31,7 @@ class Export:
     EXAMPLE: ClassVar[str] = "firstlight export runs/photos-1 --to onnx"
 
     model: Positional[Path]
-    """A run folder, or its model.safetensors."""
+    """A run folder, its model.safetensors, or hf:USER/NAME for a model on the Hugging Face Hub."""
     repository: Positional[str | None] = None
     """For --to hub: a repository on the Hugging Face Hub, such as ada/birds. It is made, as a private one, if it does
     not exist."""

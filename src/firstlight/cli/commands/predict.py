@@ -20,7 +20,7 @@ class Predict:
     EXAMPLE: ClassVar[str] = "firstlight predict runs/photos-1 new.jpg"
 
     model: Positional[Path]
-    """A run folder, or its model.safetensors."""
+    """A run folder, its model.safetensors, or hf:USER/NAME for a model on the Hugging Face Hub."""
     paths: Positional[tuple[str, ...]]
     """Pictures, folders, or archives, or - to read a list of paths from standard input."""
     top: int = 5

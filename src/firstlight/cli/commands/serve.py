@@ -19,7 +19,7 @@ class Serve:
     EXAMPLE: ClassVar[str] = "firstlight serve runs/photos-1"
 
     model: Positional[Path]
-    """A run folder, or its model.safetensors."""
+    """A run folder, its model.safetensors, or hf:USER/NAME for a model on the Hugging Face Hub."""
     host: str = "127.0.0.1"
     """The address to listen on. The default can only be reached from this machine."""
     port: int = 8000

@@ -20,6 +20,7 @@ from firstlight.inference.engines.onnx_engine import OnnxEngine
 from firstlight.inference.engines.torch_engine import TorchEngine
 from firstlight.inference.inputs import Item
 from firstlight.models.classifier import Classifier
+from firstlight.models.hub import repository_of
 from firstlight.progress import phase
 
 if TYPE_CHECKING:
@@ -150,6 +151,10 @@ def _file_for(model: Classifier, to: str, precision: str, out: Path | None) -> P
     if out is None:
         if model.file is None:
             raise UserError(f"a model in memory has no folder; name the file with `out`, such as model{suffix}")
+        if repository_of(Path(model.file)) is not None:
+            raise UserError(
+                f"this model is in a cache, not in a folder of yours; name the file with `out`, such as model{suffix}"
+            )
         return Path(model.file).with_suffix(suffix if precision == "float32" else f".{precision}{suffix}")
     file = expand_user(out)
     if file.is_dir():

@@ -1,5 +1,6 @@
 """The application: what each address answers."""
 
+import json
 from importlib.metadata import version
 
 from fastapi import FastAPI
@@ -48,7 +49,7 @@ def make_app(service: Service) -> FastAPI:
 
     @app.get("/model")
     async def model() -> Response:
-        return JSONResponse(card)
+        return Response(json.dumps(card), media_type="application/json")  # in ASCII, which names of any kind survive
 
     app.include_router(page_router())
     return app

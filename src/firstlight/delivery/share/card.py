@@ -18,6 +18,7 @@ from firstlight.delivery.share.making import making_of
 from firstlight.delivery.share.markdown import card_as_markdown
 from firstlight.delivery.share.scores import CardTrust, Headline, headline_of, stated_headline, trust_of
 from firstlight.evaluation.intervals import Estimate
+from firstlight.models.hub import repository_of
 from firstlight.models.model_file import ModelCard, digest_of, read_model_card
 from firstlight.runs.folder import MODEL_FILE, RECORD_FILE, model_file
 from firstlight.runs.record import Record, read_record
@@ -142,13 +143,10 @@ def card_of(model: "Classifier | Path | str") -> Card:
 
 def name_of(file: Path) -> str:
     """Return what to call the model in a file: by its run, its repository on the hub, or else the file itself."""
-    file = file.absolute()
-    if file.name != MODEL_FILE:
-        return file.name.removesuffix(".safetensors")
-    repository, folder = file.parents[2].name if len(file.parents) > 2 else "", file.parents[0]
-    if repository.startswith("models--") and file.parents[1].name == "snapshots":  # Hugging Face's cache
-        return repository.rsplit("--", 1)[-1]
-    return folder.name or file.stem
+    if (repository := repository_of(file)) is not None:
+        return repository.rpartition("/")[2]
+    named_after = file.absolute().parent if file.name == MODEL_FILE else file
+    return named_after.name.removesuffix(".safetensors") or file.stem
 
 
 def _card_of_file(file: Path, header: ModelCard) -> Card:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from firstlight.delivery.share.card import card_of
 from firstlight.errors import UserError
 from firstlight.files import expand_user, write_text
+from firstlight.models.hub import repository_of
 from firstlight.runs.folder import model_file
 
 if TYPE_CHECKING:
@@ -63,4 +64,8 @@ def _beside(model: "Classifier | Path") -> Path:
     file = model if isinstance(model, Path) else model.file
     if file is None:
         raise UserError(f"a model in memory has no folder; name the file with `out`, such as {CARD_FILE}")
+    if repository_of(Path(file)) is not None:
+        raise UserError(
+            f"this model is in a cache, not in a folder of yours; name the file with `out`, such as {CARD_FILE}"
+        )
     return Path(file).with_name(CARD_FILE)
