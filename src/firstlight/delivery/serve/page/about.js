@@ -4,6 +4,7 @@ import { byId, make, named, printable } from "./elements.js";
 import { counted, outOf, percent } from "./words.js";
 
 const FIRST = 6; // classes that the top of the page names
+const LONGEST = 90; // characters of these
 const FEW = 40; // classes that are listed without a box to search them in
 const WORST = 5;
 const RESIZED = {
@@ -15,8 +16,10 @@ const RESIZED = {
 export function showTitle({ name, classes, scores }) {
   document.title = `${printable(name)} – firstlight`;
   byId("title").replaceChildren(named(name));
-  const first = classes.slice(0, FIRST).flatMap((one, place) => [place > 0 ? ", " : "", named(one)]);
-  const more = classes.length > FIRST ? ` and ${(classes.length - FIRST).toLocaleString("en")} more` : "";
+  const shown = classes.slice(0, FIRST).filter((_, place, all) => place === 0 || all.slice(0, place + 1).join().length < LONGEST);
+  const first = shown.flatMap((one, place) => [place > 0 ? ", " : "", named(one)]);
+  const rest = classes.length - shown.length;
+  const more = rest > 0 ? `, and ${rest.toLocaleString("en")} more` : "";
   const lead = [`Tells ${counted(classes.length, "class", "classes")} apart: `, ...first, `${more}.`];
   const test = scores?.test?.accuracy;
   if (test) lead.push(` Right for ${percent(test.value)} of ${counted(test.n, "test picture")}.`);

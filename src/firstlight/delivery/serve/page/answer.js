@@ -73,7 +73,7 @@ function whyOf(answer) {
 }
 
 const guessRow = ({ label, probability }) =>
-  make("li", {}, named(label, "label"), " ", make("span", { className: "number" }, percent(probability)), bar(probability));
+  make("li", {}, make("span", { className: "label" }, named(label)), " ", make("span", { className: "number" }, percent(probability)), bar(probability));
 
 const MOST = 12; // classes of a set that are shown before the rest
 

@@ -19,7 +19,7 @@ const code = (char) => `\\u${char.codePointAt(0).toString(16).padStart(4, "0")}`
 export const printable = (text) => String(text).replace(UNSEEN, code);
 
 // A name of a class or a file, which may be in a script that runs from right to left.
-export const named = (text, className = "") => make("bdi", { className, dir: "auto" }, printable(text));
+export const named = (text) => make("bdi", { dir: "auto" }, printable(text));
 
 const listed = new Intl.ListFormat("en", { type: "disjunction" });
 export const either = (names) =>

@@ -8,7 +8,7 @@ import { byId } from "./elements.js";
 import { dropped, forget, pasted, pictureOf } from "./pictures.js";
 import { say, sayNowAndThen } from "./saying.js";
 import { Sending } from "./sending.js";
-import { model as askForModel, useToken } from "./server.js";
+import { hasToken, model as askForModel, useToken } from "./server.js";
 import { clearRows, kindOfAnswer, openerOf, updateRow } from "./table.js";
 import { counted, spoken } from "./words.js";
 
@@ -128,6 +128,7 @@ async function begin() {
   byId("filter-unsure").hidden = !model.trust;
   byId("locked").hidden = true;
   byId("open").hidden = false;
+  byId("docs").hidden = hasToken(); // which a link cannot carry
   problem(null);
 }
 

@@ -6,6 +6,8 @@ export const useToken = (text) => {
   token = text;
 };
 
+export const hasToken = () => token !== null;
+
 export class Refused extends Error {
   constructor(kind, message, seconds = 0) {
     super(message);

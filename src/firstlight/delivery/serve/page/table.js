@@ -44,7 +44,7 @@ function answerCell({ state, answer, error }) {
     const words = { waiting: "waiting", sending: "looking …", stopped: error }[state];
     return [make("p", { className: "quiet" }, words)];
   }
-  const best = [named(answer.label, "label"), make("span", { className: "number" }, percent(answer.probability))];
+  const best = [make("span", { className: "label" }, named(answer.label)), make("span", { className: "number" }, percent(answer.probability))];
   const why = answer.unsure ? make("p", { className: "why" }, make("span", { className: "badge" }, "unsure"), " ", ...whyInShort(answer)) : null;
   return [make("div", { className: "best" }, ...best, bar(answer.probability)), why].filter(Boolean);
 }
