@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from firstlight.api.given import Model, classifier_of
 from firstlight.delivery.engine import Wanted
 from firstlight.delivery.serve.binding import bind
+from firstlight.delivery.serve.guard.hosts import allowed_host
 from firstlight.delivery.serve.guard.tokens import check_token
 from firstlight.delivery.serve.run import run
 from firstlight.inference.doubt import Sets
@@ -51,6 +52,8 @@ def serve(
     """
     if token is not None:
         check_token(token)
+    for name in allow_hosts:
+        allowed_host(name)
     sockets = bind(host, port, has_token=token is not None)
     with ExitStack() as stack:
         for one in sockets:

@@ -52,11 +52,14 @@ class Serve:
     def run(self) -> int:
         """Serve until a signal comes."""
         from firstlight.delivery.serve.binding import bind
+        from firstlight.delivery.serve.guard.hosts import allowed_host
         from firstlight.delivery.serve.guard.tokens import TOKEN_VARIABLE, check_token
 
         token = self.token if self.token is not None else os.environ.get(TOKEN_VARIABLE) or None
         if token is not None:
             check_token(token)
+        for name in self.allow_host:
+            allowed_host(name)
         sockets = bind(self.host, self.port, has_token=token is not None)
         with ExitStack() as stack:
             for one in sockets:

@@ -2,12 +2,14 @@
 
 import socket
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import uvicorn
 
 from firstlight.delivery.serve.binding import BACKLOG
+from firstlight.delivery.serve.guard.limits import limits_here
 from firstlight.delivery.serve.guard.protocol import CarefulProtocol
 
 if TYPE_CHECKING:
@@ -31,7 +33,8 @@ def make_server(
     """
     config = uvicorn.Config(
         app,
-        http=CarefulProtocol,
+        http=cast(type[CarefulProtocol], partial(CarefulProtocol, limits=limits_here())),  # called as a class is
+        loop="asyncio",
         ws="none",
         lifespan="off",
         backlog=BACKLOG,

@@ -77,7 +77,7 @@ def test_on_a_network_every_address_is_answered_but_no_name(call, counting):
 
 @pytest.mark.parametrize("wrong", ["http://a.example", "a b", "*", "*.example.org", "a.example/", ""])
 def test_what_cannot_be_allowed_is_told(wrong):
-    with pytest.raises(UserError, match="not the name of a host"):
+    with pytest.raises(UserError, match="give the name of a host"):
         allowed_host(wrong)
 
 

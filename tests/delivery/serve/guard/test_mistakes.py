@@ -1,11 +1,12 @@
 """A mistake of ours tells a client nothing, and the log everything, one line for each entry."""
 
 import asyncio
+import contextlib
 import logging
 
 import pytest
 
-from firstlight.delivery.serve.guard.logs import OneLineFormatter, logged_to_stderr
+from firstlight.delivery.serve.guard.logs import CHATTY, LOGGERS, OneLineFormatter, logged_to_stderr
 from firstlight.delivery.serve.guard.mistakes import HideMistakes
 
 SECRET = "/home/somebody/secret.py"
@@ -67,3 +68,16 @@ def test_an_answer_that_has_begun_is_not_begun_again(call):
         raise ValueError
 
     assert call(HideMistakes(half)).status == 200
+
+
+def test_damaged_forms_are_not_logged_and_afterwards_all_is_as_before(capsys):
+    from python_multipart.multipart import MultipartParser
+
+    levels = [logging.getLogger(name).level for name in (*LOGGERS, *CHATTY)]
+    with logged_to_stderr(), contextlib.suppress(ValueError):
+        MultipartParser(b"XYZ", {}).write(b"no form")
+    assert capsys.readouterr().err == ""
+    assert levels == [logging.getLogger(name).level for name in (*LOGGERS, *CHATTY)]
+    with logged_to_stderr():
+        logging.getLogger("python_multipart.multipart").critical("heard")
+    assert "heard" in capsys.readouterr().err

@@ -2,11 +2,12 @@
 
 import asyncio
 import re
+import resource
 from dataclasses import replace
 
 import pytest
 
-from firstlight.delivery.serve.guard.limits import Limits
+from firstlight.delivery.serve.guard.limits import Limits, limits_here
 
 LIMITS = Limits()
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
@@ -452,3 +453,9 @@ def test_the_application_hears_at_once_that_a_body_is_given_up(serve, answer_of)
         assert answer_of(connection).status == 408
         server.settle()
         assert heard == ["http.disconnect"]
+
+
+@pytest.mark.parametrize(("files", "connections"), [(1024, 512), (10, 8), (100_000, 1000), (-1, 1000)])
+def test_connections_leave_files_for_the_rest_of_the_process(monkeypatch, files, connections):
+    monkeypatch.setattr(resource, "getrlimit", lambda what: (files, files))
+    assert limits_here().connections == connections

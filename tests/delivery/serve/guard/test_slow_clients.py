@@ -54,15 +54,19 @@ def test_more_slow_clients_than_connections_do_not_lock_others_out(serve, counti
 
 
 @pytest.mark.slow
-def test_health_is_answered_at_once_while_two_hundred_clients_dribble(serve, counting):
-    server = serve(guarded(counting), Limits())
-    sockets = hold(server, 200)
-    took = []
-    for _ in range(300):
-        dribble(server, sockets[:50])
-        start = time.perf_counter()
-        assert server.ask(HEALTH).status == 200
-        took.append(time.perf_counter() - start)
-    assert sorted(took)[int(0.99 * len(took))] < 0.1
+def test_two_hundred_clients_that_dribble_do_not_make_health_slower(serve, counting):
+    """Measured in turn on the same machine: the time of an answer without them and with them."""
+    free, held = serve(guarded(counting), Limits()), serve(guarded(counting), Limits())
+    sockets = hold(held, 200)
+    took: dict[object, list[float]] = {free: [], held: []}
+    for _ in range(200):
+        dribble(held, sockets[:50])
+        for server, times in took.items():
+            start = time.perf_counter()
+            assert server.ask(HEALTH).status == 200
+            times.append(time.perf_counter() - start)
+    assert len(held.state.connections) >= 200
+    alone, among_them = (sorted(times)[int(0.9 * len(times))] for times in took.values())
+    assert among_them < max(0.1, 5 * alone)
     for connection in sockets:
         connection.close()

@@ -109,7 +109,7 @@ def allowed_host(text: str) -> Host:
     """Return a host that the user allows; raise a `UserError` if it is not the name of one."""
     host = parse_host(text)
     if host is None:
-        reason = "is not the name of a host; give a name as it is in the browser, such as classify.example.org"
+        reason = "give the name of a host as it is in the browser, such as classify.example.org"
         raise UserError(reason, field="allow_host", value=text)
     return host
 

@@ -1,6 +1,7 @@
 """Limits: how much of the server one client, or all of them together, may use."""
 
-from dataclasses import dataclass
+import resource
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -37,3 +38,10 @@ class Limits:
     """Requests after which a connection is closed."""
     pipelined: int = 16
     """Requests that may wait on one connection while an earlier one is answered."""
+
+
+def limits_here() -> Limits:
+    """Return the limits of a server in this process, with connections for at most half of the files it may open."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limits = Limits()
+    return limits if files < 0 else replace(limits, connections=max(8, min(limits.connections, files // 2)))

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from firstlight.escaping import escape
 
 LOGGERS = ("firstlight.serve", "uvicorn.error", "asyncio")
+CHATTY = ("python_multipart",)  # warns of every damaged form, which is for its sender to know
 MARGIN = "    | "  # of the lines of a traceback, so that none of them looks like an entry
 LONGEST = 2000
 
@@ -31,10 +32,10 @@ def logged_to_stderr() -> Iterator[None]:
     """Write warnings and errors of the server to standard error, escaped, and nothing else."""
     handler = logging.StreamHandler()
     handler.setFormatter(OneLineFormatter())
-    before = [(logger, logger.level, logger.propagate) for logger in map(logging.getLogger, LOGGERS)]
+    before = [(logger, logger.level, logger.propagate) for logger in map(logging.getLogger, (*LOGGERS, *CHATTY))]
     for logger, _, _ in before:
         logger.addHandler(handler)
-        logger.setLevel(logging.WARNING)
+        logger.setLevel(logging.CRITICAL if logger.name in CHATTY else logging.WARNING)
         logger.propagate = False
     try:
         yield
