@@ -104,6 +104,25 @@ def test_others_are_served_while_one_hangs(work):
             hanging.result()
 
 
+def test_quick_tasks_overtake_a_slow_one(work):
+    with KillablePool(work, 1, patience=0.01) as pool:
+        slow = pool.submit(b"sleep")
+        assert [pool.run(b"echo", b"%d" % number) for number in range(5)] == [[b"%d" % number] for number in range(5)]
+        assert not slow.done()
+
+
+def test_a_slow_task_that_ends_well_is_answered_and_gives_its_place_back(work):
+    with KillablePool(work, 1, patience=0) as pool:
+        for number in range(5):
+            assert pool.run(b"echo", b"%d" % number) == [b"%d" % number]
+        with pytest.raises(RuntimeError, match="a bug"):
+            pool.run(b"fail")
+        slow = [pool.submit(b"sleep") for _ in range(2)]  # as many as there are places
+        with pytest.raises(TimeoutError):
+            pool.submit(b"echo").result(timeout=0.05)
+        assert not any(future.done() for future in slow)
+
+
 def test_a_worker_that_died_while_idle_is_replaced_and_its_task_is_not_blamed(work):
     with KillablePool(work, 1) as pool:
         first = process_of(pool)

@@ -2,53 +2,17 @@
 
 import os
 import signal
-import socket
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import Literal, Self
 
-from firstlight.runtime.fork_server import ANSWER, END, FAILURE, FORK, OUT_OF_MEMORY, REQUEST
-from firstlight.runtime.frames import (
-    Block,
-    BrokenFrameError,
-    limit_waiting,
-    map_memory,
-    receive_frame,
-    send_frame,
-    shared_memory,
-)
+from firstlight.runtime.fork_server import FAILURE, OUT_OF_MEMORY
+from firstlight.runtime.frames import Block, BrokenFrameError
+from firstlight.runtime.workers import ForkServer, InnocentError, Limits, Worker
 
-_PROGRAM = (
-    "import sys; sys.path[:] = sys.argv[6:]; from firstlight.runtime.fork_server import serve_forks; "
-    "serve_forks(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], float(sys.argv[4]), int(sys.argv[5]))"
-)
-# Otherwise BLAS starts threads when NumPy is imported, and a process with threads cannot be forked safely.
-_SINGLE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-_SHARED = 16 << 20  # bytes of memory for answers that each worker shares; a larger answer goes through its socket
-_START_SECONDS = 120  # for the fork server to import what the work needs, on a busy machine
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one task may take.
-
-    Attributes:
-        cpu_seconds: of processor time.
-        seconds: of time, however busy the machine is.
-        memory: bytes, beside what the worker holds before its first task.
-        answer: bytes of its answer.
-    """
-
-    cpu_seconds: float = 10.0
-    seconds: float = 30.0
-    memory: int = 1_000_000_000
-    answer: int = 1_000_000_000
+__all__ = ["KillablePool", "KilledError", "Limits"]
 
 
 class KilledError(Exception):
@@ -77,9 +41,11 @@ class KillablePool:
         work: a function at the top of an importable module. It takes blocks of bytes (as memoryviews) and returns some.
         workers: number of processes, and so of tasks at once.
         limits: of each task.
+        patience: seconds after which a task counts as slow. As many slow tasks as there are workers run beside the
+            others, at low priority, so that a few of them do not hold everything up.
 
     Attributes:
-        threads: as many as there are workers. Work submitted here may call `run` or `lent`.
+        threads: enough for all these tasks. Work submitted here may call `run` or `lent`.
     """
 
     def __init__(
@@ -87,13 +53,17 @@ class KillablePool:
         work: Callable[..., Sequence[Block]],
         workers: int = 2,
         limits: Limits = Limits(),  # noqa: B008 - frozen
+        *,
+        patience: float = 0.5,
     ) -> None:
-        self.limits = limits
         assert work.__module__ != "__main__", "the work has to be in a module that can be imported"
-        self._forks = _ForkServer(f"{work.__module__}:{work.__qualname__}", limits)
+        self._forks = ForkServer(f"{work.__module__}:{work.__qualname__}", limits)
+        self.limits = limits
+        self._patience = patience
         self._free = threading.Semaphore(workers)
-        self._idle: list[_Worker] = []
-        self.threads = ThreadPoolExecutor(workers, thread_name_prefix="killable")
+        self._slow = threading.Semaphore(workers)
+        self._idle: list[Worker] = []
+        self.threads = ThreadPoolExecutor(2 * workers, thread_name_prefix="killable")
         self._stopped = False
 
     def __enter__(self) -> Self:
@@ -131,22 +101,28 @@ class KillablePool:
     @contextmanager
     def lent(self, *blocks: Block) -> Iterator[list[memoryview]]:
         """Yield what `run` returns without copying it: its memory is the worker's, which waits until the block ends."""
-        with self._free:
-            worker, (kind, answer) = self._answer(blocks)
+        with _Lane(self._free, self._slow) as lane:
+            worker, (kind, answer) = self._answer(blocks, lane)
             try:
                 if kind == FAILURE:
                     words = str(answer[0], "utf-8", "replace")
                     raise RuntimeError(f"the work in another process failed: {words}")
                 yield answer
             finally:
-                self._keep(worker)
+                if lane.is_slow:  # its priority cannot be raised again
+                    self._forks.end(worker)
+                else:
+                    self._keep(worker)
 
-    def _answer(self, blocks: Sequence[Block]) -> "tuple[_Worker, tuple[int, list[memoryview]]]":
+    def _answer(self, blocks: Sequence[Block], lane: "_Lane") -> "tuple[Worker, tuple[int, list[memoryview]]]":
         while True:
             worker = self._worker()
             try:
-                answer = worker.run(blocks, self.limits)
-            except _InnocentError:  # it died before it began; a new one is not at risk by this task
+                worker.send(blocks)
+                if not worker.answers_within(self._patience):
+                    lane.step_aside(worker)
+                answer = worker.receive(self.limits)
+            except InnocentError:  # it died before it began; a new one is not at risk by this task
                 self._forks.end(worker)
             except (OSError, BrokenFrameError) as error:
                 raise self._killed(worker, error) from None
@@ -167,20 +143,20 @@ class KillablePool:
             self._idle.pop().tasks.close()
         self.threads.shutdown(wait=True)
 
-    def _worker(self) -> "_Worker":
+    def _worker(self) -> "Worker":
         if self._stopped:
             raise RuntimeError("the pool is stopped")
         with suppress(IndexError):
             return self._idle.pop()
         return self._forks.fork()
 
-    def _keep(self, worker: "_Worker") -> None:
+    def _keep(self, worker: "Worker") -> None:
         self._idle.append(worker)
         if self._stopped:
             with suppress(IndexError):
                 self._idle.pop().tasks.close()
 
-    def _killed(self, worker: "_Worker", error: Exception | None) -> Exception:
+    def _killed(self, worker: "Worker", error: Exception | None) -> Exception:
         """End a worker that did not answer as it should, and return what that means for its task."""
         status = self._forks.end(worker)
         if self._stopped:
@@ -196,125 +172,25 @@ class KillablePool:
         return KilledError("crash", 0 if ended_here else number)
 
 
-class _InnocentError(Exception):
-    """A worker had died before it began with a task."""
+class _Lane:
+    """A place among the tasks that run: an ordinary one, or one of those for slow tasks."""
 
+    def __init__(self, free: threading.Semaphore, slow: threading.Semaphore) -> None:
+        self._lane = free
+        self._slow = slow
+        self.is_slow = False
 
-class _Worker:
-    """A process that runs one task after the other, seen from outside."""
+    def __enter__(self) -> Self:
+        self._lane.acquire()
+        return self
 
-    def __init__(
-        self,
-        process: int,
-        tasks: socket.socket,
-        shared: memoryview | None,
-        server: "subprocess.Popen[bytes] | None",
-    ) -> None:
-        self.process = process
-        self.tasks = tasks
-        self.shared = shared
-        self.server = server
+    def __exit__(self, *_: object) -> None:
+        self._lane.release()
 
-    def run(self, blocks: Sequence[Block], limits: Limits) -> tuple[int, list[memoryview]] | None:
-        """Return the kind and the blocks of its answer; None if it ended without one."""
-        until = time.monotonic() + limits.seconds
-        try:
-            send_frame(self.tasks, 0, blocks)
-        except (BrokenPipeError, ConnectionResetError):
-            raise _InnocentError from None
-        try:
-            return receive_frame(self.tasks, max_bytes=limits.answer, until=until, shared=self.shared)
-        except ConnectionResetError:  # it ended with the task unread
-            raise _InnocentError from None
-
-
-class _ForkServer:
-    """The process that forks the workers, seen from outside; started on the first call, and again if it dies."""
-
-    def __init__(self, work: str, limits: Limits) -> None:
-        self._arguments = [work, str(limits.cpu_seconds), str(limits.memory)]
-        self._seconds = limits.seconds
-        self._lock = threading.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._control: socket.socket | None = None
-
-    def fork(self) -> _Worker:
-        """Return a new worker."""
-        ours, theirs = socket.socketpair()
-        limit_waiting(ours, self._seconds)
-        memory = shared_memory(_SHARED)
-        given = [theirs.fileno()] if memory is None else [theirs.fileno(), memory]
-        try:
-            with self._lock, theirs:
-                process = self._ask_for_one(given)
-                server = self._process
-            if process < 0:
-                raise OSError(-process, f"no other process can be started: {os.strerror(-process)}")
-        except BaseException:
-            ours.close()
-            if memory is not None:
-                os.close(memory)
-            raise
-        return _Worker(process, ours, None if memory is None else map_memory(memory), server)
-
-    def end(self, worker: _Worker) -> int:
-        """End a worker, and return its exit status."""
-        worker.tasks.close()
-        with self._lock, suppress(OSError):
-            if self._process is not None and self._process is worker.server:
-                return self._ask(END, worker.process)
-        return signal.SIGKILL
-
-    def stop(self) -> None:
-        """End the fork server and all workers."""
-        with self._lock:
-            self._close()
-
-    def _ask_for_one(self, given: list[int]) -> int:
-        if self._control is not None:
-            try:
-                return self._ask(FORK, 0, given)
-            except OSError:  # it has died since, and its workers with it
-                self._close()
-        try:
-            return self._ask(FORK, 0, given)
-        except OSError:
-            self._close()
-            raise RuntimeError("other processes cannot be started; the error is above") from None
-
-    def _ask(self, kind: bytes, process: int, given: Sequence[int] = ()) -> int:
-        if self._control is None:
-            self._start()
-        assert self._control is not None
-        request = REQUEST.pack(kind, process)
-        socket.send_fds(self._control, [request], given)
-        answer = self._control.recv(ANSWER.size, socket.MSG_WAITALL)
-        if len(answer) < ANSWER.size:
-            raise ConnectionResetError
-        return int(ANSWER.unpack(answer)[0])
-
-    def _start(self) -> None:
-        self._control, theirs = socket.socketpair()
-        self._control.settimeout(_START_SECONDS)
-        work, cpu_seconds, memory = self._arguments
-        with theirs:
-            arguments = [str(theirs.fileno()), str(os.getpid()), work, cpu_seconds, memory, *sys.path]
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-c", _PROGRAM, *arguments],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                env=os.environ | _SINGLE_THREAD,
-                start_new_session=True,  # Ctrl-C on the terminal does not reach it
-            )
-
-    def _close(self) -> None:
-        if self._control is not None:
-            self._control.close()  # it ends its workers, then itself
-        if self._process is not None:
-            try:
-                self._process.wait(5)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-        self._control = self._process = None
+    def step_aside(self, worker: Worker) -> None:
+        """Let another task overtake this one, if there is a place for slow ones."""
+        if not self.is_slow and self._slow.acquire(blocking=False):
+            self.is_slow = True
+            worker.slow_down()
+            self._lane.release()
+            self._lane = self._slow
