@@ -6,7 +6,8 @@ from typing import Any, Literal, overload
 
 from firstlight.api.given import Model, classifier_of, model_file_of
 from firstlight.delivery.engine import remember_export
-from firstlight.delivery.export.export import Exported, Precision, To, export_model
+from firstlight.delivery.export.export import Exported, To, export_model
+from firstlight.delivery.export.precision import Precision
 from firstlight.delivery.share.card_file import write_card
 from firstlight.delivery.share.publish import publish
 from firstlight.delivery.share.upload import Pushed, look_up

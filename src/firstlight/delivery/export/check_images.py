@@ -1,6 +1,7 @@
 """The images that an export is checked on: those that the run kept for this, or others of the user's."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from firstlight.escaping import escape_name
 from firstlight.inference.inputs import Item, Target, read_item
 from firstlight.models.classifier import Classifier
 from firstlight.progress import announce, progress
-from firstlight.runs.outputs import CHECK_IMAGES_FILE, read_thumbnails
+from firstlight.runs.outputs import CHECK_IMAGES_FILE, read_outputs, read_thumbnails
 from firstlight.runtime.processors import default_workers
 
 MOST = 512  # images; of more, these are taken at equal distances
@@ -41,6 +42,29 @@ def check_images(model: Classifier, items: Iterable[Item] | None) -> Tensor:
     if problem:
         announce(f"note: the export is checked without the pictures that cannot be used: {problem}")
     return torch.from_numpy(np.stack(different)).permute(0, 3, 1, 2)
+
+
+def true_labels(model: Classifier, images: Tensor) -> Tensor:
+    """Return the classes of check images as the run of a model knows them, int64 `[N]`; -1 where it does not.
+
+    Args:
+        model: whose run kept images.
+        images: uint8 `[N, C, H, W]`.
+    """
+    if model.file is None:
+        return torch.full((len(images),), -1)
+    folder = Path(model.file).parent
+    by_name: dict[str, int] = {}
+    for split in ("train", "valid"):  # of a tiny set, some check images come from train
+        with suppress(RunError):
+            outputs = read_outputs(folder, split)
+            by_name |= dict(zip(outputs.names, outputs.labels.tolist(), strict=True))
+    kept: dict[str, NDArray[np.uint8]] = {}
+    with suppress(RunError):
+        kept = read_thumbnails(folder, CHECK_IMAGES_FILE)
+    by_pixels = {image.tobytes(): by_name.get(name, -1) for name, image in kept.items()}
+    pixels = images.permute(0, 2, 3, 1).contiguous().numpy()
+    return torch.tensor([by_pixels.get(image.tobytes(), -1) for image in pixels])
 
 
 def _of_run(model: Classifier) -> tuple[list[NDArray[np.uint8]], str]:

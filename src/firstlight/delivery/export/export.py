@@ -12,25 +12,21 @@ from firstlight.delivery.export.golden import golden_folder, write_golden
 from firstlight.delivery.export.graph import traced
 from firstlight.delivery.export.metadata import metadata_text
 from firstlight.delivery.export.onnx_file import OPSET, onnx_of, require_onnx, with_metadata
-from firstlight.delivery.export.parity import BOUNDS, Checked, compared, require_parity
+from firstlight.delivery.export.parity import BOUNDS, Checked
+from firstlight.delivery.export.precision import Precision, passed
 from firstlight.delivery.export.torch_file import ProgramEngine, program_file
 from firstlight.errors import UserError
 from firstlight.files import atomic_path, expand_user
 from firstlight.inference.engines.onnx_engine import OnnxEngine
-from firstlight.inference.engines.torch_engine import TorchEngine
 from firstlight.inference.inputs import Item
 from firstlight.models.classifier import Classifier
 from firstlight.models.hub import repository_of
 from firstlight.progress import phase
 
 if TYPE_CHECKING:
-    from torch import Tensor
     from torch.export import ExportedProgram
 
-    from firstlight.inference.engines.answers import Engine
-
 To = Literal["onnx", "torch"]
-Precision = Literal["float32", "bfloat16", "int8"]
 SUFFIXES = {"onnx": ".onnx", "torch": ".pt2"}
 
 
@@ -97,38 +93,23 @@ def export_model(
     file = _file_for(model, to, precision, out)
     if to == "onnx":
         require_onnx()
+    engine = OnnxEngine if to == "onnx" else ProgramEngine
     images = check_images(model, items)
     with phase("tracing the network"):
         program = traced(model)
     with phase(f"writing the network for {'ONNX' if to == 'onnx' else 'PyTorch'}"):
         content = onnx_of(program, model) if to == "onnx" else program_file(program)
-    content = quantized(content, images, precision)
-    candidate: Engine = OnnxEngine(content) if to == "onnx" else ProgramEngine(content)
-    checked = compared(TorchEngine(model), candidate, images)
-    require_parity(checked, precision)
+    content, checked = passed(content, model, images, engine, precision)
     content = _with_metadata(content, program, model, to=to, precision=precision, checked=checked)
     try:
         with atomic_path(file) as temporary:
             temporary.write_bytes(content)
         if golden:
             with phase("choosing golden pictures"):
-                write_golden(file, model, candidate, list(images.permute(0, 2, 3, 1).numpy()))
+                write_golden(file, model, engine(content), list(images.permute(0, 2, 3, 1).numpy()))
     except OSError as error:
         raise UserError(f"it cannot be written ({error.strerror})", field="out", value=str(file)) from None
     return Exported(file, to, precision, checked, len(content))
-
-
-def quantized(content: bytes, _images: "Tensor", precision: Precision) -> bytes:
-    """Return an ONNX file of float32 with numbers of another precision.
-
-    Args:
-        content: the bytes of the file.
-        _images: to learn the ranges of the numbers from, uint8 `[N, C, H, W]`.
-        precision: wanted.
-    """
-    if precision == "float32":
-        return content
-    raise UserError("it is not made yet; choose float32", field="precision", value=precision)
 
 
 def _with_metadata(content: bytes, program: "ExportedProgram", model: Classifier, **about: Any) -> bytes:

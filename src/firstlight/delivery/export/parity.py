@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from firstlight.errors import UserError
+from firstlight.evaluation.intervals import Estimate, proportion
 from firstlight.inference.engines.answers import Answers, Engine
 from firstlight.progress import progress
 
@@ -50,25 +51,50 @@ class Checked:
         top1_agreement: the fraction of them with the same most probable class.
         max_difference: the largest difference of a probability.
         max_relative_difference: the largest difference of each other output, relative to its largest value.
+        accuracy: of the export, on those images whose classes are known; None if there are none.
+        model_accuracy: of the model, on the same images.
+        refused: the fraction of the images that are strangers to the export; None if the model cannot tell.
+        model_refused: the same for the model.
+        learned_from: how many other images the ranges of the numbers were learned from.
+        made_by: how the export was made, where there are several ways.
     """
 
     n: int
     top1_agreement: float
     max_difference: float
     max_relative_difference: Mapping[str, float]
+    accuracy: float | None = None
+    model_accuracy: Estimate | None = None
+    refused: float | None = None
+    model_refused: float | None = None
+    learned_from: int | None = None
+    made_by: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain values."""
-        return {
-            "n": self.n,
-            "top1_agreement": self.top1_agreement,
-            "max_difference": self.max_difference,
-            "max_relative_difference": dict(self.max_relative_difference),
-        }
+        values = {name: getattr(self, name) for name in self.__slots__}
+        values["max_relative_difference"] = dict(self.max_relative_difference)
+        values["model_accuracy"] = self.model_accuracy and asdict(self.model_accuracy)
+        return {name: value for name, value in values.items() if value is not None}
 
 
-def compared(reference: Engine, candidate: Engine, images: Tensor) -> Checked:
-    """Return how well two engines agree about images, uint8 `[N, C, H, W]`; batches are 1, 3 and 32 images large."""
+def compared(
+    reference: Engine,
+    candidate: Engine,
+    images: Tensor,
+    *,
+    labels: Tensor | None = None,
+    threshold: float | None = None,
+) -> Checked:
+    """Return how well two engines agree about images; batches are 1, 3 and 32 images large.
+
+    Args:
+        reference: the model.
+        candidate: the export.
+        images: uint8 `[N, C, H, W]`.
+        labels: the classes of the images, int64 `[N]`, -1 where it is not known; None: accuracies are not computed.
+        threshold: of strangeness; None: strangers are not counted.
+    """
     expected, found = [], []
     with progress("checking the export", len(images), "pictures") as advance:
         for batch in _batches(images):
@@ -86,7 +112,24 @@ def compared(reference: Engine, candidate: Engine, images: Tensor) -> Checked:
             for name in OTHERS
             if name in wanted and name in given
         },
+        **_scores(wanted, given, labels, threshold),
     )
+
+
+def _scores(
+    wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], labels: Tensor | None, threshold: float | None
+) -> dict[str, Any]:
+    """Return the accuracies, and the fractions of strangers, as far as they can be known."""
+    found: dict[str, Any] = {}
+    if labels is not None and bool((is_known := labels >= 0).any()):
+        right, model_right = ((said["probabilities"].argmax(dim=1) == labels)[is_known] for said in (given, wanted))
+        found["accuracy"] = float(right.double().mean())
+        found["model_accuracy"] = proportion(int(model_right.sum()), len(model_right))
+    if threshold is not None and "strangeness" in wanted and "strangeness" in given:
+        found["refused"], found["model_refused"] = (
+            float((said["strangeness"] > threshold).double().mean()) for said in (given, wanted)
+        )
+    return found
 
 
 def require_parity(checked: Checked, precision: str) -> None:
@@ -102,12 +145,23 @@ def require_parity(checked: Checked, precision: str) -> None:
         found = f"it gives another class for {differ:,} of {checked.n:,} pictures"
     elif bounds.difference is not None and not checked.max_difference <= bounds.difference:
         found = f"a probability is off by {checked.max_difference:.2g}, more than {bounds.difference:g}"
+    elif _is_less_accurate(checked):
+        found = f"its accuracy of {checked.accuracy:.3f} is below the model's {checked.model_accuracy}"
     else:
         for name, difference in checked.max_relative_difference.items():
             if not difference <= bounds.others.get(name, math.inf):
                 found = f"its {name} differ by {difference:.1%}, more than {bounds.others[name]:.1%}"
     if found:
         raise UserError(f"the export does not answer as the model does: {found}; nothing was written")
+
+
+def _is_less_accurate(checked: Checked) -> bool:
+    """Return whether an export is less accurate than chance explains."""
+    return (
+        checked.accuracy is not None
+        and checked.model_accuracy is not None
+        and (checked.accuracy < checked.model_accuracy.low)
+    )
 
 
 def _joined(answers: Sequence[Answers]) -> dict[str, Tensor]:
