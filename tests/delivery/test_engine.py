@@ -3,6 +3,8 @@
 import json
 import math
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import onnx
@@ -49,11 +51,12 @@ def exports(exported, monkeypatch):
     """How often an export was made; in its place, the one file is copied."""
     made = []
 
-    def export(_model, to, *, out):
+    def export(_model, to, *, out, golden):
+        assert not golden, "a cache needs none"
         made.append(to)
         shutil.copy(exported.file, out)
 
-    monkeypatch.setattr(engine_module, "export_model", export)
+    monkeypatch.setattr("firstlight.delivery.export.export.export_model", export)
     return made
 
 
@@ -245,7 +248,7 @@ def test_a_network_that_cannot_be_exported_stays_with_torch_and_is_tried_once(mo
         tried.append(1)
         raise UserError("the network sphinx cannot be exported: no word for riddles")
 
-    monkeypatch.setattr(engine_module, "export_model", export)
+    monkeypatch.setattr("firstlight.delivery.export.export.export_model", export)
     for _ in range(2):
         assert isinstance(engine_for(model, images=math.inf), TorchEngine)
     assert tried == [1]
@@ -327,3 +330,10 @@ def test_the_command_line_takes_an_engine_and_writes_refusals_with_its_flag(fold
     beside.write_bytes(b"other bytes")
     assert main(["predict", str(folder), str(folder / "held_out.png")]) == 0
     assert "it has not been checked here; --engine onnx checks it" in capsys.readouterr().err
+
+
+def test_what_only_exports_need_is_not_loaded_to_predict():
+    code = "import sys; from firstlight.delivery.engine import engine_for; print(*sys.modules, sep='\\n')"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "firstlight.delivery.engine" in loaded
+    assert not {"onnx", "onnxruntime", "onnxscript", "firstlight.delivery.export.export"} & set(loaded)

@@ -24,14 +24,13 @@ from typing import TYPE_CHECKING, Literal
 import torch
 
 from firstlight.cache import cache_folder, writable_cache_folder
-from firstlight.delivery.export.export import export_model
-from firstlight.delivery.foreign_exports import read_export, require_export_of, require_same_answers
 from firstlight.delivery.known_exports import (
     FOLDER,
     Known,
     export_file,
     milliseconds_of,
     noise_for,
+    read_export,
     recall,
     remember,
 )
@@ -199,6 +198,9 @@ def _checked(model: Classifier, digest: str, file: Path, threads: int) -> OnnxEn
 
 
 def _check(model: Classifier, digest: str, content: bytes) -> Known:
+    # note: here and below, what few commands need is not loaded by all
+    from firstlight.delivery.foreign_exports import require_export_of, require_same_answers
+
     announce("note: checking the ONNX file beside the model against it, once")
     try:
         require_export_of(content, digest)
@@ -215,6 +217,8 @@ def _make(model: Classifier, digest: str) -> bytes:
         DataError: if there are too few images to check it on.
         UserError: if its network cannot be exported, or its export does not answer as it does.
     """
+    from firstlight.delivery.export.export import export_model
+
     announce("note: writing an ONNX file of the model to the cache, once; this takes a few seconds")
     file = writable_cache_folder() / export_file(digest).relative_to(cache_folder())
     file.parent.mkdir(parents=True, exist_ok=True)

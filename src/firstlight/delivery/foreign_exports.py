@@ -1,7 +1,6 @@
 """Check an `.onnx` file of unknown origin against a model, before anything is answered with it."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 from firstlight.delivery.export.check_images import check_images
@@ -12,23 +11,6 @@ from firstlight.inference.engines.answers import Engine
 from firstlight.inference.engines.onnx_engine import OnnxEngine
 from firstlight.inference.engines.onnx_safety import require_safe
 from firstlight.models.classifier import Classifier
-
-LARGEST_SHARE = 2  # of the size of the model file, that its export may have
-ROOM = 2**26  # bytes, for all else
-
-
-def read_export(file: Path, model_file: Path) -> bytes:
-    """Return the bytes of a file that may be an export of a model.
-
-    Raises:
-        ModelFileError: if it is too large for that, or cannot be read.
-    """
-    try:
-        if file.stat().st_size > LARGEST_SHARE * model_file.stat().st_size + ROOM:
-            raise ModelFileError("it is much larger than an export of this model would be")
-        return file.read_bytes()
-    except OSError as error:
-        raise ModelFileError(f"it cannot be read ({error.strerror})") from None
 
 
 def require_export_of(content: bytes, digest: str) -> None:

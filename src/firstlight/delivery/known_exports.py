@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from firstlight.cache import cache_folder, writable_cache_folder
+from firstlight.errors import ModelFileError
 from firstlight.files import write_json
 from firstlight.models.classifier import Classifier
 from firstlight.runtime.processors import default_workers
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from firstlight.inference.engines.answers import Engine
 
 FOLDER = "exports"  # in the cache
+LARGEST_SHARE = 2  # of the size of the model file, that its export may have
+ROOM = 2**26  # bytes, for all else
 TIMED_IMAGES = 4  # about what a network takes at a time
 ROUNDS = 3
 ENOUGH_SECONDS = 1.0  # of timing one engine
@@ -54,6 +57,20 @@ class Known:
     def measured(self, torch_engine: "Engine", engine: "Engine", images: "Tensor", threads: int) -> "Known":
         """Return the same with the speeds of both engines on this machine."""
         return replace(self, speeds={**self.speeds, this_machine(threads): speeds_of(torch_engine, engine, images)})
+
+
+def read_export(file: Path, model_file: Path) -> bytes:
+    """Return the bytes of a file that may be an export of a model.
+
+    Raises:
+        ModelFileError: if it is too large for that, or cannot be read.
+    """
+    try:
+        if file.stat().st_size > LARGEST_SHARE * model_file.stat().st_size + ROOM:
+            raise ModelFileError("it is much larger than an export of this model would be")
+        return file.read_bytes()
+    except OSError as error:
+        raise ModelFileError(f"it cannot be read ({error.strerror})") from None
 
 
 def recall(digest: str, content: bytes) -> Known | None:
