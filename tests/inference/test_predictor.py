@@ -294,13 +294,13 @@ def test_it_is_quiet_and_leaves_the_model_alone(digit_files, capfd, recwarn):
 def test_files_are_read_only_a_little_ahead_and_nothing_of_them_is_kept(predictor, digit_files, monkeypatch):
     monkeypatch.setattr(module, "IMAGES_AT_ONCE", 4)
     given, pixels = [], []
-    guess = predictor._guess
+    guess = predictor.answers
 
     def watched(images):
         pixels.extend(weakref.ref(image) for image in images)
         return guess(images)
 
-    monkeypatch.setattr(predictor, "_guess", watched)
+    monkeypatch.setattr(predictor, "answers", watched)
 
     def endless():
         while True:

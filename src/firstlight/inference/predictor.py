@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,8 +13,8 @@ from firstlight.data.parallel import chunks_of, in_order
 from firstlight.errors import ImageError, RecipeError, require_type
 from firstlight.escaping import escape_name
 from firstlight.inference.collect import Collected, collect
-from firstlight.inference.doubt import Doubt, Sets, Verdict
-from firstlight.inference.engines.answers import Engine
+from firstlight.inference.doubt import Doubt, Sets
+from firstlight.inference.engines.answers import Answers, Engine
 from firstlight.inference.engines.steady import SteadyEngine
 from firstlight.inference.engines.torch_engine import TorchEngine
 from firstlight.inference.inputs import Item, Target, is_one_image, items_in, items_of, read_item
@@ -137,7 +138,7 @@ class Predictor:
                 if isinstance(image, str):
                     raise ImageError(f"{f'image {number}' if name is None else escape_name(name)}: {image}")
                 pixels.append(image)
-            parts.append(self._probabilities(pixels).cpu().numpy())
+            parts.append(self.answers(pixels).probabilities.cpu().numpy())
             done += len(chunk)
         return np.concatenate(parts)
 
@@ -162,35 +163,32 @@ class Predictor:
                 `[H, W, C]`, or the reason why it cannot be used.
         """
         pixels = [image for _, image in read if not isinstance(image, str)]
-        answers = iter(self._guess(pixels) if pixels else [])
-        predictions = []
-        for name, image in read:
-            if isinstance(image, str):
-                predictions.append(Prediction(name, error=image))
-            else:
-                top, verdict = next(answers)
-                if math.isfinite(top[0].probability):
-                    predictions.append(Prediction(name, top[0].label, top[0].probability, top, None, *verdict))
-                else:
-                    predictions.append(Prediction(name, error=NOT_FINITE))
-        return predictions
+        judged = iter(self.judge(self.answers(pixels)) if pixels else [])
+        return [
+            Prediction(name, error=image) if isinstance(image, str) else replace(next(judged), image=name)
+            for name, image in read
+        ]
 
-    def _guess(self, pixels: list[NDArray[np.uint8]]) -> list[tuple[tuple[Guess, ...], Verdict]]:
-        answers = self.engine(_stacked(pixels))
+    def answers(self, pixels: Sequence[NDArray[np.uint8]]) -> Answers:
+        """Return what the model says about images, uint8 `[H, W, C]` of its size."""
+        return self.engine(_stacked(pixels))
+
+    def judge(self, answers: Answers) -> list[Prediction]:
+        """Return the predictions, without names, that follow from what the model says."""
         with torch.inference_mode():
             verdicts = self._doubt.verdicts(answers)
             ranked = answers.probabilities.topk(min(self.top, len(self.classes)), dim=1)
-        tops = (
-            tuple(Guess(self.classes[index], probability) for index, probability in zip(*row, strict=True))
-            for row in zip(ranked.indices.tolist(), ranked.values.tolist(), strict=True)
-        )
-        return list(zip(tops, verdicts, strict=True))
+        predictions = []
+        for indices, values, verdict in zip(ranked.indices.tolist(), ranked.values.tolist(), verdicts, strict=True):
+            top = tuple(Guess(self.classes[index], value) for index, value in zip(indices, values, strict=True))
+            if math.isfinite(top[0].probability):
+                predictions.append(Prediction(None, top[0].label, top[0].probability, top, None, *verdict))
+            else:
+                predictions.append(Prediction(None, error=NOT_FINITE))
+        return predictions
 
-    def _probabilities(self, pixels: list[NDArray[np.uint8]]) -> torch.Tensor:
-        return self.engine(_stacked(pixels)).probabilities
 
-
-def _stacked(pixels: list[NDArray[np.uint8]]) -> torch.Tensor:
+def _stacked(pixels: Sequence[NDArray[np.uint8]]) -> torch.Tensor:
     return torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)
 
 

@@ -85,9 +85,11 @@ def test_health_and_the_card_answer(server, digit_run):
 
 
 def test_the_card_answers_for_class_names_that_are_no_valid_text():
+    from firstlight.delivery.serve.metrics import Metrics
+
     classes = ("caf\udce9", "tea")
     model = fl.Classifier(architecture={"name": "mlp"}, classes=classes, input_size=(1, 8, 8))
-    app = make_app(SimpleNamespace(model=model, name="drinks"))
+    app = make_app(SimpleNamespace(model=model, name="drinks", metrics=Metrics()))
     [route] = [route for route in app.routes if getattr(route, "path", "") == "/model"]
     answer = asyncio.run(route.endpoint())
     assert tuple(json.loads(answer.body)["classes"]) == classes

@@ -1,7 +1,9 @@
 """What the server answers when it does not do what was asked, always as `{"error": reason}`."""
 
+import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
+from typing import Any, TypeVar
 
 from fastapi import FastAPI
 from fastapi.responses import Response
@@ -12,6 +14,7 @@ from firstlight.delivery.serve.guard.mistakes import MISTAKE
 from firstlight.delivery.serve.service import OverloadedError
 from firstlight.delivery.serve.uploads import ClientDisconnect, UnreadableError
 
+Found = TypeVar("Found")
 CLIENT_CLOSED = 499  # nobody reads this answer
 NOT_HERE = {404: "there is nothing at this address", 405: "this address does not take this method"}
 
@@ -53,3 +56,28 @@ async def _not_here(_: Request, error: Exception) -> Response:
 
 async def _mistake(_: Request, error: Exception) -> Response:
     return error_reply(500, MISTAKE)  # the error itself goes on to the log
+
+
+async def unless_gone(request: Request, work: Coroutine[Any, Any, Found]) -> Found:
+    """Return the result of work, and cancel it if the client goes meanwhile; the body has been read.
+
+    Raises:
+        ClientDisconnect: if it has gone.
+    """
+    task = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_until_gone(request))
+    gone.add_done_callback(lambda _: task.cancel())
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if gone.done() and not gone.cancelled():
+            raise ClientDisconnect from None
+        task.cancel()
+        raise
+    finally:
+        gone.cancel()
+
+
+async def _until_gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
