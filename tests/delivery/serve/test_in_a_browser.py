@@ -174,6 +174,27 @@ def test_pictures_are_dropped_and_pasted(opened, served, digit_files):
     assert digit_files[0][0] in names and any(name.startswith("pasted-") for name in names)
 
 
+@pytest.mark.slow
+def test_of_a_dropped_folder_only_the_pictures_are_taken(opened, served, digit_files, tmp_path):
+    page = opened(served.digits.address, width=390)
+    for name in ("a/one.png", "a/b/two.PNG", "a/.hidden.png", "a/notes.txt", "empty/notes.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(digit_files[0][1])
+
+    def drag(folder):
+        mouse = {"x": 200, "y": 300, "data": {"items": [], "files": [str(tmp_path / folder)], "dragOperationsMask": 1}}
+        for kind in ("dragEnter", "dragOver", "drop"):
+            session.send("Input.dispatchDragEvent", {"type": kind, **mouse})
+
+    session = page.context.new_cdp_session(page)
+    drag("empty")
+    page.get_by_text("There is no picture in what was dropped.").wait_for()
+    drag("a")
+    finished(page)
+    assert page.locator("#rows button.name").all_inner_texts() == ["a/b/two.PNG", "a/one.png"]
+    assert not page.locator("#problem").is_visible()
+
+
 def test_the_camera_takes_a_photo(opened, served):
     page = opened(served.digits.address, permissions=["camera"])
     page.locator("#photograph").click()

@@ -163,7 +163,9 @@ for (const over of ["dragleave", "dragend"]) {
 document.addEventListener("drop", async (event) => {
   event.preventDefault();
   document.body.classList.remove("dragging");
-  give(await dropped(event.dataTransfer));
+  const found = await dropped(event.dataTransfer);
+  give(found);
+  if (found.length === 0) problem("There is no picture in what was dropped.");
 });
 prepareCamera(give);
 
