@@ -50,8 +50,8 @@ def _doubt(trust: CardTrust | None) -> Iterator[str]:
         yield "It cannot tell that a picture shows something else: it names a class for any picture."
     else:
         yield (
-            "It notices most pictures that are unlike anything in training, but often misses what looks much like one "
-            "of its classes."
+            "It calls a picture unsure that is far from all training pictures, but not each picture of something else: "
+            "one that looks much like one of its classes gets an answer."
         )
     if trust.set_quantile == 1:
         yield "There were too few validation pictures to tell which answers are sure, so it calls every answer unsure."

@@ -20,7 +20,7 @@ def making_of(header: ModelCard, record: Record | None) -> dict[str, str]:
         found["tried"] = ", ".join(rung.name for rung in transfer.ladder)
         found["kept"] = transfer.strategy
     if record and record.epochs:
-        found["epochs"] = f"{record.epochs:,}, of which {record.best_epoch:,} was the best on validation"
+        found["epochs"] = f"{record.epochs:,}; number {record.best_epoch:,} was the best on validation"
     skipped = ("optimizer", "lr", "batch_size") if record and not record.epochs else ()
     for name, words in _LEARNING.items():
         if name not in skipped and type(chosen.get(name)) in (str, int, float):

@@ -106,8 +106,8 @@ def _trust(trust: CardTrust | None) -> Iterator[str]:
         of = trust.measured_on.get("n")
         learned = f", learned from {of:,} validation pictures" if type(of) is int else ""
         yield (
-            f"For each picture it lists the classes that remain possible, such that the right one is among them for "
-            f"{percent(trust.coverage, 0)} of the pictures{learned}. If that is more than one, the answer is unsure."
+            f"For each picture it lists the classes that remain possible. The list is made to hold the right one for "
+            f"{percent(trust.coverage, 0)} of the pictures{learned}. If it names more than one, the answer is unsure."
         )
     else:
         yield "There were too few validation pictures to tell which answers are sure, so every answer is unsure."
