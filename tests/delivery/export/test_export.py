@@ -184,3 +184,13 @@ def test_missing_tools_are_told_before_any_work(model, colored, tmp_path, monkey
     monkeypatch.setattr(onnx_file, "find_spec", lambda _name: None)
     with pytest.raises(UserError, match=r"pip install 'firstlight\[export\]'"):
         fl.export(model, check=colored, out=tmp_path / "model.onnx")
+
+
+def test_a_network_whose_path_depends_on_its_input_is_refused_in_one_line(model, colored, tmp_path, capfd):
+    features = model.network.features
+    model.network.features = lambda images: features(images) if images.sum() > 0 else features(-images)
+    with pytest.raises(UserError, match="the network mlp cannot be exported: ") as refused:
+        fl.export(model, "torch", check=colored, out=tmp_path / "model.pt2")
+    assert "\n" not in str(refused.value)
+    assert capfd.readouterr() == ("", "")
+    assert not list(tmp_path.iterdir())
