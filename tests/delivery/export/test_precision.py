@@ -1,5 +1,6 @@
 """Exports of fewer bits are smaller, still answer as the model does, and are refused where they do not."""
 
+import json
 import logging
 
 import numpy as np
@@ -7,6 +8,7 @@ import onnx
 import pytest
 import torch
 
+import firstlight as fl
 from firstlight.delivery.export.bfloat16 import LEAST_WEIGHTS, bfloat16_of, rounded
 from firstlight.delivery.export.check_images import true_labels
 from firstlight.delivery.export.int8 import WAYS, int8_files
@@ -171,3 +173,26 @@ def test_the_classes_of_the_images_that_a_run_kept_are_known(digit_run):
     assert true_labels(digit_run.model, 255 - images).tolist() == [-1] * len(images)
     checked = compared(TorchEngine(digit_run.model), TorchEngine(digit_run.model), images, labels=labels)
     assert checked.accuracy == checked.model_accuracy.value > 0.5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["int8", "bfloat16"])
+def test_a_convolutional_network_exports_with_fewer_bits(convolutional_run, precision):
+    found = fl.export(convolutional_run, precision=precision)
+    assert found.file == convolutional_run.folder / f"model.{precision}.onnx"
+    said = found.to_json()["checked"]
+    assert said["n"] >= 64 and said["top1_agreement"] >= 0.99
+    assert said["accuracy"] >= said["model_accuracy"]["low"]
+    assert abs(said["refused"] - said["model_refused"]) <= 0.05
+    metadata = json.loads(OnnxEngine(found.file).metadata["firstlight"])
+    assert metadata["precision"] == precision and metadata["checked"] == said
+    assert fl.verify_export(found.file).ok
+
+
+@pytest.fixture(scope="module")
+def convolutional_run(digits, tmp_path_factory):
+    """A run of the cnn on digits, which keeps 128 pictures; other tests write exports into its folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FIRSTLIGHT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        out = tmp_path_factory.mktemp("runs") / "cnn"
+        return fl.train(digits, model="cnn", epochs=2, out=out)
