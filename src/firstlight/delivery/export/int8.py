@@ -41,9 +41,10 @@ class Way:
     floats: float = 0.0
 
 
-WAYS = (
+WAYS = (  # the fastest first; without a sign, products take more time on processors without instructions for them
     Way("weights of 7 bits", signed=True),
-    Way("weights of 8 bits", signed=False),
+    Way("weights of 7 bits, the first quarter of the layers in float32", signed=True, floats=0.25),
+    Way("weights of 7 bits, the first half of the layers in float32", signed=True, floats=0.5),
     Way("weights of 8 bits, the first quarter of the layers in float32", signed=False, floats=0.25),
     Way("weights of 8 bits, the first half of the layers in float32", signed=False, floats=0.5),
 )
