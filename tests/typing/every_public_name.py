@@ -65,6 +65,7 @@ for batch in loader.epoch(1):
 rows = fl.split(samples.labels)
 fl.show_batch(samples, recipe, rotate=15)
 page: Path = fl.report(run, out="report.html")
+fl.serve("runs/mine", port=0, token="0123456789abcdef", engine="torch", when_ready=print)
 fl.mistakes_grid(batch.images[:1], [0], [1], [0.5], samples.classes)
 
 try:

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from firstlight.cli.exit_codes import DONE
+from firstlight.cli.flags import with_flags
 from firstlight.cli.options import Positional
 from firstlight.cli.terminal import tell
-from firstlight.progress import phase
+from firstlight.progress import announcements_to, phase
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Serve:
 
     def run(self) -> int:
         """Serve until a signal comes."""
-        from firstlight.delivery.serve.binding import bind
+        from firstlight.delivery.serve.binding import bind, is_exposed
         from firstlight.delivery.serve.guard.hosts import allowed_host
         from firstlight.delivery.serve.guard.tokens import TOKEN_VARIABLE, check_token
 
@@ -66,12 +67,21 @@ class Serve:
                 stack.enter_context(one)
             with phase("loading PyTorch"):
                 from firstlight.delivery.serve.run import run
+                from firstlight.inference.doubt import CANNOT_TELL
                 from firstlight.models.model_file import load_model
                 from firstlight.runs.folder import model_file
                 from firstlight.runtime.device import pick_device
 
             with phase("loading the model"):
                 model = load_model(model_file(self.model), pick_device(self.device))
+            if model.trust is None:
+                tell(f"note: {CANNOT_TELL}")
+            if is_exposed(sockets):
+                tell(
+                    "note: other machines can reach this server, and what they send can be read on the way: it is not "
+                    "encrypted; put a proxy that speaks HTTPS in front of it"
+                )
+            stack.enter_context(announcements_to(lambda line: tell(with_flags(line))))
             run(
                 model,
                 sockets,
