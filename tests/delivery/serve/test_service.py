@@ -152,3 +152,16 @@ def test_without_the_extra_one_line_says_what_to_install(digit_run, monkeypatch,
     error = capsys.readouterr().err
     assert error == "firstlight: fastapi is not installed; pip install 'firstlight[serve]'\n"
     assert Path(digit_run.folder).is_dir()
+
+
+def test_small_answers_are_sent_at_once():
+    """asyncio switches Nagle's algorithm off where a socket says that it speaks TCP."""
+    from firstlight.delivery.serve.binding import bind
+
+    [bound] = bind("127.0.0.1", 0, has_token=False)
+    with bound:
+        bound.listen()
+        with socket.create_connection(bound.getsockname()):
+            accepted, _ = bound.accept()
+            with accepted:
+                assert accepted.proto == socket.IPPROTO_TCP
