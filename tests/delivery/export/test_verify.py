@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import firstlight as fl
+from firstlight.delivery.export import golden as golden_module
 from firstlight.delivery.export.faults import UNCALIBRATED, faults_of, rounded_otherwise
 from firstlight.delivery.export.golden import read_golden, write_golden
 from firstlight.delivery.export.verify import verify
@@ -91,6 +92,24 @@ def test_the_pictures_show_the_faults_for_which_they_were_made(case):
     assert any("EXIF" in fault for fault in turned.if_wrong)
     assert any("not drawn on white" in fault for fault in transparent.if_wrong)
     assert not any("EXIF" in fault for fault in large.if_wrong)
+
+
+def test_two_faults_are_both_named_where_each_picture_shows_one(gray):
+    _, _, golden = gray
+    rows = {one.image: one.probabilities for one in golden.images}
+    faults = {}
+    for one in golden.images[1:]:
+        faults[one.image] = next(words for words in one.if_wrong if "EXIF" in words or "transparent" in words)
+        rows[one.image] = one.if_wrong[faults[one.image]]
+    assert verify(rows, golden).cause == "; ".join(faults.values())
+
+
+def test_the_tolerance_grows_with_what_another_way_of_rounding_changes(gray, tmp_path, monkeypatch):
+    model, engine, golden = gray
+    monkeypatch.setattr(golden_module, "rounded_otherwise", lambda file, model: 255 - rounded_otherwise(file, model))
+    folder = write_golden(tmp_path / "a.onnx", model, engine, [np.eye(8, dtype=np.uint8)[..., None] * 255])
+    assert golden.tolerance == 0.005 < read_golden(folder).tolerance
+    assert f"within {read_golden(folder).tolerance:g} of" in " ".join((folder / "preprocess.md").read_text().split())
 
 
 def test_faults_after_the_network_are_named(gray):

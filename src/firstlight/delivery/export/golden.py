@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from firstlight.delivery.export.contract import contract_of
-from firstlight.delivery.export.faults import UNCALIBRATED, faults_of
+from firstlight.delivery.export.faults import UNCALIBRATED, faults_of, rounded_otherwise
 from firstlight.errors import DataError
 from firstlight.files import write_json, write_text
 from firstlight.inference.engines.answers import Answers, Engine
@@ -29,7 +29,8 @@ FORMAT = 1
 SUFFIX = ".golden"  # of the folder: that of model.onnx is model.onnx.golden
 EXPECTED_FILE, CONTRACT_FILE = "expected.json", "preprocess.md"
 CANDIDATES = 6  # pictures from which each golden one is chosen
-TOLERANCE = 0.005  # of a probability; other decoders and other ways of rounding change about a third of that
+LEAST_TOLERANCE = 0.005  # of a probability
+MARGIN = 3  # times what another way of rounding changes, for those of decoders
 ORIENTATION, CLOCKWISE = 0x0112, 6  # the EXIF tag, and what says: turn it clockwise to see it upright
 DIGITS = 6  # of a probability
 
@@ -95,16 +96,20 @@ def write_golden(file: Path, model: Classifier, engine: Engine, pictures: Sequen
     folder = golden_folder(file)
     folder.mkdir(exist_ok=True)
     candidates = pictures[:: max(1, len(pictures) // CANDIDATES)][:CANDIDATES]
-    images = []
+    chosen = {}
     for name, maker in _MAKERS.items():
         files = [maker.make(picture) for picture in candidates]
         clarity = [_clarity(data, maker.shows, model, engine) for data in files]
-        data = files[clarity.index(max(clarity))]
-        (folder / name).write_bytes(data)
-        images.append({"image": name, "checks": maker.checks, **_expected(data, model, engine)})
-    fields = {"format": FORMAT, "file": file.name, "classes": model.classes, "tolerance": TOLERANCE, "images": images}
+        chosen[name] = files[clarity.index(max(clarity))]
+        (folder / name).write_bytes(chosen[name])
+    tolerance = max(_tolerance(data, model, engine) for data in chosen.values())
+    images = [
+        {"image": name, "checks": _MAKERS[name].checks, **_expected(data, model, engine, tolerance)}
+        for name, data in chosen.items()
+    ]
+    fields = {"format": FORMAT, "file": file.name, "classes": model.classes, "tolerance": tolerance, "images": images}
     write_json(folder / EXPECTED_FILE, fields)
-    text = contract_of(model, file.name, folder.name, tolerance=TOLERANCE, pictures=len(images))
+    text = contract_of(model, file.name, folder.name, tolerance=tolerance, pictures=len(images))
     write_text(folder / CONTRACT_FILE, text)
     return folder
 
@@ -168,13 +173,19 @@ _MAKERS = {
 
 
 def _clarity(file: bytes, shows: tuple[str, ...], model: Classifier, engine: Engine) -> float:
-    """Return by how much the answer changes at least, of the faults that a picture has to show."""
+    """Return how clear the faults are that a picture has to show: what each changes at least, in tolerances."""
     wrong = [pixels for words, pixels in faults_of(file, model) if any(word in words for word in shows)]
     right, *others = _answers([_prepared(file, model), *wrong], engine).probabilities
-    return min(float((other - right).abs().max()) for other in others)
+    return min(float((other - right).abs().max()) for other in others) / _tolerance(file, model, engine)
 
 
-def _expected(file: bytes, model: Classifier, engine: Engine) -> dict[str, Any]:
+def _tolerance(file: bytes, model: Classifier, engine: Engine) -> float:
+    """Return how far a probability may be off for a picture: a few times what another way of rounding changes."""
+    right, other = _answers([_prepared(file, model), rounded_otherwise(file, model)], engine).probabilities
+    return round(max(LEAST_TOLERANCE, MARGIN * float((right - other).abs().max())), 3)
+
+
+def _expected(file: bytes, model: Classifier, engine: Engine, tolerance: float) -> dict[str, Any]:
     """Return what is expected of a file, and what faults lead to, as `expected.json` has it."""
     faults = dict(faults_of(file, model))
     answers = _answers([_prepared(file, model), *faults.values()], engine)
@@ -183,7 +194,7 @@ def _expected(file: bytes, model: Classifier, engine: Engine) -> dict[str, Any]:
     return {
         "label": model.classes[int(right.argmax())],
         "probabilities": _rounded(right),
-        "if_wrong": {w: _rounded(row) for w, row in found.items() if float((row - right).abs().max()) > TOLERANCE},
+        "if_wrong": {w: _rounded(row) for w, row in found.items() if float((row - right).abs().max()) > tolerance},
     }
 
 

@@ -103,25 +103,31 @@ def _cause(answers: list[NDArray[np.float64]], expected: list[NDArray[np.float64
     sums = [float(answer.sum()) for answer in answers]
     if strange := [one for one in sums if not abs(one - 1) <= SUM_TOLERANCE]:
         return f"these are no probabilities, they sum to {strange[0]:.3g}; take the output `probabilities`"
-    off = _most_off(answers, expected)
-    faults = dict.fromkeys(words for one in golden.images for words in one.if_wrong)
-    by_fault = {
-        words: _most_off(answers, [one.if_wrong.get(words, one.probabilities) for one in golden.images])
-        for words in faults
-    }
-    nearest = min(by_fault, key=by_fault.__getitem__, default="")
-    if nearest and by_fault[nearest] <= max(golden.tolerance, off / CLEARER):
-        return nearest
+    if (fault := _nearest_fault(answers, golden.images, golden.tolerance)) is not None:
+        return fault
     if _most_off(sorted(answers, key=tuple), sorted(expected, key=tuple)) <= golden.tolerance:
         return "the pictures are in another order"
     if _most_off([np.sort(one) for one in answers], [np.sort(one) for one in expected]) <= golden.tolerance:
         return "the classes are in another order"
-    differ = [
-        one
-        for one, answer in zip(golden.images, answers, strict=True)
-        if _off(answer, one.probabilities) > golden.tolerance
-    ]
-    return f"{differ[0].checks}: only {differ[0].image} differs" if len(differ) == 1 else None
+    pairs = list(zip(answers, golden.images, strict=True))
+    differ = [(answer, one) for answer, one in pairs if _off(answer, one.probabilities) > golden.tolerance]
+    several = [_nearest_fault([answer], [one], golden.tolerance) for answer, one in differ]
+    if all(several):
+        return "; ".join(dict.fromkeys(fault for fault in several if fault))
+    return f"{differ[0][1].checks}: only {differ[0][1].image} differs" if len(differ) == 1 else None
+
+
+def _nearest_fault(
+    answers: Sequence[NDArray[np.float64]], images: Sequence[GoldenImage], tolerance: float
+) -> str | None:
+    """Return the one fault that explains all of these answers, or None."""
+    off = _most_off(answers, [one.probabilities for one in images])
+    by_fault = {
+        words: _most_off(answers, [one.if_wrong.get(words, one.probabilities) for one in images])
+        for words in dict.fromkeys(words for one in images for words in one.if_wrong)
+    }
+    nearest = min(by_fault, key=by_fault.__getitem__, default=None)
+    return nearest if nearest is not None and by_fault[nearest] <= max(tolerance, off / CLEARER) else None
 
 
 def _found(pipeline: Any, golden: Golden) -> list[Any]:
