@@ -1,5 +1,6 @@
 """`Verified`: whether a pipeline answers the golden pictures rightly; if not, what is probably wrong."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from firstlight.errors import DataError, WrongTypeError, kind_of
 
 WANTED = "the exported file, a function that takes the path of a picture and returns its probabilities, or these"
 SUM_TOLERANCE = 1e-3  # of the probabilities of a picture
-CLEARER = 4  # times as near as the right answers must those of a fault be, to be named as likely
+SLACK = 0.25  # of how far answers are from the right ones, they may be from those of a fault that is named as likely
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ def _cause(answers: list[NDArray[np.float64]], expected: list[NDArray[np.float64
     sums = [float(answer.sum()) for answer in answers]
     if strange := [one for one in sums if not abs(one - 1) <= SUM_TOLERANCE]:
         return f"these are no probabilities, they sum to {strange[0]:.3g}; take the output `probabilities`"
-    if (fault := _nearest_fault(answers, golden.images, golden.tolerance)) is not None:
+    if (fault := _nearest_fault(answers, golden.images, golden.tolerance, SLACK)) is not None:
         return fault
     if _most_off(sorted(answers, key=tuple), sorted(expected, key=tuple)) <= golden.tolerance:
         return "the pictures are in another order"
@@ -118,16 +119,26 @@ def _cause(answers: list[NDArray[np.float64]], expected: list[NDArray[np.float64
 
 
 def _nearest_fault(
-    answers: Sequence[NDArray[np.float64]], images: Sequence[GoldenImage], tolerance: float
+    answers: Sequence[NDArray[np.float64]], images: Sequence[GoldenImage], tolerance: float, slack: float = 0.0
 ) -> str | None:
-    """Return the one fault that explains all of these answers, or None."""
-    off = _most_off(answers, [one.probabilities for one in images])
-    by_fault = {
-        words: _most_off(answers, [one.if_wrong.get(words, one.probabilities) for one in images])
-        for words in dict.fromkeys(words for one in images for words in one.if_wrong)
-    }
-    nearest = min(by_fault, key=by_fault.__getitem__, default=None)
-    return nearest if nearest is not None and by_fault[nearest] <= max(tolerance, off / CLEARER) else None
+    """Return the one fault that explains all of these answers, or None.
+
+    Args:
+        answers: one for each image.
+        images: the golden ones.
+        tolerance: how far a probability may be from the one that a fault leads to.
+        slack: the same, as a fraction of how far the answer is from the right one, where that is more.
+    """
+    nearest, least = None, math.inf
+    allowed = [
+        max(tolerance, slack * _off(answer, one.probabilities)) for answer, one in zip(answers, images, strict=True)
+    ]
+    for fault in dict.fromkeys(words for one in images for words in one.if_wrong):
+        predicted = [one.if_wrong.get(fault, one.probabilities) for one in images]
+        off = [_off(answer, row) for answer, row in zip(answers, predicted, strict=True)]
+        if max(off) < least and all(one <= most for one, most in zip(off, allowed, strict=True)):
+            nearest, least = fault, max(off)
+    return nearest
 
 
 def _found(pipeline: Any, golden: Golden) -> list[Any]:
