@@ -85,6 +85,13 @@ def test_only_sizes_are_used_that_a_trial_has_found_alike(fake, used, off):
     assert torch.equal(features, images.flatten(1).float() + off)
 
 
+def test_a_large_image_never_goes_twice():
+    model = Classifier(architecture={"name": "mlp"}, classes=("a", "b"), input_size=(1, 160, 160))
+    fake = Fake(2, 4)
+    SteadyEngine(fake, model).features_and_logits(images_for(model, 1))
+    assert fake.sizes[-1] == 1
+
+
 def test_a_size_is_tried_once_enough_images_have_come():
     model = Classifier(architecture={"name": "mlp"}, classes=("a", "b"), input_size=(1, 4, 4))
     fake = Fake(1, 2, 4, 8)

@@ -97,16 +97,17 @@ class SteadyEngine:
 
     @property
     def least(self) -> int:
-        """The size of the smallest batch: 1; or 2 if larger ones agree with pairs, and a lone image goes twice."""
+        """The size of the smallest batch: 1, or 2 for small images whose pairs disagree with one, which goes twice."""
         if self._least is None:
-            alone = twice = True
-            for pair in range(PAIRS if self.shape[1] * self.shape[2] <= SMALL else 1):
+            is_small = self.shape[1] * self.shape[2] <= SMALL
+            alone, twice = True, is_small  # to go twice would cost a large image too much
+            for pair in range(PAIRS if is_small else 1):
                 noise = self._noise(pair, 2)
                 found = self._found(noise)
                 alone = alone and _equal(found, self._found(noise[:1], noise[1:]))
-                if not alone:
+                if twice and not alone:
                     doubled = self._found(noise[[0, 0]], noise[[1, 1]])
-                    twice = twice and _equal(found, [column[[0, 2]] for column in doubled])
+                    twice = _equal(found, [column[[0, 2]] for column in doubled])
             self._least = 1 if alone or not twice else 2
         return self._least
 
