@@ -41,7 +41,7 @@ def test_json_is_one_object_and_nothing_else(run_folder, digit_folder, capfd):
     ("words", "expected"),
     [
         (["--to", "onyx"], "--to onyx: choose onnx, torch, card or hub; did you mean onnx?"),
-        (["--to", "torch", "--precision", "int8"], "--precision int8: only --to onnx has it; leave it out"),
+        (["--to", "torch", "--precision", "int8"], "--precision int8: it works with --to onnx only; leave it out"),
         (["--out", "."], "--out .: that is a folder; name a file, such as model.onnx"),
         (["--out", "model"], "--out model: its name must end in .onnx"),
         (

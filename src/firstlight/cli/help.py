@@ -89,7 +89,7 @@ def default_words(option: Option) -> str:
     """Return the default of an option in words: one value, or that of each kind of network; empty if there is none."""
     if option.default is None and (values := network_defaults(option.name)):
         return ", ".join(f"{kind} {_written(value)}" for kind, value in values.items())
-    if option.default in (None, MISSING) or option.default is False:
+    if option.default in (None, MISSING, ()) or option.default is False:
         return ""
     return f"default: {_written(option.default)}"
 

@@ -74,7 +74,7 @@ def test_an_export_is_told_from_the_golden_pictures_of_another(exported, tmp_pat
     [
         ("a.onnx", b"no model", "not a model that firstlight exported, or damaged"),
         ("a.pt2", b"no model", "not a model that firstlight exported, or damaged"),
-        ("a.txt", b"", "no exported model, .onnx or .pt2, and no .json"),
+        ("a.txt", b"", "neither an exported model"),
         ("a.json", b"{", "is not JSON"),
     ],
 )

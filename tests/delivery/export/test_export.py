@@ -152,11 +152,11 @@ def nothing_is_traced(tmp_path, monkeypatch):
     ("choices", "message"),
     [
         ({"to": "onx"}, "to = 'onx': choose onnx, torch; did you mean onnx"),
-        ({"to": "torch", "precision": "int8"}, "precision = 'int8': only `to` onnx has it; leave it out"),
+        ({"to": "torch", "precision": "int8"}, "precision = 'int8': it works with `to` onnx only; leave it out"),
         ({"precision": "float16"}, "choose float32, bfloat16, int8"),
         ({"out": "."}, "that is a folder; name a file, such as model.onnx"),
         ({"out": "model.pt2"}, r"its name must end in \.onnx"),
-        ({"out": "nowhere/model.onnx"}, "its folder does not exist; choose another"),
+        ({"out": "nowhere/model.onnx"}, "its folder does not exist; name another"),
         ({"to": "torch", "out": None}, "a model in memory has no folder; name the file with `out`, such as model.pt2"),
         ({"check": None}, r"no pictures to check the export on \(the model is in memory, without a run\)"),
     ],

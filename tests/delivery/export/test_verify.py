@@ -131,7 +131,7 @@ def test_where_only_one_picture_differs_for_unknown_reasons_it_is_said_what_it_c
     assert verify(rows, golden).cause == "its EXIF orientation: only turned.jpg differs"
     rows["large.jpg"] = np.full(10, 0.1)
     found = verify(rows, golden)
-    assert found.cause is None and "none of the usual" in str(found)
+    assert found.cause is None and "none of the usual mistakes" in str(found)
 
 
 def test_answers_are_taken_as_json_too(gray, tmp_path):

@@ -188,7 +188,7 @@ def test_of_a_dropped_folder_only_the_pictures_are_taken(opened, served, digit_f
 
     session = page.context.new_cdp_session(page)
     drag("empty")
-    page.get_by_text("There is no picture in what was dropped.").wait_for()
+    page.get_by_text("Nothing that you dropped is a picture.").wait_for()
     drag("a")
     finished(page)
     assert page.locator("#rows button.name").all_inner_texts() == ["a/b/two.PNG", "a/one.png"]

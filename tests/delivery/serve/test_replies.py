@@ -28,7 +28,7 @@ def test_a_mistake_of_ours_tells_the_client_nothing_and_the_log_everything(serve
     monkeypatch.setattr(Service, "predict", broken)
     answer = server.send_files(("a.png", b"x"))
     assert answer.status == 500
-    assert json.loads(answer.body) == {"error": "the server made a mistake; its log says which"}
+    assert json.loads(answer.body) == {"error": "something went wrong in the server; its log has the details"}
     entry = logged.get(timeout=20)
     assert "POST /predict failed" in entry.getMessage()
     assert "secret.py: a.png" in entry.getMessage()
@@ -36,6 +36,6 @@ def test_a_mistake_of_ours_tells_the_client_nothing_and_the_log_everything(serve
 
 
 def test_what_is_not_there_is_told_as_all_else_is(server):
-    assert json.loads(server.ask("GET", "/nowhere").body) == {"error": "there is nothing at this address"}
-    assert json.loads(server.ask("PUT", "/predict").body) == {"error": "this address does not take this method"}
+    assert json.loads(server.ask("GET", "/nowhere").body) == {"error": "there is nothing at this address; see /docs"}
+    assert json.loads(server.ask("PUT", "/predict").body) == {"error": "this address takes POST requests only"}
     assert server.ask("PUT", "/predict").headers["allow"] == "POST"

@@ -40,14 +40,15 @@ class Export:
     """What to make: onnx, for ONNX Runtime and many other runtimes; torch, for torch.export.load; card, a model card
     in Markdown; or hub, to upload the model, its card, and an ONNX file to the Hugging Face Hub."""
     precision: Literal["float32", "bfloat16", "int8"] = "float32"
-    """Precision of the numbers, for onnx: bfloat16 halves the file, and int8 makes it about a third. Both are kept only
-    if they give the same class for 99% of the pictures and are about as accurate as the model."""
+    """Precision of the numbers, for onnx: bfloat16 halves the size of the file, and int8 makes it about a third. Either
+    is written only if it gives the model's class for 99% of the pictures and is about as accurate as the model."""
     check: tuple[str, ...] | None = None
     """Pictures, folders, or archives to check the file on, at least 64 pictures, or - to read a list of paths from
     standard input. The default is the pictures that the run kept for this."""
     out: Path | None = None
-    """File to write; the default is model.onnx, model.pt2, or model-card.md beside the model file. An earlier
-    file is replaced only by one that has passed the check; a model card is not replaced without --out."""
+    """File to write; the default is model.onnx, model.int8.onnx, model.bfloat16.onnx, model.pt2, or model-card.md
+    beside the model file. An earlier file is replaced only by one that has passed the check; a model card that you have
+    changed, only with --out."""
     quiet: bool = False
     """Show no progress and no notes, only errors."""
     json: bool = False
@@ -93,20 +94,22 @@ def _tell_export(made: "Exported | Path | Pushed") -> None:
         say(f"checked on {checked.n:,} pictures: {answers} as the model, {_difference_words(checked.max_difference)}")
         for line in _loss_lines(checked):
             say(line)
-        say(f"how pictures are prepared, and three to check your own pipeline on: {made.golden / 'preprocess.md'}")
+        say(f"how to prepare pictures, and three to check your own program with: {made.golden / 'preprocess.md'}")
 
 
 def _loss_lines(checked: "Checked") -> list[str]:
     """Return what fewer bits have cost, as far as it is known."""
     lines = []
     if checked.accuracy is not None:
-        lines.append(f"accuracy on them {checked.accuracy:.3f}; of the model {checked.model_accuracy}")
+        lines.append(f"accuracy on them {checked.accuracy:.3f}; the model's {checked.model_accuracy}")
     if checked.refused is not None and checked.model_refused is not None:
         lines.append(
-            f"unlike anything in training: {checked.refused:.1%} of them; to the model {checked.model_refused:.1%}"
+            f"called unlike anything in training {checked.refused:.1%}; by the model {checked.model_refused:.1%}"
         )
     if checked.made_by is not None:
-        lines.append(f"{checked.made_by}; ranges learned from {checked.learned_from} other pictures")
+        lines.append(
+            f"made with {checked.made_by}, and with the ranges of values in {checked.learned_from} other pictures"
+        )
     return lines
 
 

@@ -15,7 +15,7 @@ from firstlight.progress import announcements_to, phase
 
 @dataclass(frozen=True)
 class Serve:
-    """Answer requests over HTTP with a model's predictions, until Ctrl-C."""
+    """Serve a model over HTTP, with a web page for people, until Ctrl-C."""
 
     EXAMPLE: ClassVar[str] = "firstlight serve runs/photos-1"
 
@@ -29,7 +29,7 @@ class Serve:
     """Answer only requests that carry this token, of at least 16 characters. Other users of this machine can see it in
     the list of processes; the variable FIRSTLIGHT_TOKEN hides it."""
     allow_host: tuple[str, ...] = ()
-    """Names under which this server is reached, besides localhost, such as classify.example.org."""
+    """Names, besides localhost, by which browsers and programs reach this server, such as classify.example.org."""
     top: int = 5
     """How many classes to list for each picture."""
     accept: float | None = None
@@ -41,7 +41,7 @@ class Serve:
     max_pixels: int | None = None
     """Do not decode pictures with more pixels than this; the default is the limit used in training."""
     workers: int | None = None
-    """Number of decoders; the default is one for each processor."""
+    """Number of processes that decode pictures; the default is one for each processor."""
     device: str = "auto"
     """Device to use: auto (a GPU if there is one), cpu, cuda, cuda:1, or mps."""
     engine: Literal["auto", "torch", "onnx"] = "auto"

@@ -37,7 +37,9 @@ def check_images(model: Classifier, items: Iterable[Item] | None) -> Tensor:
     found, problem = _of_run(model) if items is None else _of_items(model, list(items))
     different = list({image.tobytes(): image for image in found}.values())
     if len(different) < LEAST:
-        found_words = f"only {len(different)} different pictures" if different else "no pictures"
+        found_words = (
+            f"only {len(different)} different picture{'s' * (len(different) > 1)}" if different else "no pictures"
+        )
         raise DataError(f"{found_words} to check the export on{problem and f' ({problem})'}; {WHAT_TO_DO}")
     if problem:
         announce(f"note: the export is checked without the pictures that cannot be used: {problem}")

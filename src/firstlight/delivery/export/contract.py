@@ -17,7 +17,7 @@ The input `images` is uint8 `[N, {height}, {width}, {channels}]`: N pictures, {c
 
 1. **Decode** the first frame to 8 bits per channel. Palettes and CMYK become RGB; color profiles are ignored. \
 firstlight refuses pictures of more than {max_pixels:,} pixels. It decodes a JPEG at 1/8, 1/4 or 1/2 of its size, the \
-smallest that leaves at least {min_side} pixels on both sides; decoding it whole changes answers a little.
+smallest that leaves at least {min_side} pixels on both sides; decoding it at full size changes the answers a little.
 2. **More than 8 bits:** a gray value v of 16 bits becomes min(255, floor(255 v / {white} + 0.5)). Of colors with 16 \
 bits, take the upper byte. {floats}
 3. **Transparency:** draw the picture on white. With alpha a from 0 to 255, each channel c becomes \
@@ -51,7 +51,7 @@ Run the {pictures} pictures of this folder through it. Every probability must be
 lead. In Python, `firstlight.verify_export(yours, "{folder}")` does both; `yours` is a function that takes the path of \
 a picture and returns its probabilities, or a list of the probabilities of each picture.
 
-They were made of pictures on which the model was validated. Remove them where those may not be published.
+They were made from the model's validation pictures. Delete them wherever those must not be published.
 """
 
 CROP = (

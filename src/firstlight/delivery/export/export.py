@@ -123,7 +123,7 @@ def _require_choices(to: str, precision: str) -> None:
         if value not in known:
             raise UserError(f"choose {', '.join(known)}{did_you_mean(str(value), known)}", field=field, value=value)
     if to == "torch" and precision != "float32":
-        raise UserError("only `to` onnx has it; leave it out", field="precision", value=precision)
+        raise UserError("it works with `to` onnx only; leave it out", field="precision", value=precision)
 
 
 def _file_for(model: Classifier, to: str, precision: str, out: Path | None) -> Path:
@@ -146,5 +146,5 @@ def _file_for(model: Classifier, to: str, precision: str, out: Path | None) -> P
         raise UserError(f"its name must end in {suffix}", field="out", value=str(out))
     if not os.access(file.parent, os.W_OK):
         reason = "cannot be written" if file.parent.is_dir() else "does not exist"
-        raise UserError(f"its folder {reason}; choose another", field="out", value=str(out))
+        raise UserError(f"its folder {reason}; name another", field="out", value=str(out))
     return file

@@ -28,7 +28,7 @@ def pipeline_in(file: Path) -> Any:
     try:
         content = file.read_bytes()
     except OSError as error:
-        raise DataError(f"{file} cannot be read ({error.strerror})") from None
+        raise DataError(f"{file} cannot be read ({error.strerror}); check the path") from None
     if file.suffix == ".json":
         try:
             return json.loads(content)
@@ -40,7 +40,7 @@ def pipeline_in(file: Path) -> Any:
 def _opened(file: Path, content: bytes) -> "tuple[Engine, Target]":
     """Return what runs an exported model, and how its images are prepared."""
     if file.suffix not in (".onnx", ".pt2"):
-        raise DataError(f"{file} is no exported model, .onnx or .pt2, and no .json of probabilities")
+        raise DataError(f"{file} is neither an exported model (.onnx or .pt2) nor a .json file of probabilities")
     try:
         engine: OnnxEngine | ProgramEngine = ProgramEngine(content) if file.suffix == ".pt2" else OnnxEngine(content)
         about = json.loads(engine.metadata[METADATA_FILE if file.suffix == ".pt2" else KEY])

@@ -67,12 +67,16 @@ class Verified:
             said = one.label if one.label == one.expected else f"{one.label} instead of {one.expected}"
             lines.append(f"  {one.image:<16}  {'agrees' if one.agrees else 'differs'} by {one.difference:.4f}: {said}")
         if not self.ok:
-            lines.append(f"likely cause: {self.cause}" if self.cause else "the cause is none of the usual ones")
+            lines.append(
+                f"likely cause: {self.cause}"
+                if self.cause
+                else "none of the usual mistakes explains this; read preprocess.md step by step"
+            )
         return "\n".join(lines)
 
 
 def verify(pipeline: Any, golden: Golden) -> Verified:
-    """Return whether a pipeline answers golden pictures as it should.
+    """Return whether a pipeline answers the golden pictures as it should.
 
     Args:
         pipeline: a function that takes the path of a picture and returns its probabilities, K numbers or a table by
@@ -103,7 +107,7 @@ def _cause(answers: list[NDArray[np.float64]], expected: list[NDArray[np.float64
     """Return what is likely wrong with answers of which some differ, or None."""
     sums = [float(answer.sum()) for answer in answers]
     if strange := [one for one in sums if not abs(one - 1) <= SUM_TOLERANCE]:
-        return f"these are no probabilities, they sum to {strange[0]:.3g}; take the output `probabilities`"
+        return f"these are not probabilities: they sum to {strange[0]:.3g}; take the output `probabilities`"
     if (fault := _nearest_fault(answers, golden.images, golden.tolerance, SLACK)) is not None:
         return fault
     if _most_off(sorted(answers, key=tuple), sorted(expected, key=tuple)) <= golden.tolerance:

@@ -64,13 +64,15 @@ def make_app(service: Service) -> FastAPI:
         status = 422 if all(one.error is not None for one in predictions) else 200
         return Response("".join(json_list(predictions)), status, media_type="application/json")
 
-    @app.post("/explain", summary="Where in a picture the evidence for a class is, as a PNG", openapi_extra=UPLOADS)
+    @app.post(
+        "/explain", summary="Where in a picture the model finds evidence for a class, as a PNG", openapi_extra=UPLOADS
+    )
     async def explain(request: Request, label: str | None = None) -> Response:
         uploads = await read_uploads(request)
         if len(uploads) > 1:
-            return error_reply(400, "heatmaps are drawn for one picture at a time; send one")
+            return error_reply(400, "a heatmap is drawn for one picture; send only one")
         if label is not None and label not in service.model.classes:
-            return error_reply(422, "the model has no such class; GET /model lists those that it has")
+            return error_reply(422, "the model has no such class; GET /model lists its classes")
         drawn = await service.explain(uploads[0], label)
         return error_reply(422, drawn) if isinstance(drawn, str) else Response(drawn, media_type="image/png")
 

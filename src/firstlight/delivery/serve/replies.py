@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Coroutine, Mapping
+from http import HTTPStatus
 from typing import Any, TypeVar
 
 from fastapi import FastAPI
@@ -16,7 +17,7 @@ from firstlight.delivery.serve.uploads import ClientDisconnect, UnreadableError
 
 Found = TypeVar("Found")
 CLIENT_CLOSED = 499  # nobody reads this answer
-NOT_HERE = {404: "there is nothing at this address", 405: "this address does not take this method"}
+NOTHING_HERE = "there is nothing at this address; see /docs"
 
 
 def error_reply(status: int, reason: str, headers: Mapping[str, str] | None = None) -> Response:
@@ -51,7 +52,10 @@ async def _gone(_: Request, error: Exception) -> Response:
 
 async def _not_here(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return error_reply(error.status_code, NOT_HERE.get(error.status_code, error.detail), error.headers)
+    reason = NOTHING_HERE if error.status_code == HTTPStatus.NOT_FOUND else error.detail
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED and error.headers:
+        reason = f"this address takes {error.headers['Allow']} requests only"
+    return error_reply(error.status_code, reason, error.headers)
 
 
 async def _mistake(_: Request, error: Exception) -> Response:

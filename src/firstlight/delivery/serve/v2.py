@@ -80,4 +80,4 @@ def _tensors_of(service: Service) -> dict[str, Any]:
 
 
 def _no_model() -> Response:
-    return error_reply(404, "there is no such model here; GET /model says its name")
+    return error_reply(404, "there is no such model here; GET /model gives its name")

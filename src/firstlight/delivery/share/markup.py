@@ -7,7 +7,7 @@ from firstlight.escaping import escape
 
 # What begins markup within a line: of CommonMark, of tables, links, formulas, mentions, and shortcuts of GitHub's kind.
 _MARKUP = re.compile(r"[\\`*_\[\]<>&|~$@]|:(?=\S)|(?<=www)\.", re.IGNORECASE)
-_BLOCK = re.compile(r"\A(\d*)([-+#=]|(?<=\d)[.)])")  # what begins a heading, a list, or a line across the page
+_BLOCK = re.compile(r"\A(\d*)([-+#=]|(?<=\d)[.)](?=\s|\Z))")  # what begins a heading, a list, or a line across the page
 
 
 def in_markdown(text: str) -> str:

@@ -81,7 +81,7 @@ def look_up(repository: str) -> Place:
     """
     if not is_repository(repository):
         shown = escape_name(repository) or "an empty name"
-        raise UserError(f"{shown} is no repository on the hub; write user/name, such as ada/birds")
+        raise UserError(f"{shown} cannot be the name of a repository; write user/name, such as ada/birds")
     require_library()
     if (variable := offline_by()) is not None:
         raise UserError(f"{variable} is set, so nothing is uploaded; unset it to use the network")

@@ -9,7 +9,7 @@ from firstlight.delivery.serve.guard.refusal import refuse
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-MISTAKE = "the server made a mistake; its log says which"
+MISTAKE = "something went wrong in the server; its log has the details"
 LOG = logging.getLogger("firstlight.serve")
 
 

@@ -8,9 +8,9 @@ const LONGEST = 90; // characters of these
 const FEW = 40; // classes that are listed without a box to search them in
 const WORST = 5;
 const RESIZED = {
-  crop: "made smaller, and cut to the middle",
-  pad: "made smaller, with a border where they are narrow",
-  squash: "squeezed to that size",
+  crop: "resized, and cropped to the middle",
+  pad: "resized, with a gray border to fill the rest",
+  squash: "stretched to that size",
 };
 
 export function showTitle({ name, classes, scores }) {
@@ -41,11 +41,11 @@ function score({ scores, trust, test_evaluations: looks }) {
   if (!found) {
     const valid = scores?.valid?.accuracy;
     const words = valid
-      ? `On ${counted(valid.n, "picture")} that helped to choose it, it was right for ${percent(valid.value)}. New pictures will give less.`
+      ? `On ${counted(valid.n, "picture")} that helped to choose the model, it was right for ${percent(valid.value)}. Expect less on new pictures.`
       : "Nobody has measured how good it is.";
     return make("div", {}, make("h3", {}, "No test score"), make("p", {}, words));
   }
-  const times = looks === 1 ? " They were scored once." : looks ? ` They have been scored ${looks.toLocaleString("en")} times.` : "";
+  const times = looks === 1 ? " They have been scored once." : looks ? ` They have been scored ${looks.toLocaleString("en")} times.` : "";
   return make(
     "div",
     {},
@@ -109,19 +109,19 @@ function weakest(classes) {
     ),
   );
   const table = make("table", { className: "scores" }, make("thead", {}, make("tr", {}, head)), make("tbody", {}, rows));
-  return [make("h3", {}, "The classes it knows least"), table];
+  return [make("h3", {}, "Classes it recognizes least often"), table];
 }
 
 function facts(model) {
   const [channels, height, width] = model.input_size;
-  const way = RESIZED[model.resize] ?? "made smaller, and the rim cut off";
+  const way = RESIZED[model.resize] ?? "resized, and cropped to the middle";
   const { images, source, weights, trust } = model;
   const rows = [
     ["What it sees", `${width} × ${height} pixels${channels === 1 ? ", in gray" : ""}; pictures are ${way}`],
     images && ["Trained on", `${counted(images.train, "picture")}${source ? ` of ${printable(source)}` : ""}, and ${images.valid.toLocaleString("en")} more to choose`],
     trust && ["Unsure if", `more than one class is needed to include the right one for ${outOf(trust.coverage)} pictures${trust.strangeness_threshold === null ? "" : ", or the picture is unlike anything in training"}`],
     ["Network", printable(model.architecture?.name ?? "unknown")],
-    weights && ["Began with", `${printable(weights.source)}, license ${printable(weights.license)}`],
+    weights && ["Started from", `${printable(weights.source)}, license ${printable(weights.license)}`],
     model.sha256 && ["SHA-256", make("code", {}, model.sha256)],
   ];
   const list = rows.filter(Boolean).flatMap(([term, words]) => [make("div", {}, make("dt", {}, term), make("dd", {}, words))]);

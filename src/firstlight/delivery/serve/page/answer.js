@@ -42,7 +42,7 @@ function unanswered({ state, error }) {
   const title = (words) => make("h2", { id: "answer-title", tabIndex: -1 }, words);
   if (state === "failed") return [title("No answer"), make("p", { className: "notice" }, printable(whyNot(error)))];
   if (state === "stopped") return [title("Not sent"), make("p", { className: "quiet" }, "This picture has not been classified.")];
-  return [title("Looking …"), make("p", { className: "quiet" }, "The picture is on its way.")];
+  return [title("Waiting for the answer …"), make("p", { className: "quiet" }, "The picture is being sent and classified.")];
 }
 
 function answered(answer, trust) {
@@ -92,7 +92,7 @@ function possible(answer, trust) {
 }
 
 function promise(answer, trust) {
-  if (isStranger(answer)) return "Only for pictures like those in training do these usually include the right class.";
+  if (isStranger(answer)) return "These usually include the right class, but only for pictures like those in training.";
   const tested = trust?.test?.single_accuracy;
   if (answer.set.length === 1 && tested?.n > 0) {
     return `When only one class remained possible, it was the right one for ${percent(tested.value)} of ${counted(tested.n, "test picture")}.`;

@@ -6,7 +6,7 @@ import { explain } from "./server.js";
 import { whyNot } from "./words.js";
 
 const LOOK = "Show where it looks";
-const PROVES = "It shows where, coarsely, and not what the model sees there or why. It does not prove that the answer is right.";
+const PROVES = "It shows roughly where, not what the model sees there or why, and does not prove that the answer is right.";
 
 // The controls of a heatmap that is shown in `frame`, over the picture.
 export function heatmapFor(picture, frame) {
@@ -28,7 +28,7 @@ export function heatmapFor(picture, frame) {
   const show = async () => {
     const label = choice.value;
     button.disabled = true;
-    caption.textContent = "Looking where the evidence is …";
+    caption.textContent = "Drawing the heatmap …";
     try {
       const url = URL.createObjectURL(await explain(picture, label));
       hide();

@@ -165,7 +165,7 @@ document.addEventListener("drop", async (event) => {
   document.body.classList.remove("dragging");
   const found = await dropped(event.dataTransfer);
   give(found);
-  if (found.length === 0) problem("There is no picture in what was dropped.");
+  if (found.length === 0) problem("Nothing that you dropped is a picture.");
 });
 prepareCamera(give);
 
