@@ -55,7 +55,7 @@ def test_the_model_is_the_best_epoch_by_validation(run):
 
 def test_the_run_folder_is_complete(run):
     promised = "recipe.toml split.csv quarantine.csv metrics.csv model.safetensors evaluation.json outputs suspects.csv"
-    promised += " tensorboard held_out.png"
+    promised += " tensorboard held_out.png last"
     assert {path.name for path in run.folder.iterdir()} == set(promised.split())
     assert list((run.folder / "tensorboard").glob("events.*"))
     record = json.loads((run.folder / "evaluation.json").read_text())

@@ -3,37 +3,76 @@
 from pathlib import Path
 from typing import Any
 
-from firstlight.api.given import Data, recipe_of, samples_of
+from firstlight.api.given import Data, recipe_of, run_folder_of, samples_of
 from firstlight.delivery.figures import draw_run
 from firstlight.delivery.report.write import write_run_report
-from firstlight.errors import require_type
+from firstlight.errors import RecipeError, WrongTypeError, require_type
+from firstlight.runs.begun import end_run
+from firstlight.training import resume as resuming
 from firstlight.training import train as training
+from firstlight.training.checkpoints import SAVE_EVERY
 from firstlight.training.recipe import Recipe
 from firstlight.training.run import Run
 
+MAX_MINUTES = 1e6
+
 
 def train(
-    data: Data, recipe: Recipe | None = None, *, out: Path | str | None = None, score_test: bool = True, **choices: Any
+    data: Data | None = None,
+    recipe: Recipe | None = None,
+    *,
+    out: Path | str | None = None,
+    score_test: bool = True,
+    resume: Path | str | Run | None = None,
+    resume_inexact: bool = False,
+    save_every: float = SAVE_EVERY,
+    **choices: Any,
 ) -> Run:
     """Train a classifier, score it once on the test split, save it, and draw the figures of the run.
 
+    A run that is killed, or interrupted with Ctrl-C, can be resumed; it ends with the bits that it would have had.
+
     Args:
-        data: from `load_data`, or anything that `load_data` takes.
+        data: from `load_data`, or anything that `load_data` takes. A run that is resumed knows where its data are.
         recipe: every choice; by default those of `Recipe()`.
         out: the run folder, new or empty; by default `runs/<name>-<n>`.
         score_test: whether to score the test split at the end. A search over recipes leaves it locked.
+        resume: the folder of a run to go on with; or `auto` for the newest one in `runs/`, or
+            the one in `out`, with this recipe and source; or a new one if there is none.
+        resume_inexact: go on with a run even if something has changed, so that it will end with other bits.
+        save_every: minutes; how often, besides after epochs, the state of training is written.
         choices: single choices by their names on the command line, such as `model="mlp"` or `epochs=3`; they replace
             those of `recipe`.
 
     Raises:
-        UserError: if the data or the recipe cannot be used.
+        UserError: if the data, the recipe or the run cannot be used.
         TrainingError: if the loss is no longer a number; the best model so far stays in the run folder.
     """
-    recipe = recipe_of(recipe, choices)
     require_type(out, Path | str | None, "out", "the path of a new folder")
     require_type(score_test, bool, "score_test", "True or False")
-    run = training.train(samples_of(data, recipe.data.source_choices()), recipe, out, score_test=score_test)
-    if not run.interrupted:
-        draw_run(run.folder)
-        write_run_report(run.folder)
+    require_type(resume, Path | str | Run | None, "resume", "the folder of a run, or auto")
+    if type(save_every) not in (int, float) or not 0 < save_every <= MAX_MINUTES:
+        raise RecipeError("give minutes, above 0", field="save_every", value=save_every)
+    if resume is None or resume == "auto":
+        if data is None:
+            raise WrongTypeError("data is missing: give images, or the run to go on with as `resume`")
+        recipe = recipe_of(recipe, choices)
+        samples = samples_of(data, recipe.data.source_choices())
+        folder = resuming.newest_unfinished(recipe, samples.source, out) if resume else None
+    else:
+        if recipe is not None or choices or out is not None:
+            given = next(iter(choices), "recipe" if recipe is not None else "out")
+            raise RecipeError("a run that is resumed keeps its recipe and its folder; leave it out", field=given)
+        folder = run_folder_of(resume, "resume")
+        asked, source = resuming.asked_of(folder)
+        samples = samples_of(source if data is None else data, asked.data.source_choices())
+    if folder is None:
+        run = training.train(samples, recipe, out, score_test=score_test, save_every=save_every)
+    else:
+        run = resuming.resume(folder, samples, inexact=resume_inexact, save_every=save_every)
+    if run.interrupted or (score_test and run.test is None):
+        return run
+    draw_run(run.folder)
+    write_run_report(run.folder)
+    end_run(run.folder)
     return run

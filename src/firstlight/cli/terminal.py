@@ -58,6 +58,7 @@ def tell_run(run: "Run") -> None:
             say(line)
     else:
         say("interrupted: the best model so far is kept, without a test score")
+        say(f"to go on where it stopped: firstlight train --resume {shlex.quote(str(run.folder))}")
         say(f"validation accuracy  {run.valid.accuracy}")
     if run.transfer:
         tell_transfer(run.transfer)

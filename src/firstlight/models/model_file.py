@@ -32,7 +32,6 @@ Files of format 1 are read as well, see `format1.py`. Torch is imported where it
 for it.
 """
 
-import hashlib
 import json
 import platform
 from collections.abc import Mapping
@@ -135,7 +134,7 @@ def save_model(
     unsigned = json.dumps(fields, allow_nan=False)  # ASCII: names that are no valid Unicode survive
     if len(unsigned) > tensor_file.MAX_HEADER_BYTES // 2:
         raise ModelFileError(f"{path}: {len(unsigned):,} bytes of classes, scores and extras are too many to save")
-    text = json.dumps(fields | {"sha256": _digest(unsigned, tensors)}, allow_nan=False)
+    text = json.dumps(fields | {"sha256": tensor_file.digest_of(unsigned, tensors)}, allow_nan=False)
     try:
         with atomic_path(path) as temporary:
             save_file(tensors, temporary, metadata={"firstlight": text})
@@ -208,7 +207,7 @@ def digest_of(classifier: "Classifier") -> str | None:
     same = as_read == [card.architecture, card.trust]
     if not same or any(getattr(classifier, name) != getattr(card, name) for name in told):
         return None
-    digest = _digest(text.replace(card.sha256, _UNSIGNED), _tensors_of(classifier))
+    digest = tensor_file.digest_of(text.replace(card.sha256, _UNSIGNED), _tensors_of(classifier))
     return digest if digest == card.sha256 else None
 
 
@@ -230,20 +229,9 @@ def _read_whole(path: Path | str) -> "tuple[ModelCard, dict[str, Any], dict[str,
     with tensor_file.TensorFile(path) as file:
         card, fields = _read_header(file)
         tensors = file.read()
-        if _digest(file.metadata["firstlight"].replace(card.sha256, _UNSIGNED), tensors) != card.sha256:
+        if tensor_file.digest_of(file.metadata["firstlight"].replace(card.sha256, _UNSIGNED), tensors) != card.sha256:
             raise ModelFileError(f"{path}: its content does not match its own SHA-256; it is damaged, copy it again")
     return card, fields, tensors
-
-
-def _digest(unsigned: str, tensors: "Mapping[str, Tensor]") -> str:
-    digest = hashlib.sha256(unsigned.encode("utf-8", "surrogatepass"))
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        kind = tensor_file.DTYPE_NAMES[str(tensor.dtype).removeprefix("torch.")]
-        line = f"\n{name} {kind} {','.join(map(str, tensor.shape))}\n"
-        digest.update(line.encode("utf-8", "surrogatepass"))
-        digest.update(tensor_file.raw_bytes(tensor))
-    return digest.hexdigest()
 
 
 def _read_trust(path: Path | str, card: ModelCard, tensors: "dict[str, Tensor]") -> Trust:

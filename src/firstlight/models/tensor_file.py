@@ -5,6 +5,7 @@ imported where it is used: reading a header does not wait for it.
 """
 
 import difflib
+import hashlib
 import json
 import math
 import re
@@ -208,6 +209,18 @@ def raw_bytes(tensor: "Tensor") -> Any:
     import torch
 
     return tensor.reshape(-1).view(torch.uint8).numpy()
+
+
+def digest_of(text: str, tensors: "Mapping[str, Tensor]") -> str:
+    """Return the SHA-256 of a text and of tensors, contiguous and on the CPU; `model_file` says of which bytes."""
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass"))
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        kind = DTYPE_NAMES[str(tensor.dtype).removeprefix("torch.")]
+        line = f"\n{name} {kind} {','.join(map(str, tensor.shape))}\n"
+        digest.update(line.encode("utf-8", "surrogatepass"))
+        digest.update(raw_bytes(tensor))
+    return digest.hexdigest()
 
 
 def parse_json(text: str) -> Any:

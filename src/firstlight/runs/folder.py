@@ -27,6 +27,7 @@ RECORD_FILE = "evaluation.json"
 REPORT_FILE = "report.html"
 COMPARISON_FILE = "comparison.json"  # in the folder of several runs
 OUTPUTS_FOLDER = "outputs"
+LAST_FOLDER = "last"  # the state of a run that is not finished
 TENSORBOARD_FOLDER = "tensorboard"
 HELD_OUT_FILE = "held_out.png"  # a test image, to try `firstlight predict` on
 

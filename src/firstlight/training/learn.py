@@ -1,5 +1,6 @@
 """Train a network by gradient descent, recording every epoch, and return the best model on validation."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,17 +8,26 @@ import torch
 
 from firstlight.data.dataset import Dataset
 from firstlight.models.classifier import Classifier
+from firstlight.training.checkpoints import Checkpoints
 from firstlight.training.loop import train_epochs
 from firstlight.training.prepare import training_loader
 from firstlight.training.recipe import Recipe
-from firstlight.training.recorder import record
+from firstlight.training.recorder import record, record_again
 from firstlight.training.state import Learned, TrainState
 
 
 def learn_by_gradient(
-    folder: Path, classifier: Classifier, data: Dataset, recipe: Recipe, earlier: Learned | None = None
+    folder: Path,
+    classifier: Classifier,
+    data: Dataset,
+    recipe: Recipe,
+    earlier: Learned | None = None,
+    *,
+    checkpoints: Checkpoints | None = None,
 ) -> Learned:
     """Train a classifier, record every epoch, and keep the best one on validation.
+
+    Where the run folder holds a state of this part of the run, training continues from it, to the same bits.
 
     Args:
         folder: the run folder; `metrics.csv`, `model.safetensors` and `tensorboard/` are written.
@@ -26,6 +36,7 @@ def learn_by_gradient(
         recipe: complete.
         earlier: what was trained before in the same run: its rows come first, and its model stays the best until
             another one is better.
+        checkpoints: of this part of the run; None if its state is not to be kept.
 
     Raises:
         KeyboardInterrupt: if that came before there was anything to keep.
@@ -34,9 +45,12 @@ def learn_by_gradient(
     device = classifier.mean.device
     train_loader = training_loader(data, recipe, device)
     state = TrainState.begin(classifier, recipe, earlier)
-    with torch.backends.cudnn.flags(enabled=True, deterministic=True):
+    with checkpoints or nullcontext(), torch.backends.cudnn.flags(enabled=True, deterministic=True):
+        if checkpoints and checkpoints.restore(state):
+            record_again(state, folder)
+            recipe = recipe.replace(time_limit=checkpoints.time_limit)
         events = train_epochs(state, train_loader, data.loader("valid", device), recipe)
-        interrupted = record(events, state, folder)
+        interrupted = record(events, state, folder, checkpoints)
     assert state.best is not None
     if earlier is not None and state.best.epoch == earlier.best.epoch:
         return replace(earlier, rows=state.rows, interrupted=interrupted)

@@ -1,5 +1,6 @@
 """What a run shows while it trains: metrics.csv, TensorBoard events, and the best model so far."""
 
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -10,11 +11,14 @@ from firstlight.errors import TrainingError
 from firstlight.models.model_file import save_model
 from firstlight.runs.folder import MODEL_FILE, TENSORBOARD_FOLDER, write_metrics
 from firstlight.runtime.interrupts import holding_interrupts, raise_if_interrupted
+from firstlight.training.checkpoints import Checkpoints
 from firstlight.training.state import Epoch, Step, TrainState
 
 
-def record(events: Iterable[Step | Epoch], state: TrainState, folder: Path) -> bool:
-    """Record every epoch as it comes, and save the model whenever it is the best so far.
+def record(
+    events: Iterable[Step | Epoch], state: TrainState, folder: Path, checkpoints: Checkpoints | None = None
+) -> bool:
+    """Record every epoch as it comes, save the model whenever it is the best so far, and write checkpoints.
 
     Ctrl-C and SIGTERM wait until a step is over and what it has led to is saved; a second one does not wait.
 
@@ -22,6 +26,7 @@ def record(events: Iterable[Step | Epoch], state: TrainState, folder: Path) -> b
         events: what happens while `state` is trained.
         state: what they change.
         folder: the run folder; `metrics.csv`, `model.safetensors` and `tensorboard/` are written.
+        checkpoints: where the state is written; None if it is not to be kept.
 
     Returns:
         whether Ctrl-C ended training early.
@@ -35,12 +40,15 @@ def record(events: Iterable[Step | Epoch], state: TrainState, folder: Path) -> b
             for event in events:
                 if isinstance(event, Epoch):
                     write_metrics(folder, [asdict(row) for row in state.rows])
-                    for name, value in asdict(event).items():
-                        tensorboard.add_scalar(name, value, event.epoch)
+                    add_row(tensorboard, event)
                     if state.best == event:
                         save_model(folder / MODEL_FILE, state.best_classifier())
+                if checkpoints:
+                    checkpoints.offer(state, epoch_is_over=isinstance(event, Epoch))
                 raise_if_interrupted()
     except KeyboardInterrupt:
+        if checkpoints and (state.best or checkpoints.has_written):
+            checkpoints.finish(state)
         if state.best is None:
             raise
         write_metrics(folder, [asdict(row) for row in state.rows])  # Ctrl-C may have come before the last one was
@@ -49,6 +57,25 @@ def record(events: Iterable[Step | Epoch], state: TrainState, folder: Path) -> b
         saved = f"; the model of epoch {state.best.epoch} is kept in {folder / MODEL_FILE}" if state.best else ""
         raise TrainingError(f"{error}{saved}") from None
     return False
+
+
+def record_again(state: TrainState, folder: Path) -> None:
+    """Record the epochs of a state that training continues from, in place of whatever was recorded after it."""
+    shutil.rmtree(folder / TENSORBOARD_FOLDER, ignore_errors=True)
+    rows = [row for row in state.rows if row.epoch]  # epoch 0 is no epoch of training
+    with tensorboard_writer(folder) as tensorboard:
+        for row in rows:
+            add_row(tensorboard, row)
+    if state.rows:
+        write_metrics(folder, [asdict(row) for row in state.rows])
+    if state.best is not None:
+        save_model(folder / MODEL_FILE, state.best_classifier())
+
+
+def add_row(tensorboard: Any, row: Epoch) -> None:
+    """Add the numbers of an epoch to TensorBoard's events."""
+    for name, value in asdict(row).items():
+        tensorboard.add_scalar(name, value, row.epoch)
 
 
 @contextmanager

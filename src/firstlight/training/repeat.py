@@ -10,6 +10,7 @@ from firstlight.errors import RecipeError, require_type
 from firstlight.escaping import escape_name
 from firstlight.files import expand_user
 from firstlight.progress import announce, progress
+from firstlight.runs.begun import end_run
 from firstlight.runs.folder import RECIPE_FILE, SPLIT_FILE, make_run_folder
 from firstlight.training.recipe import Recipe
 from firstlight.training.recipe_file import from_toml
@@ -93,6 +94,7 @@ def train_with_seeds(
                 )
                 if run.interrupted:
                     raise KeyboardInterrupt
+                end_run(run.folder)
                 table = table or run.folder / SPLIT_FILE
                 runs[name].append(run)
                 advance()

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from firstlight.data.corrections import write_corrections
 from firstlight.data.dataset import Dataset, write_quarantine
 from firstlight.data.label_conflicts import with_labels
-from firstlight.data.plan import require_split
 from firstlight.data.samples import Samples
 from firstlight.data.split import write_split
 from firstlight.data.thumbnails import thumbnail
@@ -30,6 +29,7 @@ from firstlight.inference.predictor import Predictor
 from firstlight.models.classifier import Classifier
 from firstlight.models.model_file import save_model
 from firstlight.progress import announce, phase
+from firstlight.runs.begun import is_test_counted, owning, write_begun
 from firstlight.runs.folder import (
     CORRECTIONS_FILE,
     HELD_OUT_FILE,
@@ -42,19 +42,18 @@ from firstlight.runs.folder import (
     save_png,
 )
 from firstlight.runs.kept import MOST_SUSPECTS, Kept, kept_of, write_check_images, write_kept
+from firstlight.runs.last import has_state
 from firstlight.runs.outputs import Outputs, write_outputs, write_thumbnails
-from firstlight.runs.record import Record, TransferRecord, count_test_evaluation, headline, write_record
+from firstlight.runs.record import Record, TransferRecord, count_test_evaluation, headline, read_record, write_record
 from firstlight.runs.suspects import read_suspects
-from firstlight.runtime.device import pick_device, require_compiler
-from firstlight.training.build import build_classifier
-from firstlight.training.choice import choose_network
-from firstlight.training.defaults import require_views
+from firstlight.training.checkpoints import SAVE_EVERY, Checkpoints
 from firstlight.training.learn import learn_by_gradient
 from firstlight.training.novelty import strangeness_of
-from firstlight.training.prepare import prepare
+from firstlight.training.ready import Ready, make_ready, what_begins
 from firstlight.training.recipe import Recipe
 from firstlight.training.recipe_file import to_toml
 from firstlight.training.run import Run
+from firstlight.training.surroundings import begun_with
 from firstlight.training.suspects import answered, judge_labels
 from firstlight.training.transfer.features import extract_features
 from firstlight.training.transfer.ladder import head_logits, learn_by_transfer
@@ -62,51 +61,58 @@ from firstlight.training.trust import measure_trust, record_of, scored_on_test, 
 
 
 def train(
-    samples: Samples, recipe: Recipe | None = None, out: Path | str | None = None, *, score_test: bool = True
+    samples: Samples,
+    recipe: Recipe | None = None,
+    out: Path | str | None = None,
+    *,
+    score_test: bool = True,
+    save_every: float = SAVE_EVERY,
 ) -> Run:
     """Train a classifier: pack, split, train, keep the best epoch on validation, calibrate, score the test split once.
 
-    Ctrl-C ends training early: the best model so far is kept, and the test split stays locked.
+    Ctrl-C ends training early: the best model so far is kept, and the test split stays locked. The run folder then
+    holds what `resume` needs to go on, as it does after a kill; `end_run` removes it from a folder that is finished.
 
     Args:
         samples: from `load_data`.
         recipe: every choice; by default those of `Recipe()`.
         out: the run folder, new or empty; by default `runs/<name>-<n>`.
         score_test: whether to score the test split at the end. A search over recipes leaves it locked.
+        save_every: minutes; how often, besides after epochs, the state of training is written.
 
     Raises:
         UserError: if the data or the recipe cannot be used.
         TrainingError: if the loss is no longer a number; the best model so far stays in the run folder.
     """
     started = time.perf_counter()
-    recipe, out = recipe or Recipe(), expand_user(out) if out is not None else None
-    device = pick_device(recipe.device)
+    asked, out = recipe or Recipe(), expand_user(out) if out is not None else None
     require_free(out)
-    require_split(recipe.data.split)
-    if recipe.optimization.compile:
-        require_compiler()
-    choice = choose_network(samples, recipe, device_type=device.type)
-    network, weights = choice.network, choice.weights
-    if recipe.model.name != network.name:
-        announce(choice.line)
-    recipe = recipe.replace(model=network.name)
-    require_views(recipe)
-    data, recipe = prepare(samples, recipe, network)
-    data = replace(data, notes=(*data.notes, *choice.notes))
-    samples = data.samples  # with their corrections
-    classifier = build_classifier(data, recipe, network, weights, device)
-    announce(what_begins(data, recipe, device.type))
-    folder = begin_folder(data, recipe, out)
+    made = make_ready(samples, asked)
+    announce(what_begins(made.data, made.recipe, made.device.type))
+    folder = make_run_folder(samples.name, out)
+    with owning(folder):
+        write_begun(folder, begun_with(made, score_test=score_test), to_toml(asked, samples.source))
+        return train_in(folder, made, started=started, score_test=score_test, save_every=save_every)
+
+
+def train_in(folder: Path, made: Ready, *, started: float, score_test: bool, save_every: float) -> Run:
+    """Train in a run folder that is begun, from the state in it if there is one, and return the finished run."""
+    data, recipe, samples = made.data, made.recipe, made.data.samples  # with their corrections
+    write_what_is_known(folder, data, recipe)
     packed = time.perf_counter()
     transferred = None
     try:
-        if weights is None:
-            learned = learn_by_gradient(folder, classifier, data, recipe)
+        if made.weights is None:
+            checkpoints = Checkpoints(
+                folder, "training", save_every=save_every, time_limit=recipe.optimization.time_limit
+            )
+            learned = learn_by_gradient(folder, made.classifier, data, recipe, checkpoints=checkpoints)
         else:
-            transferred = learn_by_transfer(folder, classifier, data, recipe, weights)
+            transferred = learn_by_transfer(folder, made.classifier, data, recipe, made.weights, save_every=save_every)
             learned = transferred.learned
-    except KeyboardInterrupt:  # before there was anything to keep: the folder is free again
-        shutil.rmtree(folder, ignore_errors=True)
+    except KeyboardInterrupt:
+        if not has_state(folder):  # there was nothing to keep: the folder is free again
+            shutil.rmtree(folder, ignore_errors=True)
         raise
     train_seconds = time.perf_counter() - packed
 
@@ -143,7 +149,7 @@ def train(
         two_labels=with_labels(samples, data.conflicts.exact),
         near_two_labels=with_labels(samples, data.conflicts.near),
         transfer=transfer,
-        model_choice=choice.line,
+        model_choice=made.choice,
         shortcuts=shortcuts_in(samples, data.store, np.concatenate([data.split.train, data.split.valid])),
         trust=record_of(model.trust),
         suspects=sum(suspect.flagged for suspect in suspects),
@@ -157,27 +163,14 @@ def train(
     return run
 
 
-def begin_folder(data: Dataset, recipe: Recipe, out: Path | None) -> Path:
-    """Make the run folder, write what is known before training, and return it."""
+def write_what_is_known(folder: Path, data: Dataset, recipe: Recipe) -> None:
+    """Write into the run folder what is known before training."""
     samples = data.samples
-    folder = make_run_folder(samples.name, out)
     write_text(folder / RECIPE_FILE, to_toml(recipe, samples.source))
     write_split(folder / SPLIT_FILE, samples, data.split, data.dropped)
     write_quarantine(folder / QUARANTINE_FILE, samples, data.store)
     if recipe.data.corrections:
         write_corrections(folder / CORRECTIONS_FILE, data.corrections)
-    return folder
-
-
-def what_begins(data: Dataset, recipe: Recipe, device: str) -> str:
-    """Return a line about the network, the images and the device of a run, for people."""
-    _, height, width = data.store.input_size
-    counts = {split: len(data.split.rows(split)) for split in ("train", "valid", "test")}
-    return (
-        f"training {recipe.model.name} at {width} x {height} pixels, {len(data.samples.classes):,} classes: "
-        f"{counts['train']:,} pictures to train on, {counts['valid']:,} to validate, {counts['test']:,} to test, "
-        f"on {device}"
-    )
 
 
 def evaluate_on_test(run: Run) -> Run:
@@ -186,9 +179,13 @@ def evaluate_on_test(run: Run) -> Run:
     The evaluation is counted before it is made, so that one that is interrupted counts as well.
     """
     started = time.perf_counter()
-    count = count_test_evaluation(run.folder)
-    if count is None:
-        count = write_record(run.folder, replace(run.record, test_evaluations=1)).test_evaluations
+    before = read_record(run.folder).test_evaluations
+    if is_test_counted(run.folder, before):
+        announce("the test split was being scored when this run was stopped; it is scored again, and counted once")
+        count: int | None = before
+    else:
+        count = count_test_evaluation(run.folder)
+    assert count is not None, "the record was written before"
     outputs = outputs_on("test", run.model, run.data, run.best_epoch, run.transfer)
     outputs = with_strangeness(outputs, run.model.trust, run.data, run.data.split.test)
     logits, labels = torch.from_numpy(outputs.logits), torch.from_numpy(outputs.labels)

@@ -627,7 +627,7 @@ def test_real_photographs_in_color_with_real_weights(shared_data, tmp_path):
 
 
 def packed_nothing(monkeypatch):
-    monkeypatch.setattr("firstlight.training.train.prepare", lambda *_, **__: pytest.fail("packed first"))
+    monkeypatch.setattr("firstlight.training.ready.prepare", lambda *_, **__: pytest.fail("packed first"))
 
 
 def test_weights_of_unknown_license_are_refused_before_anything_is_packed(recipe_for, four, tmp_path, monkeypatch):

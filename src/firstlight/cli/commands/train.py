@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from firstlight.cli.exit_codes import DONE, INTERRUPTED
 from firstlight.cli.flags import with_flags
@@ -10,9 +10,13 @@ from firstlight.cli.options import Positional
 from firstlight.cli.terminal import print_json, tell, tell_run
 from firstlight.data.augment import Augment
 from firstlight.data.recipe import DataRecipe
+from firstlight.errors import RecipeError
 from firstlight.models.recipe import ModelRecipe
 from firstlight.progress import announcements_to, phase
 from firstlight.training.recipe import GROUPS, OptimizationRecipe, Recipe, TransferRecipe
+
+if TYPE_CHECKING:
+    from firstlight.data.samples import Samples
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,13 @@ class Train:
     """Start from the choices in this TOML file, such as the recipe.toml of an earlier run."""
     out: Path | None = None
     """Folder for the run, new or empty; the default is runs/<name>-<n>."""
+    resume: str | None = None
+    """Go on with a run that was killed or interrupted: its folder; or auto for the newest one in runs/ with the same
+    choices and source, or a new run if there is none."""
+    resume_inexact: bool = False
+    """Resume even if something has changed, so that the run ends with a model of other bits."""
+    save_every: float = 5.0
+    """Minutes between two saves of the state of training, besides those after epochs."""
     quiet: bool = False
     """Show no progress and no notes, only errors."""
     json: bool = False
@@ -63,10 +74,28 @@ class Train:
             seed=self.seed,
             device=self.device,
         )
-        samples = load_data(self.source, **self.data.source_choices())
-        for note in samples.notes:
-            tell(f"note: {with_flags(note)}")
+        samples: Samples | str | None = None if self.source == Train.source else self.source
+        if self.resume in (None, "auto"):
+            samples = load_data(self.source, **self.data.source_choices())
+            for note in samples.notes:
+                tell(f"note: {with_flags(note)}")
+        else:
+            self._refuse_choices(recipe)
         with announcements_to(lambda line: tell(with_flags(line))), phase("working"):
-            run = train(samples, recipe, out=self.out)
+            run = train(
+                samples,
+                recipe if self.resume in (None, "auto") else None,
+                out=self.out,
+                resume=self.resume,
+                resume_inexact=self.resume_inexact,
+                save_every=self.save_every,
+            )
         print_json(run.to_json()) if self.json else tell_run(run)
         return DONE if run.test else INTERRUPTED
+
+    def _refuse_choices(self, recipe: Recipe) -> None:
+        """Refuse choices beside the folder of a run to resume, which has its own."""
+        usual = Recipe().flat()
+        chosen = {name: value for name, value in recipe.flat().items() if value != usual[name]}
+        for name, value in ({"out": str(self.out)} if self.out else chosen).items():
+            raise RecipeError("a run that is resumed keeps its choices; leave this out", field=name, value=value)

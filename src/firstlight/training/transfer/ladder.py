@@ -29,6 +29,7 @@ from firstlight.progress import phase
 from firstlight.runs.folder import MODEL_FILE, write_metrics
 from firstlight.runs.outputs import Outputs
 from firstlight.runs.record import LINEAR_HEAD, MAJORITY, NEIGHBORS, Rung, TransferRecord
+from firstlight.training.checkpoints import SAVE_EVERY, Checkpoints
 from firstlight.training.layer_decay import freeze, norms_are_live
 from firstlight.training.learn import learn_by_gradient
 from firstlight.training.loop import balanced_weights
@@ -73,7 +74,13 @@ class Transferred:
 
 
 def learn_by_transfer(
-    folder: Path, classifier: Classifier, data: Dataset, recipe: Recipe, weights: Weights
+    folder: Path,
+    classifier: Classifier,
+    data: Dataset,
+    recipe: Recipe,
+    weights: Weights,
+    *,
+    save_every: float = SAVE_EVERY,
 ) -> Transferred:
     """Try the rungs of the ladder that the recipe asks for, and keep what does best on validation.
 
@@ -83,6 +90,7 @@ def learn_by_transfer(
         data: the images.
         recipe: complete, with a pretrained network.
         weights: the file that the pretrained weights came from.
+        save_every: minutes between checkpoints of fine-tuning.
 
     Raises:
         KeyboardInterrupt: if it came before there was a head.
@@ -110,7 +118,7 @@ def learn_by_transfer(
     predicted = head.logits(valid_features).argmax(dim=1).numpy()
     linear = ScoredRung.of(LINEAR_HEAD, predicted, valid_labels, time.perf_counter() - features_done)
 
-    ladder = Ladder(folder, data, first, [lowest.rung, neighbors.rung, linear.rung], linear)
+    ladder = Ladder(folder, data, first, [lowest.rung, neighbors.rung, linear.rung], linear, save_every)
     curve = case = None
     to_tune, step = depths(recipe), ""
     try:
@@ -218,6 +226,7 @@ class Ladder:
         learned: the best model on validation.
         rungs: that were tried, from the lowest.
         best: the rung of `learned`, which the next one has to beat.
+        save_every: minutes between checkpoints.
     """
 
     folder: Path
@@ -225,6 +234,7 @@ class Ladder:
     learned: Learned
     rungs: list[Rung]
     best: ScoredRung
+    save_every: float = SAVE_EVERY
 
     def finetune(self, depth: str, recipe: Recipe) -> bool:
         """Fine-tune a copy of the best model; keep it if it does no worse on validation.
@@ -247,7 +257,13 @@ class Ladder:
             images=len(self.data.split.train),
         )
         freeze(model.network.body, depth, live_norms=live)
-        tuned = learn_by_gradient(self.folder, model, self.data, recipe, self.learned)
+        checkpoints = Checkpoints(
+            self.folder,
+            f"finetune-{depth}",
+            save_every=self.save_every,
+            time_limit=recipe.optimization.time_limit,
+        )
+        tuned = learn_by_gradient(self.folder, model, self.data, recipe, self.learned, checkpoints=checkpoints)
 
         rows = tuned.rows[rows_before:]
         self.learned = replace(self.learned, rows=tuned.rows, interrupted=tuned.interrupted)

@@ -1,0 +1,142 @@
+"""How an unfinished run was begun, in `last/`: what has to be the same for it to end with the same bits.
+
+The folder of such a run belongs to one process at a time, which holds the lock in it.
+"""
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from firstlight.errors import RunError
+from firstlight.files import write_json, write_text
+from firstlight.runs.folder import LAST_FOLDER, RECIPE_FILE
+
+if sys.platform != "win32":
+    import fcntl
+
+BEGUN_FILE, LOCK_FILE, TEST_FILE = "begun.json", "lock", "test.json"
+
+
+class Begun(msgspec.Struct, frozen=True, kw_only=True):
+    """What the bits of a run depend on besides its recipe.
+
+    Attributes:
+        source_key: identifies the packed images.
+        split_key: identifies their labels, and the rows of each split.
+        weights: the SHA-256 of the pretrained weights; None if there are none.
+        score_test: whether the test split will be scored.
+        surroundings: everything else, by its name for people, such as `PyTorch`: `2.14.1`.
+    """
+
+    source_key: str
+    split_key: str
+    weights: str | None
+    score_test: bool
+    surroundings: dict[str, str]
+
+
+def asked_file(folder: Path) -> Path:
+    """Return where the recipe and the source of a run are, as they were asked for, before open choices were filled."""
+    return folder / LAST_FOLDER / RECIPE_FILE
+
+
+def write_begun(folder: Path, begun: Begun, asked: str) -> None:
+    """Write how a run was begun into its folder.
+
+    Args:
+        folder: the run folder.
+        begun: what its bits depend on.
+        asked: the recipe and the source, as TOML.
+    """
+    write_text(asked_file(folder), asked)
+    write_json(folder / LAST_FOLDER / BEGUN_FILE, msgspec.to_builtins(begun))
+
+
+def read_begun(folder: Path) -> Begun:
+    """Return how an unfinished run was begun.
+
+    Raises:
+        RunError: if it is finished, there is no run, or the file is damaged.
+    """
+    file = folder / LAST_FOLDER / BEGUN_FILE
+    try:
+        return msgspec.convert(json.loads(file.read_text("utf-8")), Begun)
+    except (FileNotFoundError, NotADirectoryError):
+        raise RunError(f"{folder}: {_why_not(folder)}, so there is nothing to resume") from None
+    except (OSError, ValueError, msgspec.ValidationError):
+        raise RunError(f"{file}: it is damaged, so the run cannot be resumed; train again in another folder") from None
+
+
+def _why_not(folder: Path) -> str:
+    if not folder.is_dir():
+        return "there is no such folder"
+    return "this run is finished" if (folder / RECIPE_FILE).is_file() else "this is no run folder"
+
+
+@contextmanager
+def owning(folder: Path) -> Iterator[None]:
+    """Hold the folder of an unfinished run for this process; the lock of a process that is dead is free.
+
+    Whatever such a process left half-written is removed.
+
+    Raises:
+        RunError: if another process holds it.
+    """
+    place = folder / LAST_FOLDER
+    place.mkdir(exist_ok=True)
+    with (place / LOCK_FILE).open("a+", encoding="ascii") as lock:
+        if not _is_locked(lock):
+            lock.seek(0)
+            holder = lock.read(20).strip() or "unknown"
+            raise RunError(f"{folder}: process {holder} is training this run; wait until it is done, or stop it")
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        for litter in folder.rglob(".*.part"):
+            litter.unlink(missing_ok=True)
+        yield
+
+
+def is_owned(folder: Path) -> bool:
+    """Return whether a process holds the folder of an unfinished run."""
+    with suppress(OSError), (folder / LAST_FOLDER / LOCK_FILE).open("a+", encoding="ascii") as lock:
+        return not _is_locked(lock)
+    return False
+
+
+def _is_locked(lock: Any) -> bool:
+    """Lock a file for this process, and return whether that was possible."""
+    if sys.platform == "win32":
+        return True
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def is_test_counted(folder: Path, counted: int) -> bool:
+    """Return whether a run that was stopped has counted its look at the test split; if not, it is about to.
+
+    Args:
+        folder: the run folder.
+        counted: how many evaluations of the test split its record holds.
+    """
+    file = folder / LAST_FOLDER / TEST_FILE
+    if file.is_file():
+        before: int = json.loads(file.read_text("utf-8"))["counted_before"]
+        return counted > before
+    write_json(file, {"counted_before": counted})
+    return False
+
+
+def end_run(folder: Path) -> None:
+    """Remove the state of a run that is finished."""
+    shutil.rmtree(folder / LAST_FOLDER, ignore_errors=True)

@@ -1,0 +1,106 @@
+"""Write the state of training into the run folder from time to time, in the background, from a copy."""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Self
+
+from firstlight.runs.last import read_state, state_file, write_state
+from firstlight.training.state import TrainState
+
+MAX_SHARE = 0.02  # of the time, that copies and writing may take together; the rest of 3% is for what they disturb
+SAVE_EVERY = 5.0  # minutes
+
+
+class Checkpoints:
+    """The state of one part of a run, which trains a network; a context manager.
+
+    Args:
+        folder: the run folder.
+        part: the name of the part, such as `training`.
+        save_every: minutes; the state is written after this time, and after epochs as often as that is cheap.
+        time_limit: of this part, in seconds; None if there is none.
+        clock: returns seconds.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        part: str,
+        *,
+        save_every: float = SAVE_EVERY,
+        time_limit: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.folder, self.part = folder, part
+        self.time_limit = time_limit
+        self._every, self._clock = 60 * save_every, clock
+        self._last, self._cost = clock(), 0.0
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoints")
+        self._writing: Future[float] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.shutdown(wait=True)
+
+    @property
+    def has_written(self) -> bool:
+        """Whether the run folder holds a state of this part."""
+        return state_file(self.folder, self.part).is_file()
+
+    def restore(self, state: TrainState) -> bool:
+        """Continue from the state in the run folder, if there is one; return whether there was.
+
+        Args:
+            state: before its first step; it is changed, and `time_limit` becomes what it was when the part began.
+
+        Raises:
+            RunError: if the state is damaged.
+        """
+        found = read_state(self.folder, self.part)
+        if found is None:
+            return False
+        state.load_state_dict(found["training"])
+        self.time_limit = found["time_limit"]
+        return True
+
+    def offer(self, state: TrainState, *, epoch_is_over: bool) -> None:
+        """Write the state in the background if it is time to, and the one before is written.
+
+        Raises:
+            OSError: if the one before could not be written.
+        """
+        if self._writing is not None:
+            if not self._writing.done():
+                return
+            self._cost, self._writing = self._writing.result(), None
+        started = self._clock()
+        waited = started - self._last
+        if waited < self._every and not (epoch_is_over and waited * MAX_SHARE >= self._cost):
+            return
+        copy = self._copy(state)
+        copied = self._clock() - started
+        self._last = started
+        self._writing = self._writer.submit(self._write, copy, copied)
+
+    def finish(self, state: TrainState) -> None:
+        """Write the state now, and wait until it is written.
+
+        Raises:
+            OSError: if it cannot be written.
+        """
+        if self._writing is not None:
+            self._writing.result()
+            self._writing = None
+        self._write(self._copy(state), 0.0)
+
+    def _copy(self, state: TrainState) -> dict[str, Any]:
+        return {"training": state.state_dict(), "time_limit": self.time_limit}
+
+    def _write(self, copy: dict[str, Any], seconds_before: float) -> float:
+        started = self._clock()
+        write_state(self.folder, self.part, copy)
+        return seconds_before + self._clock() - started

@@ -1,0 +1,76 @@
+"""Get a run ready, before its folder is made: choose the network, pack and split the images, build the classifier."""
+
+import time
+from dataclasses import dataclass, replace
+
+import torch
+
+from firstlight.data.dataset import Dataset
+from firstlight.data.plan import require_split
+from firstlight.data.samples import Samples
+from firstlight.models.classifier import Classifier
+from firstlight.models.downloads import Weights
+from firstlight.progress import announce
+from firstlight.runtime.device import pick_device, require_compiler
+from firstlight.training.build import build_classifier
+from firstlight.training.choice import choose_network
+from firstlight.training.defaults import require_views
+from firstlight.training.prepare import prepare
+from firstlight.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Ready:
+    """All that a run needs before its folder is made.
+
+    Attributes:
+        data: packed and split.
+        recipe: complete.
+        classifier: with its first weights, on its device.
+        weights: the pretrained ones; None if there are none.
+        choice: of the network, in a line for people.
+        device: where it is trained.
+        seconds: that it took to get ready.
+    """
+
+    data: Dataset
+    recipe: Recipe
+    classifier: Classifier
+    weights: Weights | None
+    choice: str
+    device: torch.device
+    seconds: float
+
+
+def make_ready(samples: Samples, recipe: Recipe) -> Ready:
+    """Choose the network, pack and split the images, and build the classifier of a run.
+
+    Raises:
+        UserError: if the data or the recipe cannot be used.
+    """
+    started = time.perf_counter()
+    device = pick_device(recipe.device)
+    require_split(recipe.data.split)
+    if recipe.optimization.compile:
+        require_compiler()
+    choice = choose_network(samples, recipe, device_type=device.type)
+    network, weights = choice.network, choice.weights
+    if recipe.model.name != network.name:
+        announce(choice.line)
+    recipe = recipe.replace(model=network.name)
+    require_views(recipe)
+    data, recipe = prepare(samples, recipe, network)
+    data = replace(data, notes=(*data.notes, *choice.notes))
+    classifier = build_classifier(data, recipe, network, weights, device)
+    return Ready(data, recipe, classifier, weights, choice.line, device, time.perf_counter() - started)
+
+
+def what_begins(data: Dataset, recipe: Recipe, device: str) -> str:
+    """Return a line about the network, the images and the device of a run, for people."""
+    _, height, width = data.store.input_size
+    counts = {split: len(data.split.rows(split)) for split in ("train", "valid", "test")}
+    return (
+        f"training {recipe.model.name} at {width} x {height} pixels, {len(data.samples.classes):,} classes: "
+        f"{counts['train']:,} pictures to train on, {counts['valid']:,} to validate, {counts['test']:,} to test, "
+        f"on {device}"
+    )
