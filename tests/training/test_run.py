@@ -122,6 +122,6 @@ def test_what_a_notebook_shows_is_small_and_escaped(digit_run, some_digits, tmp_
 
 
 def test_a_split_that_cannot_be_is_refused_before_a_network_is_chosen(some_digits, monkeypatch):
-    monkeypatch.setattr("firstlight.training.train.choose_network", None)
+    monkeypatch.setattr("firstlight.training.ready.choose_network", None)
     with pytest.raises(fl.UserError, match="give three numbers above zero"):
         fl.train(some_digits, split="70/20")

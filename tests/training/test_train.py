@@ -315,7 +315,7 @@ def test_outputs_are_what_the_saved_model_says(run):
 
 def test_an_occupied_folder_is_refused_before_the_work(tmp_path, monkeypatch):
     (tmp_path / "mine.txt").touch()
-    monkeypatch.setattr(training, "prepare", lambda *_, **__: pytest.fail("worked first"))
+    monkeypatch.setattr("firstlight.training.ready.prepare", lambda *_, **__: pytest.fail("worked first"))
     with pytest.raises(RunError, match="not empty"):
         train(load_data("digits"), QUICK, tmp_path)
 

@@ -133,8 +133,14 @@ def is_test_counted(folder: Path, counted: int) -> bool:
     if file.is_file():
         before: int = json.loads(file.read_text("utf-8"))["counted_before"]
         return counted > before
-    write_json(file, {"counted_before": counted})
+    if file.parent.is_dir():
+        write_json(file, {"counted_before": counted})
     return False
+
+
+def end_of_test(folder: Path) -> None:
+    """Forget that a look at the test split was about to be taken: what it gave is written."""
+    (folder / LAST_FOLDER / TEST_FILE).unlink(missing_ok=True)
 
 
 def end_run(folder: Path) -> None:

@@ -29,7 +29,7 @@ from firstlight.inference.predictor import Predictor
 from firstlight.models.classifier import Classifier
 from firstlight.models.model_file import save_model
 from firstlight.progress import announce, phase
-from firstlight.runs.begun import is_test_counted, owning, write_begun
+from firstlight.runs.begun import end_of_test, is_test_counted, owning, write_begun
 from firstlight.runs.folder import (
     CORRECTIONS_FILE,
     HELD_OUT_FILE,
@@ -199,6 +199,7 @@ def evaluate_on_test(run: Run) -> Run:
     run = save(
         replace(run, record=replace(run.record, test=test, test_evaluations=count, seconds=seconds, trust=trusted))
     )
+    end_of_test(run.folder)
     with suppress(KeyboardInterrupt):  # the score stands
         write_example_images(run, run.data.split.test[shown_positions(logits, labels, temperature=temperature)])
         write_kept(run.folder, kept_of_run(run, outputs))
