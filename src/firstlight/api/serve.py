@@ -28,21 +28,22 @@ def serve(
     engine: Wanted = "auto",
     when_ready: Callable[[str], None] | None = None,
 ) -> None:
-    """Answer `POST /predict` over HTTP until Ctrl-C or SIGTERM, with the predictions that `predict` makes.
+    """Serve a model over HTTP, with the predictions that `predict` makes, until Ctrl-C or SIGTERM.
 
     Args:
         model: from `load`, a run, its folder, or a `model.safetensors`.
-        host: the address to listen on. Others than those of the loopback can be reached from other machines, and need
-            a `token`.
+        host: the address to listen on. Any but 127.0.0.1, ::1, and localhost can be reached from other machines, and
+            needs a `token`.
         port: 0 takes a free one.
         token: what each request has to carry, as `Authorization: Bearer TOKEN`; at least 16 characters.
-        allow_hosts: names under which this server is reached, besides those of the loopback.
+        allow_hosts: names, besides localhost, by which browsers and programs reach this server.
         top: how many classes each answer lists, the most probable first.
         accept: an answer is unsure if its probability is below this; see `predict`.
         sets: what nine of ten is true of; see `predict`.
         max_pixels: an image with more pixels is not decoded; by default the limit used in training.
-        workers: number of decoders; by default one for each processor.
-        engine: what runs the model: `torch`, `onnx`, or the faster one of them.
+        workers: number of processes that decode images; by default one for each processor.
+        engine: what runs the model: `torch`; `onnx`, which makes an export first if there is none; or `auto`, whichever
+            is faster here.
         when_ready: called with the address, such as `http://127.0.0.1:8000`, once requests are answered.
 
     Raises:

@@ -211,7 +211,7 @@ def test_without_a_camera_the_camera_app_is_offered(opened, served):
     page = opened(served.digits.address)
     page.evaluate(NO_CAMERA)
     page.locator("#photograph").click()
-    assert "may not use the camera" in page.locator("#camera-problem").inner_text()
+    assert "not allowed to use the camera" in page.locator("#camera-problem").inner_text()
     shot = page.locator("#shot")
     assert shot.get_attribute("capture") == "environment" and page.locator("#fallback").is_visible()
     page.keyboard.press("Escape")
@@ -356,7 +356,7 @@ def test_one_bad_request_does_not_lose_the_pictures_beside_it(opened, served, di
     give(page, *digit_files[:3], ("large.png", digit_files[3][1]))
     finished(page)
     assert page.locator("tr[data-kind=failed] td").all_inner_texts() == [
-        "The picture is larger than this server takes."
+        "The picture is too large for this server."
     ]
 
 

@@ -46,7 +46,7 @@ class Serve:
     """Device to use: auto (a GPU if there is one), cpu, cuda, cuda:1, or mps."""
     engine: Literal["auto", "torch", "onnx"] = "auto"
     """What runs the model: torch; onnx, which runs an export of it in ONNX Runtime, made first if there is none; or
-    auto, the faster one here."""
+    auto, whichever is faster here."""
     quiet: bool = False
     """Show no progress and no notes, only errors."""
 

@@ -54,9 +54,7 @@ def make_app(service: Service) -> FastAPI:
     answer_errors(app)
     card = card_of(service.model).to_json() | {"name": service.name}
 
-    @app.post(
-        "/predict", summary="The predictions of pictures", description=PREDICT, openapi_extra=UPLOADS, responses=ANSWERS
-    )
+    @app.post("/predict", summary="Classify pictures", description=PREDICT, openapi_extra=UPLOADS, responses=ANSWERS)
     async def predict(request: Request) -> Response:
         service.require_room()
         uploads = await read_uploads(request)
@@ -76,15 +74,15 @@ def make_app(service: Service) -> FastAPI:
         drawn = await service.explain(uploads[0], label)
         return error_reply(422, drawn) if isinstance(drawn, str) else Response(drawn, media_type="image/png")
 
-    @app.get("/health/live", summary="Whether the server runs")
+    @app.get("/health/live", summary="Whether the server is running")
     async def live() -> Response:
         return JSONResponse({"live": True})
 
-    @app.get("/health/ready", summary="Whether the server takes requests")
+    @app.get("/health/ready", summary="Whether the server is ready for requests")
     async def ready() -> Response:
         return JSONResponse({"ready": service.ready}, 200 if service.ready else 503)
 
-    @app.get("/model", summary="What is known of the model")
+    @app.get("/model", summary="What is known about the model")
     async def model() -> Response:
         return Response(json.dumps(card), media_type="application/json")  # in ASCII, which names of any kind survive
 

@@ -25,31 +25,31 @@ def v2_router(service: Service) -> APIRouter:
 
 
 def _add_server(router: APIRouter, service: Service) -> None:
-    @router.get("", summary="The server")
+    @router.get("", summary="About the server")
     async def server() -> Response:
         return JSONResponse({"name": "firstlight", "version": "2", "extensions": ["binary_tensor_data"]})
 
-    @router.get("/health/live", summary="Whether the server runs")
+    @router.get("/health/live", summary="Whether the server is running")
     async def live() -> Response:
         return JSONResponse({"live": True})
 
-    @router.get("/health/ready", summary="Whether the server takes requests")
+    @router.get("/health/ready", summary="Whether the server is ready for requests")
     async def ready() -> Response:
         return JSONResponse({"ready": service.ready}, 200 if service.ready else 503)
 
 
 def _add_model(router: APIRouter, service: Service) -> None:
-    @router.get("/models/{name}", summary="The tensors of the model")
+    @router.get("/models/{name}", summary="The inputs and outputs of the model")
     async def metadata(name: str) -> Response:
         return JSONResponse(_tensors_of(service)) if name == service.name else _no_model()
 
-    @router.get("/models/{name}/ready", summary="Whether the model takes requests")
+    @router.get("/models/{name}/ready", summary="Whether the model is ready for requests")
     async def model_ready(name: str) -> Response:
         if name != service.name:
             return _no_model()
         return JSONResponse({"name": name, "ready": service.ready}, 200 if service.ready else 503)
 
-    @router.post("/models/{name}/infer", summary="What the model says about images of its size")
+    @router.post("/models/{name}/infer", summary="Run the model on images of its size")
     async def infer(name: str, request: Request) -> Response:
         if name != service.name:
             return _no_model()

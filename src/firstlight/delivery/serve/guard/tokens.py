@@ -50,7 +50,7 @@ class RequireToken:
         return await refuse(
             send,
             401,
-            "this server needs its token: send the header Authorization: Bearer TOKEN",
+            "the token is missing or wrong; send that of the server in the header Authorization: Bearer TOKEN",
             (b"www-authenticate", b'Bearer realm="firstlight"'),
         )
 

@@ -5,7 +5,7 @@ import { pictureOf } from "./pictures.js";
 
 const QUALITY = 0.95;
 const WORDS = {
-  NotAllowedError: "The page may not use the camera. Allow it in the browser's settings for this page, or choose a picture.",
+  NotAllowedError: "This page is not allowed to use the camera. Allow it in the browser's settings for this page, or choose a picture.",
   NotFoundError: "This device has no camera that the browser can use.",
   NotReadableError: "Another program is using the camera. Close it and try again.",
 };

@@ -6,7 +6,7 @@ const PICTURES = 8; // in a batch, at most
 const BYTES = 8 * 2 ** 20; // in a batch of several pictures, at most
 const LANES = 2; // batches under way: one is being decoded while the other is being classified
 const TRIES = 30; // for one batch, of a server that is busy
-const LOST = "The server ended the connection. The picture may be larger than it takes.";
+const LOST = "The server ended the connection. The picture may be too large for it.";
 
 export class Sending {
   // changed(picture) is called whenever a picture has a new state; told(refused), when all had to stop; delayed(seconds), when the server asks to wait, or with 0 when it goes on.

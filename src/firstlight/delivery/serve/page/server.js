@@ -22,7 +22,7 @@ const WORDS = {
   403: "The server does not take requests from this address. Open the page by the address that the server printed.",
   404: "This server cannot do that.",
   408: "The picture took too long to arrive. Try again, or send a smaller one.",
-  413: "The picture is larger than this server takes.",
+  413: "The picture is too large for this server.",
   415: "The server does not take files of this kind.",
   500: "Something went wrong in the server. Its terminal shows more.",
   504: "The server took too long over this picture.",
