@@ -355,9 +355,7 @@ def test_one_bad_request_does_not_lose_the_pictures_beside_it(opened, served, di
     page.route("**/predict", refuse)
     give(page, *digit_files[:3], ("large.png", digit_files[3][1]))
     finished(page)
-    assert page.locator("tr[data-kind=failed] td").all_inner_texts() == [
-        "The picture is too large for this server."
-    ]
+    assert page.locator("tr[data-kind=failed] td").all_inner_texts() == ["The picture is too large for this server."]
 
 
 def test_a_token_is_asked_for_and_kept_in_memory_only(opened, served, digit_files):

@@ -28,6 +28,8 @@ def write_card(model: "Classifier | Path", out: Path | None = None) -> Path:
     """
     model = model_file(model) if isinstance(model, Path) else model
     file = expand_user(out) if out is not None else _beside(model)
+    if file.is_dir():
+        raise UserError(f"that is a folder; name a file, such as {file / CARD_FILE}", field="out", value=str(out))
     text = card_of(model).to_markdown()
     try:
         if out is None and file.exists() and file.read_bytes() != text.encode():

@@ -1,7 +1,7 @@
 // What is known of the model: how good it is, what it cannot do, and its classes.
 
 import { byId, make, named, printable } from "./elements.js";
-import { counted, outOf, percent } from "./words.js";
+import { counted, outOf } from "./words.js";
 
 const FIRST = 6; // classes that the top of the page names
 const LONGEST = 90; // characters of these
@@ -65,7 +65,10 @@ function doubts(tested) {
   return [make("p", { className: "quiet" }, sure + right)];
 }
 
-const between = ({ low, high }) => `${(100 * low).toFixed(1)}% to ${(100 * high).toFixed(1)}%`;
+// A measured share: 12 of 12 are 100.0%, where a probability would be "> 99.9%".
+const percent = (share) => `${(100 * share).toFixed(1)}%`;
+
+const between = ({ low, high }) => `${percent(low)} to ${percent(high)}`;
 
 function ruler({ value, low, high }) {
   const range = make("span", { className: "range" });
@@ -109,7 +112,7 @@ function weakest(classes) {
     ),
   );
   const table = make("table", { className: "scores" }, make("thead", {}, make("tr", {}, head)), make("tbody", {}, rows));
-  return [make("h3", {}, "Classes it recognizes least often"), table];
+  return [make("h3", {}, "Classes it confuses most"), table];
 }
 
 function facts(model) {
