@@ -89,9 +89,9 @@ def _tell_export(made: "Exported | Path | Pushed") -> None:
     else:
         checked = made.checked
         differ = round((1 - checked.top1_agreement) * checked.n)
-        answers = f"the same answer for {checked.n - differ:,} of them" if differ else "the same answers"
+        answers = f"answer as the model for {checked.n - differ:,} of them" if differ else "answers as the model"
         say(f"exported to {made.file} ({made.bytes / 1e6:.1f} MB, {made.precision})")
-        say(f"checked on {checked.n:,} pictures: {answers} as the model, {_difference_words(checked.max_difference)}")
+        say(f"checked on {checked.n:,} pictures: the same {answers}, {_difference_words(checked.max_difference)}")
         for line in _loss_lines(checked):
             say(line)
         say(f"how to prepare pictures, and three to check your own program with: {made.golden / 'preprocess.md'}")
