@@ -148,7 +148,10 @@ def test_each_batch_size_is_held_against_its_own(page_of):
     rows = [{"side": side, "seed": 0, "images_per_cpu_second": rate} for side, rate in rates.items()]
     page = page_of("forward", machine_line("p"), *rows)
     assert "| eager at batch 1 | 1 | 35 | 2.00 |" in page
-    assert "Not run here: eager, memory kept; onnxruntime; openvino." in page
+    assert (
+        "Not run here: firstlight, onnx; onnxruntime; onnxruntime, normalized beforehand; eager, memory kept; openvino."
+        in page
+    )
 
 
 def test_a_ratio_too_small_for_two_decimals_keeps_its_figures(page_of):

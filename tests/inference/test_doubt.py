@@ -21,6 +21,8 @@ SURE = [0.01, 0.02, 0.96, 0.01]
 class Brightness:
     """A score of strangeness that is the mean of the pixels; not a real one."""
 
+    references, directions = torch.zeros(1, 3), torch.zeros(0, 0)
+
     def __init__(self, threshold=100.0):
         self.threshold = threshold
 

@@ -10,7 +10,7 @@ import safetensors.torch
 import torch
 
 from firstlight.errors import ModelFileError
-from firstlight.models import model_file
+from firstlight.models import tensor_file
 from firstlight.models.classifier import Classifier
 from firstlight.models.libraries import find_network
 from firstlight.models.model_file import load_model, read_model_card, save_model
@@ -48,7 +48,7 @@ def write_format1(path: Path, network: torch.nn.Module, architecture: dict, size
         fields[name] = buffers[name].tolist()
     tensors = buffers | {f"network.{name}": tensor.contiguous() for name, tensor in network.state_dict().items()}
     fields |= {"architecture": architecture, "input_size": list(size), "sha256": "0" * 64}
-    fields["sha256"] = model_file._digest(json.dumps(fields), tensors)
+    fields["sha256"] = tensor_file.digest_of(json.dumps(fields), tensors)
     safetensors.torch.save_file(tensors, path, metadata={"firstlight": json.dumps(fields)})
     return path
 

@@ -18,7 +18,7 @@ import torch
 
 from firstlight.errors import ModelFileError
 from firstlight.inference.optimized import optimized
-from firstlight.models import model_file, tensor_file, weights
+from firstlight.models import tensor_file, weights
 from firstlight.models.classifier import Classifier
 from firstlight.models.model_file import load_model, read_model_card, save_model
 from firstlight.models.strangeness import Scale, Strangeness
@@ -246,7 +246,7 @@ def forged(
     card = {name: value for name, value in (card | fields).items() if value is not ...}
     if sign and isinstance(card.get("sha256"), str):
         zeroed = json.dumps(card | {"sha256": "0" * 64})
-        card["sha256"] = model_file._digest(zeroed, tensors)
+        card["sha256"] = tensor_file.digest_of(zeroed, tensors)
     safetensors.torch.save_file(tensors, path, metadata={"firstlight": json.dumps(card)})
     return path
 

@@ -27,4 +27,4 @@ def verify_export(file: Any, golden: Path | str | None = None) -> Verified:
     if golden is None and path is None:
         raise UserError("name the folder of golden pictures that export wrote, such as model.onnx.golden")
     found = read_golden(expand_user(golden) if golden is not None else golden_folder(path or Path()))
-    return verify(file if path is None else pipeline_in(path), found)
+    return verify(file if path is None else pipeline_in(path, found.classes), found)

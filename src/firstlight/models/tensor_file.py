@@ -51,9 +51,10 @@ MAGIC = {
     b"version https://git-lfs": "a Git LFS pointer instead of the file (fetch that with git lfs pull)",
 }
 PICKLE_MAGIC = tuple(magic for magic in MAGIC if magic.startswith((b"PK", b"\x80")))  # what PyTorch may have written
+ONNX = "an ONNX file"
 # Kinds that are told by a pattern: ONNX is a protocol buffer that begins with its version and the name of its maker.
 PATTERNS = {
-    re.compile(rb"\x08[\x01-\x1f][\x12\x1a\x22\x2a\x32\x3a\x42]", re.DOTALL): "an ONNX file",
+    re.compile(rb"\x08[\x01-\x1f][\x12\x1a\x22\x2a\x32\x3a\x42]", re.DOTALL): ONNX,
     re.compile(rb"....TFL3", re.DOTALL): "a TensorFlow Lite file",
     re.compile(rb"\s*<(!doctype html|html)", re.IGNORECASE): "a web page; perhaps it was saved instead of the file",
 }
@@ -123,7 +124,9 @@ class TensorFile:
         length = int.from_bytes(start[:8], "little")
         if len(start) < 9 or start[8:] != b"{":
             kind = kind_of_file(start + self._file.read(64))
-            raise self._error(f"this is {kind}, not a .safetensors file" if kind else "this is not a .safetensors file")
+            advice = "; name the run folder or its model.safetensors" if kind == ONNX else ""
+            words = f"this is {kind}, not a .safetensors file{advice}" if kind else "this is not a .safetensors file"
+            raise self._error(words)
         if length > MAX_HEADER_BYTES:
             raise self._error(
                 f"its header claims {length:,} bytes, more than the {MAX_HEADER_BYTES:,} that are allowed"

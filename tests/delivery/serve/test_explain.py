@@ -37,7 +37,7 @@ def test_the_heatmap_is_that_of_the_command_line(server, digit_run, digit):
     [
         ("/explain?label=unicorn", [b"a digit"], 422, "no such class"),
         ("/explain", [b"just text"], 422, "holds text"),
-        ("/explain", [b"one", b"two"], 400, "one picture at a time"),
+        ("/explain", [b"one", b"two"], 400, "send only one"),
         ("/explain", [], 400, "no files"),
     ],
 )

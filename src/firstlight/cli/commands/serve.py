@@ -95,4 +95,5 @@ class Serve:
                 max_pixels=self.max_pixels,
                 workers=self.workers,
             )
+        tell("stopped")
         return DONE

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from firstlight.inference.engines.answers import Engine
 
 
-def pipeline_in(file: Path) -> Any:
+def pipeline_in(file: Path, classes: tuple[str, ...]) -> Any:
     """Return the pipeline in a file: answers as JSON, or a function that takes the path of a picture and answers it.
 
     Raises:
-        UserError: if it cannot be read, or is neither such answers nor an exported model.
+        UserError: if it cannot be read, is neither such answers nor an exported model, or has other classes.
     """
     try:
         content = file.read_bytes()
@@ -34,11 +34,14 @@ def pipeline_in(file: Path) -> Any:
             return json.loads(content)
         except ValueError:
             raise DataError(f"{file} is not JSON; write the probabilities of each golden picture there") from None
-    return _answering(*_opened(file, content))
+    engine, target, answered = _opened(file, content)
+    if answered != classes:
+        raise DataError(f"{file} has other classes than the golden pictures; give those of its own export")
+    return _answering(engine, target)
 
 
-def _opened(file: Path, content: bytes) -> "tuple[Engine, Target]":
-    """Return what runs an exported model, and how its images are prepared."""
+def _opened(file: Path, content: bytes) -> "tuple[Engine, Target, tuple[str, ...]]":
+    """Return what runs an exported model, how its images are prepared, and its classes."""
     if file.suffix not in (".onnx", ".pt2"):
         raise DataError(f"{file} is neither an exported model (.onnx or .pt2) nor a .json file of probabilities")
     try:
@@ -49,7 +52,7 @@ def _opened(file: Path, content: bytes) -> "tuple[Engine, Target]":
         if isinstance(error, UserError) and not isinstance(error, ModelFileError):  # such as a runtime that is missing
             raise
         raise DataError(f"{file}: not a model that firstlight exported, or damaged; export it again") from error
-    return engine, target
+    return engine, target, tuple(about["classes"])
 
 
 def _answering(engine: "Engine", target: Target) -> Callable[[Path], Tensor]:

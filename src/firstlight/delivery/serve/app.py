@@ -21,7 +21,7 @@ from firstlight.inference.prediction import json_list
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 PREDICT = (
     "Send pictures as files of a form (multipart/form-data), or one picture as the body. The answer is a list with one "
-    "row per picture, as `firstlight predict --json` prints it; a picture that cannot be used has an error."
+    "row per picture, as the command `predict` prints it in JSON; a picture that cannot be used has an error."
 )
 UPLOADS: dict[str, Any] = {
     "requestBody": {

@@ -73,14 +73,14 @@ class _Form:
                     "on_end": self._finish,
                 },
             )
-        except FormParserError as error:
-            raise UnreadableError(400, f"the form cannot be read: {error}; {HOW}") from None
+        except FormParserError:
+            raise UnreadableError(400, f"the form cannot be read; {HOW}") from None
 
     def read(self, chunk: bytes) -> None:
         try:
             self._parser.write(chunk)
-        except FormParserError as error:
-            raise UnreadableError(400, f"the form cannot be read: {error}; {HOW}") from None
+        except FormParserError:
+            raise UnreadableError(400, f"the form cannot be read; {HOW}") from None
 
     def uploads(self) -> list[Upload]:
         if not self._is_whole:

@@ -101,14 +101,15 @@ function classList(classes) {
 
 function weakest(classes) {
   if (classes.length === 0) return [];
-  const head = ["Class", "Test pictures", "Recognized"].map((words, place) => make("th", { scope: "col", className: place ? "number" : "" }, words));
-  const rows = classes.slice(0, WORST).map(({ name, n, recall }) =>
+  const head = ["Class", "Test pictures", "Recognized", "Right when named"].map((words, place) => make("th", { scope: "col", className: place ? "number" : "" }, words));
+  const rows = classes.slice(0, WORST).map(({ name, n, recall, precision }) =>
     make(
       "tr",
       {},
       make("th", { scope: "row" }, named(name)),
       make("td", { className: "number" }, n.toLocaleString("en")),
       make("td", { className: "number" }, percent(recall.value), " ", make("small", { className: "quiet" }, `(${between(recall)})`)),
+      make("td", { className: "number" }, percent(precision.value)),
     ),
   );
   const table = make("table", { className: "scores" }, make("thead", {}, make("tr", {}, head)), make("tbody", {}, rows));
