@@ -77,7 +77,7 @@ class CheckHost:
             return await refuse(send, 400, "the request has to name one host, as in Host: localhost:8000")
         if not self._allows(host):
             name = escape_name(given[0], 80)
-            error = f"this server does not answer for the host {name}; whoever runs it can allow a name, by the option allow-host"
+            error = f"this server does not answer for the host {name}; whoever runs it can add a name by allow-host"
             return await refuse(send, 403, error)
         if not self._is_own_page(headers, host, scope["method"]):
             return await refuse(send, 403, "pages of other sites cannot use this server")
