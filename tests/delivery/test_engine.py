@@ -32,6 +32,7 @@ def cache(tmp_path, monkeypatch):
     """A cache of its own, and speeds that no other program changes."""
     monkeypatch.setenv("FIRSTLIGHT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(known_exports, "speeds_of", lambda *_: FASTER)
+    monkeypatch.setattr(engine_module, "others_are_working", lambda: False)
     return tmp_path / "cache"
 
 
@@ -337,3 +338,11 @@ def test_what_only_exports_need_is_not_loaded_to_predict():
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "firstlight.delivery.engine" in loaded
     assert not {"onnx", "onnxruntime", "onnxscript", "firstlight.delivery.export.export"} & set(loaded)
+
+
+def test_a_speed_that_other_programs_have_spoiled_is_measured_again(model, exported, cache, monkeypatch):
+    monkeypatch.setattr(known_exports, "speeds_of", lambda *_: SLOWER)
+    monkeypatch.setattr(engine_module, "others_are_working", lambda: True)
+    remember_export(model, exported.file)
+    (file,) = cache.glob("exports/*.json")
+    assert json.loads(file.read_text()) == {"refusal": None, "speeds": {}}

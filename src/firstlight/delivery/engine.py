@@ -40,6 +40,7 @@ from firstlight.inference.engines.torch_engine import TorchEngine
 from firstlight.models.classifier import Classifier
 from firstlight.models.model_file import digest_of, read_model_card
 from firstlight.progress import announce
+from firstlight.runtime.processors import others_are_working
 
 if TYPE_CHECKING:
     from firstlight.inference.engines.answers import Engine
@@ -229,10 +230,13 @@ def _make(model: Classifier, digest: str) -> bytes:
 
 
 def _measured(model: Classifier, digest: str, content: bytes, known: Known, threads: int) -> Known:
-    """Return what is known about an export with its speed on this machine, and remember it."""
-    known = known.measured(TorchEngine(model), OnnxEngine(content, threads), noise_for(model), threads)
-    remember(digest, content, known)
-    return known
+    """Return what is known about an export with its speed on this machine, and remember it.
+
+    A speed that was measured while other programs were working is forgotten, and measured again next time.
+    """
+    measured = known.measured(TorchEngine(model), OnnxEngine(content, threads), noise_for(model), threads)
+    remember(digest, content, known if others_are_working() else measured)
+    return measured
 
 
 def _is_worth_an_export(engine: TorchEngine, model: Classifier, images: float) -> bool:

@@ -29,8 +29,14 @@ def yield_processors() -> None:
     times slower than one. OpenMP reads the setting once, when torch is imported, so what counts is the load at that
     time. The number of threads, and so the bits of every result, stay the same. A setting made by the user is kept.
     """
+    if others_are_working():
+        sleep_while_waiting()
+
+
+def sleep_while_waiting() -> None:
+    """Make waiting threads sleep instead of spin, as a server wants it: its decoders use the processors meanwhile."""
     chosen = {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys()
-    if not chosen and "torch" not in sys.modules and others_are_working():
+    if not chosen and "torch" not in sys.modules:
         os.environ["GOMP_SPINCOUNT"] = SPIN_COUNT
 
 

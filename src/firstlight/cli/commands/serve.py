@@ -55,7 +55,9 @@ class Serve:
         from firstlight.delivery.serve.binding import bind, is_exposed
         from firstlight.delivery.serve.guard.hosts import allowed_host
         from firstlight.delivery.serve.guard.tokens import TOKEN_VARIABLE, check_token
+        from firstlight.runtime.processors import sleep_while_waiting
 
+        sleep_while_waiting()
         token = self.token if self.token is not None else os.environ.get(TOKEN_VARIABLE) or None
         if token is not None:
             check_token(token)
