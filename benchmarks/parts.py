@@ -106,6 +106,7 @@ NETWORKS = {
 }
 MLP_GOAL = "at least 15 times as fast as the tutorial loop, and 6 times as fast as every peer"
 TRANSFER = ("--data-root", "{data_root}", "--cache", "{folder}/cache", "--seed", "{seed}")
+SERVE = ("--data-root", "{data_root}", "--folder", "{folder}")
 CIFAR = "{data_root}/cifar10-jpeg.tar.gz"
 
 PARTS: dict[str, Part] = {
@@ -209,6 +210,37 @@ PARTS: dict[str, Part] = {
         "Runtime takes alone. `firstlight, onnx` is `--engine onnx`. firstlight's process keeps memory that it has "
         "freed, as its command line does; so does `eager, memory kept`. `agreement` is the proportion of top-1 answers "
         "that agree with eager float32.",
+    ),
+    "serve": Part(
+        title="a server under load, mobilenet_v2, 224 pixels",
+        sides=(
+            Side("firstlight", ("serve.py", "--side", "firstlight", *SERVE)),
+            Side("plain", ("serve.py", "--side", "plain", *SERVE)),
+            Side("litserve", ("serve.py", "--side", "litserve", *SERVE), peer=True),
+        ),
+        goal="with one client, the median answer takes at most 1.15 times the bare call of the model with decoding; "
+        "with 32 clients, at least twice the requests per second of the plain server, at an equal or lower p99",
+        figure="requests_per_second",
+        unit="requests per second",
+        less_is_better=False,
+        words="Each client uploads photographs of clothing (400x533 JPEG) one after the other, for 20 seconds; wrk "
+        "makes the load, on the same two cores. `plain` is the FastAPI server of tutorials, with eager PyTorch behind "
+        "it; `litserve` batches up to 32 requests within 10 ms. `bare call` decodes and calls the model of firstlight "
+        "in the caller's own process.",
+    ),
+    "serve-load": Part(
+        title="a server under attack: overload, slow clients, many requests",
+        once=True,
+        sides=(Side("firstlight", ("serve_load.py", *SERVE)),),
+        goal="256 clients get at least 80 % of the requests per second of 32; memory stays flat; health answers within "
+        "100 ms",
+        figure="goodput_over_peak",
+        unit="requests per second / those of 32 clients",
+        less_is_better=False,
+        against=None,
+        words="A refused request (503) does not count. Memory is that of the server and its decoders together; its "
+        "growth is the slope over the second half of each row. `slow sockets` are 200 connections that send one byte "
+        "per second, beside 8 ordinary clients, whose requests count.",
     ),
     "startup": Part(
         title="starting up",
