@@ -1,14 +1,14 @@
 """The same network behind LitServe, which batches requests.
 
-    python benchmarks/serving/litserve_.py --weights mobilenet_v2.safetensors --port 8002
+python benchmarks/serving/litserve_.py --weights mobilenet_v2.safetensors --port 8002
 """
 
 import argparse
 import io
-from typing import Any
 
 import litserve
 import torch
+from fastapi import Request
 from PIL import Image
 from plain import PREPARE, network
 
@@ -24,7 +24,7 @@ class Api(litserve.LitAPI):
         """Load the network."""
         self.model = network(self.weights).to(device)
 
-    def decode_request(self, request: Any) -> torch.Tensor:
+    def decode_request(self, request: Request) -> torch.Tensor:
         """Return the image as the network gets it."""
         return PREPARE(Image.open(io.BytesIO(request["file"].file.read())).convert("RGB"))
 

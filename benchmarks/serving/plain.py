@@ -1,6 +1,6 @@
 """The server that tutorials show: FastAPI, and an eager network of torchvision behind it.
 
-    python benchmarks/serving/plain.py --weights mobilenet_v2.safetensors --port 8001
+python benchmarks/serving/plain.py --weights mobilenet_v2.safetensors --port 8001
 """
 
 import argparse
