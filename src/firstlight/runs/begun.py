@@ -92,7 +92,7 @@ def owning(folder: Path) -> Iterator[None]:
     place = folder / LAST_FOLDER
     place.mkdir(exist_ok=True)
     with (place / LOCK_FILE).open("a+", encoding="ascii") as lock:
-        if not _is_locked(lock):
+        if not _try_lock(lock):
             lock.seek(0)
             holder = lock.read(20).strip() or "unknown"
             raise RunError(f"{folder}: process {holder} is training this run; wait until it is done, or stop it")
@@ -107,11 +107,11 @@ def owning(folder: Path) -> Iterator[None]:
 def is_owned(folder: Path) -> bool:
     """Return whether a process holds the folder of an unfinished run."""
     with suppress(OSError), (folder / LAST_FOLDER / LOCK_FILE).open("a+", encoding="ascii") as lock:
-        return not _is_locked(lock)
+        return not _try_lock(lock)
     return False
 
 
-def _is_locked(lock: Any) -> bool:
+def _try_lock(lock: Any) -> bool:
     """Lock a file for this process, and return whether that was possible."""
     if sys.platform == "win32":
         return True

@@ -1,6 +1,5 @@
 """Get a run ready, before its folder is made: choose the network, pack and split the images, build the classifier."""
 
-import time
 from dataclasses import dataclass, replace
 
 import torch
@@ -30,7 +29,6 @@ class Ready:
         weights: the pretrained ones; None if there are none.
         choice: of the network, in a line for people.
         device: where it is trained.
-        seconds: that it took to get ready.
     """
 
     data: Dataset
@@ -39,7 +37,6 @@ class Ready:
     weights: Weights | None
     choice: str
     device: torch.device
-    seconds: float
 
 
 def make_ready(samples: Samples, recipe: Recipe) -> Ready:
@@ -48,7 +45,6 @@ def make_ready(samples: Samples, recipe: Recipe) -> Ready:
     Raises:
         UserError: if the data or the recipe cannot be used.
     """
-    started = time.perf_counter()
     device = pick_device(recipe.device)
     require_split(recipe.data.split)
     if recipe.optimization.compile:
@@ -62,7 +58,7 @@ def make_ready(samples: Samples, recipe: Recipe) -> Ready:
     data, recipe = prepare(samples, recipe, network)
     data = replace(data, notes=(*data.notes, *choice.notes))
     classifier = build_classifier(data, recipe, network, weights, device)
-    return Ready(data, recipe, classifier, weights, choice.line, device, time.perf_counter() - started)
+    return Ready(data, recipe, classifier, weights, choice.line, device)
 
 
 def what_begins(data: Dataset, recipe: Recipe, device: str) -> str:
