@@ -29,11 +29,3 @@ def model():
         torch.nn.init.normal_(made.network.head.weight)
     made.temperature.fill_(1.7)
     return made.eval()
-
-
-@pytest.fixture(scope="session")
-def exported(digit_run, tmp_path_factory):
-    """A run's model as ONNX; the file is not to be changed."""
-    import firstlight as fl
-
-    return fl.export(digit_run, out=tmp_path_factory.mktemp("exported") / "model.onnx")
