@@ -3,11 +3,13 @@
 import csv
 import json
 import os
+import socket
 import stat
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -18,6 +20,9 @@ from firstlight.files import (
     atomic_path,
     from_cell,
     open_csv,
+    open_regular,
+    read_regular,
+    read_regular_text,
     write_csv,
     write_json,
     write_text,
@@ -179,3 +184,35 @@ def test_no_cell_is_a_formula_and_every_text_comes_back(text, tmp_path):
     assert from_cell(cell) == text
     assert number == "-1.5"
     assert (cell == text) == (text in ("plain", "'s", "a=b", "", "5"))
+
+
+def test_only_regular_files_are_opened_and_the_reason_says_what_the_others_are(tmp_path):
+    (tmp_path / "plain").write_bytes(b"a\r\nb")
+    (tmp_path / "link").symlink_to("plain")
+    os.mkfifo(tmp_path / "pipe")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "socket"))
+    assert read_regular(tmp_path / "plain") == read_regular(str(tmp_path / "link")) == b"a\r\nb"
+    assert read_regular_text(tmp_path / "plain") == "a\nb"
+    reasons = {
+        tmp_path: "it is a folder, not a file",
+        tmp_path / "pipe": "it is a named pipe, not a file",
+        tmp_path / "socket": "it is a socket, not a file",
+        "/dev/zero": "it is a device, not a file",
+        "nul\0": "it is not a possible name of a file",
+        tmp_path / "absent": "No such file or directory",
+    }
+    for path, reason in reasons.items():
+        with pytest.raises(OSError, match=reason) as caught:
+            read_regular(path)
+        assert caught.value.strerror == reason
+        assert caught.value.filename == os.fspath(path)
+
+
+def test_a_file_that_is_exchanged_for_a_pipe_in_the_last_moment_is_not_waited_for(tmp_path, monkeypatch):
+    os.mkfifo(tmp_path / "pipe")
+    regular = Path(__file__).stat()
+    with monkeypatch.context() as lying:
+        lying.setattr(os, "stat", lambda path: regular)
+        with pytest.raises(OSError, match="named pipe"):
+            open_regular(tmp_path / "pipe")

@@ -1,20 +1,73 @@
-"""Write files that exist only when they are complete: under a temporary name, fsynced, then renamed."""
+"""Read regular files only, and write files that exist only when they are complete: fsynced, then renamed."""
 
 import csv
+import errno
 import json
 import os
 import re
 import secrets
 import shutil
+import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from io import BufferedReader, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
 FORMULA = re.compile(r"'*[=+\-@\t\r]")  # how text begins that a spreadsheet runs, or that stands for such text
 _ONE_LINE = json.JSONEncoder(allow_nan=False)
 ABANDONED_AFTER_SECONDS = 24 * 3600.0  # a temporary folder this old belongs to no running process
+WITHOUT_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
+
+
+def open_regular(path: str | Path) -> BufferedReader:
+    """Open a regular file to read its bytes; never wait for a pipe, and never open a device, which may be endless.
+
+    Raises:
+        OSError: if there is no such file, it cannot be opened, or it is anything but a regular file; `strerror` is the
+            reason in words, such as `it is a named pipe, not a file`.
+    """
+    try:
+        _require_regular(os.stat(path).st_mode, path)  # noqa: PTH116 - names that are no valid Unicode pass as they are
+        descriptor = os.open(path, os.O_RDONLY | WITHOUT_WAITING)
+    except ValueError:  # a zero byte, or half of a character
+        raise OSError(errno.EINVAL, "it is not a possible name of a file", os.fspath(path)) from None
+    file = os.fdopen(descriptor, "rb")
+    try:
+        _require_regular(os.fstat(descriptor).st_mode, path)  # it may have been exchanged in between
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
+def read_regular(path: str | Path) -> bytes:
+    """Return all bytes of a regular file; fails as `open_regular` does."""
+    with open_regular(path) as file:
+        return file.read()
+
+
+def read_regular_text(path: str | Path) -> str:
+    """Return a regular file as UTF-8, as `write_text` writes it; fails as `open_regular` does.
+
+    Line ends become line feeds. Bytes that are not UTF-8 are kept, as in names of files.
+    """
+    with open_regular(path) as file, TextIOWrapper(file, "utf-8", "surrogateescape") as text:
+        return text.read()
+
+
+def _require_regular(mode: int, path: str | Path) -> None:
+    """Raise an `OSError` that says what this is, unless it is a regular file."""
+    if stat.S_ISREG(mode):
+        return
+    kinds = (
+        (stat.S_ISDIR, errno.EISDIR, "a folder"),
+        (stat.S_ISFIFO, errno.EINVAL, "a named pipe"),
+        (stat.S_ISSOCK, errno.EINVAL, "a socket"),
+    )
+    code, kind = next(((code, kind) for is_kind, code, kind in kinds if is_kind(mode)), (errno.EINVAL, "a device"))
+    raise OSError(code, f"it is {kind}, not a file", os.fspath(path))
 
 
 @contextmanager
