@@ -10,7 +10,7 @@ from PIL import Image
 
 import firstlight as fl
 from firstlight.delivery.explain import explain_images, heatmaps_over, is_our_heatmap, written
-from firstlight.errors import DataError, RecipeError
+from firstlight.errors import DataError, ImageError, RecipeError
 from firstlight.inference.heatmaps.explainer import Explainer
 from firstlight.inference.inputs import items_in
 from firstlight.models.classifier import Classifier
@@ -57,6 +57,18 @@ def test_every_picture_gets_a_heatmap_or_its_reason_in_order(model, pictures, tm
     for one, answer in zip(found, answers, strict=True):
         assert one.label == answer.label
         assert one.probability == pytest.approx(answer.probability, abs=1e-5) if one.label else True
+
+
+def test_an_answer_that_is_no_number_is_an_error_of_that_picture(pictures, tmp_path):
+    broken = Classifier(architecture={"name": "mlp", "hidden": [4]}, classes=("cat", "dog"), input_size=(3, 4, 4))
+    with torch.no_grad():
+        broken.network.head.weight[0] = -3e38  # the other class alone would have a probability of 100%
+        broken.network.fc1.bias.fill_(1e3)
+    found = explained(broken, pictures[:2], tmp_path / "out")
+    assert all("no finite number" in one.error for one in found)
+    assert json.loads(json.dumps([one.to_json() for one in found], allow_nan=False))[0].keys() == {"image", "error"}
+    with pytest.raises(ImageError, match="no finite number"):
+        heatmaps_over(broken, [np.zeros((4, 4, 3), np.uint8)], [1])
 
 
 def test_no_file_of_the_user_is_replaced_and_our_own_are(model, pictures, tmp_path):

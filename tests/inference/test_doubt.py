@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from firstlight.errors import RecipeError
+from firstlight.errors import ImageError, RecipeError
 from firstlight.inference.doubt import Doubt, Verdict, remaining_words
 from firstlight.inference.engines.answers import Answers
 from firstlight.inference.predictor import Predictor
@@ -23,11 +23,11 @@ class Brightness:
 
     references, directions = torch.zeros(1, 3), torch.zeros(0, 0)
 
-    def __init__(self, threshold=100.0):
-        self.threshold = threshold
+    def __init__(self, threshold=100.0, factor=1.0):
+        self.threshold, self.factor = threshold, factor
 
     def score(self, features, logits, images):
-        return images.float().mean(dim=(1, 2, 3))
+        return images.float().mean(dim=(1, 2, 3)) * self.factor
 
     def to(self, device):
         return self
@@ -134,16 +134,28 @@ def test_a_predictor_says_what_the_model_does_not_know(model, digit_files):
     assert all(one.unsure for one in Predictor(trusting, accept=1)(digit_files))
 
 
-def test_an_answer_that_is_no_number_is_an_error_of_that_image(digit_pixels):
+BROKEN = {  # what is done to a model, by what becomes of its answers
+    "probabilities": lambda model: model.temperature.fill_(1e-44),
+    "a logit that no probability shows": lambda model: model.network.head.bias[0].fill_(-torch.inf),
+    "features": lambda model: model.network.fc1.weight.fill_(3e38),
+    "strangeness": lambda model: setattr(
+        model, "trust", Trust(set_quantile=0.5, strangeness=Brightness(85, torch.inf))
+    ),
+}
+
+
+@pytest.mark.parametrize("change", BROKEN.values(), ids=BROKEN)
+def test_an_answer_that_is_no_number_is_an_error_of_that_image(change, digit_pixels):
     broken = Classifier(architecture={"name": "mlp", "hidden": [4]}, classes=("a", "b"), input_size=(1, 8, 8))
-    with torch.no_grad():
-        broken.network.head.weight.fill_(3e38)
-        broken.network.head.bias.copy_(torch.tensor([3e38, -3e38]))
-        broken.network.fc1.bias.fill_(3e38)
     broken.trust = Trust(set_quantile=0.5)
-    (found,) = Predictor(broken)(digit_pixels[:1])
+    with torch.no_grad():
+        change(broken)
+    predictor = Predictor(broken)
+    (found,) = predictor(digit_pixels[:1])
     assert "no finite number" in found.error
     assert (found.label, found.unsure, found.set) == (None, None, None)
+    with pytest.raises(ImageError, match="image 0: the model gives no finite number"):
+        predictor.probabilities(digit_pixels[:1])
 
 
 def test_predictions_tell_their_doubt_in_a_data_frame_and_in_a_notebook(model, digit_files):

@@ -14,8 +14,9 @@ from firstlight.data.sources.litter import HEATMAP_SUFFIX
 from firstlight.delivery.heatmap import Heatmap
 from firstlight.delivery.overlay import on_picture, overlay
 from firstlight.delivery.style import DARK, LIGHT, on_page
-from firstlight.errors import DataError
+from firstlight.errors import DataError, ImageError
 from firstlight.files import expand_user
+from firstlight.inference.engines.answers import NOT_FINITE
 from firstlight.inference.heatmaps.explainer import Explainer, class_index
 from firstlight.inference.inputs import Item, Target, read_item, read_whole
 from firstlight.models.classifier import Classifier
@@ -118,17 +119,21 @@ def overlays(
         explainer: of the model.
         pictures: as for `heatmaps_over`.
         classes: the class that each heatmap is for, by number; None for the most probable one.
+
+    Raises:
+        ImageError: if the model gives no finite number for one of them.
     """
     model = explainer.model
     target = Target(model.input_size, model.resize, model.max_pixels, model.white)
     found: list[NDArray[np.uint8]] = []
     for chunk in chunks_of(IMAGES_AT_ONCE, zip(pictures, classes, strict=True)):
         images = _batch([read_item(Item(picture), target) for picture, _ in chunk], model)
-        chosen = [class_ for _, class_ in chunk]
-        if None in chosen:
-            best = explainer.probabilities(images).argmax(dim=1).tolist()
-            chosen = [best[row] if class_ is None else class_ for row, class_ in enumerate(chosen)]
+        probabilities = explainer.probabilities(images)
+        best = probabilities.argmax(dim=1).tolist()
+        chosen = [best[row] if class_ is None else class_ for row, (_, class_) in enumerate(chunk)]
         values = explainer(images, torch.tensor(chosen)).cpu().numpy()
+        if not (probabilities.isfinite().all() and np.isfinite(values).all()):
+            raise ImageError(NOT_FINITE)
         for (picture, _), heat in zip(chunk, values, strict=True):
             height, width = picture.shape[:2]
             part = seen_part(height, width, model.input_size, model.resize)
@@ -151,6 +156,9 @@ def _explain(explainer: Explainer, chunk: list[tuple[str | None, Any, Any]], ind
             yield Heatmap(name, error=pixels if isinstance(pixels, str) else whole)
             continue
         fractions, shown, heat = next(rows)
+        if not (fractions.isfinite().all() and np.isfinite(heat).all()):
+            yield Heatmap(name, error=NOT_FINITE)
+            continue
         best = int(fractions.argmax())
         height, width = whole.shape[:2]
         yield Heatmap(

@@ -78,8 +78,7 @@ class Doubt:
         strange, limit = self.trust.strangeness, 0.0
         scores: list[float | None] = [None] * len(probabilities)
         if strange is not None and answers.strangeness is not None:
-            found = answers.strangeness.nan_to_num(nan=torch.inf)  # which becomes a large number
-            scores, limit = found.nan_to_num().tolist(), strange.threshold
+            scores, limit = answers.strangeness.tolist(), strange.threshold
         verdicts = []
         for probability, names, score in zip(highest, possible, scores, strict=True):
             is_stranger = score is not None and score > limit

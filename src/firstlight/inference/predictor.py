@@ -1,6 +1,5 @@
 """`Predictor`: images of any kind in, predictions out; every prediction of a trained model is made here."""
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from firstlight.errors import ImageError, RecipeError, require_type
 from firstlight.escaping import escape_name
 from firstlight.inference.collect import Collected, collect
 from firstlight.inference.doubt import Doubt, Sets
-from firstlight.inference.engines.answers import Answers, Engine
+from firstlight.inference.engines.answers import NOT_FINITE, Answers, Engine
 from firstlight.inference.engines.steady import SteadyEngine
 from firstlight.inference.engines.torch_engine import TorchEngine
 from firstlight.inference.inputs import Item, Target, is_one_image, items_in, items_of, read_item
@@ -29,7 +28,6 @@ __all__ = ["TOP", "Guess", "Prediction", "Predictions", "Predictor"]
 
 IMAGES_AT_ONCE = 64  # that are decoded by one thread, and go through the model together
 TOP = 5  # classes
-NOT_FINITE = "the model gives no finite number for it; its weights are broken, or too large for this number type"
 
 
 class Predictor:
@@ -126,19 +124,26 @@ class Predictor:
             images: what `predict` takes.
 
         Raises:
-            ImageError: if an image cannot be used, with its path or its number.
+            ImageError: if an image cannot be used or has no answer in finite numbers, with its path or its number.
             WrongTypeError: if it is anything else; it says what is accepted.
         """
         parts = [np.empty((0, len(self.classes)), np.float32)]
         done = 0
         chunks = chunks_of(IMAGES_AT_ONCE, items_of(images, self.target.white))
         for chunk in in_order(self._read, chunks, 1 if is_one_image(images) else self.workers or default_workers()):
+            names = [
+                f"image {number}" if name is None else escape_name(name) for number, (name, _) in enumerate(chunk, done)
+            ]
             pixels = []
-            for number, (name, image) in enumerate(chunk, done):
+            for name, (_, image) in zip(names, chunk, strict=True):
                 if isinstance(image, str):
-                    raise ImageError(f"{f'image {number}' if name is None else escape_name(name)}: {image}")
+                    raise ImageError(f"{name}: {image}")
                 pixels.append(image)
-            parts.append(self.answers(pixels).probabilities.cpu().numpy())
+            answers = self.answers(pixels)
+            for name, is_finite in zip(names, answers.are_finite().tolist(), strict=True):
+                if not is_finite:
+                    raise ImageError(f"{name}: {NOT_FINITE}")
+            parts.append(answers.probabilities.cpu().numpy())
             done += len(chunk)
         return np.concatenate(parts)
 
@@ -176,12 +181,14 @@ class Predictor:
     def judge(self, answers: Answers) -> list[Prediction]:
         """Return the predictions, without names, that follow from what the model says."""
         with torch.inference_mode():
+            finite = answers.are_finite().tolist()
             verdicts = self._doubt.verdicts(answers)
             ranked = answers.probabilities.topk(min(self.top, len(self.classes)), dim=1)
         predictions = []
-        for indices, values, verdict in zip(ranked.indices.tolist(), ranked.values.tolist(), verdicts, strict=True):
+        rows = zip(ranked.indices.tolist(), ranked.values.tolist(), verdicts, finite, strict=True)
+        for indices, values, verdict, is_finite in rows:
             top = tuple(Guess(self.classes[index], value) for index, value in zip(indices, values, strict=True))
-            if math.isfinite(top[0].probability):
+            if is_finite:
                 predictions.append(Prediction(None, top[0].label, top[0].probability, top, None, *verdict))
             else:
                 predictions.append(Prediction(None, error=NOT_FINITE))

@@ -7,7 +7,7 @@ import torch
 
 from firstlight.delivery.export.graph import Graph
 from firstlight.delivery.export.parity import BOUNDS, Checked, compared, require_parity
-from firstlight.errors import UserError
+from firstlight.errors import ModelFileError, UserError
 from firstlight.inference.engines.answers import Answers
 from firstlight.inference.engines.torch_engine import TorchEngine
 
@@ -92,9 +92,10 @@ def test_an_output_besides_the_probabilities_counts_too(output, digit_run, digit
 def test_numbers_that_are_none_are_refused(model, colored):
     broken = copy.deepcopy(model)
     broken.temperature.fill_(torch.nan)
-    checked = compared(TorchEngine(model), GraphEngine(broken), images_of(colored))
-    with pytest.raises(UserError):
-        require_parity(checked, "float32")
+    with pytest.raises(UserError, match="the export gives no finite number for 128 of 128 pictures; nothing was"):
+        compared(TorchEngine(model), GraphEngine(broken), images_of(colored))
+    with pytest.raises(ModelFileError, match="the model gives no finite number for 128 of 128 pictures; its weights"):
+        compared(TorchEngine(broken), GraphEngine(model), images_of(colored))
 
 
 def test_every_image_is_compared_in_batches_of_different_sizes(model, colored):

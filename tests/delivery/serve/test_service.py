@@ -1,5 +1,6 @@
 """What is too much is refused before it is decoded, and work for clients that have gone is dropped."""
 
+import copy
 import json
 import re
 import socket
@@ -8,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from firstlight.delivery.serve.service import Service
 
@@ -152,6 +154,25 @@ def test_without_the_extra_one_line_says_what_to_install(digit_run, monkeypatch,
     error = capsys.readouterr().err
     assert error == "firstlight: fastapi is not installed; pip install 'firstlight[serve]'\n"
     assert Path(digit_run.folder).is_dir()
+
+
+def test_an_answer_that_is_no_number_is_an_error_at_every_address(digit_run, picture):
+    broken = copy.deepcopy(digit_run.model)
+    with torch.no_grad():
+        broken.network.head.bias[0] = -torch.inf  # the other probabilities stay finite
+    images = {"name": "images", "shape": [1, 8, 8, 1], "datatype": "UINT8", "data": [0] * 64}
+    binary = {"inputs": [images], "outputs": [{"name": "probabilities", "parameters": {"binary_data": True}}]}
+    with running(Service(broken, name="m", workers=1)) as server:
+        for path, body in {
+            "/predict": picture,
+            "/explain": picture,
+            "/v2/models/m/infer": json.dumps({"inputs": [images]}).encode(),
+            "/v2/models/m/infer?binary": json.dumps(binary).encode(),
+        }.items():
+            answer = server.ask("POST", path, body)
+            assert answer.status == 422
+            told = json.loads(answer.body, parse_constant=pytest.fail)
+            assert "no finite number" in (told[0] if path == "/predict" else told)["error"]
 
 
 def test_small_answers_are_sent_at_once():

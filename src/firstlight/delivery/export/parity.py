@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from firstlight.errors import UserError
+from firstlight.errors import ModelFileError, UserError
 from firstlight.evaluation.intervals import Estimate, proportion
 from firstlight.inference.engines.answers import Answers, Engine
 from firstlight.progress import progress
@@ -17,6 +17,8 @@ LEAST = 64  # images
 BATCHES = (1, 3)  # the first batches; whatever works for these and for full ones works for any
 FULL_BATCH = 32
 OTHERS = ("logits", "features", "strangeness")  # outputs besides the probabilities
+NOTHING = "nothing was written"
+BROKEN = f"its weights are broken, or too large for this number type; {NOTHING}"
 LEAST_SCALE = 1e-6  # of an output, below which no difference counts
 
 
@@ -94,6 +96,10 @@ def compared(
         images: uint8 `[N, C, H, W]`.
         labels: the classes of the images, int64 `[N]`, -1 where it is not known; None: accuracies are not computed.
         threshold: of strangeness; None: strangers are not counted.
+
+    Raises:
+        ModelFileError: if the model gives no finite number for an image.
+        UserError: if the export gives none.
     """
     expected, found = [], []
     with progress("checking the export", len(images), "pictures") as advance:
@@ -101,7 +107,12 @@ def compared(
             expected.append(reference(batch))
             found.append(candidate(batch))
             advance(len(batch))
-    wanted, given = _joined(expected), _joined(found)
+    wanted = _joined(expected)
+    given = {name: values for name, values in _joined(found).items() if name in wanted}
+    if broken := _not_finite(wanted):
+        raise ModelFileError(f"the model gives no finite number for {broken:,} of {len(images):,} pictures; {BROKEN}")
+    if broken := _not_finite(given):
+        raise UserError(f"the export gives no finite number for {broken:,} of {len(images):,} pictures; {NOTHING}")
     same = wanted["probabilities"].argmax(dim=1) == given["probabilities"].argmax(dim=1)
     return Checked(
         n=len(images),
@@ -110,7 +121,7 @@ def compared(
         max_relative_difference={
             name: _difference(wanted[name], given[name]) / max(float(wanted[name].abs().max()), LEAST_SCALE)
             for name in OTHERS
-            if name in wanted and name in given
+            if name in given
         },
         **_scores(wanted, given, labels, threshold),
     )
@@ -125,7 +136,7 @@ def _scores(
         right, model_right = ((said["probabilities"].argmax(dim=1) == labels)[is_known] for said in (given, wanted))
         found["accuracy"] = float(right.double().mean())
         found["model_accuracy"] = proportion(int(model_right.sum()), len(model_right))
-    if threshold is not None and "strangeness" in wanted and "strangeness" in given:
+    if threshold is not None and "strangeness" in given:
         found["refused"], found["model_refused"] = (
             float((said["strangeness"] > threshold).double().mean()) for said in (given, wanted)
         )
@@ -152,7 +163,7 @@ def require_parity(checked: Checked, precision: str) -> None:
             if not difference <= bounds.others.get(name, math.inf):
                 found = f"its {name} differ by {difference:.1%}, more than {bounds.others[name]:.1%}"
     if found:
-        raise UserError(f"the export does not answer as the model does: {found}; nothing was written")
+        raise UserError(f"the export does not answer as the model does: {found}; {NOTHING}")
 
 
 def _is_less_accurate(checked: Checked) -> bool:
@@ -172,6 +183,12 @@ def _joined(answers: Sequence[Answers]) -> dict[str, Tensor]:
         for name, values in first.items()
         if values is not None
     }
+
+
+def _not_finite(columns: Mapping[str, Tensor]) -> int:
+    """Return for how many images a number is not finite."""
+    finite = [values.isfinite().reshape(len(values), -1).all(dim=1) for values in columns.values()]
+    return int((~torch.stack(finite).all(dim=0)).sum())
 
 
 def _difference(wanted: Tensor, given: Tensor) -> float:

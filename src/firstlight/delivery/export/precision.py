@@ -11,7 +11,7 @@ from firstlight.delivery.export.bfloat16 import bfloat16_of
 from firstlight.delivery.export.check_images import true_labels
 from firstlight.delivery.export.int8 import int8_files
 from firstlight.delivery.export.parity import LEAST, Checked, compared, require_parity
-from firstlight.errors import DataError, UserError
+from firstlight.errors import DataError, ModelFileError, UserError
 from firstlight.inference.engines.answers import Engine
 from firstlight.inference.engines.torch_engine import TorchEngine
 from firstlight.models.classifier import Classifier
@@ -35,6 +35,7 @@ def passed(
         precision: wanted.
 
     Raises:
+        ModelFileError: if the model gives no finite number for an image.
         UserError: if there are too few images for that, or none passes; it tells about the last.
     """
     learned, rest = _parted(images) if precision == "int8" else (images[:0], images)
@@ -44,10 +45,12 @@ def passed(
     reference = TorchEngine(model)
     failed: UserError | None = None
     for way, made in _in_precision(content, learned, precision):
-        checked = compared(reference, engine(made), rest, labels=labels, threshold=threshold)
-        checked = replace(checked, learned_from=len(learned) or None, made_by=way)
         try:
+            checked = compared(reference, engine(made), rest, labels=labels, threshold=threshold)
+            checked = replace(checked, learned_from=len(learned) or None, made_by=way)
             require_parity(checked, precision)
+        except ModelFileError:  # no export of such a model could pass
+            raise
         except UserError as reason:
             failed = reason
         else:

@@ -16,6 +16,7 @@ from firstlight.delivery.serve.batcher import Batcher
 from firstlight.delivery.serve.heatmaps import Heatmaps
 from firstlight.delivery.serve.metrics import Metrics
 from firstlight.delivery.serve.uploads import Upload
+from firstlight.errors import ImageError
 from firstlight.inference.decoding import Decoders
 from firstlight.inference.doubt import Sets
 from firstlight.inference.engines.answers import Answers, Engine
@@ -190,7 +191,10 @@ class Service:
 
     def _draw_one(self, upload: Upload, class_: int | None) -> bytes | str:
         picture = self._decoders.read_whole(upload.content, SIDE, upload.name or "")
-        return picture if isinstance(picture, str) else self._heatmaps.draw(picture, class_)
+        try:
+            return picture if isinstance(picture, str) else self._heatmaps.draw(picture, class_)
+        except ImageError as error:
+            return str(error)
 
     def _answer(self, jobs: Sequence[tuple[NDArray[np.uint8], bool]]) -> list[Any]:
         """Return for each image its prediction, or, if so asked, its row of what the model says."""

@@ -98,6 +98,8 @@ def answer_tensors(name: str, asked: Ask, found: Mapping[str, NDArray[np.float32
         if output not in found:
             raise UnreadableError(400, f"there is no such output; choose {', '.join(found)}")
     everything = bool(asked.parameters.get("binary_data_output"))
+    if not all(np.isfinite(values).all() for values in found.values()):
+        raise UnreadableError(422, "the model gives no finite number for an image")
     is_binary = {one.name: one.parameters.get("binary_data", everything) for one in asked.outputs}
     outputs, blobs = [], []
     for output in names:
@@ -106,8 +108,6 @@ def answer_tensors(name: str, asked: Ask, found: Mapping[str, NDArray[np.float32
         if is_binary.get(output, everything):
             blobs.append(values.astype("<f4").tobytes())
             about["parameters"] = {"binary_data_size": len(blobs[-1])}
-        elif not np.isfinite(values).all():
-            raise UnreadableError(422, "the model gives no finite number for an image")
         else:
             about["data"] = values.ravel().tolist()
         outputs.append(about)

@@ -2,10 +2,13 @@
 
 from typing import NamedTuple, Protocol
 
+import torch
 from torch import Tensor
 
 from firstlight.models.classifier import Classifier
 from firstlight.models.strangeness import Strangeness
+
+NOT_FINITE = "the model gives no finite number for it; its weights are broken, or too large for this number type"
 
 
 class Answers(NamedTuple):
@@ -22,6 +25,11 @@ class Answers(NamedTuple):
     logits: Tensor
     features: Tensor
     strangeness: Tensor | None
+
+    def are_finite(self) -> Tensor:
+        """Return for each image whether all numbers about it are finite, bool `[B]`; if not, it has no answer."""
+        columns = [column.isfinite().reshape(len(column), -1) for column in self if column is not None]
+        return torch.cat(columns, dim=1).all(dim=1)
 
 
 class Engine(Protocol):

@@ -82,9 +82,14 @@ class Explainer:
             return torch.where(highest > 0, whole / highest, 0)
 
     def probabilities(self, images: Tensor) -> Tensor:
-        """Return the calibrated probabilities of all classes, float32 `[B, K]`, as the classifier would."""
+        """Return the calibrated probabilities of all classes, float32 `[B, K]`, as the classifier would.
+
+        They are NaN for an image whose logits are not finite: it has no answer.
+        """
         with torch.inference_mode():
-            return self.model.probabilities(images)
+            logits = self.model(images)
+            finite = logits.isfinite().all(dim=1, keepdim=True)
+            return torch.where(finite, self.model.calibrated(logits), torch.nan)
 
     def _cells(self, images: Tensor, classes: Tensor) -> Tensor:
         network = self.model.network
