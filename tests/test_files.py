@@ -77,7 +77,7 @@ def test_a_file_has_the_rights_that_the_umask_leaves_whatever_its_writer_wanted(
 
 
 def test_a_folder_that_cannot_be_written_is_an_os_error(tmp_path):
-    with pytest.raises(OSError, match="No such file"):
+    with pytest.raises(OSError, match="missing is not there"):
         write_text(tmp_path / "missing" / "file.txt", "text")
 
 

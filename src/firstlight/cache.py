@@ -15,6 +15,7 @@ from firstlight.escaping import escape_name
 from firstlight.files import expand_user
 
 _ADVICE = "set FIRSTLIGHT_CACHE to a writable folder"
+OTHER_CACHE = "or set FIRSTLIGHT_CACHE to a folder on a larger disk"  # advice where the cache is full
 
 
 # Of this process: the temporary folders that stand in for caches, by the cache's place, and the places that work.

@@ -11,12 +11,14 @@ command line prints it and exits with code 2. The types are::
             DownloadError    weights that are not here and cannot be fetched
         RunError             a run folder
         TrainingError        training itself
+        WriteError           a file that cannot be written, because a disk is full, for example; an `OSError` as well
         WrongTypeError       an argument of the wrong type; a `TypeError` as well
 
 Where a message is about a choice, the error carries its name and its value: `error.field`, `error.value`. Messages name
 other choices between backticks, as in "use a larger `img_size`". Only the command line turns either into a flag.
 """
 
+from pathlib import Path
 from typing import Any
 
 
@@ -71,6 +73,25 @@ class RunError(UserError):
 
 class TrainingError(UserError):
     """Training cannot go on, for example because the loss is no longer a number."""
+
+
+class WriteError(UserError, OSError):
+    """A file or a folder that cannot be written: a disk is full or read-only, or a folder was removed; see `disk`.
+
+    Args:
+        reason: the whole message.
+        path: of the file or the folder.
+        why: only why it cannot be written, in a few words; `strerror` as well.
+        number: of the error, as in `errno`.
+    """
+
+    def __init__(self, reason: str, *, path: Path | None = None, why: str = "", number: int | None = None) -> None:
+        super().__init__(reason)
+        self.path, self.why = path, why
+        self.errno, self.strerror = number, why
+
+    def __str__(self) -> str:
+        return self.reason
 
 
 class WrongTypeError(UserError, TypeError):

@@ -15,6 +15,8 @@ from io import BufferedReader, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
+from firstlight.disk import writing
+
 FORMULA = re.compile(r"'*[=+\-@\t\r]")  # how text begins that a spreadsheet runs, or that stands for such text
 _ONE_LINE = json.JSONEncoder(allow_nan=False)
 ABANDONED_AFTER_SECONDS = 24 * 3600.0  # a temporary folder this old belongs to no running process
@@ -71,47 +73,60 @@ def _require_regular(mode: int, path: str | Path) -> None:
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, advice: str = "") -> Iterator[Path]:
     """Yield a temporary file name beside `path`; on success it becomes `path`, on failure it is removed.
 
+    Args:
+        path: of the file.
+        advice: what to do if it cannot be written, besides what the reason suggests.
+
     Raises:
-        OSError: if the folder cannot be written or the disk is full; an earlier file at `path` then stays as it was.
+        WriteError: if the folder cannot be written or the disk is full; an earlier file at `path` then stays as it was.
     """
     temporary = _temporary_beside(path)
     try:
-        temporary.touch()
-        permissions = temporary.stat().st_mode  # as the user's umask sets them; some writers set stricter ones
-        yield temporary
-        temporary.chmod(permissions)
-        with temporary.open("r+b") as written:  # Windows syncs only files open for writing
-            os.fsync(written.fileno())
-        temporary.replace(path)
-        _sync_folder(path.parent)
+        with writing(path, advice):
+            temporary.touch()
+            permissions = temporary.stat().st_mode  # as the user's umask sets them; some writers set stricter ones
+            yield temporary
+            temporary.chmod(permissions)
+            with temporary.open("r+b") as written:  # Windows syncs only files open for writing
+                os.fsync(written.fileno())
+            temporary.replace(path)
+            _sync_folder(path.parent)
     finally:
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             temporary.unlink()
 
 
 @contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path, advice: str = "") -> Iterator[Path]:
     """Yield a temporary folder beside `path`; on success it becomes `path`, on failure it is removed.
 
     If another process has made `path` in the meantime, its folder is kept and this one is removed: both hold the same.
+
+    Args:
+        path: of the folder.
+        advice: what to do if it cannot be written, besides what the reason suggests.
+
+    Raises:
+        WriteError: if it cannot be written.
     """
     _remove_abandoned(path.parent)
     temporary = _temporary_beside(path)
-    temporary.mkdir(parents=True)
     try:
-        yield temporary
-        for file in temporary.iterdir():
-            with file.open("r+b") as written:
-                os.fsync(written.fileno())
-        try:
-            temporary.rename(path)
-        except OSError:
-            if not path.is_dir():
-                raise
-        _sync_folder(path.parent)
+        with writing(path, advice):
+            temporary.mkdir(parents=True)
+            yield temporary
+            for file in temporary.iterdir():
+                with file.open("r+b") as written:
+                    os.fsync(written.fileno())
+            try:
+                temporary.rename(path)
+            except OSError:
+                if not path.is_dir():
+                    raise
+            _sync_folder(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -349,7 +349,7 @@ def test_a_full_disk_is_not_called_a_damaged_archive(tmp_path, files, monkeypatc
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(archives, "tempfile", SimpleNamespace(TemporaryFile=full))
-    refuses(path, "cannot be unpacked into", "No space left on device", "set FIRSTLIGHT_CACHE")
+    refuses(path, "cannot be unpacked into", "the disk is full", "set FIRSTLIGHT_CACHE")
 
 
 def test_counts_and_sizes_of_members_are_capped(tmp_path, files, monkeypatch):

@@ -3,6 +3,7 @@
 import errno
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from firstlight.data import packing
 from firstlight.data.images import decode, resize_image
 from firstlight.data.sources import load_data
 from firstlight.data.store import pack
-from firstlight.errors import DataError, RecipeError
+from firstlight.errors import RecipeError, UserError, WriteError
 
 
 @pytest.fixture
@@ -129,23 +130,22 @@ def test_small_images_that_are_alike_keep_their_size_and_others_take_the_default
 
 
 def test_a_full_disk_is_said_before_the_work_begins(digit_folder, fresh_cache, monkeypatch):
-    monkeypatch.setattr(packing.shutil, "disk_usage", lambda _path: type("Usage", (), {"free": 1000})())
-    with pytest.raises(DataError, match="GB are free"):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=1000))
+    with pytest.raises(UserError, match=r"packing needs \d+ kB in .*, and 1.0 kB are free; use a smaller `img_size`"):
         pack(load_data(digit_folder))
     assert list(fresh_cache.iterdir()) == []
 
 
 @pytest.mark.parametrize(
-    ("code", "expected"), [(errno.ENOSPC, DataError), (errno.EDQUOT, DataError), (errno.EIO, OSError)]
+    ("code", "why"),
+    [(errno.ENOSPC, "is full; free some room, or set FIRSTLIGHT_CACHE"), (errno.EDQUOT, "quota"), (errno.EIO, "error")],
 )
-def test_a_disk_that_is_full_on_the_way_is_said_too(digit_folder, fresh_cache, monkeypatch, code, expected):
+def test_a_disk_that_is_full_on_the_way_is_said_too(digit_folder, fresh_cache, monkeypatch, code, why):
     def fail(*_):
         raise OSError(code, "as planted")
 
     monkeypatch.setattr(packing.np.lib.format, "write_array_header_1_0", fail)
-    with pytest.raises(
-        expected, match="GB are free; use a smaller `img_size`" if expected is DataError else "as planted"
-    ):
+    with pytest.raises(WriteError, match=f"packed/.* cannot be written: .*{why}"):
         pack(load_data(digit_folder))
     assert list(fresh_cache.iterdir()) == []
 

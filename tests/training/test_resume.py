@@ -9,7 +9,7 @@ import torch
 
 import firstlight as fl
 from firstlight.data.sources import load_data
-from firstlight.errors import RecipeError, RunError
+from firstlight.errors import RecipeError, RunError, WriteError
 from firstlight.runs.begun import owning
 from firstlight.runs.last import read_state, state_file, write_state
 from firstlight.training import learn
@@ -180,7 +180,7 @@ def test_a_state_that_cannot_be_written_leaves_the_one_before(tmp_path, monkeypa
 
     with monkeypatch.context() as patched:
         patched.setattr("safetensors.torch.save_file", full)
-        with pytest.raises(OSError, match="No space"):
+        with pytest.raises(WriteError, match="the disk is full; free some room"):
             write_state(tmp_path, "training", {"numbers": []})
     found = read_state(tmp_path, "training")
     assert found["numbers"] == state["numbers"] and torch.equal(found["weights"]["a.b"], torch.arange(3))

@@ -1,19 +1,16 @@
 """Pack images into a folder: decode them in threads, resize them to one size, and record what was found."""
 
-import errno
 import itertools
 import json
-import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from firstlight.cache import cache_folder
+from firstlight.cache import OTHER_CACHE
 from firstlight.data.cues import Cues
 from firstlight.data.duplicates import FINGERPRINT, Duplicates, find_duplicates, fingerprints, separate_exact_copies
 from firstlight.data.images import DecodedImage, resize_image
@@ -27,7 +24,8 @@ from firstlight.data.reading import (
     stacked,
 )
 from firstlight.data.samples import Samples
-from firstlight.errors import DataError
+from firstlight.disk import require_room
+from firstlight.escaping import escape_name
 from firstlight.progress import phase, progress
 from firstlight.white import TYPES_WHITE, White
 
@@ -40,7 +38,7 @@ SIZE_SAMPLE_IMAGES = 64  # images that are read to guess the size
 SMALLEST_SIZE = (1, 1, 1)  # (C, H, W): JPEGs among them are decoded as small as possible
 BATCHED_BYTES = 2**16  # images of up to this many bytes are fingerprinted together
 SMALL_SIDE = 64  # pixels: images of one size no larger than this keep it
-DISK_MARGIN = 1.1  # free bytes wanted for each byte written
+BYTES_OF_FACTS = 32  # about each image, in the other files
 
 Pixels = NDArray[np.uint8]
 Size = tuple[int, int, int] | int | None  # (C, H, W); or the side of a square; or as `default_side`
@@ -89,7 +87,7 @@ def pack_into(folder: Path, samples: Samples, choices: PackChoices, workers: int
     packing starts again.
 
     Raises:
-        DataError: if the disk has no room.
+        UserError: if the disk has no room.
     """
     some = [] if isinstance(choices.size, tuple) else _some_images(samples, choices)
     guess, white = guess_size(samples, choices, some), choices.white or TYPES_WHITE
@@ -151,9 +149,8 @@ def _pack_at_size(
         _WrongGuessError: if an image does not match `input_size`, or is brighter than `white`.
     """
     count, (channels, height, width) = len(samples.labels), input_size
-    needed = count * channels * height * width
-    if needed * DISK_MARGIN > shutil.disk_usage(folder).free:
-        raise _disk_full(samples, needed)
+    needed = count * (channels * height * width + BYTES_OF_FACTS)
+    require_room(folder, needed, f"{escape_name(samples.source)}: packing", f"use a smaller `img_size`, {OTHER_CACHE}")
     facts = _Facts(prints=np.zeros(count, FINGERPRINT), white=white)
     cues = Cues.of_sample(count, channels)
 
@@ -181,7 +178,6 @@ def _pack_at_size(
     step = max(1, min(CHUNK_IMAGES, CHUNK_BYTES // (workers * height * width * channels)))
     chunks = [range(start, min(start + step, count)) for start in range(0, count, step)]
     with (
-        _explain_full_disk(samples, needed),
         (folder / PIXELS_FILE).open("wb") as file,
         progress("decoding pictures", count, "pictures") as advance,
     ):
@@ -195,25 +191,6 @@ def _pack_at_size(
     with phase("looking for copies"):
         facts.write(folder, _find_copies(samples, facts, choices.max_pixels, workers))
     cues.write(folder)
-
-
-@contextmanager
-def _explain_full_disk(samples: Samples, needed: int) -> Iterator[None]:
-    """Raise a DataError that says what to do if the disk becomes full while packing."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise _disk_full(samples, needed) from error
-        raise
-
-
-def _disk_full(samples: Samples, needed: int) -> DataError:
-    free = shutil.disk_usage(cache_folder()).free
-    return DataError(
-        f"{samples.source}: packing needs {needed / 1e9:.1f} GB in the cache and {free / 1e9:.1f} GB are free; "
-        f"use a smaller `img_size`, or set FIRSTLIGHT_CACHE to a folder on a larger disk"
-    )
 
 
 def _resized(image: DecodedImage, input_size: tuple[int, int, int], white: White, choices: PackChoices) -> Pixels:

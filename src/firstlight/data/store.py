@@ -16,7 +16,7 @@ import PIL
 import simplejpeg
 from numpy.typing import NDArray
 
-from firstlight.cache import cache_folder, writable_cache_folder
+from firstlight.cache import OTHER_CACHE, cache_folder, writable_cache_folder
 from firstlight.data.cues import Cues
 from firstlight.data.duplicates import Duplicates
 from firstlight.data.image_sources import ArrayImages
@@ -111,7 +111,8 @@ def pack(
         white: which value of more than 8 bits is white; by default chosen by the brightest image.
 
     Raises:
-        DataError: if the disk has no room for the packed images.
+        WriteError: if the cache cannot be written.
+        UserError: if it has no room for the packed images; this is told before any is packed.
         RecipeError: if there is no such `resize`.
     """
     _, fraction = parse_resize(resize)
@@ -130,8 +131,7 @@ def pack(
         return kept
     folder = writable_cache_folder() / name
     shutil.rmtree(folder, ignore_errors=True)  # it may exist but be damaged
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_folder(folder) as unfinished:
+    with atomic_folder(folder, OTHER_CACHE) as unfinished:
         if unchanged is not None:
             describe_array(unchanged, unfinished)
         else:

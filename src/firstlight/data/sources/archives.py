@@ -19,12 +19,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from firstlight.cache import writable_cache_folder
+from firstlight.cache import OTHER_CACHE, writable_cache_folder
 from firstlight.data.image_sources import remembered_key
 from firstlight.data.sources.archive_index import ArchiveIndex, Member
 from firstlight.data.sources.layout import Layout
 from firstlight.data.sources.listing import FolderListing
-from firstlight.errors import DataError, ImageError, UserError
+from firstlight.disk import in_units, require_room, writing
+from firstlight.errors import DataError, ImageError, UserError, WriteError
 from firstlight.escaping import escape_name
 from firstlight.progress import progress
 
@@ -164,36 +165,40 @@ def _check_content(path: Path, kind: str, where: str) -> None:
 
 
 def _unpack(path: Path, where: str) -> int:
-    """Unpack gzip into an unnamed file, which the system removes with its last descriptor; return a descriptor."""
-    packed_bytes = path.stat().st_size
-    limit = min(MAX_TOTAL_BYTES, max(ALWAYS_ALLOWED_BYTES, MAX_COMPRESSION_RATIO * packed_bytes))
-    folder = writable_cache_folder()
+    """Unpack gzip into an unnamed file, which the system removes with its last descriptor; return a descriptor.
+
+    Compression and the room that is left are looked at all the way, so that an archive that is made to fill a disk, or
+    is too large for this one, is refused at its beginning.
+    """
+    packed_bytes, folder = path.stat().st_size, writable_cache_folder()
     written = read_megabytes = 0
     try:
         with (
+            writing(folder / f"unpacked {path.name}", OTHER_CACHE),
             tempfile.TemporaryFile(dir=folder) as unpacked,
             path.open("rb") as packed,
             gzip.open(packed) as stream,
             progress(f"unpacking {escape_name(path.name)}", packed_bytes >> 20, "MB") as advance,
         ):
             while block := stream.read(_BLOCK_BYTES):
+                if written % ALWAYS_ALLOWED_BYTES < _BLOCK_BYTES:
+                    left = max(written, packed.tell()) * (packed_bytes - packed.tell()) // max(1, packed.tell())
+                    require_room(folder, left, f"unpacking {where}", f"free some room, {OTHER_CACHE}")
                 written += len(block)
-                if written > limit:
+                if written > min(MAX_TOTAL_BYTES, max(ALWAYS_ALLOWED_BYTES, MAX_COMPRESSION_RATIO * packed.tell())):
                     raise DataError(
-                        f"{where} unpacks to more than {limit:,} bytes, {MAX_COMPRESSION_RATIO} times "
-                        "its size, as no set of pictures does; pack it again"
+                        f"{where} unpacks to more than {MAX_COMPRESSION_RATIO} times its size, as no set of pictures "
+                        f"does; {in_units(written)} were enough to see that; pack it again"
                     )
                 unpacked.write(block)
                 advance((packed.tell() >> 20) - read_megabytes)
                 read_megabytes = packed.tell() >> 20
             unpacked.flush()
             return os.dup(unpacked.fileno())
-    except gzip.BadGzipFile:
-        raise
-    except OSError as error:
+    except WriteError as error:
         raise DataError(
-            f"{where} cannot be unpacked into {folder}: {error.strerror}; set FIRSTLIGHT_CACHE to a folder with room"
-        ) from error
+            f"{where} cannot be unpacked into {folder}: {error.why}; free some room, {OTHER_CACHE}"
+        ) from None
 
 
 def _tar_members(descriptor: int, where: str) -> tuple[FolderListing, dict[str, Member]]:

@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from firstlight.cache import cache_folder, writable_cache_folder
+from firstlight.cache import OTHER_CACHE, cache_folder, writable_cache_folder
 from firstlight.data.augment import Augment
 from firstlight.data.dataset import Dataset
 from firstlight.data.loader import Loader, scoring_batch_size
+from firstlight.disk import require_room, writing
 from firstlight.files import atomic_path
 from firstlight.inference.optimized import optimized
 from firstlight.models.classifier import Classifier
@@ -53,14 +54,21 @@ def extract_features(
 
     Returns:
         float32 `[n, D]`, memory-mapped.
+
+    Raises:
+        WriteError: if the cache cannot be written.
+        UserError: if it has no room for them; this is told before any is computed.
     """
     key = _key(classifier, data, rows, weights, feature_pass=feature_pass, mirror=mirror, seed=seed)
     name = f"features/{key}.npy"
     with suppress(OSError, ValueError):  # not there, or damaged
         return _opened(cache_folder() / name)
     file = writable_cache_folder() / name
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(file) as unfinished:
+    needed = len(rows) * classifier.network.num_features * np.dtype(np.float32).itemsize
+    require_room(file, needed, "keeping the features of the pictures", f"free some room, {OTHER_CACHE}")
+    with writing(file, OTHER_CACHE):
+        file.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(file, OTHER_CACHE) as unfinished:
         _compute(unfinished, classifier, data, rows, feature_pass=feature_pass, mirror=mirror, seed=seed)
     return _opened(file)
 
@@ -102,17 +110,17 @@ def _compute(
     size = scoring_batch_size(*data.store.input_size[1:])
     loader = Loader(data.store.pixels, data.samples.labels, rows, batch_size=size, device=device)
     shape = (len(rows), classifier.network.num_features)
-    features = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
     words = "computing features" if feature_pass == 0 else f"computing features, pass {feature_pass + 1}"
-    augment, done = augmentation_of(feature_pass, mirror=mirror), 0
-    with progress(words, len(rows), "pictures") as advance, torch.inference_mode():
+    augment = augmentation_of(feature_pass, mirror=mirror)
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    with path.open("wb") as file, progress(words, len(rows), "pictures") as advance, torch.inference_mode():
+        np.lib.format.write_array_header_1_0(file, header)
         for batch in loader.epoch():
             images = batch.images.flip(3) if mirror and feature_pass == 1 else batch.images
             images, _ = augment(images, batch.labels, batch.rows, seed=seed, epoch=feature_pass, num_classes=1)
-            features[done : done + len(images)] = model.features(images).float().cpu().numpy()
-            done += len(images)
+            # note: into a memory map, a full disk would end the process
+            file.write(np.ascontiguousarray(model.features(images).float().cpu().numpy(), dtype="<f4").data)
             advance(len(images))
-    features.flush()
 
 
 def _key(
