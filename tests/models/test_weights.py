@@ -149,6 +149,20 @@ def test_damaged_and_compressed_archives_are_refused(tmp_path: Path) -> None:
             load_state_dict_file(tmp_path / name)
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: data.replace(b"data.pkl", b"data.p\xff\xfe"),
+        lambda data: data.replace(b"PK\x01\x02", b"PK\xff\x02"),
+    ],
+)
+def test_an_archive_whose_table_of_names_is_damaged_is_refused(tmp_path: Path, damage) -> None:
+    torch.save({"weight": torch.zeros(3)}, tmp_path / "good.pth")
+    (tmp_path / "bad.pth").write_bytes(damage((tmp_path / "good.pth").read_bytes()))
+    with pytest.raises(ModelFileError, match="damaged"):
+        load_state_dict_file(tmp_path / "bad.pth")
+
+
 def test_weights_of_another_network_are_refused_by_name_and_nothing_is_changed() -> None:
     module = network()
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}

@@ -89,24 +89,30 @@ def load_weights(module: "nn.Module", state: "Mapping[str, Tensor]", *, source: 
 
 def _torch_load(path: Path) -> Any:
     import pickle
+    import warnings
     import zipfile
 
     import torch
 
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            _refuse_programs(path, archive.namelist())
-            if any(record.compress_type != zipfile.ZIP_STORED for record in archive.infolist()):
-                raise ModelFileError(f"{path}: this zip archive is compressed, which no PyTorch checkpoint is")
     try:
-        with path.open("rb") as file:  # an open file: torch would go by the suffix of a path
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                _refuse_programs(path, archive.namelist())
+                if any(record.compress_type != zipfile.ZIP_STORED for record in archive.infolist()):
+                    raise ModelFileError(f"{path}: this zip archive is compressed, which no PyTorch checkpoint is")
+        with (
+            warnings.catch_warnings(action="ignore"),
+            path.open("rb") as file,
+        ):  # an open file: torch would go by the suffix of a path
             return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelFileError(
             f"{path} holds Python objects, which could run code, and not just tensors; "
             "where it was made, save model.state_dict() instead"
         ) from error
-    except Exception as error:  # torch's reader of old and damaged files raises whatever comes
+    except ModelFileError:
+        raise
+    except Exception as error:  # the readers of old and damaged files raises whatever comes
         raise ModelFileError(f"{path} cannot be read by PyTorch; it is damaged, or not a state dict") from error
 
 
