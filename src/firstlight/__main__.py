@@ -1,7 +1,44 @@
-"""`python -m firstlight`: the same as the command `firstlight`."""
+"""The command `firstlight`, also as `python -m firstlight`: it hears signals before anything large is imported."""
 
+import os
 import sys
+from typing import NoReturn
 
-from firstlight.cli import main
+from firstlight.runtime.signals import leave, receive_signals
 
-sys.exit(main())
+REPORT = (
+    "firstlight: this is a mistake in firstlight, not in what you did: please report it with the lines above, the "
+    "command, and the versions of firstlight and Python"
+)
+
+
+def main() -> NoReturn:
+    """Run the command line, and end the process with its exit code: 1 with a traceback if the mistake is ours."""
+    open_streams()
+    receive_signals()
+    from firstlight.cli import main as run
+
+    try:
+        code = run()
+    except Exception:
+        sys.excepthook(*sys.exc_info())
+        sys.stderr.write(REPORT + "\n")
+        code = 1
+    leave(code)
+
+
+def open_streams() -> None:
+    """Connect standard streams that are closed to nothing, so that no file gets their numbers, and their words."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdin, sys.stdout, sys.stderr = (
+        stream or os.fdopen(number, mode, encoding="utf-8")
+        for number, (stream, mode) in enumerate(((sys.stdin, "r"), (sys.stdout, "w"), (sys.stderr, "w")))
+    )
+
+
+if __name__ == "__main__":
+    main()

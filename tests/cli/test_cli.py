@@ -340,7 +340,8 @@ def test_a_file_name_cannot_steer_the_terminal(run_folder, capsys, here):
 def test_an_interrupted_training_keeps_the_best_and_says_so_in_its_exit_code(tmp_path, digit_folder):
     """Both processes at once: most of the time they wait for the disk and for imports."""
     # whoever runs these tests in the background has Ctrl-C ignored, and children inherit that
-    hears = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); import firstlight.__main__"
+    listen = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    hears = f"{listen}; from firstlight.__main__ import main; main()"
     codes, processes = {signal.SIGINT: 130, signal.SIGTERM: 143}, {}
     for sent in codes:
         words = ["train", str(digit_folder), "--model", "mlp", "--epochs", "100000", "--json"]

@@ -38,7 +38,18 @@ def test_an_interrupt_that_nobody_asked_for_comes_at_the_end():
         interrupt()
 
 
-def test_a_second_interrupt_does_not_wait_and_leaves_nothing_behind():
+def test_a_copy_of_an_interrupt_that_comes_at_once_is_no_second_one():
+    done = []
+    with pytest.raises(KeyboardInterrupt), holding_interrupts():
+        interrupt()
+        interrupt()
+        done.append("the step")
+        raise_if_interrupted()
+    assert done == ["the step"]
+
+
+def test_a_second_interrupt_does_not_wait_and_leaves_nothing_behind(monkeypatch):
+    monkeypatch.setattr("firstlight.runtime.interrupts.SAME_SECONDS", 0)
     with pytest.raises(KeyboardInterrupt), holding_interrupts():
         interrupt()
         interrupt()

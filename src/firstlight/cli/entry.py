@@ -1,9 +1,7 @@
 """The entry point: command-line words in, an exit code out; every user error is reported in one line."""
 
-import errno
 import signal
 import sys
-import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -13,16 +11,18 @@ from typing import Any
 from firstlight import __version__
 from firstlight.choices import nearest
 from firstlight.cli.commands import Check, Compare, Evaluate, Explain, Export, Guide, Predict, Report, Serve, Train
-from firstlight.cli.exit_codes import DONE, INTERRUPTED, TERMINATED, WRONG_INPUT
-from firstlight.cli.flags import message
+from firstlight.cli.exit_codes import DONE, WRONG_INPUT
+from firstlight.cli.faults import reason_of
+from firstlight.cli.flags import with_flags
 from firstlight.cli.options import build, either
 from firstlight.cli.parser import Command, name_of, read_words
-from firstlight.cli.terminal import say, tell
+from firstlight.cli.terminal import flush, say, tell, write
 from firstlight.errors import NoteWarning, UserError
-from firstlight.escaping import escape_name
+from firstlight.escaping import escape, escape_name
 from firstlight.files import expand_user
 from firstlight.progress import silence
 from firstlight.runtime.processors import set_up_process
+from firstlight.runtime.signals import received_signal, tell_interrupted, working
 
 COMMANDS: tuple[type[Command], ...] = (Check, Train, Evaluate, Report, Compare, Predict, Explain, Export, Serve, Guide)
 # What other tools call our commands. They are suggested, not accepted: one thing has one name.
@@ -38,33 +38,39 @@ OTHER_NAMES = {
     "serve": "api app host http server start web",
     "guide": "course docs learn notebook notebooks tutorial",
 }
-# The disk is full, or closed to this user: not a bug of ours.
-ENVIRONMENT_ERRNOS = {errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS, errno.EDQUOT}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code: 0 done, 2 wrong input, 130 or 143 interrupted."""
+    """Run the command line and return its exit code: 0 done, 2 wrong input, 130 or 143 interrupted.
+
+    What the user or the machine caused is told in one line; a mistake of ours is raised.
+    """
     words = list(sys.argv[1:] if arguments is None else arguments)
     set_up_process()
-    with terminated_by_signal() as terminated, notes_in_one_line():
-        try:
+    try:
+        with working(), notes_in_one_line():
             code = run(words)
-        except UserError as error:
-            tell(f"firstlight: {message(error)}")
-            return WRONG_INPUT
-        except BrokenPipeError:  # whoever read our output has stopped reading
-            sys.stderr.close()
-            return DONE
-        except OSError as error:
-            if error.errno not in ENVIRONMENT_ERRNOS:
-                raise
-            where = f"{error.filename}: " if error.filename else ""
-            tell(f"firstlight: {where}{error.strerror or error}")
-            return WRONG_INPUT
-        except KeyboardInterrupt:
-            tell("firstlight: interrupted")
-            code = INTERRUPTED
-    return TERMINATED if terminated else code
+            flush()
+    except KeyboardInterrupt as stop:
+        code = interrupted(stop)
+    except BrokenPipeError:  # whoever read our output has stopped reading
+        return DONE
+    except Exception as error:
+        if received_signal() is not None:  # what was interrupted may have failed in its own way
+            return interrupted(error)
+        if (reason := reason_of(error)) is None:
+            raise
+        tell(f"firstlight: {reason}")
+        return WRONG_INPUT
+    return code
+
+
+def interrupted(stop: BaseException) -> int:
+    """Tell that the command was interrupted, and what was saved, in one line; return the exit code."""
+    notes = "".join(f"; {with_flags(note)}" for note in getattr(stop, "__notes__", ()))
+    line, number = f"firstlight: interrupted{notes}", received_signal()
+    tell(line) if number is None else tell_interrupted(escape(line))
+    return 128 + (number or signal.SIGINT)
 
 
 @contextmanager
@@ -85,25 +91,6 @@ def notes_in_one_line() -> Iterator[None]:
         warnings.showwarning = before
 
 
-@contextmanager
-def terminated_by_signal() -> Iterator[list[int]]:
-    """Turn SIGTERM into a KeyboardInterrupt, and yield the list that then holds it; only in the main thread."""
-    received: list[int] = []
-
-    def terminate(number: int, _frame: Any) -> None:
-        received.append(number)
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield received
-        return
-    before = signal.signal(signal.SIGTERM, terminate)
-    try:
-        yield received
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 def run(words: list[str]) -> int:
     """Run the command that the words name, and return its exit code.
 
@@ -117,7 +104,7 @@ def run(words: list[str]) -> int:
     if first == "--print-completion":
         from firstlight.cli.completion import completion
 
-        sys.stdout.write(completion(COMMANDS, rest[0] if rest else ""))
+        write(completion(COMMANDS, rest[0] if rest else ""))
         return DONE
     if first in ("-h", "--help", "--help-all", "help"):
         return show_help(command_named(rest[0]) if rest and not rest[0].startswith("-") else None, first)

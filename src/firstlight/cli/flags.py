@@ -20,6 +20,7 @@ OTHER_FLAGS = {
     "engine",
     "to",
     "precision",
+    "resume",
 }  # of commands, besides the choices of a recipe
 CHOICE = re.compile(r"`([a-z_]+)`")
 

@@ -4,6 +4,7 @@ import json
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -11,6 +12,7 @@ from firstlight.cli.flags import flag, with_flags
 from firstlight.cli.labels import class_lines, suspect_lines
 from firstlight.cli.layout import counted, fitted, is_too_long
 from firstlight.cli.scores import class_table, trust_lines
+from firstlight.errors import UserError
 from firstlight.escaping import escape, escape_name
 from firstlight.progress import is_silent
 
@@ -27,19 +29,46 @@ MAX_LEAKS = 3  # groups of copies that a person is shown after training
 
 def say(text: str) -> None:
     """Write a line of the answer to stdout."""
-    _write_line(sys.stdout, text)
+    write(_line(sys.stdout, text))
 
 
 def tell(text: str) -> None:
-    """Write a note to stderr, unless the command is to be quiet."""
+    """Write a note to stderr, unless the command is to be quiet, or nothing can be written there."""
     if not is_silent():
-        _write_line(sys.stderr, text)
+        with suppress(OSError, ValueError):
+            sys.stderr.write(_line(sys.stderr, text))
 
 
 def print_json(value: Any) -> None:
     """Write one JSON value as the whole answer; names that are not valid Unicode stay readable by programs."""
-    json.dump(value, sys.stdout, allow_nan=False)
-    sys.stdout.write("\n")
+    write(json.dumps(value, allow_nan=False) + "\n")
+
+
+def write(text: str) -> None:
+    """Write a part of the answer to stdout.
+
+    Raises:
+        BrokenPipeError: if nobody reads it any more.
+        UserError: if it cannot be written, as to a full disk.
+    """
+    with _answering():
+        sys.stdout.write(text)
+
+
+def flush() -> None:
+    """Write what is left of the answer; fails as `write` does."""
+    with _answering():
+        sys.stdout.flush()
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise UserError(f"the answer cannot be written to standard output: {error.strerror or error}") from None
 
 
 def tell_run(run: "Run") -> None:
@@ -272,15 +301,15 @@ def show_json(predictions: "Iterator[Prediction] | Iterator[Heatmap]") -> tuple[
             yield prediction
 
     for text in json_list(counting()):
-        sys.stdout.write(text)
+        write(text)
     return count, errors
 
 
-def _write_line(stream: TextIO, text: str) -> None:
-    """Write a line with names escaped, in the encoding of the stream; on a terminal, broken between words."""
+def _line(stream: TextIO, text: str) -> str:
+    """Return a line with names escaped, in the encoding of the stream; on a terminal, broken between words."""
     encoding = stream.encoding or "utf-8"
     safe = escape(text).encode(encoding, "backslashreplace").decode(encoding)
-    stream.write(fitted(safe, stream) + "\n")
+    return fitted(safe, stream) + "\n"
 
 
 def _counted(counts: Mapping[str, int]) -> str:

@@ -6,9 +6,12 @@ interrupt is lost; in the middle of a step, it leaves half of the weights change
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from firstlight.runtime.signals import SAME_SECONDS, note_signal
 
 _held: list[Callable[[], None]] = []  # what the signals that wait would have done at once
 
@@ -44,13 +47,19 @@ def raise_if_interrupted() -> None:
 
 
 def _holding(handler: Callable[[int, Any], Any]) -> Callable[[int, Any], None]:
-    """Return a handler that lets the first signal wait, and hands the next one on at once."""
+    """Return a handler that lets the first signal wait, and hands the next one on at once, unless it is a mere copy."""
+    since = 0.0
 
     def hold(number: int, frame: Any) -> None:
-        if _held:
+        nonlocal since
+        if not _held:
+            note_signal()
+            since = time.monotonic()
+            _held.append(lambda: handler(number, None))
+        elif time.monotonic() - since < SAME_SECONDS:
+            note_signal()
+        else:
             _held.clear()
             handler(number, frame)
-        else:
-            _held.append(lambda: handler(number, None))
 
     return hold

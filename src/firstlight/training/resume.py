@@ -14,7 +14,7 @@ from firstlight.training.recipe import Recipe
 from firstlight.training.recipe_file import from_toml, to_toml
 from firstlight.training.run import Run
 from firstlight.training.surroundings import begun_with, differences_between
-from firstlight.training.train import train_in
+from firstlight.training.train import telling_what_is_kept, train_in
 
 
 def resume(folder: Path | str, samples: Samples, *, inexact: bool = False, save_every: float = SAVE_EVERY) -> Run:
@@ -43,7 +43,8 @@ def resume(folder: Path | str, samples: Samples, *, inexact: bool = False, save_
                 "set `resume_inexact` to go on all the same"
             )
         announce(f"continuing {folder}")
-        return train_in(folder, made, started=started, score_test=begun.score_test, save_every=save_every)
+        with telling_what_is_kept(folder):
+            return train_in(folder, made, started=started, score_test=begun.score_test, save_every=save_every)
 
 
 def asked_of(folder: Path | str) -> tuple[Recipe, str]:

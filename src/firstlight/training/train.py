@@ -2,7 +2,8 @@
 
 import shutil
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,6 +47,7 @@ from firstlight.runs.last import has_state
 from firstlight.runs.outputs import Outputs, write_outputs, write_thumbnails
 from firstlight.runs.record import Record, TransferRecord, count_test_evaluation, headline, read_record, write_record
 from firstlight.runs.suspects import read_suspects
+from firstlight.runtime.interrupts import holding_interrupts
 from firstlight.training.checkpoints import SAVE_EVERY, Checkpoints
 from firstlight.training.learn import learn_by_gradient
 from firstlight.training.novelty import strangeness_of
@@ -90,9 +92,25 @@ def train(
     made = make_ready(samples, asked)
     announce(what_begins(made.data, made.recipe, made.device.type))
     folder = make_run_folder(samples.name, out)
-    with owning(folder):
+    with telling_what_is_kept(folder), owning(folder):
         write_begun(folder, begun_with(made, score_test=score_test), to_toml(asked, samples.source))
         return train_in(folder, made, started=started, score_test=score_test, save_every=save_every)
+
+
+@contextmanager
+def telling_what_is_kept(folder: Path) -> Iterator[None]:
+    """Let an interrupt say what is kept in the run folder; if there is nothing to keep, remove the folder."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        if has_state(folder):
+            stop.add_note(f"what was trained is kept in {folder}; go on with firstlight train `resume` {folder}")
+        elif (folder / MODEL_FILE).is_file():
+            stop.add_note(f"the best model so far is kept in {folder}")
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+            stop.add_note("nothing was saved")
+        raise
 
 
 def train_in(folder: Path, made: Ready, *, started: float, score_test: bool, save_every: float) -> Run:
@@ -101,19 +119,12 @@ def train_in(folder: Path, made: Ready, *, started: float, score_test: bool, sav
     write_what_is_known(folder, data, recipe)
     packed = time.perf_counter()
     transferred = None
-    try:
-        if made.weights is None:
-            checkpoints = Checkpoints(
-                folder, "training", save_every=save_every, time_limit=recipe.optimization.time_limit
-            )
-            learned = learn_by_gradient(folder, made.classifier, data, recipe, checkpoints=checkpoints)
-        else:
-            transferred = learn_by_transfer(folder, made.classifier, data, recipe, made.weights, save_every=save_every)
-            learned = transferred.learned
-    except KeyboardInterrupt:
-        if not has_state(folder):  # there was nothing to keep: the folder is free again
-            shutil.rmtree(folder, ignore_errors=True)
-        raise
+    if made.weights is None:
+        checkpoints = Checkpoints(folder, "training", save_every=save_every, time_limit=recipe.optimization.time_limit)
+        learned = learn_by_gradient(folder, made.classifier, data, recipe, checkpoints=checkpoints)
+    else:
+        transferred = learn_by_transfer(folder, made.classifier, data, recipe, made.weights, save_every=save_every)
+        learned = transferred.learned
     train_seconds = time.perf_counter() - packed
 
     model, transfer = learned.model.eval(), transferred.record if transferred else None
@@ -196,11 +207,11 @@ def evaluate_on_test(run: Run) -> Run:
     trusted = None if trust is None else scored_on_test(trust, outputs, temperature, run.model.classes)
     total = round(run.seconds["total"] + time.perf_counter() - started, 3)
     seconds = {**run.seconds, "total": total}
-    run = save(
-        replace(run, record=replace(run.record, test=test, test_evaluations=count, seconds=seconds, trust=trusted))
-    )
-    end_of_test(run.folder)
-    with suppress(KeyboardInterrupt):  # the score stands
+    scored = replace(run.record, test=test, test_evaluations=count, seconds=seconds, trust=trusted)
+    with suppress(KeyboardInterrupt):  # a score that is saved stands, and one that is not is not told
+        with holding_interrupts():
+            run = save(replace(run, record=scored))
+            end_of_test(run.folder)
         write_example_images(run, run.data.split.test[shown_positions(logits, labels, temperature=temperature)])
         write_kept(run.folder, kept_of_run(run, outputs))
     return run

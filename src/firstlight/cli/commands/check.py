@@ -9,6 +9,7 @@ from firstlight.cli.options import Positional
 from firstlight.cli.terminal import print_json, tell, tell_check
 from firstlight.data.recipe import SourceRecipe
 from firstlight.progress import announcements_to, phase
+from firstlight.runtime.signals import importing
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Check:
 
         samples = load_data(self.source, **self.reading.source_choices())
         if self.labels:
-            with phase("loading PyTorch"):
+            with phase("loading PyTorch"), importing():
                 from firstlight import api
             with announcements_to(lambda line: tell(with_flags(line))):
                 report = api.check(samples, labels=True, workers=self.workers, max_pixels=self.max_pixels)

@@ -11,6 +11,7 @@ from firstlight.cli.terminal import print_json, say, tell
 from firstlight.data.recipe import SourceRecipe
 from firstlight.errors import RecipeError
 from firstlight.progress import announcements_to, phase
+from firstlight.runtime.signals import importing
 
 if TYPE_CHECKING:
     from firstlight.evaluation.comparison import Comparison
@@ -55,7 +56,7 @@ class Compare:
 
     def run(self) -> int:
         """Compare and report."""
-        with phase("loading PyTorch"):
+        with phase("loading PyTorch"), importing():
             from firstlight.api import compare, compare_recipes
             from firstlight.cli.comparisons import comparison_lines
             from firstlight.delivery.predict import require_file

@@ -11,6 +11,7 @@ from firstlight.cli.scores import class_table
 from firstlight.cli.terminal import print_json, say, tell
 from firstlight.data.recipe import SourceRecipe
 from firstlight.progress import announcements_to, phase
+from firstlight.runtime.signals import importing
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Evaluate:
 
     def run(self) -> int:
         """Score and report."""
-        with phase("loading PyTorch"):
+        with phase("loading PyTorch"), importing():
             from firstlight.api import evaluate
             from firstlight.delivery.predict import require_file
             from firstlight.delivery.score_files import draw_score, write_answers

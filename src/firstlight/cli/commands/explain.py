@@ -9,6 +9,7 @@ from firstlight.cli.options import Positional
 from firstlight.cli.pictures import end_of, files_named, require_pictures
 from firstlight.cli.terminal import say, show_json
 from firstlight.progress import phase, progress
+from firstlight.runtime.signals import importing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -52,7 +53,7 @@ class Explain:
 
     def run(self) -> int:
         """Explain and report, picture by picture."""
-        with phase("loading PyTorch"):
+        with phase("loading PyTorch"), importing():
             from firstlight.delivery.explain import FOLDER, explain_images, written
             from firstlight.inference.inputs import items_in
             from firstlight.models.model_file import load_model

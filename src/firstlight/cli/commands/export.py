@@ -12,6 +12,7 @@ from firstlight.cli.pictures import files_named, require_pictures
 from firstlight.cli.terminal import print_json, say, tell
 from firstlight.escaping import escape_name
 from firstlight.progress import announcements_to, phase
+from firstlight.runtime.signals import importing
 
 if TYPE_CHECKING:
     from firstlight.delivery.export.export import Exported
@@ -56,7 +57,7 @@ class Export:
 
     def run(self) -> int:
         """Export, and say where the file is and how it was checked."""
-        with phase("loading PyTorch"):
+        with phase("loading PyTorch"), importing():
             from firstlight.api import export
 
         files = None

@@ -11,6 +11,7 @@ from firstlight.cli.options import Positional
 from firstlight.cli.pictures import at_least, end_of, files_named, require_pictures
 from firstlight.cli.terminal import show_json, show_table, tell
 from firstlight.progress import announcements_to, phase
+from firstlight.runtime.signals import importing
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Predict:
 
     def run(self) -> int:
         """Classify and report, picture by picture."""
-        with phase("loading PyTorch"):
+        with phase("loading PyTorch"), importing():
             from firstlight.delivery.engine import engine_for
             from firstlight.delivery.predict import written_to_csv
             from firstlight.inference.doubt import CANNOT_TELL

@@ -10,6 +10,7 @@ from firstlight.cli.options import Positional
 from firstlight.cli.terminal import print_json, say, tell
 from firstlight.data.recipe import SourceRecipe
 from firstlight.progress import announcements_to, phase
+from firstlight.runtime.signals import importing
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Report:
 
     def run(self) -> int:
         """Write the page, and say where it is."""
-        with phase("loading PyTorch"):
+        with phase("loading PyTorch"), importing():
             from firstlight.api import report
 
         with announcements_to(lambda line: tell(with_flags(line))), phase("writing the report"):

@@ -11,6 +11,7 @@ from firstlight.cli.flags import with_flags
 from firstlight.cli.options import Positional
 from firstlight.cli.terminal import tell
 from firstlight.progress import announcements_to, phase
+from firstlight.runtime.signals import importing
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Serve:
         with ExitStack() as stack:
             for one in sockets:
                 stack.enter_context(one)
-            with phase("loading PyTorch"):
+            with phase("loading PyTorch"), importing():
                 from firstlight.delivery.serve.run import run
                 from firstlight.inference.doubt import CANNOT_TELL
                 from firstlight.models.model_file import load_model

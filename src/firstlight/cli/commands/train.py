@@ -13,6 +13,7 @@ from firstlight.data.recipe import DataRecipe
 from firstlight.errors import RecipeError
 from firstlight.models.recipe import ModelRecipe
 from firstlight.progress import announcements_to, phase
+from firstlight.runtime.signals import importing
 from firstlight.training.recipe import GROUPS, OptimizationRecipe, Recipe, TransferRecipe
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class Train:
 
     def run(self) -> int:
         """Train, draw the figures of the run, and report."""
-        with phase("loading PyTorch"):
+        with phase("loading PyTorch"), importing():
             from firstlight.api import train
         from firstlight.data.sources import load_data
 
