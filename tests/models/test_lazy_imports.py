@@ -13,8 +13,10 @@ from firstlight.models.model_file import save_model
 PROGRAM = """
 import json, sys
 
+SLOW = {"torch._dynamo", "scipy.stats"}
+
 def tell():
-    print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules} | {"torch._dynamo"} & set(sys.modules))))
+    print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules} | SLOW & set(sys.modules))))
 
 import firstlight.data.sources
 tell()
@@ -26,12 +28,14 @@ from firstlight.models.library_network import build_library_network
 tell()
 build_library_network("torchvision:squeezenet1_1", (3, 64, 64), 3)
 tell()
+import firstlight.api.train
+tell()
 """
 
 
 @pytest.fixture(scope="module")
 def imported(tmp_path_factory) -> list[set[str]]:
-    """The libraries that a fresh interpreter has imported after each of four steps."""
+    """The libraries that a fresh interpreter has imported after each of five steps."""
     path = tmp_path_factory.mktemp("lazy") / "model.safetensors"
     with torch.random.fork_rng():
         save_model(path, Classifier(architecture={"name": "mlp"}, classes=("a", "b"), input_size=(1, 4, 4)))
@@ -56,3 +60,7 @@ def test_loading_our_own_network_needs_no_library_of_networks(imported):
 def test_only_the_library_that_is_asked_for_is_imported(imported):
     assert "torchvision" in imported[3]
     assert "timm" not in imported[3]
+
+
+def test_training_needs_no_library_of_distributions(imported):
+    assert "firstlight" in imported[4] and "scipy.stats" not in imported[4]

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import beta
+from scipy.special import betaincinv
 from torch import Tensor
 from torch.nn import functional
 
@@ -186,5 +186,5 @@ def keeping(scores: Tensor) -> tuple[float, tuple[float, float, float, int]]:
     """
     n = len(scores)
     rank = min(n, int(np.ceil(KEPT * (n + 1))))
-    low, high = beta.ppf([0.025, 0.975], rank, n + 1 - rank)
+    low, high = betaincinv(rank, n + 1 - rank, [0.025, 0.975])
     return scores.sort().values[rank - 1].item(), (rank / (n + 1), float(low), float(high), n)

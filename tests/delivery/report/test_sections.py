@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import binomtest, fisher_exact
 
 from firstlight.delivery.report.answers import Answers
 from firstlight.delivery.report.confusions import confusions_of, most_confused
@@ -14,7 +14,7 @@ from firstlight.delivery.report.material import read_run
 from firstlight.delivery.report.overview import overview_of
 from firstlight.delivery.report.possible import possible_sets
 from firstlight.delivery.report.reliability import reliability_of
-from firstlight.delivery.report.slices import holm, slices_of
+from firstlight.delivery.report.slices import chance, holm, slices_of
 from firstlight.delivery.report.sprites import sprites_of
 from firstlight.delivery.report.strangers import strangers_of
 from firstlight.delivery.wording import choices_as_options, counted, listed, percent, points
@@ -63,6 +63,15 @@ def test_a_bin_holds_answers_of_about_the_same_confidence():
     assert [one.confidence for one in bins] == sorted(one.confidence for one in bins)
     assert bins[0].accuracy.value == right[:20].mean() and bins[-1].confidence == pytest.approx(confidence[-20:].mean())
     assert len(reliability_of(answers_of([True] * 7))) == 1
+
+
+@pytest.mark.parametrize("count", [2, 40, 900])
+def test_chance_is_fishers_exact_test_of_scipy(count):
+    rng = np.random.default_rng(count)
+    for some, share in ((0.1, 0.9), (0.5, 0.7), (0.95, 0.02)):
+        members, right = rng.random(count) < some, rng.random(count) < share
+        table = [[int((right & side).sum()), int((~right & side).sum())] for side in (members, ~members)]
+        assert chance(right, members) == pytest.approx(fisher_exact(table).pvalue, rel=1e-9)
 
 
 def test_holm_is_the_textbook_procedure():
