@@ -18,7 +18,7 @@ test: setup
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" scripts/check
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" scripts/test
 
-# The slow tests too, and the coverage of each room.
+# The slow tests too, and what the quick ones cover of each room.
 test-all: setup
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" scripts/check
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" scripts/test -m '' --cov --cov-report=

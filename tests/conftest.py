@@ -20,6 +20,21 @@ settings.register_profile("firstlight", deadline=None, suppress_health_check=[He
 settings.load_profile("firstlight")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow tests come first, so that no process waits for one at the end, and their coverage is not measured."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker("no_cover")
+
+
+@pytest.fixture(autouse=True)
+def _commands_of_slow_tests_are_not_measured(request, monkeypatch) -> None:
+    """Measuring coverage makes everything half as slow again; the quick tests hold the same claims."""
+    if request.node.get_closest_marker("slow"):
+        monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real sets (mnist/, fashion-mnist/, cifar10-jpeg.tar.gz, clothing10.tar, weights/)."""
