@@ -8,11 +8,11 @@ from firstlight.delivery.figures import draw_run
 from firstlight.delivery.report.write import write_run_report
 from firstlight.errors import RecipeError, WrongTypeError, require_type
 from firstlight.runs.begun import end_run
-from firstlight.training import resume as resuming
-from firstlight.training import train as training
+from firstlight.training.begin import asked_of, beginning, resuming, resuming_or_beginning
 from firstlight.training.checkpoints import SAVE_EVERY
 from firstlight.training.recipe import Recipe
 from firstlight.training.run import Run
+from firstlight.training.train import train_in
 
 MAX_MINUTES = 1e6
 
@@ -37,8 +37,8 @@ def train(
         recipe: every choice; by default those of `Recipe()`.
         out: the run folder, new or empty; by default `runs/<name>-<n>`.
         score_test: whether to score the test split at the end. A search over recipes leaves it locked.
-        resume: the folder of a run to go on with; or `auto` for the newest one in `runs/`, or
-            the one in `out`, with this recipe and source; or a new one if there is none.
+        resume: the folder of a run to go on with; or `auto` for the unfinished one in `runs/`, or in `out`, with this
+            recipe and source, the one that has come furthest if there are several; or a new one if there is none.
         resume_inexact: go on with a run even if something has changed, so that it will end with other bits.
         save_every: minutes; how often, besides after epochs, the state of training is written.
         choices: single choices by their names on the command line, such as `model="mlp"` or `epochs=3`; they replace
@@ -58,21 +58,22 @@ def train(
             raise WrongTypeError("data is missing: give images, or the run to go on with as `resume`")
         recipe = recipe_of(recipe, choices)
         samples = samples_of(data, recipe.data.source_choices())
-        folder = resuming.newest_unfinished(recipe, samples.source, out) if resume else None
+        if resume is None:
+            opening = beginning(samples, recipe, out, score_test=score_test)
+        else:
+            opening = resuming_or_beginning(samples, recipe, out, score_test=score_test, inexact=resume_inexact)
     else:
         if recipe is not None or choices or out is not None:
             given = next(iter(choices), "recipe" if recipe is not None else "out")
             raise RecipeError("a run that is resumed keeps its recipe and its folder; leave it out", field=given)
         folder = run_folder_of(resume, "resume")
-        asked, source = resuming.asked_of(folder)
+        asked, source = asked_of(folder)
         samples = samples_of(source if data is None else data, asked.data.source_choices())
-    if folder is None:
-        run = training.train(samples, recipe, out, score_test=score_test, save_every=save_every)
-    else:
-        run = resuming.resume(folder, samples, inexact=resume_inexact, save_every=save_every)
-    if run.interrupted or (score_test and run.test is None):
-        return run
-    draw_run(run.folder)
-    write_run_report(run.folder)
-    end_run(run.folder)
+        opening = resuming(folder, samples, inexact=resume_inexact)
+    with opening as opened:
+        run = train_in(opened, save_every=save_every)
+        if not run.interrupted and (run.test or not opened.score_test):
+            draw_run(run.folder)
+            write_run_report(run.folder)
+            end_run(run.folder)
     return run

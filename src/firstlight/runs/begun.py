@@ -24,6 +24,10 @@ if sys.platform != "win32":
 BEGUN_FILE, LOCK_FILE, TEST_FILE = "begun.json", "lock", "test.json"
 
 
+class TakenError(RunError):
+    """A run that this process cannot go on with: another one is training it, or has finished it meanwhile."""
+
+
 class Begun(msgspec.Struct, frozen=True, kw_only=True):
     """What the bits of a run depend on besides its recipe.
 
@@ -59,6 +63,11 @@ def write_begun(folder: Path, begun: Begun, asked: str) -> None:
     write_json(folder / LAST_FOLDER / BEGUN_FILE, msgspec.to_builtins(begun))
 
 
+def is_begun(folder: Path) -> bool:
+    """Return whether a folder holds a run that is not finished."""
+    return (folder / LAST_FOLDER / BEGUN_FILE).is_file()
+
+
 def read_begun(folder: Path) -> Begun:
     """Return how an unfinished run was begun.
 
@@ -84,31 +93,37 @@ def _why_not(folder: Path) -> str:
 def owning(folder: Path) -> Iterator[None]:
     """Hold the folder of an unfinished run for this process; the lock of a process that is dead is free.
 
-    Whatever such a process left half-written is removed.
+    Whatever such a process left half-written is removed. So is `last/`, at the end, if the run has ended.
 
     Raises:
-        RunError: if another process holds it.
+        TakenError: if another process holds it.
     """
-    place = folder / LAST_FOLDER
+    place, held = folder / LAST_FOLDER, False
     place.mkdir(exist_ok=True)
-    with (place / LOCK_FILE).open("a+", encoding="ascii") as lock:
-        if not _try_lock(lock):
-            lock.seek(0)
-            holder = lock.read(20).strip() or "unknown"
-            raise RunError(f"{folder}: process {holder} is training this run; wait until it is done, or stop it")
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        for litter in folder.rglob(".*.part"):
-            litter.unlink(missing_ok=True)
-        yield
+    try:
+        with (place / LOCK_FILE).open("a+", encoding="ascii") as lock:
+            if not _try_lock(lock):
+                lock.seek(0)
+                holder = lock.read(20).strip() or "unknown"
+                raise TakenError(f"{folder}: process {holder} is training this run; wait until it is done, or stop it")
+            held = True
+            lock.truncate(0)
+            lock.write(str(os.getpid()))
+            lock.flush()
+            for litter in (*folder.rglob(".*.part"), *folder.rglob(".tmp??????")):  # ours, and that of safetensors
+                litter.unlink(missing_ok=True)
+            yield
+    finally:
+        if held and not (place / BEGUN_FILE).exists():
+            shutil.rmtree(place, ignore_errors=True)
 
 
-def is_owned(folder: Path) -> bool:
-    """Return whether a process holds the folder of an unfinished run."""
-    with suppress(OSError), (folder / LAST_FOLDER / LOCK_FILE).open("a+", encoding="ascii") as lock:
-        return not _try_lock(lock)
-    return False
+def clear_what_never_began(folder: Path) -> None:
+    """Empty a run folder whose process was killed before it had written how the run begins."""
+    place = folder / LAST_FOLDER
+    if place.is_dir() and not (place / BEGUN_FILE).exists() and set(folder.iterdir()) == {place}:
+        with suppress(TakenError), owning(folder):
+            pass
 
 
 def _try_lock(lock: Any) -> bool:
@@ -125,6 +140,8 @@ def _try_lock(lock: Any) -> bool:
 def is_test_counted(folder: Path, counted: int) -> bool:
     """Return whether a run that was stopped has counted its look at the test split; if not, it is about to.
 
+    That it is about to is known until the run ends, so that a run counts one look, however often it is resumed.
+
     Args:
         folder: the run folder.
         counted: how many evaluations of the test split its record holds.
@@ -138,11 +155,7 @@ def is_test_counted(folder: Path, counted: int) -> bool:
     return False
 
 
-def end_of_test(folder: Path) -> None:
-    """Forget that a look at the test split was about to be taken: what it gave is written."""
-    (folder / LAST_FOLDER / TEST_FILE).unlink(missing_ok=True)
-
-
 def end_run(folder: Path) -> None:
-    """Remove the state of a run that is finished."""
+    """Remove the state of a run that is finished; from the first file that goes, there is nothing to resume."""
+    (folder / LAST_FOLDER / BEGUN_FILE).unlink(missing_ok=True)
     shutil.rmtree(folder / LAST_FOLDER, ignore_errors=True)

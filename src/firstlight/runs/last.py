@@ -65,23 +65,40 @@ def read_state(folder: Path, part: str) -> dict[str, Any] | None:
     return read_file(file) if file.is_file() else None
 
 
+def read_numbers(file: Path) -> dict[str, Any]:
+    """Read a file of a state without its tensors, and so without verifying it; a table stands for each of them.
+
+    Raises:
+        RunError: if it is damaged.
+    """
+    try:
+        with TensorFile(file) as opened:
+            numbers: dict[str, Any] = parse_json(opened.metadata[KEY])["state"]
+    except (ModelFileError, KeyError, TypeError, ValueError):
+        raise _damaged(file) from None
+    return numbers
+
+
 def read_file(file: Path) -> dict[str, Any]:
     """Read a file of a state and verify its digest.
 
     Raises:
         RunError: if it is damaged.
     """
-    damaged = RunError(f"{file}: it is damaged, so the run cannot continue from it; train anew in another folder")
     try:
         with TensorFile(file) as opened:
             signed, tensors = opened.metadata[KEY], opened.read()
         fields = parse_json(signed)
         if digest_of(signed.replace(fields["sha256"], UNSIGNED), tensors) != fields["sha256"]:
-            raise damaged
+            raise _damaged(file)
         state: dict[str, Any] = _restored(fields["state"], tensors)
     except (ModelFileError, KeyError, TypeError, ValueError):
-        raise damaged from None
+        raise _damaged(file) from None
     return state
+
+
+def _damaged(file: Path) -> RunError:
+    return RunError(f"{file}: it is damaged, so the run cannot continue from it; train anew in another folder")
 
 
 def _flattened(value: Any, tensors: "dict[str, Tensor]", name: str) -> Any:

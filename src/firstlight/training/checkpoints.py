@@ -3,10 +3,13 @@
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
-from firstlight.runs.last import read_state, state_file, write_state
+from firstlight.errors import RunError
+from firstlight.runs.folder import LAST_FOLDER
+from firstlight.runs.last import read_numbers, read_state, state_file, write_state
 from firstlight.training.state import TrainState
 
 MAX_SHARE = 0.02  # of the time, that copies and writing may take together; the rest of 3% is for what they disturb
@@ -19,7 +22,8 @@ class Checkpoints:
     Args:
         folder: the run folder.
         part: the name of the part, such as `training`.
-        save_every: minutes; the state is written after this time, and after epochs as often as that is cheap.
+        save_every: minutes; after this time a new state is in the folder. After epochs it is written as often as that
+            is cheap.
         time_limit: of this part, in seconds; None if there is none.
         clock: returns seconds.
     """
@@ -79,7 +83,7 @@ class Checkpoints:
             self._cost, self._writing = self._writing.result(), None
         started = self._clock()
         waited = started - self._last
-        if waited < self._every and not (epoch_is_over and waited * MAX_SHARE >= self._cost):
+        if waited < self._every - self._cost and not (epoch_is_over and waited * MAX_SHARE >= self._cost):
             return
         copy = self._copy(state)
         copied = self._clock() - started
@@ -104,3 +108,16 @@ class Checkpoints:
         started = self._clock()
         write_state(self.folder, self.part, copy)
         return seconds_before + self._clock() - started
+
+
+def furthest_step(folder: Path) -> tuple[int, int]:
+    """Return the epoch and the step that the states in a run folder have come to; zeros if there is none.
+
+    What is damaged counts as nothing.
+    """
+    steps = [(0, 0)]
+    for file in (folder / LAST_FOLDER).glob("*.safetensors"):
+        with suppress(RunError, KeyError, TypeError):
+            state = read_numbers(file)["training"]
+            steps.append((state["epochs_before"] + state["epoch"], state["step"]))
+    return max(steps)

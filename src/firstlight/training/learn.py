@@ -46,9 +46,12 @@ def learn_by_gradient(
     train_loader = training_loader(data, recipe, device)
     state = TrainState.begin(classifier, recipe, earlier)
     with checkpoints or nullcontext(), torch.backends.cudnn.flags(enabled=True, deterministic=True):
-        if checkpoints and checkpoints.restore(state):
-            record_again(state, folder)
-            recipe = recipe.replace(time_limit=checkpoints.time_limit)
+        if checkpoints:
+            restored = checkpoints.restore(state)
+            if restored:
+                recipe = recipe.replace(time_limit=checkpoints.time_limit)
+            if restored or not any(row.epoch for row in state.rows):
+                record_again(state, folder)
         events = train_epochs(state, train_loader, data.loader("valid", device), recipe)
         interrupted = record(events, state, folder, checkpoints)
     assert state.best is not None

@@ -62,14 +62,14 @@ def record(
 def record_again(state: TrainState, folder: Path) -> None:
     """Record the epochs of a state that training continues from, in place of whatever was recorded after it."""
     shutil.rmtree(folder / TENSORBOARD_FOLDER, ignore_errors=True)
-    rows = [row for row in state.rows if row.epoch]  # epoch 0 is no epoch of training
+    if state.best is None:
+        return
     with tensorboard_writer(folder) as tensorboard:
-        for row in rows:
-            add_row(tensorboard, row)
-    if state.rows:
-        write_metrics(folder, [asdict(row) for row in state.rows])
-    if state.best is not None:
-        save_model(folder / MODEL_FILE, state.best_classifier())
+        for row in state.rows:
+            if row.epoch:  # epoch 0 is no epoch of training
+                add_row(tensorboard, row)
+    write_metrics(folder, [asdict(row) for row in state.rows])
+    save_model(folder / MODEL_FILE, state.best_classifier())
 
 
 def add_row(tensorboard: Any, row: Epoch) -> None:

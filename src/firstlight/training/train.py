@@ -1,9 +1,7 @@
 """A whole training run, from labeled images and a recipe to a trained, calibrated, scored, and saved model."""
 
-import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,13 +22,13 @@ from firstlight.evaluation.cues import shortcuts_in
 from firstlight.evaluation.evaluate import evaluate_logits
 from firstlight.evaluation.mistakes import shown_positions
 from firstlight.evaluation.mixed_up import mixed_up_classes
-from firstlight.files import expand_user, write_text
+from firstlight.files import write_text
 from firstlight.inference.image_classifier import ImageClassifier
 from firstlight.inference.predictor import Predictor
 from firstlight.models.classifier import Classifier
 from firstlight.models.model_file import save_model
 from firstlight.progress import announce, phase
-from firstlight.runs.begun import end_of_test, is_test_counted, owning, write_begun
+from firstlight.runs.begun import is_test_counted
 from firstlight.runs.folder import (
     CORRECTIONS_FILE,
     HELD_OUT_FILE,
@@ -38,24 +36,20 @@ from firstlight.runs.folder import (
     QUARANTINE_FILE,
     RECIPE_FILE,
     SPLIT_FILE,
-    make_run_folder,
-    require_free,
     save_png,
 )
 from firstlight.runs.kept import MOST_SUSPECTS, Kept, kept_of, write_check_images, write_kept
-from firstlight.runs.last import has_state
 from firstlight.runs.outputs import Outputs, write_outputs, write_thumbnails
 from firstlight.runs.record import Record, TransferRecord, count_test_evaluation, headline, read_record, write_record
 from firstlight.runs.suspects import read_suspects
 from firstlight.runtime.interrupts import holding_interrupts
+from firstlight.training.begin import OpenRun, beginning
 from firstlight.training.checkpoints import SAVE_EVERY, Checkpoints
 from firstlight.training.learn import learn_by_gradient
 from firstlight.training.novelty import strangeness_of
-from firstlight.training.ready import Ready, make_ready, what_begins
 from firstlight.training.recipe import Recipe
 from firstlight.training.recipe_file import to_toml
 from firstlight.training.run import Run
-from firstlight.training.surroundings import begun_with
 from firstlight.training.suspects import answered, judge_labels
 from firstlight.training.transfer.features import extract_features
 from firstlight.training.transfer.ladder import head_logits, learn_by_transfer
@@ -73,7 +67,7 @@ def train(
     """Train a classifier: pack, split, train, keep the best epoch on validation, calibrate, score the test split once.
 
     Ctrl-C ends training early: the best model so far is kept, and the test split stays locked. The run folder then
-    holds what `resume` needs to go on, as it does after a kill; `end_run` removes it from a folder that is finished.
+    holds what is needed to resume it, as it does after a kill; `end_run` removes it from a folder that is finished.
 
     Args:
         samples: from `load_data`.
@@ -86,35 +80,13 @@ def train(
         UserError: if the data or the recipe cannot be used.
         TrainingError: if the loss is no longer a number; the best model so far stays in the run folder.
     """
-    started = time.perf_counter()
-    asked, out = recipe or Recipe(), expand_user(out) if out is not None else None
-    require_free(out)
-    made = make_ready(samples, asked)
-    announce(what_begins(made.data, made.recipe, made.device.type))
-    folder = make_run_folder(samples.name, out)
-    with telling_what_is_kept(folder), owning(folder):
-        write_begun(folder, begun_with(made, score_test=score_test), to_toml(asked, samples.source))
-        return train_in(folder, made, started=started, score_test=score_test, save_every=save_every)
+    with beginning(samples, recipe or Recipe(), out, score_test=score_test) as run:
+        return train_in(run, save_every=save_every)
 
 
-@contextmanager
-def telling_what_is_kept(folder: Path) -> Iterator[None]:
-    """Let an interrupt say what is kept in the run folder; if there is nothing to keep, remove the folder."""
-    try:
-        yield
-    except KeyboardInterrupt as stop:
-        if has_state(folder):
-            stop.add_note(f"what was trained is kept in {folder}; go on with firstlight train `resume` {folder}")
-        elif (folder / MODEL_FILE).is_file():
-            stop.add_note(f"the best model so far is kept in {folder}")
-        else:
-            shutil.rmtree(folder, ignore_errors=True)
-            stop.add_note("nothing was saved")
-        raise
-
-
-def train_in(folder: Path, made: Ready, *, started: float, score_test: bool, save_every: float) -> Run:
-    """Train in a run folder that is begun, from the state in it if there is one, and return the finished run."""
+def train_in(opened: OpenRun, *, save_every: float = SAVE_EVERY) -> Run:
+    """Train in the folder of a run that has begun, from the state in it if there is one, and return the run."""
+    folder, made, started = opened.folder, opened.made, opened.started
     data, recipe, samples = made.data, made.recipe, made.data.samples  # with their corrections
     write_what_is_known(folder, data, recipe)
     packed = time.perf_counter()
@@ -168,7 +140,7 @@ def train_in(folder: Path, made: Ready, *, started: float, score_test: bool, sav
     )
     run = Run(folder, ImageClassifier.of(model), recipe, data, learned.rows, record, learned.interrupted)
     run = save(run)
-    if score_test and not run.interrupted:
+    if opened.score_test and not run.interrupted:
         with suppress(KeyboardInterrupt):
             return evaluate_on_test(run)
     return run
@@ -192,7 +164,7 @@ def evaluate_on_test(run: Run) -> Run:
     started = time.perf_counter()
     before = read_record(run.folder).test_evaluations
     if is_test_counted(run.folder, before):
-        announce("the test split was being scored when this run was stopped; it is scored again, and counted once")
+        announce("the test split was already counted when this run was stopped; it is scored again, and counted once")
         count: int | None = before
     else:
         count = count_test_evaluation(run.folder)
@@ -208,12 +180,13 @@ def evaluate_on_test(run: Run) -> Run:
     total = round(run.seconds["total"] + time.perf_counter() - started, 3)
     seconds = {**run.seconds, "total": total}
     scored = replace(run.record, test=test, test_evaluations=count, seconds=seconds, trust=trusted)
-    with suppress(KeyboardInterrupt):  # a score that is saved stands, and one that is not is not told
-        with holding_interrupts():
+    try:
+        with holding_interrupts():  # a score that is saved stands, and one that is not is not told
             run = save(replace(run, record=scored))
-            end_of_test(run.folder)
-        write_example_images(run, run.data.split.test[shown_positions(logits, labels, temperature=temperature)])
-        write_kept(run.folder, kept_of_run(run, outputs))
+            write_example_images(run, run.data.split.test[shown_positions(logits, labels, temperature=temperature)])
+            write_kept(run.folder, kept_of_run(run, outputs))
+    except KeyboardInterrupt:
+        run = replace(run, interrupted=True)
     return run
 
 

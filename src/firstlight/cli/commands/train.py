@@ -43,8 +43,8 @@ class Train:
     out: Path | None = None
     """Folder for the run, new or empty; the default is runs/<name>-<n>."""
     resume: str | None = None
-    """Go on with a run that was killed or interrupted: its folder; or auto for the newest one in runs/ with the same
-    choices and source, or a new run if there is none."""
+    """Go on with a run that was killed or interrupted: its folder; or auto for the one in runs/ with the same choices
+    and source that has come furthest, or a new run if there is none."""
     resume_inexact: bool = False
     """Resume even if something has changed, so that the run ends with a model of other bits."""
     save_every: float = 5.0

@@ -132,7 +132,8 @@ def learn_by_transfer(
         if not to_tune:
             step = next_step(linear.rung.accuracy, len(train), len(train) * seconds_per_image(classifier, data))
         for depth in to_tune:
-            left = time_limit - (time.perf_counter() - started) if time_limit else None
+            spent = max(time.perf_counter() - started, ladder.learned.rows[-1].seconds)  # some by an earlier process
+            left = time_limit - spent if time_limit else None
             if (left is not None and left < MIN_SECONDS) or not ladder.finetune(depth, recipe.replace(time_limit=left)):
                 break
     except KeyboardInterrupt:

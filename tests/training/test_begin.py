@@ -14,11 +14,11 @@ from firstlight.runs.begun import owning
 from firstlight.runs.last import read_state, state_file, write_state
 from firstlight.training import learn
 from firstlight.training import train as training
+from firstlight.training.begin import resuming, unfinished
 from firstlight.training.checkpoints import Checkpoints
 from firstlight.training.recipe import Recipe
-from firstlight.training.resume import newest_unfinished, resume
 from firstlight.training.state import TrainState
-from firstlight.training.train import train
+from firstlight.training.train import train, train_in
 
 OFTEN = 1e-6  # minutes
 QUICK = {"model": "mlp", "hidden": (16,), "epochs": 3, "batch_size": 64}
@@ -53,6 +53,11 @@ def kill_at(monkeypatch):
         monkeypatch.setattr(learn, "train_epochs", killed)
 
     return kill
+
+
+def resume(folder, samples, *, inexact=False, save_every=5.0):
+    with resuming(folder, samples, inexact=inexact) as run:
+        return train_in(run, save_every=save_every)
 
 
 def bits_of(folder: Path) -> dict[str, object]:
@@ -158,10 +163,8 @@ def test_from_python_a_run_is_resumed_by_its_folder_or_found(samples, kill_at, t
     monkeypatch.chdir(tmp_path)
     folder = killed_run(kill_at, samples, None, QUICK, after=4) or Path("runs/data-1")
     [folder] = Path("runs").iterdir()
-    assert newest_unfinished(Recipe.of(**QUICK), samples.source) == folder
-    assert newest_unfinished(Recipe.of(**QUICK, lr=0.1), samples.source) is None
-    with owning(folder):
-        assert newest_unfinished(Recipe.of(**QUICK), samples.source) is None, "someone is at it"
+    assert unfinished(Recipe.of(**QUICK), samples.source) == [folder]
+    assert unfinished(Recipe.of(**QUICK, lr=0.1), samples.source) == []
     with pytest.raises(RecipeError, match="keeps its recipe"):
         fl.train(samples, resume=folder, epochs=5)
     run = fl.train(samples, resume="auto", **QUICK)

@@ -1,0 +1,168 @@
+"""Begin a run in a folder of its own, or go on with one that was interrupted or killed; no other process may then."""
+
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from firstlight.data.samples import Samples
+from firstlight.errors import RunError
+from firstlight.files import expand_user
+from firstlight.progress import announce
+from firstlight.runs.begun import (
+    TakenError,
+    asked_file,
+    clear_what_never_began,
+    is_begun,
+    owning,
+    read_begun,
+    write_begun,
+)
+from firstlight.runs.folder import MODEL_FILE, make_run_folder, require_free
+from firstlight.runs.last import has_state
+from firstlight.training.checkpoints import furthest_step
+from firstlight.training.ready import Ready, make_ready, what_begins
+from firstlight.training.recipe import Recipe
+from firstlight.training.recipe_file import from_toml, to_toml
+from firstlight.training.surroundings import begun_with, differences_between
+
+
+@dataclass(frozen=True)
+class OpenRun:
+    """A run that has begun and not ended, whose folder belongs to this process.
+
+    Attributes:
+        folder: the run folder.
+        made: all that the run needs.
+        score_test: whether the test split is scored at the end.
+        started: when this process began to work on it, by `time.perf_counter`.
+    """
+
+    folder: Path
+    made: Ready
+    score_test: bool
+    started: float
+
+
+@contextmanager
+def beginning(
+    samples: Samples, recipe: Recipe, out: Path | str | None = None, *, score_test: bool = True
+) -> Iterator[OpenRun]:
+    """Make a run folder, and hold it for this process within the block.
+
+    Args:
+        samples: from `load_data`.
+        recipe: every choice, as it was asked for.
+        out: the run folder, new or empty; by default `runs/<name>-<n>`.
+        score_test: whether to score the test split at the end.
+
+    Raises:
+        UserError: if the data or the recipe cannot be used.
+    """
+    started, out = time.perf_counter(), expand_user(out) if out is not None else None
+    if out is not None:
+        clear_what_never_began(out)
+    require_free(out)
+    made = make_ready(samples, recipe)
+    announce(what_begins(made.data, made.recipe, made.device.type))
+    folder = make_run_folder(samples.name, out)
+    with telling_what_is_kept(folder), owning(folder):
+        write_begun(folder, begun_with(made, score_test=score_test), to_toml(recipe, samples.source))
+        yield OpenRun(folder, made, score_test, started)
+
+
+@contextmanager
+def resuming(folder: Path | str, samples: Samples, *, inexact: bool = False) -> Iterator[OpenRun]:
+    """Hold the folder of a run that was interrupted or killed, to go on with it within the block.
+
+    Args:
+        folder: the run folder.
+        samples: what it was trained on.
+        inexact: go on even where the bits will differ.
+
+    Raises:
+        RunError: if the run is finished, another process is training it, its state is damaged, or its bits would
+            differ; the message says why.
+        UserError: if the data cannot be used.
+    """
+    started, folder = time.perf_counter(), expand_user(folder)
+    read_begun(folder)
+    with telling_what_is_kept(folder), owning(folder):
+        if not is_begun(folder):  # until a moment ago, it was the run of a process that has finished it
+            raise TakenError(f"{folder}: another process has just finished this run, so there is nothing to resume")
+        begun = read_begun(folder)
+        made = make_ready(samples, from_toml(asked_file(folder)).recipe)
+        differences = differences_between(begun, begun_with(made, score_test=begun.score_test))
+        if differences and not inexact:
+            raise RunError(
+                f"{folder}: the run would not end with the same bits, because {'; '.join(differences)}; "
+                "set `resume_inexact` to go on all the same"
+            )
+        announce(f"continuing {folder}")
+        yield OpenRun(folder, made, begun.score_test, started)
+
+
+@contextmanager
+def resuming_or_beginning(
+    samples: Samples, recipe: Recipe, out: Path | str | None = None, *, score_test: bool = True, inexact: bool = False
+) -> Iterator[OpenRun]:
+    """Hold the unfinished run with this recipe and source that has come furthest; or begin one.
+
+    Runs that other processes are training are left to them. The arguments are those of `beginning` and `resuming`; with
+    `out`, no other folder is looked at.
+    """
+    with ExitStack() as held:
+        for folder in unfinished(recipe, samples.source, out):
+            with nullcontext() if out else suppress(TakenError):
+                run = held.enter_context(resuming(folder, samples, inexact=inexact))
+                break
+        else:
+            run = held.enter_context(beginning(samples, recipe, out, score_test=score_test))
+        yield run
+
+
+@contextmanager
+def telling_what_is_kept(folder: Path) -> Iterator[None]:
+    """Let an interrupt say what is kept in the run folder; if there is nothing to keep, remove the folder."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        if has_state(folder):
+            stop.add_note(f"what was trained is kept in {folder}; go on with firstlight train `resume` {folder}")
+        elif (folder / MODEL_FILE).is_file():
+            stop.add_note(f"the best model so far is kept in {folder}")
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+            stop.add_note("nothing was saved")
+        raise
+
+
+def asked_of(folder: Path | str) -> tuple[Recipe, str]:
+    """Return the recipe and the source that a run was begun with, as they were asked for.
+
+    Raises:
+        RunError: if the run is finished, or there is none.
+    """
+    folder = expand_user(folder)
+    read_begun(folder)
+    recipe, source, _ = from_toml(asked_file(folder))
+    assert source is not None, "it was written with one"
+    return recipe, source
+
+
+def unfinished(recipe: Recipe, source: str, out: Path | str | None = None) -> list[Path]:
+    """Return the runs with this recipe and source that are not finished, those that have come furthest first.
+
+    Clocks and the times of files do not count. Of runs that have come as far, the one with the higher number is first.
+
+    Args:
+        recipe: as it was asked for.
+        source: likewise.
+        out: the only run folder to look at; by default, all in `runs/`.
+    """
+    wanted = to_toml(recipe, source)
+    folders = [folder for folder in (Path("runs").glob("*") if out is None else [expand_user(out)]) if is_begun(folder)]
+    same = [folder for folder in folders if asked_file(folder).read_text("utf-8", "surrogateescape") == wanted]
+    return sorted(same, key=lambda folder: (furthest_step(folder), len(folder.name), folder.name), reverse=True)
