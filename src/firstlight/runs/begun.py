@@ -118,11 +118,11 @@ def owning(folder: Path) -> Iterator[None]:
             shutil.rmtree(place, ignore_errors=True)
 
 
-def clear_what_never_began(folder: Path) -> None:
-    """Empty a run folder whose process was killed before it had written how the run begins."""
+def clear_what_is_over(folder: Path) -> None:
+    """Remove `last/` of a run whose process was killed just before it had begun, or just after it had ended."""
     place = folder / LAST_FOLDER
-    if place.is_dir() and not (place / BEGUN_FILE).exists() and set(folder.iterdir()) == {place}:
-        with suppress(TakenError), owning(folder):
+    if place.is_dir() and not is_begun(folder):
+        with suppress(TakenError), owning(folder):  # which removes it
             pass
 
 

@@ -14,7 +14,7 @@ from firstlight.progress import announce
 from firstlight.runs.begun import (
     TakenError,
     asked_file,
-    clear_what_never_began,
+    clear_what_is_over,
     is_begun,
     owning,
     read_begun,
@@ -63,7 +63,7 @@ def beginning(
     """
     started, out = time.perf_counter(), expand_user(out) if out is not None else None
     if out is not None:
-        clear_what_never_began(out)
+        clear_what_is_over(out)
     require_free(out)
     made = make_ready(samples, recipe)
     announce(what_begins(made.data, made.recipe, made.device.type))
@@ -88,6 +88,7 @@ def resuming(folder: Path | str, samples: Samples, *, inexact: bool = False) -> 
         UserError: if the data cannot be used.
     """
     started, folder = time.perf_counter(), expand_user(folder)
+    clear_what_is_over(folder)
     read_begun(folder)
     with telling_what_is_kept(folder), owning(folder):
         if not is_begun(folder):  # until a moment ago, it was the run of a process that has finished it
@@ -146,6 +147,7 @@ def asked_of(folder: Path | str) -> tuple[Recipe, str]:
         RunError: if the run is finished, or there is none.
     """
     folder = expand_user(folder)
+    clear_what_is_over(folder)
     read_begun(folder)
     recipe, source, _ = from_toml(asked_file(folder))
     assert source is not None, "it was written with one"

@@ -1,0 +1,41 @@
+"""What two run folders must have in common if they are of the same run."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+NOT_COMPARED = ("report.html", ".png", "tensorboard/")  # figures, and what is compared by its steps
+
+
+def results(folder: Path) -> dict[str, Any]:
+    """Return what has to be the same: each file without seconds and paths, and the steps of TensorBoard."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    rows = list(csv.DictReader(io.StringIO((folder / "metrics.csv").read_text())))
+    record = json.loads((folder / "evaluation.json").read_text())
+    events = EventAccumulator(str(folder / "tensorboard"), purge_orphaned_data=False)
+    events.Reload()
+    tags = [tag for tag in events.Tags()["scalars"] if tag != "seconds"]
+    names = {str(file.relative_to(folder)): file for file in folder.rglob("*") if file.is_file()}
+    files = {name: file.read_bytes() for name, file in names.items() if not any(part in name for part in NOT_COMPARED)}
+    return files | {
+        "metrics.csv": [{name: value for name, value in row.items() if name != "seconds"} for row in rows],
+        "evaluation.json": without_seconds(
+            {key: value for key, value in record.items() if key not in ("run", "model")}
+        ),
+        "tensorboard": {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in tags},
+    }
+
+
+def without_seconds(value: Any) -> Any:
+    """Return JSON without its numbers of seconds."""
+    if isinstance(value, dict):
+        return {key: without_seconds(one) for key, one in value.items() if "seconds" not in key}
+    return [without_seconds(one) for one in value] if isinstance(value, list) else value
+
+
+def litter(folder: Path) -> set[str]:
+    """Return what should not be in the folder of a finished run."""
+    return {file.name for file in folder.rglob("*") if file.name.endswith(".part") or file.name == "last"}
