@@ -3,8 +3,8 @@
     python benchmarks/kills.py --kills 1000
 
 A run is killed by SIGKILL at a random moment, or at one of its changes to files (before a rename, in the middle of a
-write); or it is interrupted by SIGTERM or SIGINT. It is resumed, perhaps killed again, and then left to its end. All its
-files must be those of a run that nobody killed, but for seconds and paths. Prints one JSON line for each variant.
+write); or it is interrupted by SIGTERM or SIGINT. It is resumed, perhaps killed again, and then left to its end. All of
+its files must be those of a run that nobody killed, but for seconds and paths. Prints one JSON line for each variant.
 
 Processes are forked from one that has imported everything, and the figures of the report, which are drawn when all else
 is written, are left out but for one variant; so a run takes about a second.
