@@ -15,9 +15,12 @@ def results(folder: Path) -> dict[str, Any]:
 
     rows = list(csv.DictReader(io.StringIO((folder / "metrics.csv").read_text())))
     record = json.loads((folder / "evaluation.json").read_text())
-    events = EventAccumulator(str(folder / "tensorboard"), purge_orphaned_data=False)
-    events.Reload()
-    tags = [tag for tag in events.Tags()["scalars"] if tag != "seconds"]
+    curves = {}
+    if (folder / "tensorboard").is_dir():
+        events = EventAccumulator(str(folder / "tensorboard"), purge_orphaned_data=False)
+        events.Reload()
+        tags = [tag for tag in events.Tags()["scalars"] if tag != "seconds"]
+        curves = {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in tags}
     names = {str(file.relative_to(folder)): file for file in folder.rglob("*") if file.is_file()}
     files = {name: file.read_bytes() for name, file in names.items() if not any(part in name for part in NOT_COMPARED)}
     return files | {
@@ -25,7 +28,7 @@ def results(folder: Path) -> dict[str, Any]:
         "evaluation.json": without_seconds(
             {key: value for key, value in record.items() if key not in ("run", "model")}
         ),
-        "tensorboard": {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in tags},
+        "tensorboard": curves,
     }
 
 
@@ -38,4 +41,8 @@ def without_seconds(value: Any) -> Any:
 
 def litter(folder: Path) -> set[str]:
     """Return what should not be in the folder of a finished run."""
-    return {file.name for file in folder.rglob("*") if file.name.endswith(".part") or file.name == "last"}
+    return {
+        file.name
+        for file in folder.rglob("*")
+        if file.name.endswith(".part") or file.name.startswith(".tmp") or file.name == "last"
+    }
