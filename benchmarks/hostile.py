@@ -20,7 +20,7 @@ from pathlib import Path
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.setdefault("PYTHONWARNINGS", "ignore")
 os.environ["FIRSTLIGHT_PROGRESS"] = "off"
-PARTS = ("models", "images")
+PARTS = ("models", "images", "lists")
 
 
 def main() -> None:

@@ -4,7 +4,6 @@ import os
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 COUNT = 200  # pictures
 
@@ -81,8 +80,3 @@ def _import_the_rest() -> None:
         "training.repeat",
     ):
         import_module(f"firstlight.{name}")
-
-
-def options(**more: Any) -> dict[str, Any]:
-    """Return choices of a training that takes a moment."""
-    return {"model": "mlp", "hidden": (8,), "epochs": 1, "batch_size": 32} | more
