@@ -115,16 +115,20 @@ def handmade(table: str, names: list[str]) -> Iterator[tuple[str, bytes]]:
     """Yield names and contents of lists; many are wrong, and none may do harm."""
     first, second = names[:2]
     texts = [
-        "", "\n", "image,label", "image,label\n", "image,image,label\na,b,c\n", "a,b,c\n" * 3, table * 2, "\ufeff" + table,
-        table.replace("\n", "\r"), table.replace("\n", "\r\n"), table.replace(",", ";"), table.replace("image", "IMAGE"),
+        "", "\n", "image,label", "image,label\n", "image,image,label\na,b,c\n", "a,b,c\n" * 3, table * 2,
+        "\ufeff" + table, table.replace("\n", "\r"), table.replace("\n", "\r\n"), table.replace(",", ";"),
+        table.replace("image", "IMAGE"),
         f"image,label\n/etc/passwd,a\n{first},b\n", f"image,label\n/dev/zero,a\n{first},b\n",
         f"image,label\nhttp://127.0.0.1:9/x.png,a\n{first},b\n", f"image,label\nfile://{first},a\n",
         f"image,label\n../../../../etc/passwd,a\n{first},b\n", f"image,label\n{first},=cmd()\n{second},@x\n",
-        f'image,label\n"{first}\n",a\n', f"image,label\n{first},{'x' * 10**6}\n{second},b\n", f"image,label\n{'x' * 10**7},a\n",
+        f'image,label\n"{first}\n",a\n', f"image,label\n{first},{'x' * 10**6}\n{second},b\n",
+        f"image,label\n{'x' * 10**7},a\n",
         f"image,label\n{first}\0,a\n", f'image,label\n"{first},a\n', f"image,label\n{first},\x1b[31mred\n{second},b\n",
-        f"image,label\n{first},a\n{first},b\n", f"image,label,split\n{first},a,dev2\n", f"image,label\n{first},\u202eb\n",
+        f"image,label\n{first},a\n{first},b\n", f"image,label,split\n{first},a,dev2\n",
+        f"image,label\n{first},\u202eb\n",
         "image,label\n" + f"{first},a\n" * 100_000, "image," + "label," * 10_000 + "\n", '"' * 10**6, "," * 10**6,
-        f"image,label\n{first},NaN\n{second},inf\n", f"image,label\n,a\n{second},\n", "sep=,\n" + table, "sep=\n" + table,
+        f"image,label\n{first},NaN\n{second},inf\n", f"image,label\n,a\n{second},\n",
+        "sep=,\n" + table, "sep=\n" + table,
     ]  # fmt: skip
     for text in texts:
         yield "list.csv", text.encode("utf-8", "surrogatepass")
@@ -146,14 +150,21 @@ def recipes() -> Iterator[str]:
     """Yield recipes that are wrong, in TOML or not."""
     deep = "a = " + "[" * 10_000 + "]" * 10_000
     yield from (
-        "", "x", deep, "[a]\n" * 2, "a.b.c.d = 1", "seed = 1e400", "seed = nan", "seed = -1", 'seed = "x"', "seed = [1]",
-        "[optimization]\nepochs = 0", "[optimization]\nepochs = -3", "[optimization]\nlr = nan", "[optimization]\nlr = inf",
-        "[optimization]\nlr = -1.0", "[optimization]\nbatch_size = 0", "[optimization]\nepochs = 1.5", "[optimization]\nx = 1",
+        "", "x", deep, "[a]\n" * 2, "a.b.c.d = 1", "seed = 1e400", "seed = nan", "seed = -1", 'seed = "x"',
+        "seed = [1]",
+        "[optimization]\nepochs = 0", "[optimization]\nepochs = -3", "[optimization]\nlr = nan",
+        "[optimization]\nlr = inf",
+        "[optimization]\nlr = -1.0", "[optimization]\nbatch_size = 0", "[optimization]\nepochs = 1.5",
+        "[optimization]\nx = 1",
         "[model]\nname = 7", '[model]\nname = "../../x"', "[model]\nhidden = [0]", "[model]\nhidden = [-1]",
-        "[model]\nhidden = [99999999999]", '[model]\nname = "timm:x"', "[data]\nimg_size = 0", "[data]\nimg_size = 999999",
-        '[data]\nsplit = "1/1/x"', '[data]\nsplit = "nan/1/1"', '[data]\nresize = "crop:1e99"', "[data]\nmax_pixels = -1",
-        "source = 3", 'device = "cuda:999"', 'device = "\\u001b[31m"', "\x00", "\ufeff[data]", "a = 1979-05-27", "[[data]]",
-        "x = " + "1" * 100_000, "x = " + '"' + "y" * 10**6 + '"', "".join(f"a{number} = 1\n" for number in range(50_000)),
+        "[model]\nhidden = [99999999999]", '[model]\nname = "timm:x"', "[data]\nimg_size = 0",
+        "[data]\nimg_size = 999999",
+        '[data]\nsplit = "1/1/x"', '[data]\nsplit = "nan/1/1"', '[data]\nresize = "crop:1e99"',
+        "[data]\nmax_pixels = -1",
+        "source = 3", 'device = "cuda:999"', 'device = "\\u001b[31m"', "\x00", "\ufeff[data]", "a = 1979-05-27",
+        "[[data]]",
+        "x = " + "1" * 100_000, "x = " + '"' + "y" * 10**6 + '"',
+        "".join(f"a{number} = 1\n" for number in range(50_000)),
     )  # fmt: skip
 
 
@@ -215,7 +226,8 @@ def split_folders() -> Iterator[list[str]]:
             f"{split}/{one}/{number}.png" for split in ("train", "test") for one in (name, "c") for number in range(9)
         ]
     yield from (
-        [], ["a/"], ["a/", "b/"], ["a/1.png"], ["a/1.png", "b/"], ["train/a/1.png"], ["test/a/1.png"], ["train/", "test/"],
+        [], ["a/"], ["a/", "b/"], ["a/1.png"], ["a/1.png", "b/"], ["train/a/1.png"], ["test/a/1.png"],
+        ["train/", "test/"],
         ["train/a/1.png", "valid/b/1.png", "test/c/1.png"], ["a/b/c/d/e/f/1.png"], ["1.png", "2.png"], ["train/1.png"],
         [f"{number}/1.png" for number in range(300)], ["a/1.txt", "b/1.txt"], ["train/a/1.png", "Train/a/2.png"],
     )  # fmt: skip
@@ -236,7 +248,7 @@ def _split(place: Place, names: list[str]) -> Found:
 
 
 def _read_back(run: Path, names: list[str]) -> str:
-    """Return what is wrong with the tables of a run: cells that a spreadsheet runs, or names that are not as they were."""
+    """Return what is wrong with the tables of a run: cells that a spreadsheet runs, or names that were changed."""
     import csv
 
     from firstlight.data.split import read_split

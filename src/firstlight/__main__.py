@@ -4,7 +4,7 @@ import os
 import sys
 from typing import NoReturn
 
-from firstlight.runtime.signals import leave, receive_signals
+from firstlight.runtime.signals import last_words, leave, receive_signals
 
 REPORT = (
     "firstlight: this is a mistake in firstlight, not in what you did: please report it with the lines above, the "
@@ -16,6 +16,7 @@ def main() -> NoReturn:
     """Run the command line, and end the process with its exit code: 1 with a traceback if the mistake is ours."""
     open_streams()
     receive_signals()
+    last_words(b'{"error": "interrupted"}\n' if "--json" in sys.argv else b"")
     from firstlight.cli import main as run
 
     try:

@@ -1,7 +1,6 @@
 """What a person reads: whole, harmless in any terminal, and never on the stream of the answers by mistake."""
 
 import io
-import json
 import os
 import shlex
 import sys
@@ -13,9 +12,7 @@ from firstlight.cli.terminal import (
     MAX_ROWS,
     case_words,
     next_steps,
-    print_json,
     say,
-    show_json,
     show_table,
     tell,
     tell_check,
@@ -63,14 +60,6 @@ def test_a_terminal_that_has_no_such_letter_gets_it_escaped(monkeypatch):
     assert old.buffer.getvalue() == b"caf\xe9 \\u732b\n"
 
 
-def test_json_is_one_line_that_any_program_can_read(capsys):
-    print_json({"name": NOT_UNICODE, "n": [1, None]})
-    out = capsys.readouterr().out
-    assert out.isascii()
-    assert out.count("\n") == 1
-    assert json.loads(out) == {"name": NOT_UNICODE, "n": [1, None]}
-
-
 def test_a_table_has_a_line_a_image_and_counts_errors(capsys):
     assert show_table(predictions()) == (3, 1)
     assert capsys.readouterr().out.splitlines() == [
@@ -80,17 +69,7 @@ def test_a_table_has_a_line_a_image_and_counts_errors(capsys):
     ]
 
 
-def test_a_json_list_is_written_row_by_row_and_counts_errors(capsys):
-    assert show_json(predictions()) == (3, 1)
-    rows = json.loads(capsys.readouterr().out)
-    assert [row["image"] for row in rows] == ["a.png", NOT_UNICODE, "c\rd,e.png"]
-    assert rows[0]["top"] == [{"label": "cat", "probability": 0.75}, {"label": "dog", "probability": 0.25}]
-    assert rows[1] == {"image": NOT_UNICODE, "error": "it is empty"}
-
-
-def test_no_predictions_are_an_empty_list_and_no_lines(capsys):
-    assert show_json(iter(())) == (0, 0)
-    assert json.loads(capsys.readouterr().out) == []
+def test_no_predictions_are_no_lines(capsys):
     assert show_table(iter(())) == (0, 0)
     assert capsys.readouterr().out == ""
 

@@ -14,6 +14,7 @@ from firstlight.cli.commands import Check, Compare, Evaluate, Explain, Export, G
 from firstlight.cli.exit_codes import DONE, WRONG_INPUT
 from firstlight.cli.faults import reason_of
 from firstlight.cli.flags import with_flags
+from firstlight.cli.json_answer import INTERRUPTED, OUR_MISTAKE, owe_json, print_error
 from firstlight.cli.options import build, either
 from firstlight.cli.parser import Command, name_of, read_words
 from firstlight.cli.terminal import flush, say, tell, write
@@ -46,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     What the user or the machine caused is told in one line; a mistake of ours is raised.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    owe_json(words)
     set_up_process()
     try:
         with working(), notes_in_one_line():
@@ -59,8 +61,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if received_signal() is not None:  # what was interrupted may have failed in its own way
             return interrupted(error)
         if (reason := reason_of(error)) is None:
+            print_error(OUR_MISTAKE)
             raise
         tell(f"firstlight: {reason}")
+        print_error(reason)
         return WRONG_INPUT
     return code
 
@@ -70,6 +74,7 @@ def interrupted(stop: BaseException) -> int:
     notes = "".join(f"; {with_flags(note)}" for note in getattr(stop, "__notes__", ()))
     line, number = f"firstlight: interrupted{notes}", received_signal()
     tell(line) if number is None else tell_interrupted(escape(line))
+    print_error(INTERRUPTED + notes)
     return 128 + (number or signal.SIGINT)
 
 

@@ -1,6 +1,5 @@
 """What a person reads: answers on stdout, everything else on stderr, with untrusted names escaped."""
 
-import json
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +16,6 @@ from firstlight.escaping import escape, escape_name
 from firstlight.progress import is_silent
 
 if TYPE_CHECKING:
-    from firstlight.delivery.heatmap import Heatmap
     from firstlight.evaluation.shortcuts import Shortcut
     from firstlight.inference.predictor import Prediction
     from firstlight.runs.record import Record, TransferRecord
@@ -37,11 +35,6 @@ def tell(text: str) -> None:
     if not is_silent():
         with suppress(OSError, ValueError):
             sys.stderr.write(_line(sys.stderr, text))
-
-
-def print_json(value: Any) -> None:
-    """Write one JSON value as the whole answer; names that are not valid Unicode stay readable by programs."""
-    write(json.dumps(value, allow_nan=False) + "\n")
 
 
 def write(text: str) -> None:
@@ -284,24 +277,6 @@ def show_table(predictions: "Iterator[Prediction]") -> tuple[int, int]:
             say(f"    ({rest})")
         else:
             say(f"{line}  ({rest})" if rest else line)
-    return count, errors
-
-
-def show_json(predictions: "Iterator[Prediction] | Iterator[Heatmap]") -> tuple[int, int]:
-    """Print one JSON list, row by row, so that memory stays constant; count as `show_table` does."""
-    from firstlight.inference.prediction import json_list
-
-    count = errors = 0
-
-    def counting() -> "Iterator[Prediction | Heatmap]":
-        nonlocal count, errors
-        for prediction in predictions:
-            count += 1
-            errors += prediction.error is not None
-            yield prediction
-
-    for text in json_list(counting()):
-        write(text)
     return count, errors
 
 

@@ -31,6 +31,7 @@ class _Heard:
         signals: those that are not copies, and when they came.
         handled: how many were handled, copies included.
         told: whether the line that an interrupted command ends with is written.
+        last_words: what is written to stdout if the process is ended at once.
         doing: `starting`: the first signal ends the process; `working`: it raises KeyboardInterrupt; `ending`: it is
             only noted.
     """
@@ -38,6 +39,7 @@ class _Heard:
     signals: list[tuple[int, float]] = field(default_factory=list)
     handled: int = 0
     told: bool = False
+    last_words: bytes = b""
     doing: str = "starting"
 
 
@@ -57,6 +59,11 @@ def receive_signals() -> None:
         os.set_blocking(writing, False)
         signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
         threading.Thread(target=_watch, args=(reading,), name="signals", daemon=True).start()
+
+
+def last_words(text: bytes) -> None:
+    """Set what a signal that ends the process at once writes to stdout: an answer, where none has begun."""
+    _heard.last_words = text
 
 
 def received_signal() -> int | None:
@@ -108,6 +115,8 @@ def _leave_now(code: int) -> NoReturn:
         signal.pthread_sigmask(signal.SIG_BLOCK, NUMBERS)  # from here on, it is too late
     if number := received_signal():
         tell_interrupted("firstlight: interrupted")
+        with suppress(OSError):
+            os.write(1, _heard.last_words)
         code = 128 + number
     os._exit(code)
 

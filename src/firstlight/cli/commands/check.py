@@ -5,8 +5,9 @@ from typing import ClassVar
 
 from firstlight.cli.exit_codes import DONE
 from firstlight.cli.flags import with_flags
+from firstlight.cli.json_answer import print_json
 from firstlight.cli.options import Positional
-from firstlight.cli.terminal import print_json, tell, tell_check
+from firstlight.cli.terminal import tell, tell_check
 from firstlight.data.recipe import SourceRecipe
 from firstlight.progress import announcements_to, phase
 from firstlight.runtime.signals import importing

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from firstlight.cli.exit_codes import DONE
 from firstlight.cli.flags import with_flags
+from firstlight.cli.json_answer import print_json
 from firstlight.cli.options import Positional
-from firstlight.cli.terminal import print_json, say, tell
+from firstlight.cli.terminal import say, tell
 from firstlight.data.recipe import SourceRecipe
 from firstlight.errors import RecipeError
 from firstlight.progress import announcements_to, phase

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from firstlight.cli.flags import with_flags
+from firstlight.cli.json_answer import show_json
 from firstlight.cli.options import Positional
 from firstlight.cli.pictures import end_of, files_named, require_pictures
-from firstlight.cli.terminal import say, show_json
+from firstlight.cli.terminal import say
 from firstlight.progress import phase, progress
 from firstlight.runtime.signals import importing
 

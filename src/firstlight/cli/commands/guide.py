@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from firstlight.cli.exit_codes import DONE
+from firstlight.cli.json_answer import print_json
 from firstlight.cli.options import Positional
-from firstlight.cli.terminal import print_json, say, tell
+from firstlight.cli.terminal import say, tell
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from firstlight.cli.flags import with_flags
+from firstlight.cli.json_answer import show_json
 from firstlight.cli.options import Positional
 from firstlight.cli.pictures import at_least, end_of, files_named, require_pictures
-from firstlight.cli.terminal import show_json, show_table, tell
+from firstlight.cli.terminal import show_table, tell
 from firstlight.progress import announcements_to, phase
 from firstlight.runtime.signals import importing
 

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from firstlight.cli.exit_codes import DONE, INTERRUPTED
 from firstlight.cli.flags import with_flags
+from firstlight.cli.json_answer import print_json
 from firstlight.cli.options import Positional
-from firstlight.cli.terminal import print_json, tell, tell_run
+from firstlight.cli.terminal import tell, tell_run
 from firstlight.data.augment import Augment
 from firstlight.data.recipe import DataRecipe
 from firstlight.errors import RecipeError
