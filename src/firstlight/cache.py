@@ -13,6 +13,7 @@ from pathlib import Path
 from firstlight.errors import DataError
 from firstlight.escaping import escape_name
 from firstlight.files import expand_user
+from firstlight.unfinished import make_temporary_folder
 
 _ADVICE = "set FIRSTLIGHT_CACHE to a writable folder"
 OTHER_CACHE = "or set FIRSTLIGHT_CACHE to a folder on a larger disk"  # advice where the cache is full
@@ -53,6 +54,27 @@ def writable_cache_folder() -> Path:
     return place
 
 
+def writable_in_cache(name: str) -> Path:
+    """Return a path in the writable cache folder, after making the folders that it is in.
+
+    Where something else is in their place, or they cannot be written, the path is in a temporary folder.
+
+    Raises:
+        DataError: if no temporary folder can be made.
+    """
+    path = writable_cache_folder() / name
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.parent not in _writable:
+            with tempfile.TemporaryFile(dir=path.parent):
+                pass
+            _writable.add(path.parent)
+    except OSError as error:
+        path = _temporary(_place(), f"{escape_name(str(path.parent))} cannot be written ({error.strerror})") / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
 def _place() -> Path | None:
     """Return the folder that the environment asks for; None if it names none and there is no home folder."""
     if given := os.environ.get("FIRSTLIGHT_CACHE"):
@@ -64,10 +86,15 @@ def _place() -> Path | None:
 def _temporary(place: Path | None, why: str) -> Path:
     if place not in _stand_ins:
         try:
-            folder = Path(tempfile.mkdtemp(prefix="firstlight-"))
+            folder = make_temporary_folder()
         except OSError as error:
             raise DataError(f"{why}, and there is no temporary folder ({error.strerror}); {_ADVICE}") from None
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        atexit.register(_remove, folder, os.getpid())
         _stand_ins[place] = folder
         sys.stderr.write(f"note: {why}; packed pictures are kept in {folder} until firstlight ends; {_ADVICE}\n")
     return _stand_ins[place]
+
+
+def _remove(folder: Path, process: int) -> None:
+    if process == os.getpid():  # and not one that was forked from it
+        shutil.rmtree(folder, ignore_errors=True)

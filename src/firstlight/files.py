@@ -5,10 +5,8 @@ import errno
 import json
 import os
 import re
-import secrets
 import shutil
 import stat
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from io import BufferedReader, TextIOWrapper
@@ -16,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from firstlight.disk import writing
+from firstlight.unfinished import sweep, unfinished_beside
 
 FORMULA = re.compile(r"'*[=+\-@\t\r]")  # how text begins that a spreadsheet runs, or that stands for such text
 _ONE_LINE = json.JSONEncoder(allow_nan=False)
-ABANDONED_AFTER_SECONDS = 24 * 3600.0  # a temporary folder this old belongs to no running process
 WITHOUT_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
 
 
@@ -76,6 +74,8 @@ def _require_regular(mode: int, path: str | Path) -> None:
 def atomic_path(path: Path, advice: str = "") -> Iterator[Path]:
     """Yield a temporary file name beside `path`; on success it becomes `path`, on failure it is removed.
 
+    What killed processes left unfinished in that folder is removed, too.
+
     Args:
         path: of the file.
         advice: what to do if it cannot be written, besides what the reason suggests.
@@ -83,7 +83,8 @@ def atomic_path(path: Path, advice: str = "") -> Iterator[Path]:
     Raises:
         WriteError: if the folder cannot be written or the disk is full; an earlier file at `path` then stays as it was.
     """
-    temporary = _temporary_beside(path)
+    sweep(path.parent)
+    temporary = unfinished_beside(path)
     try:
         with writing(path, advice):
             temporary.touch()
@@ -112,8 +113,8 @@ def atomic_folder(path: Path, advice: str = "") -> Iterator[Path]:
     Raises:
         WriteError: if it cannot be written.
     """
-    _remove_abandoned(path.parent)
-    temporary = _temporary_beside(path)
+    sweep(path.parent)
+    temporary = unfinished_beside(path)
     try:
         with writing(path, advice):
             temporary.mkdir(parents=True)
@@ -194,18 +195,6 @@ def _json_lines(value: Any, line_end: str) -> str:
         lines = [f"{key}: {line}" for key, line in zip(keys, lines, strict=True)]
     opening, closing = "{}" if isinstance(value, dict) else "[]"
     return opening + deeper + f",{deeper}".join(lines) + line_end + closing
-
-
-def _temporary_beside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
-
-
-def _remove_abandoned(folder: Path) -> None:
-    """Remove unfinished files of killed processes, `ABANDONED_AFTER_SECONDS` after they were last written."""
-    for abandoned in folder.glob(".*.part"):
-        with suppress(FileNotFoundError):
-            if abandoned.stat().st_mtime < time.time() - ABANDONED_AFTER_SECONDS:
-                shutil.rmtree(abandoned, ignore_errors=True)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -13,7 +13,7 @@ from firstlight.cache import cache_folder
 from firstlight.data import packing
 from firstlight.data.images import decode, resize_image
 from firstlight.data.sources import load_data
-from firstlight.data.store import pack
+from firstlight.data.store import PACKED, pack
 from firstlight.errors import RecipeError, UserError, WriteError
 
 
@@ -25,7 +25,7 @@ def folder(digit_folder, tmp_path) -> Path:
 @pytest.fixture
 def fresh_cache(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("FIRSTLIGHT_CACHE", str(tmp_path / "cache"))
-    return cache_folder() / "packed"
+    return cache_folder() / PACKED.folder
 
 
 def test_every_row_is_the_image_decoded_and_resized(digit_folder):
@@ -145,7 +145,7 @@ def test_a_disk_that_is_full_on_the_way_is_said_too(digit_folder, fresh_cache, m
         raise OSError(code, "as planted")
 
     monkeypatch.setattr(packing.np.lib.format, "write_array_header_1_0", fail)
-    with pytest.raises(WriteError, match=f"packed/.* cannot be written: .*{why}"):
+    with pytest.raises(WriteError, match=f"{PACKED.folder}/.* cannot be written: .*{why}"):
         pack(load_data(digit_folder))
     assert list(fresh_cache.iterdir()) == []
 

@@ -6,7 +6,6 @@ in them can get out, and nothing hostile.
 
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
 from firstlight.data.formats import kind_of, open_image
+from firstlight.verified import VerifiedFolder, VerifiedWriter
 
 SAMPLED_IMAGES = 2000  # that cues are kept of; all of a smaller set
 SIDE = 64  # pixels of a thumbnail; it is squashed, so that every border of the picture is in it
@@ -78,22 +78,15 @@ class Cues:
             entry[name] = value
         self.thumbnails[place] = _squashed(pixels, self.thumbnails.shape[3])
 
-    def write(self, folder: Path) -> None:
-        """Write both tables into a folder."""
-        np.save(folder / CUES_FILE, self.table)
-        np.save(folder / THUMBNAILS_FILE, self.thumbnails)
+    def write(self, files: VerifiedWriter) -> None:
+        """Write both tables as files of a folder."""
+        files.save(CUES_FILE, self.table)
+        files.save(THUMBNAILS_FILE, self.thumbnails)
 
     @classmethod
-    def read(cls, folder: Path) -> "Cues":
-        """Read both tables from a folder.
-
-        Raises:
-            OSError, ValueError: if they are missing or damaged.
-        """
-        table = np.load(folder / CUES_FILE)
-        if table.dtype != CUES:
-            raise ValueError(f"{folder / CUES_FILE}: it is of another version")
-        return cls(table, np.load(folder / THUMBNAILS_FILE, mmap_mode="r"))
+    def read(cls, files: VerifiedFolder) -> "Cues":
+        """Read both tables from a folder."""
+        return cls(files.load(CUES_FILE), files.map(THUMBNAILS_FILE))
 
 
 def read_header(data: bytes) -> dict[str, Any]:

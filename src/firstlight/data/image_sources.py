@@ -16,15 +16,16 @@ from numpy.typing import NDArray
 from firstlight.cache import cache_folder
 from firstlight.data.in_memory import image_content, is_deep, to_uint8
 from firstlight.errors import DataError, ImageError, WrongTypeError
-from firstlight.files import write_text
 from firstlight.progress import progress
 from firstlight.runtime.processors import default_workers
+from firstlight.verified import mark_as_used, read_line, remove_unused, write_line
 from firstlight.white import FULL_WHITE, White
 
 # A file that changes again within the clock tick in which it was read looks unchanged, so keys of younger files are
 # not kept.
 MIN_AGE_SECONDS = 2.0
 FILES_PER_TASK = 256  # handing a task to a thread takes as long as hashing a small file
+INDEX_FOLDER = "index"  # in the cache
 ITEMS_READ_TWICE = 8  # of a data set, to see whether it gives the same images every time
 
 
@@ -208,14 +209,16 @@ def remembered_key(names: Sequence[str], paths: Sequence[Path], compute: Callabl
     if a file is so young that its next change might not show.
     """
     signature, newest = _signature(names, paths)
-    remembered = cache_folder() / "index" / signature
-    with suppress(OSError):
-        return remembered.read_text("ascii")
+    remembered = cache_folder() / INDEX_FOLDER / signature
+    if (key := read_line(remembered)) is not None:
+        mark_as_used(remembered)
+        return key
     key = compute()
     if newest < time.time() - MIN_AGE_SECONDS and _signature(names, paths)[0] == signature:
         with suppress(OSError):
             remembered.parent.mkdir(parents=True, exist_ok=True)
-            write_text(remembered, key)
+            remove_unused(remembered.parent)
+            write_line(remembered, key)
     return key
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from firstlight.data.parallel import in_order
 from firstlight.runtime.memory import memory_left
 from firstlight.runtime.seeds import generator
+from firstlight.verified import CheckedRows
 
 SCORING_BATCH_IMAGES, SCORING_BATCH_PIXELS = 500, 2**22  # at most, in a batch that is only scored
 
@@ -43,7 +44,7 @@ class Loader:
     """Batches of some rows of a store.
 
     Args:
-        pixels: uint8 `[N, H, W, C]`, in memory or memory-mapped.
+        pixels: uint8 `[N, H, W, C]`, in memory, memory-mapped, or checked while read.
         labels: int64 `[N]`.
         rows: which rows to yield, int64 `[n]`.
         batch_size: images per batch; the last batch of an epoch may be smaller unless `drop_last`. By default what
@@ -63,7 +64,7 @@ class Loader:
 
     def __init__(
         self,
-        pixels: NDArray[np.uint8],
+        pixels: NDArray[np.uint8] | CheckedRows,
         labels: NDArray[np.int64],
         rows: NDArray[np.int64],
         *,

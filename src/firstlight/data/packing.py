@@ -5,7 +5,6 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +26,7 @@ from firstlight.data.samples import Samples
 from firstlight.disk import require_room
 from firstlight.escaping import escape_name
 from firstlight.progress import phase, progress
+from firstlight.verified import VerifiedWriter
 from firstlight.white import TYPES_WHITE, White
 
 FACTS_FILE, PIXELS_FILE, DIGESTS_FILE, SIZES_FILE = "facts.json", "pixels.npy", "digests.npy", "sizes.npy"
@@ -64,7 +64,7 @@ class _WrongGuessError(Exception):
         self.white = white
 
 
-def describe_array(images: Pixels, folder: Path) -> None:
+def describe_array(images: Pixels, files: VerifiedWriter) -> None:
     """Write what there is to know about images that need no packing, uint8 `[N, H, W, C]`."""
     count, height, width, channels = images.shape
     facts = _Facts(
@@ -73,15 +73,15 @@ def describe_array(images: Pixels, folder: Path) -> None:
         modes=Counter({"L" if channels == 1 else "RGB": count}),
     )
     facts.digests[:] = _digest_numbers(facts.prints)
-    facts.write(folder, facts.duplicates())
+    facts.write(files, facts.duplicates())
     cues = Cues.of_sample(count, channels)
     for row, place in cues.places(range(count)).items():
         cues.fill_in(place, images[row], (height, width), None)
-    cues.write(folder)
+    cues.write(files)
 
 
-def pack_into(folder: Path, samples: Samples, choices: PackChoices, workers: int) -> None:
-    """Write the packed images of a set, and what is known about them, into `folder`.
+def pack_into(files: VerifiedWriter, samples: Samples, choices: PackChoices, workers: int) -> None:
+    """Write the packed images of a set, and what is known about them, as files of a folder.
 
     The size, and which value is white, are guessed from some images; if another one shows that a guess was wrong,
     packing starts again.
@@ -96,7 +96,7 @@ def pack_into(folder: Path, samples: Samples, choices: PackChoices, workers: int
             white = white.with_room_for(image.brightest)
     while True:
         try:
-            return _pack_at_size(folder, samples, choices, guess, white=white, workers=workers)
+            return _pack_at_size(files, samples, choices, guess, white=white, workers=workers)
         except _WrongGuessError as wrong:
             guess, white = wrong.size, wrong.white
 
@@ -135,7 +135,7 @@ def _guess_including(image: DecodedImage, guess: tuple[int, int, int], choices: 
 
 
 def _pack_at_size(
-    folder: Path,
+    files: VerifiedWriter,
     samples: Samples,
     choices: PackChoices,
     input_size: tuple[int, int, int],
@@ -150,7 +150,12 @@ def _pack_at_size(
     """
     count, (channels, height, width) = len(samples.labels), input_size
     needed = count * (channels * height * width + BYTES_OF_FACTS)
-    require_room(folder, needed, f"{escape_name(samples.source)}: packing", f"use a smaller `img_size`, {OTHER_CACHE}")
+    require_room(
+        files.folder.parent,
+        needed,
+        f"{escape_name(samples.source)}: packing",
+        f"use a smaller `img_size`, {OTHER_CACHE}",
+    )
     facts = _Facts(prints=np.zeros(count, FINGERPRINT), white=white)
     cues = Cues.of_sample(count, channels)
 
@@ -178,7 +183,7 @@ def _pack_at_size(
     step = max(1, min(CHUNK_IMAGES, CHUNK_BYTES // (workers * height * width * channels)))
     chunks = [range(start, min(start + step, count)) for start in range(0, count, step)]
     with (
-        (folder / PIXELS_FILE).open("wb") as file,
+        files.open(PIXELS_FILE) as file,
         progress("decoding pictures", count, "pictures") as advance,
     ):
         header = {"descr": "|u1", "fortran_order": False, "shape": (count, height, width, channels)}
@@ -189,8 +194,8 @@ def _pack_at_size(
                 facts.add(row, reading)
             advance(len(rows))
     with phase("looking for copies"):
-        facts.write(folder, _find_copies(samples, facts, choices.max_pixels, workers))
-    cues.write(folder)
+        facts.write(files, _find_copies(samples, facts, choices.max_pixels, workers))
+    cues.write(files)
 
 
 def _resized(image: DecodedImage, input_size: tuple[int, int, int], white: White, choices: PackChoices) -> Pixels:
@@ -245,7 +250,7 @@ class _Facts:
         found = find_duplicates(self.prints[usable])
         return Duplicates(*([usable[group].tolist() for group in groups] for groups in (found.exact, found.near)))
 
-    def write(self, folder: Path, duplicates: Duplicates) -> None:
+    def write(self, files: VerifiedWriter, duplicates: Duplicates) -> None:
         facts = {
             "quarantined": self.quarantined,
             "duplicates": asdict(duplicates),
@@ -254,9 +259,9 @@ class _Facts:
             "notes": self.notes,
             "white": asdict(self.white),
         }
-        np.save(folder / DIGESTS_FILE, self.digests)
-        np.save(folder / SIZES_FILE, self.prints["size"])
-        (folder / FACTS_FILE).write_text(json.dumps(facts), "utf-8")
+        files.save(DIGESTS_FILE, self.digests)
+        files.save(SIZES_FILE, self.prints["size"])
+        files.write(FACTS_FILE, json.dumps(facts).encode())
 
 
 def _digest_numbers(prints: NDArray[np.void]) -> NDArray[np.uint64]:

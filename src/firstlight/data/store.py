@@ -3,20 +3,21 @@
 The file is in a cache folder whose name depends on all that it holds: the images' content, their size and how they
 were resized. Images are packed into a temporary folder that is renamed at the end, so an interruption leaves nothing
 incomplete.
+
+All files are compared with the digests of their blocks that were taken while they were written: when the store is
+opened, or, of more than 2 GiB of pixels, block by block when they are first read. What is damaged is packed again.
 """
 
 import hashlib
 import json
-import shutil
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import PIL
 import simplejpeg
 from numpy.typing import NDArray
 
-from firstlight.cache import OTHER_CACHE, cache_folder, writable_cache_folder
 from firstlight.data.cues import Cues
 from firstlight.data.duplicates import Duplicates
 from firstlight.data.image_sources import ArrayImages
@@ -34,12 +35,15 @@ from firstlight.data.packing import (
 )
 from firstlight.data.reading import stacked
 from firstlight.data.samples import Samples
-from firstlight.files import atomic_folder
+from firstlight.errors import DataError
 from firstlight.resize import parse_resize
 from firstlight.runtime.processors import default_workers
+from firstlight.verified import CheckedRows, Kind, VerifiedFolder, VerifiedWriter, discard, kept
 from firstlight.white import TYPES_WHITE, White
 
-CACHE_VERSION = 8  # increased when the files hold something else, or decoding, resizing or finding copies changes
+CACHE_VERSION = 9  # increased when the files hold something else, or decoding, resizing or finding copies changes
+PACKED = Kind("packed", CACHE_VERSION, "packed pictures")
+LAZY_ABOVE_BYTES = 2 << 30  # fewer are read at once anyway: training keeps them in memory
 DEFAULT_SIDE = 64  # pixels: of images that are large or of several sizes, if nothing else is asked for
 
 __all__ = ["DEFAULT_SIDE", "Size", "Store", "pack"]
@@ -53,7 +57,8 @@ class Store:
         content_key: hex digits that change only if the images, their names or their order change.
         digests: of each image as it was given, uint64 `[N]`: of its file, or of its pixels if it is an array. They do
             not depend on what images are resized to. Only accidents are excluded: digests can be forged.
-        pixels: uint8 `[N, H, W, C]`, memory-mapped; rows of quarantined images are black and never used.
+        pixels: uint8 `[N, H, W, C]`, memory-mapped; rows of quarantined images are black and never used. More than
+            2 GiB are `CheckedRows`, which take an index as an array does.
         quarantined: why each unusable image cannot be used, by row.
         duplicates: rows whose images are the same, exactly or nearly.
         original_sizes: height and width of each image before it was resized, int32 `[N, 2]`; 0 where quarantined.
@@ -67,7 +72,7 @@ class Store:
     content_key: str
     digests: NDArray[np.uint64]
     original_sizes: NDArray[np.int32]
-    pixels: NDArray[np.uint8]
+    pixels: NDArray[np.uint8] | CheckedRows
     quarantined: dict[int, str]
     duplicates: Duplicates
     sizes: dict[str, int]
@@ -125,38 +130,51 @@ def pack(
         unchanged = None
     key = samples.images.content_key()
     shape = None if unchanged is None else unchanged.shape[1:]
-    depends_on = (CACHE_VERSION, PIL.__version__, simplejpeg.__version__, key, shape or choices)
-    name = f"packed/{hashlib.blake2b(repr(depends_on).encode(), digest_size=16).hexdigest()}"
-    if (kept := _open(cache_folder() / name, key, unchanged, array)) is not None:
-        return kept
-    folder = writable_cache_folder() / name
-    shutil.rmtree(folder, ignore_errors=True)  # it may exist but be damaged
-    with atomic_folder(folder, OTHER_CACHE) as unfinished:
+    depends_on = (PIL.__version__, simplejpeg.__version__, key, shape or choices)
+
+    def write(files: VerifiedWriter) -> None:
         if unchanged is not None:
-            describe_array(unchanged, unfinished)
+            describe_array(unchanged, files)
         else:
-            pack_into(unfinished, samples, choices, workers or default_workers())
-    packed = _open(folder, key, unchanged, array)
-    assert packed is not None, folder
-    return packed
+            pack_into(files, samples, choices, workers or default_workers())
+
+    name = hashlib.blake2b(repr(depends_on).encode(), digest_size=16).hexdigest()
+    return kept(PACKED, name, lambda files: _open(files, key, unchanged, array), write)
 
 
-def _open(folder: Path, key: str, images: NDArray[np.uint8] | None, array: ArrayImages | None) -> Store | None:
-    """Return the store in a folder; None if there is none, or if it is damaged."""
-    try:
-        facts = json.loads((folder / FACTS_FILE).read_text("utf-8"))
-        return Store(
-            content_key=key,
-            digests=np.load(folder / DIGESTS_FILE),
-            original_sizes=np.load(folder / SIZES_FILE),
-            pixels=np.load(folder / PIXELS_FILE, mmap_mode="r") if images is None else images,
-            quarantined={int(row): reason for row, reason in facts["quarantined"].items()},
-            duplicates=Duplicates(**facts["duplicates"]),
-            sizes=facts["sizes"],
-            modes=facts["modes"],
-            notes=facts["notes"],
-            white=array.white if array else White(**facts["white"]),
-            cues=Cues.read(folder),
+def _open(files: VerifiedFolder, key: str, images: NDArray[np.uint8] | None, array: ArrayImages | None) -> Store:
+    """Return the store in a folder, or DamagedError.
+
+    Args:
+        files: those of the folder.
+        key: of the content.
+        images: the pixels, if they are not in the folder.
+        array: where the images come from, if they are in memory.
+    """
+    facts = json.loads(files.read(FACTS_FILE))
+    return Store(
+        content_key=key,
+        digests=files.load(DIGESTS_FILE),
+        original_sizes=files.load(SIZES_FILE),
+        pixels=_pixels(files) if images is None else images,
+        quarantined={int(row): reason for row, reason in facts["quarantined"].items()},
+        duplicates=Duplicates(**facts["duplicates"]),
+        sizes=facts["sizes"],
+        modes=facts["modes"],
+        notes=facts["notes"],
+        white=array.white if array else White(**facts["white"]),
+        cues=Cues.read(files),
+    )
+
+
+def _pixels(files: VerifiedFolder) -> NDArray[np.uint8] | CheckedRows:
+    def refuse(why: str) -> NoReturn:
+        discard(files.folder)
+        raise DataError(
+            f"{files.folder}: the packed pictures there are damaged ({why}) and were removed; start again, and they "
+            "will be packed again; a run that has begun can be resumed"
         )
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+
+    if files.size(PIXELS_FILE) > LAZY_ABOVE_BYTES:
+        return files.map_lazily(PIXELS_FILE, refuse)
+    return files.map(PIXELS_FILE)

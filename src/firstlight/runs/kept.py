@@ -27,6 +27,7 @@ from firstlight.runs.outputs import (
     write_facts,
     write_thumbnails,
 )
+from firstlight.verified import CheckedRows
 
 SIDE = 96  # pixels, of a thumbnail, at most
 LOSSLESS_SIDE = 64  # pixels; smaller ones are shown with sharp pixels
@@ -141,7 +142,7 @@ def shown_positions(test: Outputs, temperature: float) -> list[int]:
     return positions
 
 
-def small_images(pixels: NDArray[np.uint8], rows: Sequence[int]) -> Iterator[NDArray[np.uint8]]:
+def small_images(pixels: NDArray[np.uint8] | CheckedRows, rows: Sequence[int]) -> Iterator[NDArray[np.uint8]]:
     """Yield the images of some rows of uint8 `[N, H, W, C]`, with no side longer than `SIDE`."""
     from PIL import Image
 

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -11,7 +12,9 @@ from firstlight.data.augment import Augment
 from firstlight.data.dataset import open_dataset
 from firstlight.data.recipe import DataRecipe
 from firstlight.data.sources import load_data
+from firstlight.errors import TrainingError
 from firstlight.models.classifier import Classifier
+from firstlight.progress import announcements_to
 from firstlight.training.transfer import features
 from firstlight.training.transfer.features import extract_features
 
@@ -73,7 +76,7 @@ def classifier(backbone):
 def cache(tmp_path, monkeypatch):
     """An empty cache for every test; gives the folder of the features."""
     monkeypatch.setenv("FIRSTLIGHT_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "features"
+    return tmp_path / "cache" / features.FEATURES.folder
 
 
 @pytest.fixture
@@ -218,10 +221,17 @@ def test_whatever_features_depend_on_makes_another_pass(what, classifier, data, 
 HERE = "firstlight.training.transfer.features"
 
 
-@pytest.mark.parametrize("number", [f"{HERE}.VERSION", f"{HERE}.MIN_CROP_AREA", "torch.__version__"])
-def test_another_way_of_computing_makes_another_pass(number, classifier, data, passes, monkeypatch):
+@pytest.mark.parametrize(
+    "change",
+    [
+        (f"{HERE}.FEATURES", dataclasses.replace(features.FEATURES, version=1000)),
+        (f"{HERE}.MIN_CROP_AREA", 0.75),
+        ("torch.__version__", "0.75"),
+    ],
+)
+def test_another_way_of_computing_makes_another_pass(change, classifier, data, passes, monkeypatch):
     extract_features(classifier, data, ROWS, "weights", feature_pass=2)
-    monkeypatch.setattr(number, 0.75)
+    monkeypatch.setattr(*change)
     extract_features(classifier, data, ROWS, "weights", feature_pass=2)
     assert sum(passes) == 2 * len(ROWS)
 
@@ -239,7 +249,7 @@ def test_an_interrupted_pass_leaves_nothing(stop, classifier, data, cache, monke
     calls = []
 
     def stops_in_the_middle(_images):
-        calls.append(len(list(cache.iterdir())))
+        calls.append(len(list(cache.glob("*.npy")) + list(cache.glob(".*.part"))))
         if len(calls) == 3:
             raise stop
 
@@ -247,40 +257,57 @@ def test_an_interrupted_pass_leaves_nothing(stop, classifier, data, cache, monke
         spy_on_features(patch, stops_in_the_middle)
         with pytest.raises(stop):
             extract_features(classifier, data, ROWS, "weights")
-    assert calls == [1, 1, 1], "it was under way, with a file of another name"
+    assert calls == [1, 1, 1], "it was under way, in a folder of another name"
     assert not list(cache.iterdir())
     found = extract_features(classifier, data, ROWS, "weights")
     assert np.asarray(found) == pytest.approx(own_features(classifier, pictures(data, ROWS)), abs=1e-4, rel=1e-3)
 
 
+def planted(file, change):
+    """Change a file that may be mapped by a reader, who keeps the earlier one."""
+    content = change(file.read_bytes())
+    file.unlink()
+    file.write_bytes(content)
+
+
 DAMAGES = {
     "empty": lambda _: b"",
     "cut off": lambda whole: whole[:-1],
-    "no header": lambda whole: whole[:8],
-    "an archive": lambda _: b"PK\x03\x04",
+    "one bit": lambda whole: whole[:-1] + bytes([whole[-1] ^ 1]),
+    "not a number": lambda whole: whole[:-4] + np.float32("nan").tobytes(),
+    "zeroed": lambda whole: whole[:128] + bytes(len(whole) - 128),
+    "another shape": lambda whole: whole.replace(b"(10,", b"(5, "),
     "a pickle": lambda _: b"\x80\x04.",
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_file_is_replaced(damage, classifier, data, cache, passes):
-    first = np.array(extract_features(classifier, data, ROWS, "weights"))
-    (file,) = cache.iterdir()
-    whole = file.read_bytes()
-    file.unlink()  # a file that is mapped is not changed under its readers
-    file.write_bytes(DAMAGES[damage](whole))
-    assert np.array_equal(extract_features(classifier, data, ROWS, "weights"), first)
+def test_damaged_features_are_computed_again_and_say_so(damage, classifier, data, cache, passes):
+    first = extract_features(classifier, data, ROWS, "weights")
+    before, (folder,), said = np.array(first), cache.iterdir(), []
+    planted(folder / "features.npy", DAMAGES[damage])
+    with announcements_to(said.append):
+        assert np.array_equal(extract_features(classifier, data, ROWS, "weights"), before)
     assert sum(passes) == 2 * len(ROWS)
-    assert file.read_bytes() == whole
+    assert [line.split(" (")[0] for line in said] == ["note: the features in the cache were damaged"]
+    assert list(cache.iterdir()) == [folder]
+    assert np.array_equal(first, before), "a process that had them open goes on reading"
 
 
-def test_a_folder_in_the_way_is_an_error_and_no_wrong_answer(classifier, data, cache):
-    extract_features(classifier, data, ROWS, "weights")
-    (file,) = cache.iterdir()
-    file.unlink()
-    (file / "something").mkdir(parents=True)
-    with pytest.raises(OSError, match=file.name):
-        extract_features(classifier, data, ROWS, "weights")
+def test_a_file_in_the_way_is_replaced(classifier, data, cache):
+    before = np.array(extract_features(classifier, data, ROWS, "weights"))
+    (folder,) = cache.iterdir()
+    shutil.rmtree(folder)
+    folder.write_text("a file")
+    assert np.array_equal(extract_features(classifier, data, ROWS, "weights"), before)
+
+
+def test_features_that_are_not_finite_are_told_and_not_kept(classifier, data, cache):
+    broken = copy.deepcopy(classifier)
+    next(iter(broken.network.body.parameters())).data.fill_(torch.nan)
+    with pytest.raises(TrainingError, match="features of this picture are not finite"):
+        extract_features(broken, data, ROWS, "weights")
+    assert not list(cache.iterdir())
 
 
 def test_computing_features_leaves_the_classifier_as_it_was(classifier, data):

@@ -542,7 +542,7 @@ def test_ctrl_c_in_the_feature_pass_leaves_no_run_and_nothing_half_made(split, r
         with pytest.raises(KeyboardInterrupt):
             train(load_data(four), recipe_for(), tmp_path / "run")
     assert not (tmp_path / "run").exists()
-    kept = list((tmp_path / "cache" / "features").iterdir())
+    kept = list((tmp_path / "cache" / features.FEATURES.folder).iterdir())
     assert len(kept) == (0 if split == "train" else 1), "the whole of an earlier part stays"
     assert train(load_data(four), recipe_for(), tmp_path / "run").test is not None
 

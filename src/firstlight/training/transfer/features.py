@@ -1,30 +1,33 @@
 """Features of a frozen network, computed once and kept in the cache.
 
-A cached file is named by everything its numbers depend on: images, rows, resizing, network, weights, and how the images
-were varied. A file that is there is complete; an interrupted pass leaves nothing.
+They are kept under a name that depends on all that their numbers depend on: images, rows, resizing, network, weights,
+and how the images were varied. They are compared with their digests when they are opened; what is damaged is computed
+again, and an interrupted pass leaves nothing.
 """
 
 import hashlib
 import time
-from contextlib import suppress
 from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from firstlight.cache import OTHER_CACHE, cache_folder, writable_cache_folder
+from firstlight.cache import OTHER_CACHE
 from firstlight.data.augment import Augment
 from firstlight.data.dataset import Dataset
 from firstlight.data.loader import Loader, scoring_batch_size
-from firstlight.disk import require_room, writing
-from firstlight.files import atomic_path
+from firstlight.disk import require_room
+from firstlight.errors import TrainingError
+from firstlight.escaping import escape_name
 from firstlight.inference.optimized import optimized
 from firstlight.models.classifier import Classifier
 from firstlight.progress import progress
+from firstlight.verified import Kind, VerifiedWriter, kept
 
-VERSION = 3  # counts up when the same images and weights give other features
+VERSION = 4  # counts up when the same images and weights give other features
+FEATURES = Kind("features", VERSION, "features")
+FEATURES_FILE = "features.npy"
 TIMED_IMAGES = 16
 MIN_CROP_AREA = 0.5  # of an image's area, in the random crops of later passes
 
@@ -56,21 +59,20 @@ def extract_features(
         float32 `[n, D]`, memory-mapped.
 
     Raises:
+        TrainingError: if they are not finite; such features are not kept.
         WriteError: if the cache cannot be written.
         UserError: if it has no room for them; this is told before any is computed.
     """
     key = _key(classifier, data, rows, weights, feature_pass=feature_pass, mirror=mirror, seed=seed)
-    name = f"features/{key}.npy"
-    with suppress(OSError, ValueError):  # not there, or damaged
-        return _opened(cache_folder() / name)
-    file = writable_cache_folder() / name
-    needed = len(rows) * classifier.network.num_features * np.dtype(np.float32).itemsize
-    require_room(file, needed, "keeping the features of the pictures", f"free some room, {OTHER_CACHE}")
-    with writing(file, OTHER_CACHE):
-        file.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(file, OTHER_CACHE) as unfinished:
-        _compute(unfinished, classifier, data, rows, feature_pass=feature_pass, mirror=mirror, seed=seed)
-    return _opened(file)
+
+    def write(files: VerifiedWriter) -> None:
+        needed = len(rows) * classifier.network.num_features * np.dtype(np.float32).itemsize
+        require_room(
+            files.folder.parent, needed, "keeping the features of the pictures", f"free some room, {OTHER_CACHE}"
+        )
+        _compute(files, classifier, data, rows, feature_pass=feature_pass, mirror=mirror, seed=seed)
+
+    return kept(FEATURES, key, lambda files: files.map(FEATURES_FILE), write)
 
 
 def seconds_per_image(classifier: Classifier, data: Dataset) -> float:
@@ -85,18 +87,13 @@ def seconds_per_image(classifier: Classifier, data: Dataset) -> float:
     return (time.perf_counter() - started) / len(images)
 
 
-def _opened(file: Path) -> Features:
-    features: Features = np.lib.format.open_memmap(file, mode="r")  # unlike `np.load`, it reads no pickles
-    return features
-
-
 def augmentation_of(feature_pass: int, *, mirror: bool) -> Augment:
     """Return how a pass varies images at random: not at all in the first one, and, if they are mirrored, the second."""
     return Augment() if feature_pass <= int(mirror) else Augment(flip=mirror, crop_scale=MIN_CROP_AREA)
 
 
 def _compute(
-    path: Path,
+    files: VerifiedWriter,
     classifier: Classifier,
     data: Dataset,
     rows: NDArray[np.int64],
@@ -112,15 +109,30 @@ def _compute(
     shape = (len(rows), classifier.network.num_features)
     words = "computing features" if feature_pass == 0 else f"computing features, pass {feature_pass + 1}"
     augment = augmentation_of(feature_pass, mirror=mirror)
-    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-    with path.open("wb") as file, progress(words, len(rows), "pictures") as advance, torch.inference_mode():
+    with (
+        files.open(FEATURES_FILE) as file,
+        progress(words, len(rows), "pictures") as advance,
+        torch.inference_mode(),
+    ):
+        header = {"descr": "<f4", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
         for batch in loader.epoch():
             images = batch.images.flip(3) if mirror and feature_pass == 1 else batch.images
             images, _ = augment(images, batch.labels, batch.rows, seed=seed, epoch=feature_pass, num_classes=1)
-            # note: into a memory map, a full disk would end the process
-            file.write(np.ascontiguousarray(model.features(images).float().cpu().numpy(), dtype="<f4").data)
+            features = model.features(images).float().cpu().numpy()
+            _require_finite(features, batch.rows, data)
+            file.write(np.ascontiguousarray(features, "<f4").data)
             advance(len(images))
+
+
+def _require_finite(features: Features, rows: torch.Tensor, data: Dataset) -> None:
+    """Raise a TrainingError that names the first image whose features are not numbers."""
+    if not np.isfinite(features).all():
+        row = int(rows[int(np.argmax(~np.isfinite(features).all(axis=1)))])
+        raise TrainingError(
+            f"{escape_name(data.samples.names[row])}: the network's features of this picture are not finite, so there "
+            "is nothing to learn from; its pretrained weights are damaged or do not suit it; choose other `weights`"
+        )
 
 
 def _key(
@@ -135,7 +147,6 @@ def _key(
 ) -> str:
     augment = augmentation_of(feature_pass, mirror=mirror)
     depends_on = (
-        VERSION,
         torch.__version__,
         data.store.content_key,
         classifier.architecture,

@@ -1,0 +1,91 @@
+"""Let one process at a time do what several would do alike, and the others wait as long as it makes progress."""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+if sys.platform != "win32":
+    import fcntl
+
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.01, 0.5
+
+
+@contextmanager
+def in_turn(
+    file: Path, *, progress: Callable[[], object], patience: float, on_wait: Callable[[], None]
+) -> Iterator[bool]:
+    """Hold the lock `file`, which exists only as long; yield whether it is held. Its name has to end in `.lock`.
+
+    It is not where the file system has no locks, or the holder has made no progress for too long: it may have been
+    stopped. So nothing may break if two processes go on at once. The lock of a process that ends is free.
+
+    Args:
+        file: made if there is none, and removed at the end.
+        progress: returns something that changes while the holder makes progress.
+        patience: seconds to wait after the last progress.
+        on_wait: is called once if there is anybody to wait for.
+    """
+    _remove_free(file.parent)
+    descriptor = _lock(file, progress, patience, on_wait)
+    try:
+        yield descriptor is not None
+    finally:
+        if descriptor is not None:
+            with suppress(OSError):
+                file.unlink()
+            os.close(descriptor)
+
+
+def _remove_free(folder: Path) -> None:
+    """Remove the locks of processes that were killed."""
+    for file in folder.glob(".*.lock") if sys.platform != "win32" else ():
+        with suppress(OSError), file.open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            file.unlink()
+
+
+def _lock(file: Path, progress: Callable[[], object], patience: float, on_wait: Callable[[], None]) -> int | None:
+    """Return the descriptor that holds the lock; None if it cannot be had."""
+    pause, seen, since, has_waited = FIRST_PAUSE_SECONDS, None, time.monotonic(), False
+    while True:
+        try:
+            return _try_lock(file)
+        except BlockingIOError:
+            pass
+        except OSError:
+            return None
+        if not has_waited:
+            on_wait()
+            has_waited = True
+        if (now := progress()) != seen:
+            seen, since = now, time.monotonic()
+        if time.monotonic() - since > patience:
+            return None
+        time.sleep(pause)
+        pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+
+def _try_lock(file: Path) -> int:
+    """Return the descriptor that holds the lock.
+
+    Raises:
+        BlockingIOError: if another process holds it.
+        OSError: if there are no locks here.
+    """
+    if sys.platform == "win32":
+        raise OSError
+    while True:
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(descriptor), file.stat()):
+                return descriptor
+        except FileNotFoundError:
+            pass
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)  # its last holder has removed it meanwhile
