@@ -100,7 +100,7 @@ def main() -> None:
             )
             row = trial.row(max(1, share))
             print(json.dumps({"side": name} | row), flush=True)
-            failed |= row["identical"] < row["runs"]
+            failed |= row["identical"] < row["resumed_runs"]
     ERRORS.unlink(missing_ok=True)
     sys.exit(failed)
 
@@ -193,7 +193,7 @@ class Trial:
             shutil.rmtree(self.place / name)
         return {
             "kills": sum(tally.kills.values()), **{f"kills_{kind}": count for kind, count in tally.kills.items()},
-            "runs": tally.runs, "identical": tally.identical, "boundaries": boundaries,
+            "resumed_runs": tally.runs, "identical": tally.identical, "boundaries": boundaries,
             "lost_median_s": round(median(tally.lost), 3), "lost_most_s": round(max(tally.lost), 3),
             "longest_step_s": round(max(tally.steps, default=0), 3), "save_every_s": SAVE_EVERY,
             "seconds_of_a_run": round(seconds, 3), "different": sorted(tally.different), "failed": tally.failed,

@@ -252,6 +252,29 @@ PARTS: dict[str, Part] = {
         words="Seconds of a whole process with warm disk caches. The prediction uses an `mlp`; a model of timm or "
         "torchvision would import its library as well.",
     ),
+    "kills": Part(
+        title="runs that are killed and resumed",
+        once=True,
+        sides=(Side("kills", ("kills.py",)),),
+        goal="every run ends with the files of an undisturbed one, and at most `--save-every` and one step of training "
+        "are lost",
+        figure="lost_median_s",
+        unit="training that is lost, s",
+        against=None,
+        words="1,000 kills: SIGKILL at random moments and in the middle of changes to files, SIGTERM, and SIGINT. "
+        "`identical` counts runs whose files have the same bits, but for seconds and paths. Figures are drawn for one "
+        "variant only. The state is saved every 0.1 seconds instead of 5 minutes.",
+    ),
+    "checkpoints": Part(
+        title="the cost of saving the state of training",
+        once=True,
+        sides=(Side("checkpoints", ("checkpoints.py",)),),
+        goal="at most 3 % of training time",
+        figure="fraction",
+        unit="fraction of the CPU-seconds of training",
+        against=None,
+        words="Trained in turn with the state saved as by default and not saved, on noise, small steps: the hard case.",
+    ),
     "busy": Part(
         title="a busy machine: an epoch of the mlp while other programs run",
         once=True,

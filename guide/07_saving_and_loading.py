@@ -4,13 +4,18 @@
 # **By the end of this chapter**, you can save and load weights, explain why you have to
 # save the architecture with them and why a pickle from a stranger is a program, move
 # models between processor and graphics card, write a checkpoint that resumes a run
-# exactly, bit for bit, and use a model file that contains everything.
+# exactly, bit for bit, resume a run that was killed, and use a model file that contains
+# everything.
 
 # %% A trained network to save
 import copy
+import hashlib
 import json
 import pickle
+import subprocess
+import sys
 import tempfile
+import time
 from pathlib import Path
 
 import torch
@@ -363,6 +368,55 @@ else:
 # %% Save the model again, and load it
 fl.save(folder / "copy.safetensors", model)
 assert torch.equal(fl.load(folder / "copy.safetensors")(pixels), model(pixels))
+
+# %% [markdown]
+# ## A run that is killed
+#
+# While `fl.train` works, it saves the whole state of training in the run folder, under
+# `last/`, after epochs and every few minutes: the weights, the optimizer's state, the
+# place within the epoch, and the best model so far. The previous state is replaced only
+# when the new one has been read back and is whole. The order of the pictures and all
+# other randomness depend on the seed, the epoch, and the picture alone. So a run that
+# was killed can be resumed, and it ends with the same bits as a run that nobody
+# disturbed. We start the run from above once more, in another process, kill that
+# process, and resume the run in this one.
+
+# %% Kill a run, and resume it
+killed = folder / "killed"
+script = f"""
+import firstlight as fl
+fl.train("digits", model="mlp", hidden=(128, 64), epochs=5, out={str(killed)!r})
+"""
+process = subprocess.Popen(
+    [sys.executable, "-c", script], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+)
+state = killed / "last" / "training.safetensors"
+while not state.exists() and process.poll() is None:
+    time.sleep(0.001)
+process.kill()  # SIGKILL, for which no process can prepare
+process.wait()
+assert state.exists() and not (killed / "report.html").exists()
+
+resumed_run = fl.train(resume=killed)
+
+
+def digest(of_run):
+    """Return the SHA-256 of the model file of a run."""
+    return hashlib.sha256(
+        (of_run.folder / "model.safetensors").read_bytes()
+    ).hexdigest()
+
+
+assert digest(resumed_run) == digest(run)
+print("undisturbed       ", digest(run)[:16])
+print("killed and resumed", digest(resumed_run)[:16])
+
+# %% [markdown]
+# On the command line, that is `firstlight train --resume RUN`. A script that may be
+# killed and started again, as on a cluster, says `firstlight train PICTURES --resume
+# auto`: that resumes the unfinished run with the same choices, or begins one. If
+# something has changed on which the bits depend, such as the version of PyTorch or the
+# pictures, firstlight says what, and goes on only with `--resume-inexact`.
 
 # %% [markdown]
 # ## Exercises

@@ -78,10 +78,8 @@ def tell_run(run: "Run") -> None:
         say(f"test log loss  {run.test.log_loss}")
         for line in [*class_table(run.test), *trust_lines(run.test, record.trust)]:
             say(line)
-    else:
-        say("interrupted: the best model so far is kept, without a test score")
-        say(f"to go on where it stopped: firstlight train --resume {shlex.quote(str(run.folder))}")
-        say(f"validation accuracy  {run.valid.accuracy}")
+    if run.interrupted or not run.test:
+        tell_interruption(run)
     if run.transfer:
         tell_transfer(run.transfer)
     if record.quarantined:
@@ -94,6 +92,15 @@ def tell_run(run: "Run") -> None:
         say("next:")
         for step in next_steps(run):
             say(f"  {step}")
+
+
+def tell_interruption(run: "Run") -> None:
+    """Report what an interrupted run still lacks."""
+    left = "the report is not written yet" if run.test else "the best model so far is kept, without a test score"
+    say(f"interrupted: {left}")
+    say(f"to go on where it stopped: firstlight train --resume {shlex.quote(str(run.folder))}")
+    if not run.test:
+        say(f"validation accuracy  {run.valid.accuracy}")
 
 
 def tell_labels(run: "Run") -> None:

@@ -93,7 +93,7 @@ class Train:
                 save_every=self.save_every,
             )
         print_json(run.to_json()) if self.json else tell_run(run)
-        return DONE if run.test else INTERRUPTED
+        return DONE if run.test and not run.interrupted else INTERRUPTED
 
     def _refuse_choices(self, recipe: Recipe) -> None:
         """Refuse choices beside the folder of a run to resume, which has its own."""
