@@ -28,13 +28,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from kills_compare import litter, results
+from kills_compare import differences, litter, results
 
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.setdefault("PYTHONWARNINGS", "ignore")
 SAVE_EVERY = 0.1  # seconds
 MOST_DEATHS = 4  # of one run
-IMAGES = 240
+IMAGES, CLASSES = 240, 4  # few, since a head is solved for every class
 KINDS = ("moment", "write", "SIGTERM", "SIGINT")
 WEIGHTS = (0.4, 0.4, 0.1, 0.1)
 BACKBONE = {"model": "timm:test_resnet", "img_size": 32}
@@ -172,7 +172,7 @@ class Trial:
         from firstlight.data.sources import load_data
 
         digits = load_data("digits")
-        rows = list(range(0, len(digits), len(digits) // IMAGES))
+        rows = [row for row, label in enumerate(digits.labels.tolist()) if label < CLASSES][:IMAGES]
         self.samples = load_data((digits.images.images[rows], digits.labels[rows]))
         self.run(self.place / "warm")  # fills the cache
         started = time.perf_counter()
@@ -204,7 +204,7 @@ class Trial:
         wrong = litter(folder)
         try:
             found = results(folder)
-            wrong |= {name for name in expected.keys() | found.keys() if found.get(name) != expected.get(name)}
+            wrong |= set(differences(expected, found))
         except OSError as error:
             wrong.add(str(error.filename and Path(error.filename).name))
         self.tally.runs += 1

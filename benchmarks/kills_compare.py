@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+NAMES_A_TIME = "next_step"  # a sentence such as "add `ladder` (about a minute)"
 NOT_COMPARED = ("report.html", ".png", "tensorboard/")  # figures, and what is compared by its steps
 
 
@@ -32,10 +33,23 @@ def results(folder: Path) -> dict[str, Any]:
     }
 
 
+def differences(one: Any, other: Any, place: str = "") -> list[str]:
+    """Return the places in JSON where two values differ."""
+    if one == other:
+        return []
+    if isinstance(one, dict) and isinstance(other, dict):
+        keys = sorted(one.keys() | other.keys())
+        return [found for key in keys for found in differences(one.get(key), other.get(key), f"{place}/{key}")]
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        pairs = enumerate(zip(one, other, strict=True))
+        return [found for number, pair in pairs for found in differences(*pair, f"{place}/{number}")]
+    return [place]
+
+
 def without_seconds(value: Any) -> Any:
     """Return JSON without its numbers of seconds."""
     if isinstance(value, dict):
-        return {key: without_seconds(one) for key, one in value.items() if "seconds" not in key}
+        return {key: without_seconds(one) for key, one in value.items() if "seconds" not in key and key != NAMES_A_TIME}
     return [without_seconds(one) for one in value] if isinstance(value, list) else value
 
 
