@@ -189,6 +189,7 @@ def test_no_cell_is_a_formula_and_every_text_comes_back(text, tmp_path):
 def test_only_regular_files_are_opened_and_the_reason_says_what_the_others_are(tmp_path):
     (tmp_path / "plain").write_bytes(b"a\r\nb")
     (tmp_path / "link").symlink_to("plain")
+    (tmp_path / "dangling").symlink_to("nowhere")
     os.mkfifo(tmp_path / "pipe")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "socket"))
@@ -201,6 +202,7 @@ def test_only_regular_files_are_opened_and_the_reason_says_what_the_others_are(t
         "/dev/zero": "it is a device, not a file",
         "nul\0": "it is not a possible name of a file",
         tmp_path / "absent": "No such file or directory",
+        tmp_path / "dangling": "it is a link to nowhere, which does not exist",
     }
     for path, reason in reasons.items():
         with pytest.raises(OSError, match=reason) as caught:

@@ -31,6 +31,9 @@ def open_regular(path: str | Path) -> BufferedReader:
     try:
         _require_regular(os.stat(path).st_mode, path)  # noqa: PTH116 - names that are no valid Unicode pass as they are
         descriptor = os.open(path, os.O_RDONLY | WITHOUT_WAITING)
+    except FileNotFoundError as error:
+        reason = dangling(Path(path)) or error.strerror
+        raise FileNotFoundError(errno.ENOENT, reason, os.fspath(path)) from None
     except ValueError:  # a zero byte, or half of a character
         raise OSError(errno.EINVAL, "it is not a possible name of a file", os.fspath(path)) from None
     file = os.fdopen(descriptor, "rb")
@@ -48,13 +51,33 @@ def read_regular(path: str | Path) -> bytes:
         return file.read()
 
 
-def read_regular_text(path: str | Path) -> str:
-    """Return a regular file as UTF-8, as `write_text` writes it; fails as `open_regular` does.
+def open_regular_text(path: str | Path, newline: str | None = None) -> TextIOWrapper:
+    """Open a regular file to read text as `write_text` writes it; bytes that are not UTF-8 are kept.
 
-    Line ends become line feeds. Bytes that are not UTF-8 are kept, as in names of files.
+    Args:
+        path: of the file.
+        newline: as for `open`: by default line ends become line feeds; "" leaves them to the reader of a table.
+
+    Raises:
+        OSError: as `open_regular`.
     """
-    with open_regular(path) as file, TextIOWrapper(file, "utf-8", "surrogateescape") as text:
-        return text.read()
+    return TextIOWrapper(open_regular(path), "utf-8", "surrogateescape", newline)
+
+
+def read_regular_text(path: str | Path) -> str:
+    """Return all text of a regular file; opened as by `open_regular_text`."""
+    with open_regular_text(path) as file:
+        return file.read()
+
+
+def dangling(path: Path) -> str:
+    """Return `it is a link to TARGET, which does not exist`, if that is so; else nothing."""
+    try:
+        return (
+            "" if path.exists() or not path.is_symlink() else f"it is a link to {path.readlink()}, which does not exist"
+        )
+    except OSError:
+        return ""
 
 
 def _require_regular(mode: int, path: str | Path) -> None:

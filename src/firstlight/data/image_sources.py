@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from firstlight.cache import cache_folder
 from firstlight.data.in_memory import image_content, is_deep, to_uint8
 from firstlight.errors import DataError, ImageError, WrongTypeError
+from firstlight.files import read_regular
 from firstlight.progress import progress
 from firstlight.runtime.processors import default_workers
 from firstlight.verified import mark_as_used, read_line, remove_unused, write_line
@@ -170,7 +171,7 @@ class FileImages:
     def read(self, index: int) -> bytes:
         """Return the bytes of one file."""
         try:
-            return Path(self._root, self._names[index]).read_bytes()
+            return read_regular(Path(self._root, self._names[index]))
         except OSError as error:
             raise ImageError(f"the file cannot be read: {error.strerror}") from error
 

@@ -13,6 +13,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from firstlight.data.eight_bits import gray_or_rgb
 from firstlight.errors import DataError, ImageError, WrongTypeError, kind_of
+from firstlight.files import read_regular
 from firstlight.white import FULL_WHITE, TYPES_WHITE, White
 
 ONE_IMAGE = (
@@ -39,7 +40,7 @@ def image_content(given: Any) -> bytes | NDArray[np.uint8]:
         return bytes(given)
     if isinstance(given, str | os.PathLike):
         try:
-            return Path(given).expanduser().read_bytes()
+            return read_regular(Path(given).expanduser())
         except (OSError, ValueError) as error:
             raise ImageError(f"the file cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if isinstance(given, Image.Image):

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from firstlight.data.recipe import DataRecipe
 from firstlight.data.samples import Samples, Split, number_names
 from firstlight.errors import DataError, RecipeError, kind_of
-from firstlight.files import from_cell, write_csv
+from firstlight.files import from_cell, open_regular_text, write_csv
 from firstlight.runtime.seeds import derive_seed
 
 DROPPED = 3  # in the table: a training image that was left out because of a leak; its word is `dropped`
@@ -267,7 +267,7 @@ def read_split(path: Path) -> dict[str, int]:
         DataError: if the file cannot be read or is not such a table.
     """
     try:
-        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        with open_regular_text(path, newline="") as file:
             table = {from_cell(row["image"]): TABLE_WORDS[row["split"]] for row in csv.DictReader(file)}
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); give the split.csv of an earlier run") from None

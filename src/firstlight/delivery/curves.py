@@ -11,6 +11,7 @@ import numpy as np
 from firstlight.delivery.style import TITLE_LINE, Theme, add_title, new_figure, style_axes, theme_of, title_lines
 from firstlight.delivery.text import drawable_text
 from firstlight.errors import UserError
+from firstlight.files import open_regular_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,7 +45,7 @@ def training_curves(
     """
     if isinstance(history, Path | str):
         try:
-            with Path(history).open(newline="", encoding="utf-8") as file:
+            with open_regular_text(history, newline="") as file:
                 rows: Sequence[Mapping[str, Any]] = list(csv.DictReader(file))
         except OSError as error:
             raise UserError(f"{history}: the metrics cannot be read ({error.strerror})") from None

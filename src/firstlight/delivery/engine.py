@@ -35,6 +35,7 @@ from firstlight.delivery.known_exports import (
     remember,
 )
 from firstlight.errors import DataError, ModelFileError, RecipeError, UserError
+from firstlight.files import read_regular
 from firstlight.inference.engines.onnx_engine import OnnxEngine
 from firstlight.inference.engines.torch_engine import TorchEngine
 from firstlight.models.classifier import Classifier
@@ -86,7 +87,7 @@ def remember_export(model: Classifier, file: Path) -> None:
     """Remember that a file was exported from a model here and has passed the gate, and measure its speed."""
     digest = digest_of(model)
     if digest is not None and model.mean.device.type == "cpu":
-        content, threads = file.read_bytes(), torch.get_num_threads()
+        content, threads = read_regular(file), torch.get_num_threads()
         _measured(model, digest, content, Known(), threads)
 
 
@@ -169,7 +170,7 @@ def _known_beside(model: Classifier, digest: str) -> tuple[bytes, Known] | None:
 def _cached(digest: str) -> tuple[bytes, Known] | None:
     """Return the export of a model in the cache, if there is one and it is what was written there."""
     try:
-        content = export_file(digest).read_bytes()
+        content = read_regular(export_file(digest))
     except OSError:
         return None
     known = recall(digest, content)
@@ -224,7 +225,7 @@ def _make(model: Classifier, digest: str) -> bytes:
     file = writable_cache_folder() / export_file(digest).relative_to(cache_folder())
     file.parent.mkdir(parents=True, exist_ok=True)
     export_model(model, "onnx", out=file, golden=False)
-    content = file.read_bytes()
+    content = read_regular(file)
     _measured(model, digest, content, Known(), torch.get_num_threads())
     return content
 

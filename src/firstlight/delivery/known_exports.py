@@ -18,7 +18,7 @@ import torch
 
 from firstlight.cache import cache_folder, writable_cache_folder
 from firstlight.errors import ModelFileError
-from firstlight.files import write_json
+from firstlight.files import read_regular, write_json
 from firstlight.models.classifier import Classifier
 from firstlight.runtime.processors import default_workers
 
@@ -68,15 +68,15 @@ def read_export(file: Path, model_file: Path) -> bytes:
     try:
         if file.stat().st_size > LARGEST_SHARE * model_file.stat().st_size + ROOM:
             raise ModelFileError("it is much larger than an export of this model would be")
-        return file.read_bytes()
+        return read_regular(file)
     except OSError as error:
         raise ModelFileError(f"it cannot be read ({error.strerror})") from None
 
 
 def recall(digest: str, content: bytes) -> Known | None:
     """Return what is known about an export of the model with this digest; None if nothing is."""
-    with suppress(OSError, ValueError, TypeError, AttributeError, KeyError):  # not there, or damaged
-        found = json.loads((cache_folder() / _name(digest, content)).read_text("utf-8"))
+    with suppress(OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError):  # not there, or damaged
+        found = json.loads(read_regular(cache_folder() / _name(digest, content)))
         speeds = {str(machine): _milliseconds(one) for machine, one in found["speeds"].items()}
         refusal = found["refusal"]
         return Known(None if refusal is None else str(refusal), speeds)

@@ -20,7 +20,7 @@ from firstlight.data.sources.archives import ArchiveImages, archive_kind, open_u
 from firstlight.data.sources.labels import cells_of
 from firstlight.data.sources.litter import is_ignored
 from firstlight.errors import DataError, ImageError, WrongTypeError
-from firstlight.files import expand_user
+from firstlight.files import expand_user, read_regular
 from firstlight.white import White
 
 ACCEPTED = (
@@ -195,7 +195,7 @@ def _read_file(path: str) -> bytes:
         raise ImageError(f"is not a path: it holds {what}; write one path per line") from None
     if not stat.S_ISREG(status.st_mode):  # reading a pipe or a device might never end
         raise ImageError("is not a regular file")
-    return Path(path).read_bytes()
+    return read_regular(path)
 
 
 def _is_folder(path: str) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from firstlight.errors import ModelFileError
-from firstlight.files import expand_user
+from firstlight.files import dangling, expand_user, open_regular
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -193,18 +193,20 @@ def refuse_non_finite(source: Path | str, tensors: "Mapping[str, Tensor]") -> No
 def open_weights(path: Path) -> BufferedReader:
     """Open a file for reading; a failure becomes a `ModelFileError`."""
     try:
-        return path.open("rb")
+        return open_regular(path)
     except IsADirectoryError:
         raise ModelFileError(f"{path} is a folder; name the file in it, as in {path / 'model.safetensors'}") from None
     except FileNotFoundError:
+        if gone := dangling(path):
+            raise ModelFileError(f"{path}: {gone}; give the file itself, or mend the link") from None
         siblings = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
         close = difflib.get_close_matches(path.name, siblings, n=1)
         if path.name == "model.safetensors" and path.parent.is_dir() and not close:
             raise ModelFileError(f"{path.parent}: this folder holds no model.safetensors; name a run folder") from None
         advice = f"did you mean {path.parent / close[0]}?" if close else "check the path"
         raise ModelFileError(f"{path}: there is no such file; {advice}") from None
-    except (OSError, ValueError) as error:  # a ValueError for a null character in the name
-        raise ModelFileError(f"{path} cannot be opened: {error}") from error
+    except OSError as error:
+        raise ModelFileError(f"{path} cannot be opened: {error.strerror}") from error
 
 
 def raw_bytes(tensor: "Tensor") -> Any:

@@ -95,15 +95,14 @@ def _torch_load(path: Path) -> Any:
     import torch
 
     try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                _refuse_programs(path, archive.namelist())
-                if any(record.compress_type != zipfile.ZIP_STORED for record in archive.infolist()):
-                    raise ModelFileError(f"{path}: this zip archive is compressed, which no PyTorch checkpoint is")
-        with (
-            warnings.catch_warnings(action="ignore"),
-            path.open("rb") as file,
-        ):  # an open file: torch would go by the suffix of a path
+        # an open file: torch would go by the suffix of a path
+        with warnings.catch_warnings(action="ignore"), open_weights(path) as file:
+            if zipfile.is_zipfile(file):
+                with zipfile.ZipFile(file) as archive:
+                    _refuse_programs(path, archive.namelist())
+                    if any(record.compress_type != zipfile.ZIP_STORED for record in archive.infolist()):
+                        raise ModelFileError(f"{path}: this zip archive is compressed, which no PyTorch checkpoint is")
+            file.seek(0)
             return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelFileError(
@@ -112,7 +111,7 @@ def _torch_load(path: Path) -> Any:
         ) from error
     except ModelFileError:
         raise
-    except Exception as error:  # the readers of old and damaged files raises whatever comes
+    except Exception as error:  # the readers of old and damaged files raise whatever comes
         raise ModelFileError(f"{path} cannot be read by PyTorch; it is damaged, or not a state dict") from error
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from firstlight.errors import RunError
-from firstlight.files import write_json, write_text
+from firstlight.files import read_regular, write_json, write_text
 from firstlight.runs.folder import LAST_FOLDER, RECIPE_FILE
 
 if sys.platform != "win32":
@@ -76,10 +76,10 @@ def read_begun(folder: Path) -> Begun:
     """
     file = folder / LAST_FOLDER / BEGUN_FILE
     try:
-        return msgspec.convert(json.loads(file.read_text("utf-8")), Begun)
+        return msgspec.convert(json.loads(read_regular(file)), Begun)
     except (FileNotFoundError, NotADirectoryError):
         raise RunError(f"{folder}: {_why_not(folder)}, so there is nothing to resume") from None
-    except (OSError, ValueError, msgspec.ValidationError):
+    except (OSError, ValueError, RecursionError, msgspec.ValidationError):
         raise RunError(f"{file}: it is damaged, so the run cannot be resumed; train again in another folder") from None
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from firstlight.errors import RunError
-from firstlight.files import atomic_path, expand_user, write_csv
+from firstlight.files import atomic_path, expand_user, open_regular_text, write_csv
 
 if TYPE_CHECKING:
     import numpy as np
@@ -114,7 +114,7 @@ def read_metrics(folder: Path) -> list[dict[str, float]]:
     """
     file = folder / METRICS_FILE
     try:
-        with file.open(encoding="utf-8", newline="") as lines:
+        with open_regular_text(file, newline="") as lines:
             return [
                 {name: float(cell or "nan") for name, cell in row.items()} | {"epoch": int(row["epoch"])}
                 for row in csv.DictReader(lines, strict=True)

@@ -291,6 +291,7 @@ def _read(file: Path, absent: str) -> Tensors:
     from safetensors.numpy import load_file
 
     try:
+        open_regular(file).close()
         tensors: Tensors = load_file(file)
     except FileNotFoundError:
         raise RunError(f"{file}: {absent}") from None

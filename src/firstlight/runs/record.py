@@ -18,7 +18,7 @@ from firstlight.evaluation.evaluate import Evaluation
 from firstlight.evaluation.intervals import Estimate
 from firstlight.evaluation.mixed_up import MixedUp
 from firstlight.evaluation.shortcuts import Shortcut
-from firstlight.files import write_json
+from firstlight.files import read_regular, write_json
 from firstlight.runs.folder import RECORD_FILE, paths_in
 from firstlight.runs.record_layout import from_file_layout, to_file_layout
 from firstlight.tables import Html, data_frame
@@ -324,7 +324,7 @@ def _write(folder: Path, record: Record) -> None:
 def _json_of(file: Path) -> dict[str, Any]:
     """Read a file that holds a JSON object with finite numbers."""
     try:
-        value = json.loads(file.read_text("utf-8"), parse_constant=_refuse)
+        value = json.loads(read_regular(file), parse_constant=_refuse)
     except FileNotFoundError:
         raise RunError(f"{file}: there is no record of a run here; give the folder of a finished run") from None
     except OSError as error:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from firstlight.evaluation.confusion import todays_layout
+from firstlight.files import read_regular_text
 from firstlight.runs.folder import RECIPE_FILE
 
 TRANSFER_KEYS = ("backbone", "weights", "strategy", "ladder", "case", "learning_curve", "head")
@@ -56,8 +57,8 @@ def from_file_layout(value: dict[str, Any], folder: Path) -> dict[str, Any]:
 def older_resize(folder: Path) -> str:
     """Return how a run's images were resized by its recipe of an older version; `crop` where that does not say."""
     try:
-        recipe = tomllib.loads((folder / RECIPE_FILE).read_text("utf-8", "surrogateescape"))
-    except (OSError, ValueError):
+        recipe = tomllib.loads(read_regular_text(folder / RECIPE_FILE))
+    except (OSError, ValueError, RecursionError):
         return "crop"
     resize = recipe.get("resize", recipe.get("fit", "crop"))
     return resize if isinstance(resize, str) else "crop"

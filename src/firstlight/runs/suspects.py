@@ -8,7 +8,7 @@ from typing import Any
 
 from firstlight.errors import RunError
 from firstlight.evaluation.mixed_up import MixedUp
-from firstlight.files import from_cell, write_csv
+from firstlight.files import from_cell, open_regular_text, write_csv
 from firstlight.runs.folder import SUSPECTS_FILE
 
 HEADING = ("image", "label", "suggested", "score", "flagged")
@@ -76,7 +76,7 @@ def read_suspects(folder: Path) -> tuple[Suspect, ...]:
     if not file.is_file():
         return ()
     try:
-        with file.open(encoding="utf-8", errors="surrogateescape", newline="") as lines:
+        with open_regular_text(file, newline="") as lines:
             return tuple(
                 Suspect(
                     image=from_cell(row["image"]),

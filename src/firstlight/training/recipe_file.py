@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from firstlight.choices import did_you_mean
 from firstlight.errors import RecipeError
+from firstlight.files import read_regular_text
 from firstlight.models.recipe import LIBRARY_PREFIXES
 from firstlight.runs.folder import RECIPE_FILE
 from firstlight.training.recipe import GROUPS, HOMES, Recipe
@@ -49,11 +50,13 @@ def from_toml(path: Path) -> RecipeFile:
         RecipeError: if the file cannot be read, or holds a choice that does not exist or has the wrong type.
     """
     try:
-        table = tomllib.loads(path.read_text("utf-8", "surrogateescape"))  # as `write_text` writes unusual names
+        table = tomllib.loads(read_regular_text(path))
     except OSError as error:
         raise RecipeError(f"{path}: cannot be read ({error.strerror}); give the path of a recipe in TOML") from None
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{path}: not TOML ({error})") from None
+    except RecursionError:
+        raise RecipeError(f"{path}: it is nested too deeply to be a recipe") from None
     source = table.pop("source", None)
     if not isinstance(source, str | None):
         raise RecipeError(f"{path}: source = {source!r}: give text")

@@ -27,6 +27,7 @@ from firstlight.data.sources.listing import FolderListing
 from firstlight.disk import in_units, require_room, writing
 from firstlight.errors import DataError, ImageError, UserError, WriteError
 from firstlight.escaping import escape_name
+from firstlight.files import open_regular
 from firstlight.progress import progress
 
 T = TypeVar("T")
@@ -69,7 +70,7 @@ class ArchiveImages:
         return remembered_key([self._path.name], [self._path], self._hash_archive)
 
     def _hash_archive(self) -> str:
-        with self._path.open("rb") as archive:
+        with open_regular(self._path) as archive:
             return hashlib.file_digest(archive, lambda: hashlib.blake2b(digest_size=20)).hexdigest()
 
     def _read_at(self, offset: int, size: int) -> bytes:
@@ -154,7 +155,7 @@ def archive_kind(path: Path) -> str | None:
 
 
 def _check_content(path: Path, kind: str, where: str) -> None:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         head = file.read(512)
     if not head:
         raise DataError(f"{where} is empty (0 bytes); download or pack it again")
@@ -176,7 +177,7 @@ def _unpack(path: Path, where: str) -> int:
         with (
             writing(folder / f"unpacked {path.name}", OTHER_CACHE),
             tempfile.TemporaryFile(dir=folder) as unpacked,
-            path.open("rb") as packed,
+            open_regular(path) as packed,
             gzip.open(packed) as stream,
             progress(f"unpacking {escape_name(path.name)}", packed_bytes >> 20, "MB") as advance,
         ):

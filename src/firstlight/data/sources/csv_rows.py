@@ -8,6 +8,7 @@ from pathlib import Path
 
 from firstlight.data.sources.columns import Columns, find_columns
 from firstlight.errors import DataError
+from firstlight.files import read_regular
 
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\r?\n', re.IGNORECASE)  # which Excel and LibreOffice read and write
 
@@ -58,7 +59,7 @@ def csv_rows(
 
 
 def _text(path: Path, where: str) -> str:
-    data = path.read_bytes()
+    data = read_regular(path)
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise DataError(f"{where} is UTF-16, not UTF-8; save it as CSV UTF-8")
     if data[:2] == b"PK" or data[:4] == b"\xd0\xcf\x11\xe0":

@@ -21,8 +21,8 @@ from firstlight.data.sources.lists import read_list
 from firstlight.data.sources.named_sets import NAMED_SETS, default_data_root, load_named
 from firstlight.data.sources.objects import from_object
 from firstlight.errors import DataError, require_type
-from firstlight.escaping import escape_name
-from firstlight.files import expand_user
+from firstlight.escaping import escape, escape_name
+from firstlight.files import dangling, expand_user
 from firstlight.progress import phase
 
 _WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".ods", ".numbers")
@@ -110,6 +110,8 @@ def _load(source: Any, data_root: Path | str | None, choices: SourceRecipe, *, d
     except OSError as error:
         advice = "shorten it" if error.errno == errno.ENAMETOOLONG else "make it readable"
         raise DataError(f"{escape_name(text)} cannot be read: {error.strerror}; {advice}") from error
+    if gone := dangling(path):
+        raise DataError(f"{escape_name(text)}: {escape(gone)}; give the folder or file itself, or mend the link")
     raise DataError(f"{escape_name(text)}: no such folder, archive, list or named set{_did_you_mean(text, path)}")
 
 

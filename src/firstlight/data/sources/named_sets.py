@@ -28,7 +28,7 @@ from firstlight.data.image_sources import ArrayImages
 from firstlight.data.samples import Samples, Split, number_names
 from firstlight.errors import DataError
 from firstlight.escaping import escape_name
-from firstlight.files import expand_user
+from firstlight.files import expand_user, open_regular, read_regular
 
 DOWNLOAD_TIMEOUT_SECONDS = 30.0  # without a byte from the server
 
@@ -121,7 +121,7 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
     """
     where = escape_name(path.name)
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        with open_regular(path) as raw, gzip.open(raw) if path.suffix == ".gz" else raw as file:
             header = file.read(4 + 4 * dimensions)
             magic, *shape = struct.unpack(f">{1 + dimensions}I", header)
             if magic != 0x0800 + dimensions:  # 08: unsigned bytes
@@ -187,7 +187,7 @@ def _find_cifar(name: str, root: Path) -> tuple[LabeledImages, LabeledImages, tu
 
 
 def _unpickle(path: Path, md5: str) -> dict[str, Any]:
-    data = path.read_bytes()
+    data = read_regular(path)
     if hashlib.md5(data, usedforsecurity=False).hexdigest() != md5:
         raise DataError(
             f"{escape_name(str(path))} is not the published file (its MD5 differs); remove it and download it again"

@@ -13,6 +13,7 @@ from firstlight.data.image_sources import remembered_key
 from firstlight.data.sources.columns import find_columns, label_word
 from firstlight.errors import DataError, ImageError
 from firstlight.escaping import escape_name
+from firstlight.files import open_regular, read_regular
 
 KEPT_ROW_GROUPS = 4  # of pictures, in memory; threads read one after another
 
@@ -133,7 +134,7 @@ class ParquetImages:
         return remembered_key([f"{self._path.name}:{self._column}"], [self._path], self._hash_file)
 
     def _hash_file(self) -> str:
-        with self._path.open("rb") as file:
+        with open_regular(self._path) as file:
             digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=20))
         digest.update(self._column.encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
@@ -151,7 +152,7 @@ class ParquetImages:
     def _beside(self, name: str | None) -> bytes | None:
         """Return a file that the row only names."""
         try:
-            return Path(self._path.parent, name).read_bytes() if name else None
+            return read_regular(Path(self._path.parent, name)) if name else None
         except OSError as error:
             raise ImageError(f"the file {escape_name(str(name))} cannot be read: {error.strerror}") from error
 

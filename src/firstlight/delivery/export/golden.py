@@ -20,7 +20,7 @@ from PIL import Image
 from firstlight.delivery.export.contract import contract_of
 from firstlight.delivery.export.faults import UNCALIBRATED, faults_of, rounded_otherwise
 from firstlight.errors import DataError
-from firstlight.files import write_json, write_text
+from firstlight.files import read_regular, write_json, write_text
 from firstlight.inference.engines.answers import Answers, Engine
 from firstlight.inference.inputs import Item, Target, read_item
 from firstlight.models.classifier import Classifier
@@ -122,7 +122,7 @@ def read_golden(folder: Path) -> Golden:
     """
     file = folder / EXPECTED_FILE
     try:
-        fields = json.loads(file.read_bytes())
+        fields = json.loads(read_regular(file))
         classes = tuple(fields["classes"])
         images = tuple(
             GoldenImage(
@@ -137,7 +137,7 @@ def read_golden(folder: Path) -> Golden:
         return Golden(folder, classes, float(fields["tolerance"]), images)
     except OSError as error:
         raise DataError(f"{file} cannot be read ({error.strerror}); give the folder that export wrote") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise DataError(f"{file}: not what export wrote; export the model again") from None
 
 

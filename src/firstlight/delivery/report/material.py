@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from firstlight.delivery.names import shorten
 from firstlight.errors import ModelFileError, RunError
 from firstlight.evaluation.evaluate import Evaluation
-from firstlight.files import from_cell
+from firstlight.files import from_cell, open_regular_text, read_regular_text
 from firstlight.models.model_file import ModelCard, read_model_card
 from firstlight.runs.folder import (
     COPIES_FILE,
@@ -140,17 +140,17 @@ def _thumbnails(folder: Path, file: str) -> Images:
 
 def _recipe(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text("utf-8", "surrogateescape"))
+        return tomllib.loads(read_regular_text(file))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         raise RunError(f"{file}: the recipe of this run cannot be read; it is damaged") from None
 
 
 def _table(file: Path, columns: tuple[str, ...]) -> Rows:
     """Return the rows of a CSV file that firstlight wrote; none if there is no such file."""
     try:
-        with file.open(encoding="utf-8", errors="surrogateescape", newline="") as lines:
+        with open_regular_text(file, newline="") as lines:
             rows = csv.DictReader(lines, strict=True)
             if not set(columns) <= set(rows.fieldnames or ()):
                 raise KeyError

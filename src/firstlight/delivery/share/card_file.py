@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from firstlight.delivery.share.card import card_of
 from firstlight.errors import UserError
-from firstlight.files import expand_user, write_text
+from firstlight.files import expand_user, read_regular, write_text
 from firstlight.models.hub import repository_of
 from firstlight.runs.folder import model_file
 
@@ -32,7 +32,7 @@ def write_card(model: "Classifier | Path", out: Path | None = None) -> Path:
         raise UserError(f"that is a folder; name a file, such as {file / CARD_FILE}", field="out", value=str(out))
     text = card_of(model).to_markdown()
     try:
-        if out is None and file.exists() and file.read_bytes() != text.encode():
+        if out is None and file.exists() and read_regular(file) != text.encode():
             raise UserError(
                 f"{file} is there already, and may hold words of yours; name another file with `out`, or delete it"
             )

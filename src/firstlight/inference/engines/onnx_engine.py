@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from firstlight.errors import ModelFileError, UserError
+from firstlight.files import read_regular
 from firstlight.inference.engines.answers import Answers
 from firstlight.inference.optimized import MAX_PIXELS_AT_ONCE
 
@@ -101,7 +102,7 @@ def session_of(content: bytes, threads: int) -> "InferenceSession":
 
 def _content_of(file: Path) -> bytes:
     try:
-        return file.read_bytes()
+        return read_regular(file)
     except OSError as error:
         raise ModelFileError(f"{file}: it cannot be read ({error.strerror})") from None
 
