@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firstlight.errors import RunError
-from firstlight.files import atomic_path
+from firstlight.files import atomic_path, open_regular
 from firstlight.runs.folder import OUTPUTS_FOLDER
 
 THUMBNAILS_FILE = "images.safetensors"  # of the images that figures show, at up to 256 pixels
