@@ -104,9 +104,8 @@ def leave(code: int) -> NoReturn:
     with suppress(Exception):
         atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
-        if received_signal() is None:  # otherwise whoever reads may have stopped reading
-            with suppress(Exception):
-                stream.flush()
+        with suppress(Exception):
+            stream.flush()
     _leave_now(code)
 
 
