@@ -22,13 +22,14 @@ ESCAPES = (
 )  # fmt: skip
 MOST_WRITTEN = 64 * 2**20  # bytes below the cache, for any of these archives
 MUTATED = 200
+SECONDS = 120.0  # one of them has 20,000 members
 
 
 def rows(place: Place) -> Iterator[Row]:
     """Yield a row for archives made by hand, one for mutated ones, and one for folders."""
     pictures = {file.name: file.read_bytes() for file in sorted(place.pictures.rglob("*.png"))[:24]}
     made = list(archives(pictures))
-    yield tried("archives, handmade", len(made), lambda number: checked(place, *made[number]))
+    yield tried("archives, handmade", len(made), lambda number: checked(place, *made[number]), seconds=SECONDS)
     good = dict(made[:3])
     kinds = list(good)
 
@@ -49,21 +50,13 @@ def archives(pictures: dict[str, bytes]) -> Iterator[tuple[str, bytes]]:
     for name in ESCAPES:
         yield ".zip", zipped(good | {name.replace("\0", "_"): one})
         yield ".tar", tarred(good | {name: one})
-    for kind in (
-        tarfile.SYMTYPE,
-        tarfile.LNKTYPE,
-        tarfile.CHRTYPE,
-        tarfile.BLKTYPE,
-        tarfile.FIFOTYPE,
-        tarfile.DIRTYPE,
-        b"?",
-    ):
+    for kind in b"123456?":  # links, devices, a folder, a pipe, and none of these
         for target in ("../../escaped.png", "/etc/passwd", "a"):
-            yield ".tar", tarred(good, more=[_member("a/link.png", kind, target)])
+            yield ".tar", tarred(good, more=[_member("a/link.png", bytes([kind]), target)])
     yield ".zip", zipped(good | {"a/bomb.png": b"\0" * 200_000_000})
     yield ".tar.gz", tarred(good | {"a/bomb.png": b"\0" * 200_000_000}, "w:gz")
-    yield ".tar.gz", tarred({f"a/{number}.png": b"" for number in range(50_000)}, "w:gz")
-    yield ".zip", zipped({f"a/{number}.png": b"" for number in range(50_000)})
+    yield ".tar.gz", tarred({f"a/{number}.png": b"" for number in range(20_000)}, "w:gz")
+    yield ".zip", zipped({f"a/{number}.png": b"" for number in range(20_000)})
     yield ".tar", tarred({}, more=[_member("a/huge.png", tarfile.REGTYPE, "", size=2**50)])
     yield ".zip", zipped(good | {"a/inner.zip": zipped(good)})
     for data in (zipped(good), tarred(good), tarred(good, "w:gz")):
@@ -153,9 +146,7 @@ TREES: dict[str, Callable[[Path], object]] = {
     "an empty class": lambda root: (root / "c").mkdir(),
     "an empty picture": lambda root: (root / "a" / "empty.png").write_bytes(b""),
     "a folder named like a picture": lambda root: (root / "a" / "folder.png").mkdir(),
-    "hidden files": lambda root: [
-        (root / "a" / name).write_bytes(b"x") for name in (".DS_Store", "Thumbs.db", "._0.png")
-    ],
+    "hidden files": lambda root: [(root / "a" / name).write_bytes(b"x") for name in (".DS_Store", "._0.png")],
     "a picture beside the classes": lambda root: shutil.copy(root / "a" / "0.png", root),
     "no permission": lambda root: (root / "b").chmod(0),
     "a class in both": lambda root: shutil.copytree(root / "a", root / "train" / "a"),
