@@ -162,6 +162,25 @@ def _same_numbers_in_any_order() -> None:
         torch.manual_seed(0)
 
 
+@pytest.fixture
+def rendered() -> None:
+    """In a test that asks for this, the figures of a run are really rendered."""
+
+
+@pytest.fixture(autouse=True)
+def _figures_are_not_rendered(request, monkeypatch) -> None:
+    """The figures of a run are made, but their files are empty: to render them takes longer than to train."""
+    if "torch" not in sys.modules or "rendered" in request.fixturenames:
+        return
+
+    def save(drawing, name: str, axes: object) -> Path:
+        file = drawing.folder / f"{name}{drawing.suffix}.png"
+        file.touch()
+        return file
+
+    monkeypatch.setattr("firstlight.delivery.figures._Drawing.save", save)
+
+
 @pytest.fixture(autouse=True)
 def _no_network(monkeypatch) -> None:
     """A test that would leave this machine fails at once."""

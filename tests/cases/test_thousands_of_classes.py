@@ -69,7 +69,7 @@ def test_no_run_makes_the_whole_matrix(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_two_thousand_classes_are_trained_scored_and_drawn(tmp_path, monkeypatch):
+def test_two_thousand_classes_are_trained_scored_and_drawn(rendered, tmp_path, monkeypatch):
     refuse_the_whole_matrix(monkeypatch)
     recipe = fl.Recipe.of(model="mlp", epochs=1, batch_size=256, hidden=(64,))
     run = fl.train(many(2_000), recipe, out=tmp_path / "run")

@@ -47,7 +47,7 @@ def complaint(capsys, *words: str) -> str:
     return shown.err
 
 
-def test_train_answers_in_json_and_leaves_a_complete_run(here, capsys, digit_folder):
+def test_train_answers_in_json_and_leaves_a_complete_run(rendered, here, capsys, digit_folder):
     found = answer(capsys, "train", str(digit_folder), *QUICK, "--json")
     run = Path(found["run"])
     assert run == Path("runs/digit-folder-1")

@@ -16,6 +16,8 @@ from firstlight.runs.folder import write_metrics
 from firstlight.runs.outputs import Outputs, outputs_file, write_outputs, write_thumbnails
 from firstlight.runs.record import CurvePoint, LearningCurve, Rung, TransferRecord, write_record
 
+pytestmark = pytest.mark.usefixtures("rendered")
+
 BEFORE = Path(__file__).parents[1] / "before"  # made by the version before outputs were kept
 
 POINTS = tuple(CurvePoint(images, proportion(images // 2, 200), 30 / images) for images in (75, 150, 300))

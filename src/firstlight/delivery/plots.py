@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 NAME_LENGTH = 28  # characters of a class beside its bar
 NARROWEST_TITLE = 5.0  # inches
+TOP = 1.0  # of axes: given to matplotlib, it does not look for the place of a title by measuring everything
 MAX_SHARP_SIDE = 128  # pixels; up to this size each pixel is shown as a square
 
 
@@ -50,9 +51,8 @@ def imshow(image: "ImageLike", ax: "Axes | None" = None, title: str | None = Non
     top = 255 if pixels.dtype == np.uint8 else 1
     ax.imshow(pixels, cmap="gray", vmin=0, vmax=top, interpolation="nearest" if sharp else "antialiased")
     ax.set_axis_off()
-    if title is not None:
-        (text,), options = drawable_text([title])
-        ax.set_title(text, fontsize=10, color=theme_of(ax).text, **options)
+    (text,), options = drawable_text([title or ""])
+    ax.set_title(text, y=TOP, fontsize=10, color=theme_of(ax).text, **options)
     return ax
 
 
@@ -248,7 +248,7 @@ def _grid(
     for place in range(count):
         imshow(images[place], axes[place])
         if texts is not None:
-            axes[place].set_title(texts[place], fontsize=8, color=theme_of(figure).text, **options)
+            axes[place].set_title(texts[place], y=TOP, fontsize=8, color=theme_of(figure).text, **options)
     return axes[:count]
 
 
