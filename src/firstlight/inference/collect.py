@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from firstlight.errors import DataError
 from firstlight.models.classifier import evaluating
+from firstlight.runtime.halving import in_halves
 from firstlight.runtime.interrupts import raise_if_interrupted
 
 if TYPE_CHECKING:
@@ -63,7 +64,9 @@ def collect(
                 found = [logits, batch.labels, batch.rows, seen]
             else:
                 assert callable(classifier)
-                found = [classifier(batch.images).float(), batch.labels, batch.rows]
+                (scores,) = in_halves(lambda images: (classifier(images).float(),), batch.images)
+                assert scores is not None
+                found = [scores, batch.labels, batch.rows]
             parts.append([column.cpu() for column in found])
             raise_if_interrupted()
     if not parts:

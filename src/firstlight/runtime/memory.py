@@ -5,6 +5,10 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # glibc's malloc.h
 MIN_BYTES_TO_KEEP_FREED_MEMORY = 4 << 30
@@ -31,6 +35,22 @@ def memory_left() -> int:
         resident, of_files = OWN_MEMORY.read_text("ascii").split()[1:3]
         taken = (int(resident) - int(of_files)) * os.sysconf("SC_PAGE_SIZE")
     return max(0, physical_memory() - taken)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that memory has run out, of this process or of a device."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # of torch, which may not be here
+        return True
+    words = ("DefaultCPUAllocator", "not enough memory", "can't allocate memory", "MPS backend out of memory")
+    return isinstance(error, RuntimeError) and any(part in str(error) for part in words)
+
+
+def free_device_memory(device: "torch.device") -> None:
+    """Give memory of a GPU that PyTorch keeps back to the device."""
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
 
 
 def _container_limits() -> Iterator[int]:

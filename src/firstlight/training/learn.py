@@ -7,9 +7,10 @@ from pathlib import Path
 import torch
 
 from firstlight.data.dataset import Dataset
+from firstlight.errors import TrainingError
 from firstlight.models.classifier import Classifier
 from firstlight.training.checkpoints import Checkpoints
-from firstlight.training.loop import train_epochs
+from firstlight.training.loop import in_parts, train_epochs
 from firstlight.training.prepare import training_loader
 from firstlight.training.recipe import Recipe
 from firstlight.training.recorder import record, record_again
@@ -40,7 +41,8 @@ def learn_by_gradient(
 
     Raises:
         KeyboardInterrupt: if that came before there was anything to keep.
-        TrainingError: if the loss is no longer a number; the best model so far stays in the run folder.
+        TrainingError: if training fails, such as when the loss is no longer a number; the best model so far stays in
+            the run folder. If there was earlier training, its result is returned instead, with the failure.
     """
     device = classifier.mean.device
     train_loader = training_loader(data, recipe, device)
@@ -53,8 +55,17 @@ def learn_by_gradient(
             if restored or not any(row.epoch for row in state.rows):
                 record_again(state, folder)
         events = train_epochs(state, train_loader, data.loader("valid", device), recipe)
-        interrupted = record(events, state, folder, checkpoints)
+        interrupted, failure = False, ""
+        try:
+            interrupted = record(events, state, folder, checkpoints)
+        except TrainingError as error:
+            if earlier is None:
+                raise
+            failure = str(error)  # what was trained before stands
     assert state.best is not None
+    notes = earlier.notes if earlier else ()
+    if state.parts > 1:
+        notes = (*notes, in_parts(train_loader.batch_size, state.parts))
     if earlier is not None and state.best.epoch == earlier.best.epoch:
-        return replace(earlier, rows=state.rows, interrupted=interrupted)
-    return Learned(state.best_classifier(), state.best, state.rows, interrupted, state.answers)
+        return replace(earlier, rows=state.rows, interrupted=interrupted, notes=notes, failure=failure)
+    return Learned(state.best_classifier(), state.best, state.rows, interrupted, state.answers, notes, failure)

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -13,10 +14,11 @@ from firstlight.data.loader import Loader
 from firstlight.errors import TrainingError
 from firstlight.inference.collect import collect
 from firstlight.models.classifier import Classifier
-from firstlight.progress import keep, progress
+from firstlight.progress import announce, keep, progress
 from firstlight.runtime.device import autocast, pick_dtype
 from firstlight.runtime.seeds import derive_seed
 from firstlight.training.answers import ANSWERS_COUNT_UNTIL, Answers
+from firstlight.training.gradient import CrossEntropy, backward
 from firstlight.training.optim import SCHEDULES, set_lr
 from firstlight.training.recipe import Recipe
 from firstlight.training.state import Epoch, Step, TrainState
@@ -58,7 +60,14 @@ def train_epochs(  # noqa: C901, PLR0915 - one page that is read from top to bot
     class_weights = None
     if choices.balance == "weights":
         class_weights = balanced_weights(train_loader.labels, num_classes).to(device)
-    run_network = torch.compile(classifier) if choices.compile else classifier
+    cross_entropy = CrossEntropy(class_weights, choices.label_smoothing)
+    compiled = torch.compile(classifier) if choices.compile else classifier
+
+    def run_network(images: Tensor) -> Tensor:
+        with autocast(device, dtype):
+            logits: Tensor = compiled(images)
+        return logits
+
     if state.answers is None:
         state.answers = Answers(train_loader.rows, num_classes, device)
     total_steps, started = len(train_loader) * choices.epochs, clock() - state.seconds
@@ -86,20 +95,20 @@ def train_epochs(  # noqa: C901, PLR0915 - one page that is read from top to bot
                 images, targets = augment(
                     batch.images, batch.labels, batch.rows, seed=seed, epoch=epoch, num_classes=num_classes
                 )
-                with seeded(seed, epoch, number, device), autocast(device, dtype):
-                    logits = run_network(images)
-                loss = functional.cross_entropy(
-                    logits, targets, weight=class_weights, label_smoothing=choices.label_smoothing
-                )
-                classifier.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+                loss, logits, parts = backward(
+                    classifier, run_network, (images, targets), cross_entropy,
+                    attempting=partial(seeded, seed, epoch, number, device), parts=state.parts,
+                )  # fmt: skip
+                if parts > state.parts:
+                    state.parts = parts
+                    announce(in_parts(len(images), parts))
                 if choices.clip:
                     nn.utils.clip_grad_norm_(classifier.parameters(), choices.clip)
                 for optimizer in optimizers:
                     optimizer.step()
                 if state.average:
                     state.average.update(classifier)
-                state.losses.append(loss.detach())
+                state.losses.append(loss)
                 if epoch == 1 or done < ANSWERS_COUNT_UNTIL:
                     state.answers.add(batch.rows, logits)
                 state.step, state.lr, state.seconds = number, optimizers[-1].param_groups[-1]["lr"], clock() - started
@@ -134,6 +143,14 @@ def score(classifier: Classifier, loader: Loader) -> tuple[float, float]:
     outputs = collect(classifier, loader.epoch())
     loss = functional.cross_entropy(outputs.logits, outputs.labels).item()
     return loss, (outputs.logits.argmax(dim=1) == outputs.labels).double().mean().item()
+
+
+def in_parts(batch_size: int, parts: int) -> str:
+    """Return a line for people about batches that are computed in parts."""
+    return (
+        f"batches of {batch_size:,} pictures do not fit into the memory of the device, and are computed in {parts} "
+        "parts: the gradient is the same, but layers that normalize over a batch see the parts"
+    )
 
 
 def out_of_patience(state: TrainState, patience: int | None) -> bool:

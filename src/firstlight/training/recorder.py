@@ -11,8 +11,11 @@ from firstlight.errors import TrainingError
 from firstlight.models.model_file import save_model
 from firstlight.runs.folder import MODEL_FILE, TENSORBOARD_FOLDER, write_metrics
 from firstlight.runtime.interrupts import holding_interrupts, raise_if_interrupted
+from firstlight.runtime.memory import is_out_of_memory
 from firstlight.training.checkpoints import Checkpoints
 from firstlight.training.state import Epoch, Step, TrainState
+
+OUT_OF_MEMORY = "epoch {epoch}: memory ran out; use a smaller `batch_size`, a smaller `img_size`, or a smaller `model`"
 
 
 def record(
@@ -33,7 +36,8 @@ def record(
 
     Raises:
         KeyboardInterrupt: if that came before there was anything to keep.
-        TrainingError: if the loss is no longer a number; the best model so far stays in the run folder.
+        TrainingError: if the loss is no longer a number, or memory runs out; the best model so far stays in the run
+            folder.
     """
     try:
         with tensorboard_writer(folder) as tensorboard, holding_interrupts():
@@ -53,9 +57,12 @@ def record(
             raise
         write_metrics(folder, [asdict(row) for row in state.rows])  # Ctrl-C may have come before the last one was
         return True
-    except TrainingError as error:
+    except (TrainingError, MemoryError, RuntimeError) as error:
+        if not isinstance(error, TrainingError) and not is_out_of_memory(error):
+            raise
+        reason = error if isinstance(error, TrainingError) else OUT_OF_MEMORY.format(epoch=state.epoch)
         saved = f"; the model of epoch {state.best.epoch} is kept in {folder / MODEL_FILE}" if state.best else ""
-        raise TrainingError(f"{error}{saved}") from None
+        raise TrainingError(f"{reason}{saved}") from None
     return False
 
 

@@ -55,6 +55,8 @@ class Learned:
         rows: of all epochs.
         interrupted: whether Ctrl-C ended training early.
         answers: what the network answered about each training image in the first half; None if nothing was trained.
+        notes: about how it was trained, for people.
+        failure: why training ended before its time, such as a loss that is no longer a number; empty if it did not.
     """
 
     model: Classifier
@@ -62,6 +64,8 @@ class Learned:
     rows: list[Epoch]
     interrupted: bool = False
     answers: Answers | None = None
+    notes: tuple[str, ...] = ()
+    failure: str = ""
 
 
 @dataclass
@@ -82,6 +86,7 @@ class TrainState:
         kept: the best epoch on validation so far, with the state of the classifier that was scored after it; None if
             no epoch is over.
         answers: about the training images so far; None before the first step.
+        parts: in how many parts each batch is computed, because memory does not take it at once.
     """
 
     classifier: Classifier
@@ -97,6 +102,7 @@ class TrainState:
     seconds_before: float = 0.0
     kept: tuple[Epoch, dict[str, Tensor]] | None = None
     answers: Answers | None = None
+    parts: int = 1
 
     @classmethod
     def begin(cls, classifier: Classifier, recipe: Recipe, earlier: Learned | None = None) -> Self:
@@ -161,6 +167,7 @@ class TrainState:
             "losses": torch.stack(self.losses).cpu() if self.losses else torch.zeros(0),
             "lr": self.lr,
             "seconds": self.seconds,
+            "parts": self.parts,
             "rows": [asdict(row) for row in self.rows],
             "epochs_before": self.epochs_before,
             "seconds_before": self.seconds_before,
@@ -184,6 +191,7 @@ class TrainState:
         answers, device = state["answers"], self.classifier.mean.device
         self.answers = None if answers is None else Answers.from_state(answers, device)
         self.epoch, self.step, self.lr, self.seconds = state["epoch"], state["step"], state["lr"], state["seconds"]
+        self.parts = state.get("parts", 1)
         self.losses = list(state["losses"].to(device))
         self.rows = [Epoch(**row) for row in state["rows"]]
         self.epochs_before, self.seconds_before = state["epochs_before"], state["seconds_before"]

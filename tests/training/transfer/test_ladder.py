@@ -353,15 +353,20 @@ def test_a_network_that_only_seemed_better_while_it_was_trained_is_not_kept(
     assert run.transfer.ladder[3].accuracy.value < 1, "the ladder tells what it really is"
 
 
-def test_a_loss_that_is_no_number_leaves_the_head_in_the_folder(recipe_for, four, tmp_path, monkeypatch):
+def test_a_loss_that_is_no_number_ends_its_rung_and_the_head_is_finished(
+    recipe_for, four, four_head, tmp_path, monkeypatch
+):
     def broken(*_):
         raise TrainingError("epoch 1, batch 1: the loss is nan")
         yield
 
     monkeypatch.setattr(learn, "train_epochs", broken)
-    with pytest.raises(TrainingError, match=r"the loss is nan; the model of epoch 0 is kept in .*model\.safetensors"):
-        train(load_data(four), recipe_for(finetune="last", epochs=2), tmp_path / "run")
-    assert fl.load(tmp_path / "run" / "model.safetensors").classes == ("0", "1", "2", "3")
+    run = train(load_data(four), recipe_for(ladder=True, epochs=2), tmp_path / "run")
+    assert same_bits(run.model, four_head.model)
+    assert same_bits(fl.load(tmp_path / "run" / "model.safetensors"), four_head.model)
+    assert run.test is not None and run.test.accuracy == four_head.test.accuracy
+    assert len(run.transfer.ladder) == 3, "the rung that failed is none, and the one above it was not begun"
+    assert run.record.notes[-1].startswith("last quarter fine-tuned: epoch 1, batch 1: the loss is nan; the model of")
 
 
 @pytest.mark.parametrize("depth", ["head", pytest.param("last", marks=pytest.mark.slow), "all"])

@@ -7,6 +7,7 @@ from firstlight.inference.engines.answers import Answers, answers_of
 from firstlight.inference.engines.rows import SteadyLinear
 from firstlight.inference.optimized import optimized
 from firstlight.models.classifier import Classifier
+from firstlight.runtime.halving import in_halves
 
 
 class TorchEngine:
@@ -28,9 +29,15 @@ class TorchEngine:
     def __call__(self, images: Tensor) -> Answers:
         """Return what the model says about images, uint8 `[B, C, H, W]`."""
         with torch.inference_mode():
-            return answers_of(self.model, self._strangeness, images.to(self.model.mean.device))
+            columns = in_halves(self._answers_of, images.to(self.model.mean.device))
+        return Answers(*columns)  # type: ignore[arg-type]  # only the last may be None
 
     def features_and_logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return features and logits alone, float32 `[B, D]` and `[B, K]`."""
         with torch.inference_mode():
-            return self.model.features_and_logits(images.to(self.model.mean.device))
+            features, logits = in_halves(self.model.features_and_logits, images.to(self.model.mean.device))
+        assert features is not None and logits is not None
+        return features, logits
+
+    def _answers_of(self, images: Tensor) -> Answers:
+        return answers_of(self.model, self._strangeness, images)

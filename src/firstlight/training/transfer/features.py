@@ -12,6 +12,7 @@ from dataclasses import asdict
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from firstlight.cache import OTHER_CACHE
 from firstlight.data.augment import Augment
@@ -23,6 +24,7 @@ from firstlight.escaping import escape_name
 from firstlight.inference.optimized import optimized
 from firstlight.models.classifier import Classifier
 from firstlight.progress import progress
+from firstlight.runtime.halving import in_halves
 from firstlight.verified import Kind, VerifiedWriter, kept
 
 VERSION = 4  # counts up when the same images and weights give other features
@@ -119,7 +121,7 @@ def _compute(
         for batch in loader.epoch():
             images = batch.images.flip(3) if mirror and feature_pass == 1 else batch.images
             images, _ = augment(images, batch.labels, batch.rows, seed=seed, epoch=feature_pass, num_classes=1)
-            features = model.features(images).float().cpu().numpy()
+            features = _features_of(model, images)
             _require_finite(features, batch.rows, data)
             file.write(np.ascontiguousarray(features, "<f4").data)
             advance(len(images))
@@ -133,6 +135,13 @@ def _require_finite(features: Features, rows: torch.Tensor, data: Dataset) -> No
             f"{escape_name(data.samples.names[row])}: the network's features of this picture are not finite, so there "
             "is nothing to learn from; its pretrained weights are damaged or do not suit it; choose other `weights`"
         )
+
+
+def _features_of(model: Classifier, images: Tensor) -> Features:
+    (features,) = in_halves(lambda some: (model.features(some).float(),), images)
+    assert features is not None
+    found: Features = features.cpu().numpy()
+    return found
 
 
 def _key(

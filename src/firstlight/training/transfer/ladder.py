@@ -25,7 +25,7 @@ from firstlight.models.downloads import Weights
 from firstlight.models.library_network import LibraryNetwork
 from firstlight.models.model_file import save_model
 from firstlight.models.pretrained import read_weights
-from firstlight.progress import phase
+from firstlight.progress import announce, phase
 from firstlight.runs.folder import MODEL_FILE, write_metrics
 from firstlight.runs.outputs import Outputs
 from firstlight.runs.record import LINEAR_HEAD, MAJORITY, NEIGHBORS, Rung, TransferRecord
@@ -94,7 +94,6 @@ def learn_by_transfer(
 
     Raises:
         KeyboardInterrupt: if it came before there was a head.
-        TrainingError: if a loss is no longer a number; the best model so far stays in the run folder.
     """
     started = time.perf_counter()
     train, valid = data.split.train, data.split.valid
@@ -240,6 +239,8 @@ class Ladder:
     def finetune(self, depth: str, recipe: Recipe) -> bool:
         """Fine-tune a copy of the best model; keep it if it does no worse on validation.
 
+        If that fails, such as when the loss is no longer a number, this rung has ended, and the best so far stands.
+
         Args:
             depth: `head`, `last` or `all`.
             recipe: complete.
@@ -266,8 +267,12 @@ class Ladder:
         )
         tuned = learn_by_gradient(self.folder, model, self.data, recipe, self.learned, checkpoints=checkpoints)
 
+        if tuned.failure:
+            line = f"{RUNGS[depth]}: {tuned.failure}"
+            announce(line)
+            tuned = replace(tuned, notes=(*tuned.notes, line))
         rows = tuned.rows[rows_before:]
-        self.learned = replace(self.learned, rows=tuned.rows, interrupted=tuned.interrupted)
+        self.learned = replace(self.learned, rows=tuned.rows, interrupted=tuned.interrupted, notes=tuned.notes)
         if not rows or tuned.best.epoch == self.learned.best.epoch:
             if rows:
                 highest, count = max(row.valid_accuracy for row in rows), self.best.rung.accuracy.n
@@ -282,7 +287,8 @@ class Ladder:
         if scored.hits.sum() < self.best.hits.sum():  # the number type of training made it look better than it is
             return False
         before, self.best, self.learned = self.best, scored, tuned
-        return not tuned.interrupted and chance_better(scored.hits, than=before.hits) >= CLEARLY_BETTER
+        ended = tuned.interrupted or tuned.failure
+        return not ended and chance_better(scored.hits, than=before.hits) >= CLEARLY_BETTER
 
 
 def head_logits(classifier: Classifier, features: Features) -> Tensor:

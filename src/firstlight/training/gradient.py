@@ -1,0 +1,116 @@
+"""The gradient of one batch: at once, or in parts where the memory of a GPU cannot take it at once."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from firstlight.errors import TrainingError
+from firstlight.models.classifier import Classifier
+from firstlight.runtime.memory import free_device_memory
+
+LEAST_PICTURES = 2  # in a part: layers that normalize over a batch need two
+
+
+@dataclass(frozen=True)
+class CrossEntropy:
+    """The loss of a batch.
+
+    Attributes:
+        weights: of each class, float32 `[K]`; None if all count the same.
+        smoothing: of the labels, 0 to 1.
+    """
+
+    weights: Tensor | None
+    smoothing: float
+
+    def mean(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean over a batch: logits `[B, K]`, targets int64 `[B]` or float32 `[B, K]`."""
+        return functional.cross_entropy(logits, targets, weight=self.weights, label_smoothing=self.smoothing)
+
+    def share(self, logits: Tensor, targets: Tensor, total: Tensor | int) -> Tensor:
+        """Return what a part of a batch adds to the mean over the whole batch, whose `total` is known."""
+        sums = functional.cross_entropy(
+            logits, targets, weight=self.weights, label_smoothing=self.smoothing, reduction="sum"
+        )
+        return sums / total
+
+    def total(self, targets: Tensor) -> Tensor | int:
+        """Return what the sum of a batch is divided by: its size, or the sum of the weights of its labels."""
+        if self.weights is None or targets.ndim == 2:  # noqa: PLR2004 - a row of probabilities for each image
+            return len(targets)
+        return self.weights[targets].sum()
+
+
+def backward(
+    classifier: Classifier,
+    run_network: Callable[[Tensor], Tensor],
+    batch: tuple[Tensor, Tensor],
+    loss: CrossEntropy,
+    *,
+    attempting: Callable[[], AbstractContextManager[None]],
+    parts: int,
+) -> tuple[Tensor, Tensor, int]:
+    """Compute the gradient of the mean loss of a batch, in twice as many parts as long as memory runs out.
+
+    The gradients of the parts add up to that of the batch, whatever their number. Only layers that normalize over a
+    batch, and dropout, see the difference. An attempt that fails leaves no trace.
+
+    Args:
+        classifier: gets the gradient, in place of the one before.
+        run_network: the same, as it is run; maps images to logits.
+        batch: images uint8 `[B, C, H, W]`, and targets, int64 `[B]` or float32 `[B, K]`.
+        loss: of a batch.
+        attempting: what an attempt runs in, such as with a seed.
+        parts: how many to begin with.
+
+    Returns:
+        the loss, the logits `[B, K]` without gradient, and how many parts there were.
+
+    Raises:
+        TrainingError: if memory does not even suffice for the smallest parts.
+    """
+    images, targets = batch
+    statistics = list(classifier.network.buffers())
+    before = [buffer.clone() for buffer in statistics]
+    while True:
+        try:
+            classifier.zero_grad()
+            with attempting():
+                found = _in_parts(run_network, images, targets, loss, parts)
+        except torch.OutOfMemoryError:
+            found = None  # note: what the attempt left is free only after this block
+        if found is not None:
+            return *found, parts
+        classifier.zero_grad()
+        free_device_memory(images.device)
+        with torch.no_grad():
+            for buffer, value in zip(statistics, before, strict=True):
+                buffer.copy_(value)
+        if len(images) // (2 * parts) < LEAST_PICTURES:
+            raise TrainingError(
+                f"the memory of the device ({images.device}) does not even suffice for {-(-len(images) // parts)} "
+                "pictures at a time; use a smaller `img_size`, a smaller `model`, or `device` cpu"
+            )
+        parts *= 2
+
+
+def _in_parts(
+    run_network: Callable[[Tensor], Tensor], images: Tensor, targets: Tensor, loss: CrossEntropy, parts: int
+) -> tuple[Tensor, Tensor]:
+    if parts == 1:
+        logits = run_network(images)
+        mean = loss.mean(logits, targets)
+        mean.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        return mean.detach(), logits.detach()
+    total, shares, answers = loss.total(targets), [], []
+    for some, wanted in zip(images.tensor_split(parts), targets.tensor_split(parts), strict=True):
+        logits = run_network(some)
+        share = loss.share(logits, wanted, total)
+        share.backward()  # type: ignore[no-untyped-call]  # likewise
+        shares.append(share.detach())
+        answers.append(logits.detach())
+    return torch.stack(shares).sum(), torch.cat(answers)
