@@ -30,13 +30,23 @@ def test_an_error_of_writing_names_the_file_the_reason_and_the_remedy(tmp_path, 
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
 
-def test_what_safetensors_makes_of_a_full_disk_is_understood(tmp_path):
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"),
+        OSError("7360512 requested and 2178944 written"),
+    ],
+)
+def test_what_libraries_make_of_a_full_disk_is_understood(tmp_path, error):
     with pytest.raises(WriteError, match="the disk is full"), writing(tmp_path / "model"):
-        raise RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")
+        raise error
 
 
 def test_a_folder_that_was_removed_is_named(tmp_path):
-    with pytest.raises(WriteError, match=r"gone is not there; make it again"), writing(tmp_path / "gone" / "a" / "b"):
+    with (
+        pytest.raises(WriteError, match=r"gone is not there; make it, and begin again"),
+        writing(tmp_path / "gone" / "a" / "b"),
+    ):
         (tmp_path / "gone" / "a" / "b").write_text("")
 
 

@@ -14,6 +14,7 @@ from firstlight.escaping import escape_name
 MAX_PATH = 300  # characters of a path in a message
 MARGIN = 1.05  # free bytes wanted for each byte to be written: file systems keep some for themselves
 _CODE_IN_TEXT = re.compile(r"\(os error (\d+)\)")  # as safetensors tells it
+_CUT_SHORT = re.compile(r"\d+ requested and \d+ written")  # as NumPy tells it
 
 
 def require_room(folder: Path, needed: int, what: str, advice: str) -> None:
@@ -85,6 +86,8 @@ def write_error_of(error: Exception, path: Path, advice: str = "") -> WriteError
     number = error.errno if isinstance(error, OSError) else None
     if number is None and (found := _CODE_IN_TEXT.search(str(error))):
         number = int(found[1])
+    elif number is None and _CUT_SHORT.search(str(error)):
+        number = errno.ENOSPC
     why, remedy = _reason(number, path)
     if not why:
         return None
@@ -106,7 +109,7 @@ def _reason(number: int | None, path: Path) -> tuple[str, str]:
     missing = _missing_folder(path)
     gone = (
         f"the folder {escape_name(str(missing), MAX_PATH)} is not there",
-        "make it again, if it was removed meanwhile",
+        "make it, and begin again",
     )
     return {
         errno.EDQUOT: ("your quota on this disk is used up", "remove files of yours there"),

@@ -78,6 +78,11 @@ class Cues:
             entry[name] = value
         self.thumbnails[place] = _squashed(pixels, self.thumbnails.shape[3])
 
+    @property
+    def nbytes(self) -> int:
+        """How many bytes both tables have."""
+        return self.table.nbytes + self.thumbnails.nbytes
+
     def write(self, files: VerifiedWriter) -> None:
         """Write both tables as files of a folder."""
         files.save(CUES_FILE, self.table)

@@ -67,6 +67,9 @@ class _WrongGuessError(Exception):
 def describe_array(images: Pixels, files: VerifiedWriter) -> None:
     """Write what there is to know about images that need no packing, uint8 `[N, H, W, C]`."""
     count, height, width, channels = images.shape
+    cues = Cues.of_sample(count, channels)
+    needed = count * BYTES_OF_FACTS + cues.nbytes
+    require_room(files.folder.parent, needed, "what is known of the pictures", f"free some room, {OTHER_CACHE}")
     facts = _Facts(
         prints=fingerprints(images),
         sizes=Counter({f"{height}x{width}": count}),
@@ -74,7 +77,6 @@ def describe_array(images: Pixels, files: VerifiedWriter) -> None:
     )
     facts.digests[:] = _digest_numbers(facts.prints)
     facts.write(files, facts.duplicates())
-    cues = Cues.of_sample(count, channels)
     for row, place in cues.places(range(count)).items():
         cues.fill_in(place, images[row], (height, width), None)
     cues.write(files)
@@ -149,7 +151,8 @@ def _pack_at_size(
         _WrongGuessError: if an image does not match `input_size`, or is brighter than `white`.
     """
     count, (channels, height, width) = len(samples.labels), input_size
-    needed = count * (channels * height * width + BYTES_OF_FACTS)
+    cues = Cues.of_sample(count, channels)
+    needed = count * (channels * height * width + BYTES_OF_FACTS) + cues.nbytes
     require_room(
         files.folder.parent,
         needed,
@@ -157,7 +160,6 @@ def _pack_at_size(
         f"use a smaller `img_size`, {OTHER_CACHE}",
     )
     facts = _Facts(prints=np.zeros(count, FINGERPRINT), white=white)
-    cues = Cues.of_sample(count, channels)
 
     def work(rows: range) -> tuple[Pixels, list[Reading]]:
         block = np.zeros((len(rows), height, width, channels), np.uint8)

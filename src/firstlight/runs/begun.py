@@ -8,12 +8,13 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from firstlight.disk import writing
 from firstlight.errors import RunError
 from firstlight.files import read_regular, write_json, write_text
 from firstlight.runs.folder import LAST_FOLDER, RECIPE_FILE
@@ -98,24 +99,43 @@ def owning(folder: Path) -> Iterator[None]:
     Raises:
         TakenError: if another process holds it.
     """
-    place, held = folder / LAST_FOLDER, False
-    place.mkdir(exist_ok=True)
-    try:
-        with (place / LOCK_FILE).open("a+", encoding="ascii") as lock:
-            if not _try_lock(lock):
-                lock.seek(0)
-                holder = lock.read(20).strip() or "unknown"
-                raise TakenError(f"{folder}: process {holder} is training this run; wait until it is done, or stop it")
-            held = True
-            lock.truncate(0)
-            lock.write(str(os.getpid()))
-            lock.flush()
-            for litter in (*folder.rglob(".*.part"), *folder.rglob(".tmp??????")):  # ours, and that of safetensors
-                litter.unlink(missing_ok=True)
+    place = folder / LAST_FOLDER
+    with ExitStack() as files:
+        while True:
+            with writing(place / LOCK_FILE):
+                place.mkdir(exist_ok=True)
+                lock = files.enter_context((place / LOCK_FILE).open("a+", encoding="ascii"))
+                if not _try_lock(lock):
+                    lock.seek(0)
+                    holder = lock.read(20).strip() or "unknown"
+                    raise TakenError(
+                        f"{folder}: process {holder} is training this run; wait until it is done, or stop it"
+                    )
+                if not _is_at(lock, place / LOCK_FILE):  # whoever held it has removed it meanwhile
+                    continue
+                lock.truncate(0)
+                lock.write(str(os.getpid()))
+                lock.flush()
+                break
+        for litter in (*folder.rglob(".*.part"), *folder.rglob(".tmp??????")):  # ours, and that of safetensors
+            litter.unlink(missing_ok=True)
+        try:
             yield
-    finally:
-        if held and not (place / BEGUN_FILE).exists():
-            shutil.rmtree(place, ignore_errors=True)
+        finally:
+            if not (place / BEGUN_FILE).exists():
+                shutil.rmtree(place, ignore_errors=True)
+
+
+def require_new(folder: Path) -> None:
+    """Refuse to begin a run in a folder that holds anything but the lock of this process.
+
+    Raises:
+        RunError: if it does: another process has begun a run there, and perhaps ended it.
+    """
+    if any(path.name != LAST_FOLDER for path in folder.iterdir()) or is_begun(folder):
+        raise RunError(
+            "another process has begun a run there meanwhile; choose a new folder", field="out", value=str(folder)
+        )
 
 
 def clear_what_is_over(folder: Path) -> None:
@@ -135,6 +155,13 @@ def _try_lock(lock: Any) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _is_at(file: Any, path: Path) -> bool:
+    """Return whether an open file is the one that is at this path now."""
+    with suppress(OSError):
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    return False
 
 
 def is_test_counted(folder: Path, counted: int) -> bool:

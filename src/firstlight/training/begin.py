@@ -1,6 +1,5 @@
 """Begin a run in a folder of its own, or go on with one that was interrupted or killed; no other process may then."""
 
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
@@ -18,10 +17,11 @@ from firstlight.runs.begun import (
     is_begun,
     owning,
     read_begun,
+    require_new,
     write_begun,
 )
-from firstlight.runs.folder import MODEL_FILE, make_run_folder, require_free
-from firstlight.runs.last import has_state
+from firstlight.runs.folder import make_run_folder, require_free
+from firstlight.runs.kept_on_failure import telling_what_is_kept
 from firstlight.training.checkpoints import furthest_step
 from firstlight.training.ready import Ready, make_ready, what_begins
 from firstlight.training.recipe import Recipe
@@ -68,7 +68,8 @@ def beginning(
     made = make_ready(samples, recipe)
     announce(what_begins(made.data, made.recipe, made.device.type))
     folder = make_run_folder(samples.name, out)
-    with telling_what_is_kept(folder), owning(folder):
+    with owning(folder), telling_what_is_kept(folder):
+        require_new(folder)
         write_begun(folder, begun_with(made, score_test=score_test), to_toml(recipe, samples.source))
         yield OpenRun(folder, made, score_test, started)
 
@@ -90,7 +91,7 @@ def resuming(folder: Path | str, samples: Samples, *, inexact: bool = False) -> 
     started, folder = time.perf_counter(), expand_user(folder)
     clear_what_is_over(folder)
     read_begun(folder)
-    with telling_what_is_kept(folder), owning(folder):
+    with owning(folder), telling_what_is_kept(folder):
         if not is_begun(folder):  # until a moment ago, it was the run of a process that has finished it
             raise TakenError(f"{folder}: another process has just finished this run, so there is nothing to resume")
         begun = read_begun(folder)
@@ -122,22 +123,6 @@ def resuming_or_beginning(
         else:
             run = held.enter_context(beginning(samples, recipe, out, score_test=score_test))
         yield run
-
-
-@contextmanager
-def telling_what_is_kept(folder: Path) -> Iterator[None]:
-    """Let an interrupt say what is kept in the run folder; if there is nothing to keep, remove the folder."""
-    try:
-        yield
-    except KeyboardInterrupt as stop:
-        if has_state(folder):
-            stop.add_note(f"what was trained is kept in {folder}; go on with firstlight train `resume` {folder}")
-        elif (folder / MODEL_FILE).is_file():
-            stop.add_note(f"the best model so far is kept in {folder}")
-        else:
-            shutil.rmtree(folder, ignore_errors=True)
-            stop.add_note("nothing was saved")
-        raise
 
 
 def asked_of(folder: Path | str) -> tuple[Recipe, str]:

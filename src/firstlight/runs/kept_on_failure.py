@@ -1,0 +1,56 @@
+"""What is left of a run that is interrupted, or that cannot go on because a disk is full, for example."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from firstlight.disk import write_error_of
+from firstlight.errors import RunError, WriteError
+from firstlight.runs.begun import is_begun
+from firstlight.runs.folder import MODEL_FILE
+from firstlight.runs.last import has_state
+
+
+@contextmanager
+def telling_what_is_kept(folder: Path) -> Iterator[None]:
+    """Let an interrupt, or an error of writing, say what is kept in a run folder, and how to go on.
+
+    If there is nothing to keep, the folder is removed.
+
+    Raises:
+        RunError: if something cannot be written.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        stop.add_note(what_is_kept(folder) if has_state(folder) or _has_model(folder) else _removed(folder))
+        raise
+    except Exception as error:
+        failure = error if isinstance(error, WriteError) else write_error_of(error, _file_of(error) or folder)
+        if failure is None:
+            raise
+        raise RunError(f"{failure}; {what_is_kept(folder) if is_begun(folder) else _removed(folder)}") from None
+
+
+def what_is_kept(folder: Path) -> str:
+    """Return in words what there is in the folder of a run that has not ended, and how to go on with it."""
+    model = f"the best model so far is in {folder / MODEL_FILE}" if _has_model(folder) else "there is no model yet"
+    if has_state(folder):
+        return f"{model}; what was trained is kept, go on with firstlight train `resume` {folder}"
+    return f"{model}; begin again with firstlight train `resume` {folder}" if is_begun(folder) else model
+
+
+def _file_of(error: Exception) -> Path | None:
+    """Return the file that an error names."""
+    name = getattr(error, "filename", None)
+    return Path(name) if isinstance(name, str) else None
+
+
+def _has_model(folder: Path) -> bool:
+    return (folder / MODEL_FILE).is_file()
+
+
+def _removed(folder: Path) -> str:
+    shutil.rmtree(folder, ignore_errors=True)
+    return "nothing was saved"
