@@ -13,21 +13,20 @@ is written, are left out but for one variant; so a run takes about a second.
 import argparse
 import ctypes
 import json
-import mmap
 import os
 import random
 import shutil
 import signal
-import struct
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
+from kills_child import Progress, count_time, forget, leave_figures_out, watch_progress
 from kills_compare import differences, litter, results
 
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -44,7 +43,7 @@ TUNED = BACKBONE | {"epochs": 2, "batch_size": 16}
 VARIANTS: dict[str, dict[str, Any]] = {
     "mlp, AdamW": MLP,
     "mlp, with its figures": MLP | {"epochs": 3},
-    "mlp, SGD, weights": MLP | {"optimizer": "sgd", "balance": "weights"},
+    "mlp, SGD, weights, average": MLP | {"optimizer": "sgd", "balance": "weights", "ema": 0.9},
     "mlp, Muon, sampling": MLP | {"optimizer": "muon", "balance": "sampling"},
     "mlp, patience": MLP | {"epochs": 100, "patience": 2},
     "mlp, time limit": MLP | {"epochs": 100, "time_limit": 0.1},
@@ -54,6 +53,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "backbone, head fine-tuned": TUNED | {"finetune": "head"},
     "backbone, ladder": TUNED | {"ladder": True},
 }
+SAMPLE = ("mlp, AdamW", "mlp, SGD, weights, average")  # quick ones, whose states have every part
+CONTROLS = {"optimizers": "mlp, AdamW", "average": "mlp, SGD, weights, average", "step,losses": "mlp, AdamW"}
 ERRORS = Path(tempfile.gettempdir()) / f"kills-errors-{os.getpid()}.txt"  # what the last run told
 
 
@@ -81,26 +82,33 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=1000, help="about as many")
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
-    parser.add_argument("--forget", help="a planted fault: a part of the state that is forgotten, such as optimizers")
-    parser.add_argument("--smoke", action="store_true", help="two kills of one variant")
+    parser.add_argument("--sample", action="store_true", help="two variants of half the length")
+    parser.add_argument("--smoke", action="store_true", help="two kills of one variant, without controls")
     parser.add_argument("--seed", type=int, default=0)
     choices = parser.parse_args()
+    names = SAMPLE if choices.sample else choices.variants
     if choices.smoke:
-        choices.kills, choices.variants = 2, ["mlp, AdamW"]
+        choices.kills, names = 2, SAMPLE[:1]
     with tempfile.TemporaryDirectory() as place:
         load_boundaries(Path(place))
         os.environ["FIRSTLIGHT_CACHE"] = f"{place}/cache"
         weights = import_everything(Path(place))
-        failed = False
-        for number, name in enumerate(choices.variants):
-            recipe = VARIANTS[name] | ({"weights": str(weights)} if name.startswith("backbone") else {})
-            trial = Trial(Path(place), name, recipe, choices.forget, f"{choices.seed}, {name}")
-            share = (choices.kills * (number + 1)) // len(choices.variants) - (choices.kills * number) // len(
-                choices.variants
-            )
-            row = trial.row(max(1, share))
+        shorter = {"epochs": MLP["epochs"] // 2} if choices.sample else {}
+
+        def trial(name: str) -> Trial:
+            recipe = VARIANTS[name] | ({"weights": str(weights)} if name.startswith("backbone") else {}) | shorter
+            return Trial(Path(place), name, recipe, f"{choices.seed}, {name}")
+
+        trials, failed = {name: trial(name) for name in names}, False
+        for number, name in enumerate(names):
+            first, last = (choices.kills * end // len(names) for end in (number, number + 1))
+            row = trials[name].row(max(1, last - first))
             print(json.dumps({"side": name} | row), flush=True)
-            failed |= row["identical"] < row["resumed_runs"]
+            failed |= row["identical"] < row["resumed_runs"] or bool(row["failed"])
+        for part, name in [] if choices.smoke else CONTROLS.items():
+            row = (trials.get(name) or trial(name)).control(part)
+            print(json.dumps({"side": f"control: {name}, without {part}"} | row), flush=True)
+            failed |= row["identical"] == row["resumed_runs"]
     ERRORS.unlink(missing_ok=True)
     sys.exit(failed)
 
@@ -136,51 +144,18 @@ def import_everything(place: Path) -> Path:
     return place / "weights.safetensors"
 
 
-class Progress:
-    """How far the training of a forked process has come, and when, in memory that its parent sees."""
-
-    RECORD, MOST = struct.Struct("qqd"), 100_000
-
-    def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, self.RECORD.size * (self.MOST + 1))
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self.RECORD.pack_into(self._memory, 0, 0, 0, 0.0)
-
-    def note(self, epoch: int, step: int) -> None:
-        """Note that training has come to this step now."""
-        count = self.RECORD.unpack_from(self._memory, 0)[0] + 1
-        self.RECORD.pack_into(self._memory, self.RECORD.size * count, epoch, step, time.perf_counter())
-        self.RECORD.pack_into(self._memory, 0, count, 0, 0.0)
-
-    def all(self) -> list[tuple[int, int, float]]:
-        """Return every step that was noted, with its epoch and when it was."""
-        count = self.RECORD.unpack_from(self._memory, 0)[0]
-        return [self.RECORD.unpack_from(self._memory, self.RECORD.size * (1 + number)) for number in range(count)]
-
-
 class Trial:
     """The runs of one variant."""
 
-    def __init__(self, place: Path, name: str, recipe: dict[str, Any], forget: str | None, seed: str) -> None:
-        self.place, self.name, self.recipe, self.forget = place, name, recipe, forget
+    def __init__(self, place: Path, name: str, recipe: dict[str, Any], seed: str) -> None:
+        self.place, self.name, self.recipe, self.without = place, name, recipe, ""
         self.random, self.progress, self.tally = random.Random(seed), Progress(), Tally()
 
     def row(self, kills: int) -> dict[str, Any]:
         """Kill runs, resume them, and return what came of it."""
-        from firstlight.data.sources import load_data
-
-        digits = load_data("digits")
-        rows = [row for row, label in enumerate(digits.labels.tolist()) if label < CLASSES][:IMAGES]
-        self.samples = load_data((digits.images.images[rows], digits.labels[rows]))
-        self.run(self.place / "warm")  # fills the cache
-        started = time.perf_counter()
-        boundaries = int(self.run(self.place / "whole"))
-        seconds, tally = time.perf_counter() - started, self.tally
-        expected = results(self.place / "whole")
+        boundaries, seconds, expected = self.undisturbed()
+        tally, folder = self.tally, self.place / "killed"
         while sum(tally.kills.values()) < kills:
-            folder = self.place / "killed"
             for _ in range(self.random.randint(1, MOST_DEATHS)):
                 kind = self.random.choices(KINDS, WEIGHTS)[0]
                 when = self.random.randrange(boundaries) if kind == "write" else self.random.uniform(0, seconds)
@@ -189,8 +164,6 @@ class Trial:
                     break
             self.run(folder)
             self.compare(folder, expected)
-        for name in ("warm", "whole"):
-            shutil.rmtree(self.place / name)
         return {
             "kills": sum(tally.kills.values()), **{f"kills_{kind}": count for kind, count in tally.kills.items()},
             "resumed_runs": tally.runs, "identical": tally.identical, "boundaries": boundaries,
@@ -198,6 +171,31 @@ class Trial:
             "longest_step_s": round(max(tally.steps, default=0), 3), "save_every_s": SAVE_EVERY,
             "seconds_of_a_run": round(seconds, 3), "different": sorted(tally.different), "failed": tally.failed,
         }  # fmt: skip
+
+    def control(self, without: str) -> dict[str, int]:
+        """Kill runs in the middle, resume them with a part of the state forgotten, and return how many are the same."""
+        boundaries, _, expected = self.undisturbed()
+        self.without, self.tally = without, Tally()
+        for fraction in (0.35, 0.5):
+            self.run(self.place / "killed", Death("write", int(boundaries * fraction)))
+            self.run(self.place / "killed")
+            self.compare(self.place / "killed", expected)
+        return {"resumed_runs": self.tally.runs, "identical": self.tally.identical}
+
+    @cache  # noqa: B019 - as many as there are variants
+    def undisturbed(self) -> tuple[int, float, dict[str, Any]]:
+        """Train undisturbed; return how many changes to files and seconds that took, and what it ended with."""
+        from firstlight.data.sources import load_data
+
+        digits = load_data("digits")
+        rows = [row for row, label in enumerate(digits.labels.tolist()) if label < CLASSES][:IMAGES]
+        self.samples = load_data((digits.images.images[rows], digits.labels[rows]))
+        for name in ("warm", "whole"):  # the first one fills the cache
+            started = time.perf_counter()
+            boundaries = int(self.run(self.place / name))
+            seconds, expected = time.perf_counter() - started, results(self.place / name)
+            shutil.rmtree(self.place / name)
+        return boundaries, seconds, expected
 
     def compare(self, folder: Path, expected: dict[str, Any]) -> None:
         """Compare what a run ended with, and remove it."""
@@ -279,8 +277,8 @@ class Trial:
         from firstlight.runs.begun import is_begun
 
         watch_progress(self.progress)
-        if self.forget:
-            forget(self.forget)
+        if self.without:
+            forget(self.without)
         if "time_limit" in self.recipe:
             count_time()
         if "figures" not in self.name:
@@ -294,57 +292,6 @@ class Trial:
         run = fl.train(self.samples, out=folder, resume="auto", save_every=often, **self.recipe)
         if run.interrupted or run.test is None:
             raise KeyboardInterrupt
-
-
-def watch_progress(progress: Progress) -> None:
-    """Note how far training has come whenever a checkpoint is offered."""
-    from firstlight.training.checkpoints import Checkpoints
-
-    def watched(name: str) -> Callable[..., Any]:
-        function = getattr(Checkpoints, name)
-
-        def call(self: Checkpoints, state: Any, **more: Any) -> Any:
-            if name == "offer":
-                progress.note(state.epochs_before + state.epoch, state.step)
-                return function(self, state, **more)
-            result = function(self, state, **more)
-            progress.note(state.epochs_before + state.epoch, state.step)
-            return result
-
-        return call
-
-    for name in ("offer", "restore"):
-        setattr(Checkpoints, name, watched(name))
-
-
-def count_time() -> None:
-    """Let training read a clock that ticks when it is read, so that a time limit is reached at the same step."""
-    from firstlight.training.loop import train_epochs
-
-    ticks = iter(range(10**9))
-    train_epochs.__defaults__ = (lambda: next(ticks) / 1000,)
-
-
-def leave_figures_out() -> None:
-    """Write a report of one word, and draw nothing."""
-    from firstlight.files import write_text
-
-    module = sys.modules["firstlight.api.train"]
-    module.draw_run = lambda _folder: []  # type: ignore[attr-defined]
-    module.write_run_report = lambda folder: write_text(folder / "report.html", "report")  # type: ignore[attr-defined]
-
-
-def forget(part: str) -> None:
-    """Forget a part of the state when training goes on: a control, with which the comparison has to fail."""
-    from firstlight.training.state import TrainState
-
-    whole = TrainState.load_state_dict
-
-    def forgetful(state: TrainState, found: dict[str, Any]) -> None:
-        fresh = state.state_dict()
-        whole(state, found | {name: fresh[name] for name in part.split(",")})
-
-    TrainState.load_state_dict = forgetful  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

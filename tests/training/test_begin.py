@@ -2,6 +2,8 @@
 
 import json
 import os
+import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,11 +12,12 @@ import torch
 import firstlight as fl
 from firstlight.data.sources import load_data
 from firstlight.errors import RecipeError, RunError, WriteError
-from firstlight.runs.begun import owning
+from firstlight.progress import announcements_to
+from firstlight.runs.begun import is_begun, owning
 from firstlight.runs.last import read_state, state_file, write_state
 from firstlight.training import learn
 from firstlight.training import train as training
-from firstlight.training.begin import resuming, unfinished
+from firstlight.training.begin import beginning, resuming, resuming_or_beginning, unfinished
 from firstlight.training.checkpoints import Checkpoints
 from firstlight.training.recipe import Recipe
 from firstlight.training.state import TrainState
@@ -70,6 +73,34 @@ def bits_of(folder: Path) -> dict[str, object]:
         "metrics": [row[:1] + row[2:] for row in metrics],
         "record": {key: value for key, value in record.items() if key not in ("run", "model", "seconds", "transfer")},
     }
+
+
+@pytest.fixture(scope="module")
+def stopped_once(samples, tmp_path_factory):
+    """The folder of a run that died after some steps; not to be changed."""
+    folder = tmp_path_factory.mktemp("stopped") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FIRSTLIGHT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        patch.setattr(Checkpoints, "offer", died)
+        with pytest.raises(KilledError):
+            train(samples, Recipe.of(**QUICK), folder)
+    return folder
+
+
+@pytest.fixture
+def stopped(stopped_once, tmp_path):
+    """A copy of that folder."""
+    return shutil.copytree(stopped_once, tmp_path / "stopped")
+
+
+def died(checkpoints, state, *, epoch_is_over):
+    if epoch_is_over:
+        checkpoints.finish(state)
+        raise KilledError
+
+
+def interrupted(*_):
+    raise KeyboardInterrupt
 
 
 def killed_run(kill_at, samples, folder, recipe, after):
@@ -209,3 +240,117 @@ def test_after_epochs_the_state_is_written_only_as_often_as_that_is_cheap(tmp_pa
                 checkpoints._writing.result()
     assert written[0] == 5.0, "the first one costs nothing that is known"
     assert len(written) / now[0] <= 0.021, "then at most two seconds in a hundred"
+
+
+def test_of_several_unfinished_runs_the_furthest_is_resumed_whatever_the_clock_says(
+    samples, kill_at, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    recipe = Recipe.of(**QUICK)
+    for after in (4, 12, 9):
+        killed_run(kill_at, samples, None, QUICK, after)
+    folders = sorted(Path("runs").iterdir())
+    os.utime(folders[0] / "last" / "recipe.toml", (2e9, 2e9))
+    assert unfinished(recipe, samples.source)[0] == folders[1]
+    with owning(folders[1]), resuming_or_beginning(samples, recipe) as other:
+        assert other.folder in (folders[0], folders[2]), "nobody else's run is taken"
+        with resuming_or_beginning(samples, recipe) as third, resuming_or_beginning(samples, recipe) as fourth:
+            assert {other.folder, third.folder} == {folders[0], folders[2]}
+            assert fourth.folder not in folders, "all others are taken"
+    taken = resuming_or_beginning(samples, recipe, folders[1])
+    with owning(folders[1]), pytest.raises(RunError, match="is training this run"), taken:
+        pass
+
+
+@pytest.mark.parametrize("name", ["PyTorch", "device", "processor", "firstlight"])
+def test_each_difference_is_named(name, samples, stopped):
+    file = stopped / "last" / "begun.json"
+    begun = json.loads(file.read_text())
+    begun["surroundings"][name] = "another"
+    file.write_text(json.dumps(begun))
+    with pytest.raises(RunError, match=f"because {name} was another and is [^;]+; set `resume_inexact`"):
+        resume(stopped, samples)
+
+
+def test_other_labels_and_other_weights_are_named(samples, digits, stopped):
+    labels = (digits[1][:500] + 1) % 10
+    with pytest.raises(RunError, match="its labels or its split have changed"):
+        resume(stopped, load_data((digits[0][:500], labels)))
+    file = stopped / "last" / "begun.json"
+    file.write_text(file.read_text().replace('"weights": null', '"weights": "abc"'))
+    with pytest.raises(RunError, match="its pretrained weights have changed"):
+        resume(stopped, samples)
+
+
+def test_a_run_that_had_not_begun_or_had_ended_leaves_nothing_to_resume(samples, stopped, tmp_path):
+    (stopped / "last" / "begun.json").unlink()  # as when it was killed while `last/` was being removed
+    with pytest.raises(RunError, match="this run is finished"):
+        resume(stopped, samples)
+    assert not (stopped / "last").exists()
+    place = tmp_path / "new" / "last"
+    place.mkdir(parents=True)
+    (place / "lock").write_text("999999999")
+    with beginning(samples, Recipe.of(**QUICK), place.parent) as run:
+        assert run.folder == place.parent
+
+
+@pytest.mark.parametrize("stop", ["save", "write_kept"])
+def test_a_look_at_the_test_split_counts_once_wherever_it_is_stopped(stop, samples, monkeypatch, stopped):
+    whole = getattr(training, stop)
+
+    def dying(*arguments):
+        result = whole(*arguments)
+        if stop == "save" and arguments[0].test is None:
+            return result
+        raise KilledError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(training, stop, dying)
+        with pytest.raises(KilledError):
+            resume(stopped, samples)
+    said = []
+    with announcements_to(said.append):
+        run = resume(stopped, samples)
+    assert run.test is not None and run.record.test_evaluations == 1
+    assert any("it is scored again, and counted once" in line for line in said)
+
+
+def test_an_interrupt_after_scoring_leaves_a_run_to_resume(samples, stopped, monkeypatch):
+    for name in ("draw_run", "write_run_report"):  # slow, and not what this is about
+        monkeypatch.setattr(sys.modules["firstlight.api.train"], name, lambda folder: (folder / "drawn").touch())
+    with monkeypatch.context() as patched:
+        patched.setattr(training, "write_kept", interrupted)
+        run = fl.train(samples, resume=stopped)
+    assert run.interrupted and run.test is not None and is_begun(stopped) and not (stopped / "drawn").exists()
+    assert fl.train(samples, resume=stopped).record.test_evaluations == 1
+    assert (stopped / "drawn").exists() and not (stopped / "last").exists()
+
+
+def test_a_state_that_is_stopped_anywhere_leaves_the_one_before_or_the_new_one(tmp_path, monkeypatch):
+    count, dies_at = 0, None
+
+    def dying(function):
+        def call(*arguments, **more):
+            nonlocal count
+            count += 1
+            if count == dies_at:
+                raise KilledError
+            return function(*arguments, **more)
+
+        return call
+
+    for place, name in (("os", "fsync"), ("os", "replace"), ("safetensors.torch", "save_file")):
+        module = sys.modules[place]
+        monkeypatch.setattr(module, name, dying(getattr(module, name)))
+    write_state(tmp_path, "training", {"number": 0})
+    steps, found = count, set()
+    for number in range(1, steps + 1):
+        count, dies_at = 0, number
+        with pytest.raises(KilledError):
+            write_state(tmp_path, "training", {"number": number})
+        kept = read_state(tmp_path, "training")["number"]
+        assert kept in (0, number)
+        found.add(kept == number)
+        dies_at = None
+        write_state(tmp_path, "training", {"number": 0})
+    assert steps >= 4 and found == {True, False}
