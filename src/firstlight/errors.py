@@ -1,7 +1,7 @@
 """Exceptions for user errors, each with a plain message of one line.
 
-Every message is one line: what is wrong, where, why, and what to do about it. In Python each is a `ValueError`; the
-command line prints it and exits with code 2. The types are::
+Every message is one line that can be printed: what is wrong, where, why, and what to do about it. In Python each is a
+`ValueError`; the command line prints it and exits with code 2. The types are::
 
     UserError
         DataError            a source, list, archive or split
@@ -21,6 +21,8 @@ other choices between backticks, as in "use a larger `img_size`". Only the comma
 from pathlib import Path
 from typing import Any
 
+from firstlight.escaping import one_line
+
 
 class UserError(ValueError):
     """A mistake in the user's input, not in the program.
@@ -32,8 +34,8 @@ class UserError(ValueError):
     """
 
     def __init__(self, reason: str, *, field: str | None = None, value: Any = None) -> None:
-        super().__init__(reason if field is None else f"{field} = {value!r}: {reason}")
-        self.reason = reason
+        self.reason = one_line(reason)
+        super().__init__(self.reason if field is None else one_line(f"{field} = {value!r}: {reason}"))
         self.field = field
         self.value = value
 

@@ -12,14 +12,14 @@ from firstlight import __version__
 from firstlight.choices import nearest
 from firstlight.cli.commands import Check, Compare, Evaluate, Explain, Export, Guide, Predict, Report, Serve, Train
 from firstlight.cli.exit_codes import DONE, WRONG_INPUT
-from firstlight.cli.faults import reason_of
+from firstlight.cli.faults import NO_FOLDER, current_folder_exists, reason_of
 from firstlight.cli.flags import with_flags
 from firstlight.cli.json_answer import INTERRUPTED, OUR_MISTAKE, owe_json, print_error
 from firstlight.cli.options import build, either
 from firstlight.cli.parser import Command, name_of, read_words
 from firstlight.cli.terminal import flush, say, tell, write
 from firstlight.errors import NoteWarning, UserError
-from firstlight.escaping import escape, escape_name
+from firstlight.escaping import escape_name, one_line
 from firstlight.files import expand_user
 from firstlight.progress import silence
 from firstlight.runtime.processors import set_up_process
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if (reason := reason_of(error)) is None:
             print_error(OUR_MISTAKE)
             raise
-        tell(f"firstlight: {reason}")
+        tell(one_line(f"firstlight: {reason}"))
         print_error(reason)
         return WRONG_INPUT
     return code
@@ -73,7 +73,7 @@ def interrupted(stop: BaseException) -> int:
     """Tell that the command was interrupted, and what was saved, in one line; return the exit code."""
     notes = "".join(f"; {with_flags(note)}" for note in getattr(stop, "__notes__", ()))
     line, number = f"firstlight: interrupted{notes}", received_signal()
-    tell(line) if number is None else tell_interrupted(escape(line))
+    tell(line) if number is None else tell_interrupted(one_line(line))
     print_error(INTERRUPTED + notes)
     return 128 + (number or signal.SIGINT)
 
@@ -118,6 +118,8 @@ def run(words: list[str]) -> int:
     if asked:
         return show_help(command, asked[-1])
     parsed = parse(words)
+    if not current_folder_exists():  # libraries end the process over that
+        raise UserError(NO_FOLDER)
     with silence() if getattr(parsed, "quiet", False) else nullcontext():
         return parsed.run()
 

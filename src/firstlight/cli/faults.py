@@ -38,6 +38,7 @@ NO_GPU_MEMORY = (
     "the GPU has not enough memory for this; close other programs that use it, choose a smaller --batch-size or "
     "--img-size, or --device cpu"
 )
+NO_FOLDER = "the current folder no longer exists; change to another one"
 MEMORY_WORDS = re.compile(
     r"can't allocate memory|cannot allocate memory|not enough memory|failed to map segment|std::bad_alloc"
     r"|can't start new thread|Unable to allocate",
@@ -50,7 +51,7 @@ def reason_of(error: BaseException) -> str | None:
     if isinstance(error, UserError):
         return message(error)
     if not current_folder_exists():
-        return "the current folder no longer exists; change to another one"
+        return NO_FOLDER
     if memory := next(filter(None, map(_of_memory, _chain(error))), None):
         return memory
     match error:
