@@ -49,7 +49,7 @@ def _remove_free(folder: Path) -> None:
 
 def _lock(file: Path, progress: Callable[[], object], patience: float, on_wait: Callable[[], None]) -> int | None:
     """Return the descriptor that holds the lock; None if it cannot be had."""
-    pause, seen, since, has_waited = FIRST_PAUSE_SECONDS, None, time.monotonic(), False
+    pause, seen, since, attempts = FIRST_PAUSE_SECONDS, None, time.monotonic(), 0
     while True:
         try:
             return _try_lock(file)
@@ -57,9 +57,9 @@ def _lock(file: Path, progress: Callable[[], object], patience: float, on_wait: 
             pass
         except OSError:
             return None
-        if not has_waited:
+        attempts += 1
+        if attempts == 2:  # the first time, somebody may only have looked whether it is free
             on_wait()
-            has_waited = True
         if (now := progress()) != seen:
             seen, since = now, time.monotonic()
         if time.monotonic() - since > patience:

@@ -12,9 +12,11 @@ from PIL import Image
 from firstlight.cache import cache_folder
 from firstlight.data import packing
 from firstlight.data.images import decode, resize_image
+from firstlight.data.loader import Loader
 from firstlight.data.sources import load_data
 from firstlight.data.store import PACKED, pack
-from firstlight.errors import RecipeError, UserError, WriteError
+from firstlight.errors import DataError, RecipeError, UserError, WriteError
+from firstlight.progress import announcements_to
 
 
 @pytest.fixture
@@ -161,16 +163,46 @@ def test_the_bytes_do_not_depend_on_the_memory_for_packing(digit_folder, tmp_pat
 
 
 @pytest.mark.parametrize("damage", ["facts.json", "pixels.npy"])
-@pytest.mark.parametrize("how", ["cut", "gone"])
-def test_a_damaged_cache_is_packed_again(digit_folder, fresh_cache, damage, how):
+@pytest.mark.parametrize("how", ["one bit", "gone"])
+def test_a_damaged_cache_is_packed_again_while_whoever_has_it_open_goes_on(digit_folder, fresh_cache, damage, how):
+    samples, said = load_data(digit_folder), []
+    first = pack(samples)
+    before, (folder,) = np.array(first.pixels), fresh_cache.iterdir()
+    content = bytearray((folder / damage).read_bytes())
+    (folder / damage).unlink()
+    if how == "one bit":
+        content[-10] ^= 1
+        (folder / damage).write_bytes(content)
+    with announcements_to(said.append):
+        again = pack(samples)
+    assert np.array_equal(again.pixels, before) and again.sizes == first.sizes
+    assert said == [
+        f"note: the packed pictures in the cache were damaged ({damage}"
+        + (": No such file or directory" if how == "gone" else " is not as it was written, from byte 0 on")
+        + "); they are made again"
+    ]
+    assert np.array_equal(first.pixels, before)
+    assert list(fresh_cache.iterdir()) == [folder]
+
+
+def test_of_a_large_set_a_damaged_block_is_told_when_it_is_read_and_not_before(digit_folder, fresh_cache, monkeypatch):
+    monkeypatch.setattr("firstlight.data.store.LAZY_ABOVE_BYTES", 1000)
     samples = load_data(digit_folder)
-    before = np.array(pack(samples).pixels)
+    before = np.array(pack(samples, 64).pixels)
     (folder,) = fresh_cache.iterdir()
-    if how == "cut":
-        (folder / damage).write_bytes((folder / damage).read_bytes()[:100])
-    else:
-        (folder / damage).unlink()
-    assert np.array_equal(pack(samples).pixels, before)
+    content = bytearray((folder / "pixels.npy").read_bytes())
+    content[200_000] ^= 1
+    (folder / "pixels.npy").write_bytes(content)
+    store = pack(samples, 64)
+    assert store.pixels.shape == before.shape
+    rows = np.arange(30)
+    assert np.array_equal(
+        next(Loader(store.pixels, samples.labels, rows).epoch()).images.permute(0, 2, 3, 1), before[rows]
+    )
+    with pytest.raises(DataError, match="damaged .*removed; start again"):
+        store.pixels[np.array([3, 48])]
+    assert not list(fresh_cache.iterdir())
+    assert np.array_equal(pack(samples, 64).pixels, before)
 
 
 @pytest.fixture(scope="module")

@@ -225,7 +225,7 @@ def test_a_damaged_file_in_the_cache_is_made_again(model, exports, cache):
 @pytest.mark.parametrize("memory", ["", "{", "[]", '{"refusal": 3}', '{"refusal": null, "speeds": {"x": {}}}'])
 def test_a_damaged_memory_of_an_export_is_none(memory, model, beside, cache):
     remember_export(model, beside)
-    [file] = cache.rglob("*.json")
+    [file] = cache.rglob("*.known")
     file.write_text(memory)
     assert isinstance(engine_for(model), TorchEngine)
     assert isinstance(engine_for(model, "onnx"), OnnxEngine)

@@ -1,5 +1,7 @@
 """What a machine knows about an export: by what the file holds, and for this machine alone."""
 
+import os
+
 import pytest
 import torch
 
@@ -66,8 +68,39 @@ def test_another_version_makes_another_export(monkeypatch):
     assert export_file("model") != before
 
 
-def test_a_cache_that_cannot_be_written_keeps_nothing_and_stops_nothing(cache):
+def test_where_the_cache_cannot_be_written_it_is_known_as_long_as_the_process_lives(cache, monkeypatch, capfd):
+    monkeypatch.setattr("firstlight.cache._stand_ins", {})
     cache.mkdir()
     (cache / known_exports.FOLDER).write_text("in the way")
-    remember("model", b"content", Known())
+    remember("model", b"content", Known("a refusal"))
+    assert recall("model", b"content") == Known("a refusal")
+    assert "exports cannot be written" in capfd.readouterr().err
+    assert (cache / known_exports.FOLDER).read_text() == "in the way"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda whole: whole.replace(b"1.5", b"1.4"),
+        lambda whole: whole.replace(b'"it is another model"', b"null"),
+        lambda whole: whole[:-1],
+        lambda _: b"",
+        lambda _: b"\xff\xfe",
+    ],
+)
+def test_what_is_damaged_is_not_known(damage, cache):
+    remember("model", b"content", Known("it is another model", {"a machine": {"torch": 2.0, "onnx": 1.5}}))
+    assert recall("model", b"content") is not None
+    (file,) = (cache / known_exports.FOLDER).iterdir()
+    file.write_bytes(damage(file.read_bytes()))
     assert recall("model", b"content") is None
+
+
+def test_what_nobody_has_used_for_a_month_is_forgotten(cache):
+    for content in (b"used", b"unused"):
+        remember("model", content, Known())
+    for file in (cache / known_exports.FOLDER).iterdir():
+        os.utime(file, (0, 0))
+    assert recall("model", b"used") == Known()
+    remember("model", b"new", Known())
+    assert [recall("model", content) for content in (b"used", b"unused", b"new")] == [Known(), None, Known()]

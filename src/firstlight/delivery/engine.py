@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
-from firstlight.cache import cache_folder, writable_cache_folder
+from firstlight.cache import cache_folder, writable_in_cache
 from firstlight.delivery.known_exports import (
     FOLDER,
     Known,
@@ -42,6 +42,7 @@ from firstlight.models.classifier import Classifier
 from firstlight.models.model_file import digest_of, read_model_card
 from firstlight.progress import announce
 from firstlight.runtime.processors import others_are_working
+from firstlight.verified import mark_as_used
 
 if TYPE_CHECKING:
     from firstlight.inference.engines.answers import Engine
@@ -173,6 +174,7 @@ def _cached(digest: str) -> tuple[bytes, Known] | None:
         content = read_regular(export_file(digest))
     except OSError:
         return None
+    mark_as_used(export_file(digest))
     known = recall(digest, content)
     return None if known is None or known.refusal is not None else (content, known)
 
@@ -222,8 +224,7 @@ def _make(model: Classifier, digest: str) -> bytes:
     from firstlight.delivery.export.export import export_model
 
     announce("note: writing an ONNX file of the model to the cache, once; this takes a few seconds")
-    file = writable_cache_folder() / export_file(digest).relative_to(cache_folder())
-    file.parent.mkdir(parents=True, exist_ok=True)
+    file = writable_in_cache(str(export_file(digest).relative_to(cache_folder())))
     export_model(model, "onnx", out=file, golden=False)
     content = read_regular(file)
     _measured(model, digest, content, Known(), torch.get_num_threads())

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from firstlight.cache import cache_folder, writable_cache_folder
+from firstlight.cache import cache_folder, writable_in_cache
 from firstlight.errors import ModelFileError
-from firstlight.files import read_regular, write_json
+from firstlight.files import read_regular
 from firstlight.models.classifier import Classifier
 from firstlight.runtime.processors import default_workers
+from firstlight.verified import mark_as_used, read_line, remove_unused, write_line
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -75,20 +76,21 @@ def read_export(file: Path, model_file: Path) -> bytes:
 
 def recall(digest: str, content: bytes) -> Known | None:
     """Return what is known about an export of the model with this digest; None if nothing is."""
-    with suppress(OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError):  # not there, or damaged
-        found = json.loads(read_regular(cache_folder() / _name(digest, content)))
-        speeds = {str(machine): _milliseconds(one) for machine, one in found["speeds"].items()}
-        refusal = found["refusal"]
-        return Known(None if refusal is None else str(refusal), speeds)
-    return None
+    file = cache_folder() / _name(digest, content)
+    line = read_line(file)
+    if line is None:
+        return None
+    mark_as_used(file)
+    found = json.loads(line)
+    return Known(found["refusal"], {machine: _milliseconds(one) for machine, one in found["speeds"].items()})
 
 
 def remember(digest: str, content: bytes, known: Known) -> None:
     """Keep what is known about an export; a cache that cannot be written keeps nothing."""
-    file = writable_cache_folder() / _name(digest, content)
+    file = writable_in_cache(_name(digest, content))
+    remove_unused(file.parent)
     with suppress(OSError):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_json(file, {"refusal": known.refusal, "speeds": known.speeds})
+        write_line(file, json.dumps({"refusal": known.refusal, "speeds": known.speeds}))
 
 
 def export_file(digest: str) -> Path:
@@ -145,4 +147,4 @@ def _milliseconds(found: Any) -> Milliseconds:
 
 def _name(digest: str, content: bytes) -> str:
     of_both = hashlib.sha256(digest.encode() + hashlib.sha256(content).digest())
-    return f"{FOLDER}/{of_both.hexdigest()[:32]}.json"
+    return f"{FOLDER}/{of_both.hexdigest()[:32]}.known"

@@ -1,5 +1,6 @@
 """A large array in a file, each block of which is compared with its digest when it is first read."""
 
+import weakref
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
@@ -25,6 +26,7 @@ class CheckedRows:
     def __init__(self, array: NDArray[Any], file: BinaryIO, blocks: Blocks, on_damage: Callable[[str], None]) -> None:
         self.shape, self.dtype, self.ndim = array.shape, array.dtype, array.ndim
         self._array, self._file, self._blocks, self._on_damage = array, file, blocks, on_damage
+        weakref.finalize(self, file.close)
         self._is_right = np.zeros(len(blocks), bool)
         self._numbers = np.arange(len(array))
 
