@@ -29,11 +29,11 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS)
     parser.add_argument("--tried", type=int, help="inputs of each kind, at most")
     choices = parser.parse_args()
-    from hostile_parts.place import Place
+    from hostile_parts.place import made_place
 
     tried = failed = 0
     with tempfile.TemporaryDirectory() as folder:
-        place = Place(Path(folder), choices.tried)
+        place = made_place(Path(folder), choices.tried)
         for part in choices.parts:
             started = time.perf_counter()
             for row in import_module(f"hostile_parts.{part}").rows(place):

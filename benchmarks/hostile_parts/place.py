@@ -1,8 +1,9 @@
 """What the attempts share: a folder, pictures, and a small run whose model, report and record they attack."""
 
 import os
+import shutil
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 COUNT = 200  # pictures
@@ -14,22 +15,15 @@ class Place:
 
     Attributes:
         folder: for everything.
-        most: how many inputs of a row are tried at most; None for all.
         pictures: a folder of digits, one folder for each class.
         run: a run that learned them.
+        most: how many inputs of a row are tried at most; None for all.
     """
 
     folder: Path
+    pictures: Path
+    run: Path
     most: int | None = None
-    pictures: Path = field(init=False)
-    run: Path = field(init=False)
-
-    def __post_init__(self) -> None:
-        os.environ["FIRSTLIGHT_CACHE"] = str(self.folder / "cache")
-        self.pictures, self.run = self.folder / "digits", self.folder / "run"
-        _write_pictures(self.pictures)
-        _train(self.pictures, self.run)
-        _import_the_rest()
 
     def count(self, goal: int) -> int:
         """Return how many inputs to try where the goal is this many."""
@@ -39,11 +33,18 @@ class Place:
         """Return an empty folder of a name that is not taken, for the process that asks."""
         folder = self.folder / "fresh" / f"{name}-{os.getpid()}"
         if folder.exists():
-            import shutil
-
             shutil.rmtree(folder)
         folder.mkdir(parents=True)
         return folder
+
+
+def made_place(folder: Path, most: int | None = None) -> Place:
+    """Make everything in a folder, and return it; the cache is in there, too."""
+    os.environ["FIRSTLIGHT_CACHE"] = str(folder / "cache")
+    _write_pictures(folder / "digits")
+    _train(folder / "digits", folder / "run")
+    _import_the_rest()
+    return Place(folder, folder / "digits", folder / "run", most)
 
 
 def _write_pictures(folder: Path) -> None:
