@@ -33,7 +33,10 @@ def run(chapter: str, folder: Path, data_root: Path) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("chapter", CHAPTERS)
+@pytest.mark.parametrize(
+    "chapter",
+    [pytest.param(name, marks=pytest.mark.slow) if name in WITH_REAL_SETS else name for name in CHAPTERS],
+)
 def test_a_chapter_runs_with_nothing_but_the_library(chapter, tmp_path):
     said = run(chapter, tmp_path, tmp_path / "no sets")
     assert (WITHOUT_SETS in said) == (chapter in WITH_REAL_SETS)
