@@ -125,13 +125,15 @@ def some_digits(digits):
 
 @pytest.fixture(scope="session")
 def array_run(tmp_path_factory, some_digits):
-    """A short run on arrays, which leaves some mistakes; its folder is not to be changed."""
-    import firstlight as fl
+    """A short run on arrays, which leaves some mistakes; its folder, without figures, is not to be changed."""
+    from firstlight.data.sources import load_data
+    from firstlight.training.recipe import Recipe
+    from firstlight.training.train import train
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FIRSTLIGHT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-        out = tmp_path_factory.mktemp("runs") / "arrays"
-        return fl.train(some_digits, model="mlp", hidden=(16,), epochs=3, batch_size=32, out=out)
+        recipe = Recipe.of(model="mlp", hidden=(16,), epochs=3, batch_size=32)
+        return train(load_data(some_digits), recipe, tmp_path_factory.mktemp("runs") / "arrays")
 
 
 @pytest.fixture

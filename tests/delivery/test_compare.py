@@ -13,6 +13,7 @@ from firstlight.cli.entry import main
 from firstlight.errors import DataError, RunError, UserError
 from firstlight.runs.outputs import read_outputs, write_outputs
 from firstlight.runs.record import read_record
+from firstlight.training.train import train
 
 
 @pytest.fixture(scope="module")
@@ -21,11 +22,11 @@ def runs(tmp_path_factory, digits):
     images, labels = digits
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FIRSTLIGHT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-        folder, data = tmp_path_factory.mktemp("compared"), (images[:500], labels[:500])
+        folder, samples = tmp_path_factory.mktemp("compared"), fl.load_data((images[:500], labels[:500]))
         choices = {"model": "mlp", "hidden": (32,), "batch_size": 32}
         return (
-            fl.train(data, out=folder / "weak", epochs=2, **choices),
-            fl.train(data, out=folder / "strong", epochs=20, **choices),
+            train(samples, fl.Recipe.of(epochs=2, **choices), folder / "weak"),
+            train(samples, fl.Recipe.of(epochs=20, **choices), folder / "strong"),
         )
 
 
