@@ -2,8 +2,9 @@
 
     python benchmarks/checkpoints.py
 
-Prints one JSON line for each network: the CPU-seconds and the seconds of training on images of noise with the state
-written after epochs, as by default, and without; medians, and the difference of each pair as a fraction.
+Prints one JSON line for each network, trained on images of noise with the state written after epochs, as by default. The
+`fraction` is the CPU-seconds of copying and writing states over those of training; `slower` is the median difference of
+pairs of runs with and without, which other programs on the machine disturb.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from firstlight.training.checkpoints import Checkpoints
 from firstlight.training.learn import learn_by_gradient
 from firstlight.training.ready import make_ready
 from firstlight.training.recipe import Recipe
+from firstlight.training.state import TrainState
 
 ROUNDS = 5
 COMMON = {"optimizer": "adamw", "patience": None}
@@ -53,17 +55,18 @@ def measure(place: Path, side: int, count: int, recipe: dict[str, Any], rounds: 
     samples = load_data((random.integers(0, 256, shape, np.uint8), np.arange(count) % 10))
     turns: dict[str, list[dict[str, float]]] = {"with": [], "without": []}
     for number in range(rounds + 1):
-        for which, rows in turns.items():
+        for which in sorted(turns, reverse=bool(number % 2)):
             row = train(place / "run", samples, Recipe.of(**recipe), which)
             if number or rounds == 1:  # the first round warms up
-                rows.append(row)
+                turns[which].append(row)
     pairs = list(zip(turns["with"], turns["without"], strict=True))
-    cpu = sorted(with_["cpu"] / without["cpu"] - 1 for with_, without in pairs)
+    fractions = [row["cpu_of_states"] / row["cpu"] for row in turns["with"]]
+    slower = [with_["cpu"] / without["cpu"] - 1 for with_, without in pairs]
     return {
-        "seconds": median(row["seconds"] for row in turns["with"]),
-        "fraction": median(cpu), "fractions": [round(value, 4) for value in cpu],
-        "fraction_of_wall": median(with_["seconds"] / without["seconds"] - 1 for with_, without in pairs),
-        "states": turns["with"][-1]["states"], "state_mb": turns["with"][-1]["state_mb"], "rounds": rounds,
+        "fraction": median(fractions), "runs": [round(fraction, 4) for fraction in fractions],
+        "slower": round(median(slower), 4), "slower_runs": [round(value, 4) for value in slower],
+        "cpu": median(row["cpu"] for row in turns["with"]), "seconds": median(row["seconds"] for row in turns["with"]),
+        "states": median(row["states"] for row in turns["with"]), "state_mb": turns["with"][-1]["state_mb"],
     }  # fmt: skip
 
 
@@ -76,20 +79,29 @@ def train(folder: Path, samples: Any, recipe: Recipe, which: str) -> dict[str, f
     learn_by_gradient(folder, made.classifier, made.data, made.recipe, checkpoints=checkpoints)
     row = {"seconds": time.perf_counter() - started, "cpu": time.process_time() - cpu}
     states = list(folder.glob("last/*.safetensors"))
-    row |= {"states": checkpoints.count if checkpoints else 0}
+    row |= {"states": checkpoints.count, "cpu_of_states": checkpoints.cpu} if checkpoints else {}
     row |= {"state_mb": round(sum(state.stat().st_size for state in states) / 1e6, 1)}
     shutil.rmtree(folder)
     return row
 
 
 class CountedCheckpoints(Checkpoints):
-    """Checkpoints that count how many states they have written."""
+    """Checkpoints that count the states that they have written, and the CPU-seconds that took."""
 
-    count = 0
+    count, cpu = 0, 0.0
+
+    def _copy(self, state: TrainState) -> dict[str, Any]:
+        started = time.thread_time()
+        copy = super()._copy(state)
+        self.cpu += time.thread_time() - started
+        return copy
 
     def _write(self, copy: dict[str, Any], seconds_before: float) -> float:
+        started = time.thread_time()
+        seconds = super()._write(copy, seconds_before)
         self.count += 1
-        return super()._write(copy, seconds_before)
+        self.cpu += time.thread_time() - started
+        return seconds
 
 
 if __name__ == "__main__":

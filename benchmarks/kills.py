@@ -262,7 +262,8 @@ class Trial:
         errors = os.open(ERRORS, os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
         os.dup2(errors, 1)
         os.dup2(errors, 2)
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        for number in (signal.SIGTERM, signal.SIGINT):  # a process in the background may ignore SIGINT
+            signal.signal(number, signal.default_int_handler)
         try:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGINT))
             self._train(folder)

@@ -21,6 +21,8 @@ OTHER_FLAGS = {
     "to",
     "precision",
     "resume",
+    "resume_inexact",
+    "save_every",
 }  # of commands, besides the choices of a recipe
 CHOICE = re.compile(r"`([a-z_]+)`")
 
