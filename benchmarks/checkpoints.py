@@ -2,9 +2,9 @@
 
     python benchmarks/checkpoints.py
 
-Prints one JSON line for each network, trained on images of noise with the state written after epochs, as by default. The
-`fraction` is the CPU-seconds of copying and writing states over those of training; `slower` is the median difference of
-pairs of runs with and without, which other programs on the machine disturb.
+Prints one JSON line for each network, trained on images of noise with the state written after epochs, as by default.
+The `fraction` is the CPU-seconds of copying and writing states over those of training; `slower` is the median
+difference of pairs of runs with and without, which other programs on the machine disturb.
 """
 
 import argparse
