@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import socket
 import stat
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import firstlight as fl
 from firstlight.files import (
     atomic_folder,
     atomic_path,
@@ -23,6 +25,7 @@ from firstlight.files import (
     open_regular,
     read_regular,
     read_regular_text,
+    to_cell,
     write_csv,
     write_json,
     write_text,
@@ -154,6 +157,19 @@ def test_odd_names_survive_a_csv_and_keep_their_bytes_on_disk(tmp_path):
 ANY_NAME = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=12)
 
 
+def test_the_pages_make_the_same_cells(tmp_path):
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("there is no node to run the pages' code")
+    texts = ["=1", "plain", "\x1b[2J", "$'x'", "a\\b", "a\\b\x9b", "\u202ex", "-\x00", "'=q"]
+    for page in ("serve/page/csv.js", "report/page.js"):
+        code = (Path(fl.__file__).parent / "delivery" / page).read_text("utf-8")
+        start, stop = code.index("const STEERS"), code.index("\n};", code.index("const cell")) + 3
+        script = f"{code[start:stop]}\nconsole.log(JSON.stringify({json.dumps(texts)}.map(cell)))"
+        told = subprocess.run([node, "-e", script], capture_output=True, text=True, check=True).stdout
+        assert json.loads(told) == [to_cell(text) for text in texts], page
+
+
 @given(rows=st.lists(st.tuples(ANY_NAME, ANY_NAME), max_size=5))
 def test_any_text_survives_a_csv(rows, tmp_path_factory):
     path = tmp_path_factory.getbasetemp() / "any.csv"
@@ -173,7 +189,24 @@ def test_what_a_killed_process_left_is_swept_once_it_is_old(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["=1+1", "+1", "-1.png", "@sum", "\tx", "'=quoted", "''-", "plain", "'s", "a=b", "", "5"]
+    "text",
+    [
+        "=1+1",
+        "+1",
+        "-1.png",
+        "@sum",
+        "\tx",
+        "'=quoted",
+        "''-",
+        "plain",
+        "'s",
+        "a=b",
+        "",
+        "5",
+        "=\x1b",
+        "$'x'",
+        "a\x9b\\n",
+    ],
 )
 def test_no_cell_is_a_formula_and_every_text_comes_back(text, tmp_path):
     with open_csv(tmp_path / "t.csv") as write_row:
@@ -181,6 +214,7 @@ def test_no_cell_is_a_formula_and_every_text_comes_back(text, tmp_path):
     with (tmp_path / "t.csv").open(newline="") as file:
         ((cell, number),) = csv.reader(file)
     assert not cell.startswith(("=", "+", "-", "@", "\t", "\r"))
+    assert not {"\x1b", "\x9b", "\u202e"} & set(cell)
     assert from_cell(cell) == text
     assert number == "-1.5"
     assert (cell == text) == (text in ("plain", "'s", "a=b", "", "5"))

@@ -17,6 +17,9 @@ from firstlight.disk import writing
 from firstlight.unfinished import sweep, unfinished_beside
 
 FORMULA = re.compile(r"'*[=+\-@\t\r]")  # how text begins that a spreadsheet runs, or that stands for such text
+# What steers a terminal that shows a file: control characters besides tabs and line ends, and turns of direction.
+CONTROLS = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069"
+_STEERS = re.compile(rf"\A\$'|[{CONTROLS}]")  # or looks like text that was made harmless
 _ONE_LINE = json.JSONEncoder(allow_nan=False)
 WITHOUT_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
 
@@ -177,7 +180,8 @@ def write_csv(path: Path, rows: Iterable[Iterable[Any]]) -> None:
 def open_csv(path: Path) -> Iterator[Callable[[Iterable[Any]], None]]:
     """Yield a function that writes one row; any name can be read back, even one that contains line ends.
 
-    Text that a spreadsheet would run as a formula gets an apostrophe in front, which `from_cell` takes away again.
+    Text that a spreadsheet would run as a formula, or that would steer a terminal, is made harmless by `to_cell`, and
+    comes back by `from_cell`.
     """
     with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         plain = csv.writer(file, lineterminator="\n")
@@ -192,13 +196,28 @@ def open_csv(path: Path) -> Iterator[Callable[[Iterable[Any]], None]]:
 
 
 def to_cell(text: str) -> str:
-    """Return text for a cell of a table: with an apostrophe in front if a spreadsheet would run it as a formula."""
+    """Return text for a cell of a table: with an apostrophe in front if a spreadsheet would run it as a formula.
+
+    Text that would steer a terminal is written as shells write it, between `$'` and `'`, with codes.
+    """
+    if _STEERS.search(text):
+        return "$'" + re.sub(rf"[\\{CONTROLS}]", _code, text) + "'"
     return f"'{text}" if FORMULA.match(text) else text
 
 
 def from_cell(cell: str) -> str:
     """Return the text that `to_cell` made this of."""
+    if cell.startswith("$'") and cell.endswith("'"):
+        return re.sub(r"\\(\\|u[0-9a-f]{4})", _of_code, cell[2:-1])
     return cell[1:] if cell.startswith("'") and FORMULA.match(cell) else cell
+
+
+def _code(found: re.Match[str]) -> str:
+    return "\\\\" if found[0] == "\\" else f"\\u{ord(found[0]):04x}"
+
+
+def _of_code(found: re.Match[str]) -> str:
+    return "\\" if found[1] == "\\" else chr(int(found[1][1:], 16))
 
 
 def expand_user(path: str | Path) -> Path:

@@ -180,3 +180,9 @@ def test_a_file_that_is_not_there_is_refused(tmp_path):
     for missing in (tmp_path / "none.toml", tmp_path):
         with pytest.raises(RecipeError, match=r"cannot be read \(.+\); give the path of a recipe in TOML"):
             from_toml(missing)
+
+
+def test_a_number_of_thousands_of_digits_is_one_line(tmp_path):
+    (tmp_path / "huge.toml").write_text("seed = " + "1" * 5000)
+    with pytest.raises(RecipeError, match="huge.toml: not TOML"):
+        from_toml(tmp_path / "huge.toml")

@@ -53,7 +53,7 @@ def from_toml(path: Path) -> RecipeFile:
         table = tomllib.loads(read_regular_text(path))
     except OSError as error:
         raise RecipeError(f"{path}: cannot be read ({error.strerror}); give the path of a recipe in TOML") from None
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # also for a whole number of thousands of digits
         raise RecipeError(f"{path}: not TOML ({error})") from None
     except RecursionError:
         raise RecipeError(f"{path}: it is nested too deeply to be a recipe") from None

@@ -77,8 +77,12 @@ for (const input of all("input[data-filter]")) {
 const suspects = all(".suspect[data-exact]").map((item) => ({ item, ...JSON.parse(item.dataset.exact) }));
 const key = `firstlight corrections ${document.body.dataset.run}`;
 const decisions = new Map();
+const STEERS = /^\$'|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]/;
+const coded = (text) =>
+  `$'${text.replace(/[\\\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]/g, (one) =>
+    one === "\\" ? "\\\\" : `\\u${one.charCodeAt(0).toString(16).padStart(4, "0")}`)}'`;
 const cell = (text) => {
-  const safe = /^'*[=+\-@\t\r]/.test(text) ? `'${text}` : text;
+  const safe = STEERS.test(text) ? coded(text) : /^'*[=+\-@\t\r]/.test(text) ? `'${text}` : text;
   return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 };
 const remember = () => {

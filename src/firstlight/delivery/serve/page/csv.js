@@ -2,11 +2,18 @@
 
 const FIRST = ["image", "label", "probability", "error", "unsure", "reason", "set", "strangeness"];
 
-// Text that a spreadsheet would run as a formula gets an apostrophe in front, as in every CSV file of firstlight.
+// Text that would steer a terminal is written with codes, as in every CSV file of firstlight.
+const STEERS = /^\$'|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]/;
+const coded = (text) =>
+  `$'${text.replace(/[\\\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]/g, (one) =>
+    one === "\\" ? "\\\\" : `\\u${one.charCodeAt(0).toString(16).padStart(4, "0")}`)}'`;
+
+// Text that a spreadsheet would run as a formula gets an apostrophe in front.
 const cell = (value) => {
   if (value === null || value === undefined) return "";
   const text = String(value);
-  const safe = typeof value === "string" && /^'*[=+\-@\t\r]/.test(text) ? `'${text}` : text;
+  const isFormula = typeof value === "string" && /^'*[=+\-@\t\r]/.test(text);
+  const safe = STEERS.test(text) ? coded(text) : isFormula ? `'${text}` : text;
   return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 };
 
