@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from firstlight.data.bombs import MAX_CHUNKS, MAX_SCANS, MAX_STRIPS
+from firstlight.data.bombs import MAX_PARTS, MAX_SCANS, MAX_STRIPS
 from firstlight.data.images import decode, image_size
 from firstlight.errors import ImageError
 
@@ -59,7 +59,7 @@ def tiff(count: int, *, order: str = "<", is_big: bool = False, frames: int = 1,
 
 @pytest.mark.parametrize(
     ("made", "limit", "words"),
-    [(png_of_chunks, MAX_CHUNKS, "chunks"), (jpeg_of_scans, MAX_SCANS, "scans"), (tiff, MAX_STRIPS, "strips")],
+    [(png_of_chunks, MAX_PARTS, "chunks"), (jpeg_of_scans, MAX_SCANS, "scans"), (tiff, MAX_STRIPS, "strips")],
 )
 def test_a_file_of_one_part_too_many_is_refused_and_one_less_is_read(made, limit, words):
     with pytest.raises(ImageError, match=f"{words}, .*save it again"):
@@ -79,7 +79,7 @@ def test_strips_are_counted_in_every_kind_of_tiff(order, is_big):
 
 def test_the_header_alone_is_not_read_from_such_a_file_either():
     with pytest.raises(ImageError, match="chunks"):
-        image_size(png_of_chunks(MAX_CHUNKS + 1))
+        image_size(png_of_chunks(MAX_PARTS + 1))
 
 
 @pytest.mark.parametrize("data", [b"II*\0", b"II*\0\xff\xff\xff\xff", b"MM\0+\0\0", b"II*\0\x08\0\0\0\xff\xff\0\0"])

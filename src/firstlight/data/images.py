@@ -25,7 +25,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from firstlight.data.bombs import refuse_scans
+from firstlight.data.bombs import refuse_scans, refuse_size
 from firstlight.data.eight_bits import gray_or_rgb, is_deep
 from firstlight.data.formats import SUFFIXES, dropped_bands, kind_of, open_image, unread_tiff
 from firstlight.data.jpeg import decode_jpeg, decode_smaller, min_decoded_side
@@ -124,9 +124,9 @@ def decode(
     try:
         with _warnings_as(notes):
             image = open_image(kind, data)
-        if image.info.get("progressive"):
-            refuse_scans(data)
         _check_size(*image.size, max_pixels)
+        if image.info.get("progressive"):
+            refuse_scans(data, *image.size)
         if (dropped := dropped_bands(image)) is not None:
             notes.append(dropped)
         mode = image.mode
@@ -151,7 +151,7 @@ def decode(
         raise
     # Pillow's readers raise nearly any exception on hostile bytes; whichever it is, this image cannot be used.
     except Exception as error:
-        raise ImageError(_reason(kind, data, error)) from error
+        raise _failure(kind, data, error) from error
     return DecodedImage(pixels, mode, tuple(dict.fromkeys(notes)), (height, width), brightest, values)
 
 
@@ -237,6 +237,7 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
         )
     if width < 1 or height < 1:
         raise ImageError(f"{width} x {height}: it has no pixels")
+    refuse_size(width, height)
 
 
 def _deep_values(image: Image.Image) -> tuple[White, bytes]:
@@ -305,6 +306,11 @@ def _warnings_as(notes: list[str]) -> Iterator[None]:
             notes.append(re.sub(r"\d+", "N", " ".join(str(warning.message).split())))
         else:
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+
+
+def _failure(kind: str, data: bytes, error: Exception) -> Exception:
+    """Return what a reader's exception means: too little memory, or an image that cannot be used."""
+    return MemoryError() if "out of memory" in str(error) else ImageError(_reason(kind, data, error))
 
 
 def _reason(kind: str, data: bytes, error: Exception) -> str:

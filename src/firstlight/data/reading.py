@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from firstlight.data.cues import read_header
 from firstlight.data.duplicates import fingerprint, fingerprints, is_nearly_plain
 from firstlight.data.image_sources import ArrayImages
-from firstlight.data.images import DecodedImage, decode
+from firstlight.data.images import DecodedImage
+from firstlight.data.isolation import decode_safely, read_header_safely
 from firstlight.data.samples import Samples
 from firstlight.errors import ImageError
 from firstlight.white import TYPES_WHITE, White
@@ -75,7 +75,7 @@ def read_sample(
                     "`max_pixels`"
                 )
             return Reading(DecodedImage(found, "L" if channels == 1 else "RGB", (), (height, width)))
-        image = decode(
+        image = decode_safely(
             found,
             name=samples.names[row],
             max_pixels=max_pixels,
@@ -83,7 +83,7 @@ def read_sample(
             resize=resize,
             white=white,
         )
-        header = read_header(found) if with_header else None
+        header = read_header_safely(found) if with_header else None
         return Reading(image, digest=hashlib.blake2b(found, digest_size=16).digest(), header=header)
     except ImageError as reason:
         return Reading(None, str(reason))

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from firstlight.data.images import image_size
+from firstlight.data.isolation import image_size_safely
 from firstlight.data.reading import stacked
 from firstlight.data.samples import Samples
 from firstlight.errors import ImageError
@@ -35,6 +35,6 @@ def median_sides(samples: Samples) -> Sides | None:
 def _size(samples: Samples, row: int) -> tuple[int, int] | None:
     try:
         found = samples.images.read(row)
-        return found.shape[:2] if isinstance(found, np.ndarray) else image_size(found)
+        return found.shape[:2] if isinstance(found, np.ndarray) else image_size_safely(found)
     except (ImageError, OSError):
         return None

@@ -3,7 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from firstlight.data.images import MAX_PIXELS, decode, resize_image
+from firstlight.data.images import MAX_PIXELS, resize_image
+from firstlight.data.isolation import decode_safely
 from firstlight.data.samples import Samples
 from firstlight.resize import parse_resize
 from firstlight.white import TYPES_WHITE, White
@@ -62,5 +63,5 @@ def uncropped_image(
         return None
     found = samples.images.read(row)
     if not isinstance(found, np.ndarray):
-        found = decode(found, name=samples.names[row], max_pixels=max_pixels, white=white).pixels
+        found = decode_safely(found, name=samples.names[row], max_pixels=max_pixels, white=white).pixels
     return uncropped(found, packed, resize)

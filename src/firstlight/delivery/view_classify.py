@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import ArrayLike
 from PIL import Image
 
-from firstlight.data.images import decode
 from firstlight.data.in_memory import image_content
+from firstlight.data.isolation import decode_safely
 from firstlight.errors import ImageError, UserError, WrongTypeError
 from firstlight.escaping import escape_name
 from firstlight.inference.inputs import is_one_image
@@ -69,7 +69,7 @@ def _shown(image: Any, white: White) -> Any:
         return image
     try:
         content = image_content(image)
-        return decode(content, white=white).pixels if isinstance(content, bytes) else content
+        return decode_safely(content, white=white).pixels if isinstance(content, bytes) else content
     except ImageError as error:
         name = f"{escape_name(os.fsdecode(image))}: " if isinstance(image, str | os.PathLike) else ""
         raise ImageError(f"{name}{error}") from None

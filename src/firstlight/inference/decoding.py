@@ -7,7 +7,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from firstlight.inference.decode_task import choices_of, decode_task, pixels_or_reason
+from firstlight.data.decode_task import choices_of, decode_task, image_of
+from firstlight.data.isolation import why_killed
+from firstlight.errors import ImageError
 from firstlight.inference.inputs import Item, Target, read_item, read_whole
 from firstlight.runtime.killable import KillablePool, KilledError, Limits
 
@@ -75,20 +77,18 @@ class Decoders:
         resize: str,
         resized: Callable[[Item], NDArray[np.uint8] | str],
     ) -> NDArray[np.uint8] | str:
-        choices = choices_of(name, self.target.max_pixels, size, resize, self.target.white)
+        target = self.target
+        choices = choices_of(
+            name=name, max_pixels=target.max_pixels, input_size=size, resize=resize, white=target.white
+        )
         try:
             with self._pool.lent(choices, data) as answer:
-                decoded = pixels_or_reason(answer)
-                result = resized(Item(decoded, name))
-                if isinstance(result, str) or not isinstance(decoded, np.ndarray):
+                pixels = image_of(answer).pixels
+                result = resized(Item(pixels, name))
+                if isinstance(result, str):
                     return result
-                return result.copy() if np.shares_memory(decoded, result) else result
+                return result.copy() if np.shares_memory(pixels, result) else result
+        except ImageError as reason:
+            return str(reason)
         except KilledError as killed:
-            return self._why(killed)
-
-    def _why(self, killed: KilledError) -> str:
-        if killed.by == "time":
-            return f"decoding takes longer than {self.limits.cpu_seconds:g} s"
-        if killed.by == "memory":
-            return f"decoding needs more than {self.limits.memory / 1e9:.3g} GB of memory"
-        return f"the decoder crashed (signal {killed.signal})" if killed.signal else "the decoder crashed"
+            return why_killed(killed, self.limits)

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from firstlight.data.formats import SUFFIXES
-from firstlight.data.images import decode, resize_image
+from firstlight.data.images import resize_image
 from firstlight.data.in_memory import pixels_of, to_uint8
+from firstlight.data.isolation import decode_safely
 from firstlight.data.sources.archives import ArchiveImages, archive_kind, open_unlabeled
 from firstlight.data.sources.labels import cells_of
 from firstlight.data.sources.litter import is_ignored
@@ -160,7 +161,7 @@ def _pixels(item: Item, target: Target, size: tuple[int, int, int], resize: str)
     if isinstance(content, Archived):
         content = content.images.read(content.index)
     if isinstance(content, bytes):
-        return decode(
+        return decode_safely(
             content,
             name=item.name or "",
             max_pixels=target.max_pixels,

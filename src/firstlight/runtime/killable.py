@@ -10,9 +10,9 @@ from typing import Literal, Self
 
 from firstlight.runtime.fork_server import FAILURE, OUT_OF_MEMORY
 from firstlight.runtime.frames import Block, BrokenFrameError
-from firstlight.runtime.workers import ForkServer, InnocentError, Limits, Worker
+from firstlight.runtime.workers import CannotStartError, ForkServer, InnocentError, Limits, Worker
 
-__all__ = ["KillablePool", "KilledError", "Limits"]
+__all__ = ["CannotStartError", "KillablePool", "KilledError", "Limits"]
 
 
 class KilledError(Exception):

@@ -54,6 +54,10 @@ class InnocentError(Exception):
     """A worker had died before it began with a task."""
 
 
+class CannotStartError(RuntimeError):
+    """No other process can be started here."""
+
+
 class Worker:
     """A process that runs one task after the other, seen from outside."""
 
@@ -150,7 +154,7 @@ class ForkServer:
             return self._ask(FORK, 0, given)
         except OSError:
             self._close()
-            raise RuntimeError("other processes cannot be started; the error is above") from None
+            raise CannotStartError("other processes cannot be started; the error is above") from None
 
     def _ask(self, kind: bytes, process: int, given: Sequence[int] = ()) -> int:
         if self._control is None:

@@ -1,0 +1,173 @@
+"""Decode image files where they can do no harm: plain ones here, all others in processes that can be killed.
+
+A decoder that takes too much time or memory, or crashes, then costs one image and not the run. Pixels, notes and
+reasons are the same either way. Where the system lets no other process begin, all files are decoded here.
+"""
+
+import atexit
+import os
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from firstlight.data.cues import read_header
+from firstlight.data.decode_task import HEADER, SIZE, choices_of, decode_task, facts_of, image_of
+from firstlight.data.images import MAX_PIXELS, DecodedImage, decode, image_size
+from firstlight.data.jpeg import min_decoded_side
+from firstlight.data.plain import is_plain
+from firstlight.errors import ImageError
+from firstlight.runtime.memory import memory_left
+from firstlight.runtime.processors import default_workers
+from firstlight.white import TYPES_WHITE, White
+
+if TYPE_CHECKING:
+    from firstlight.runtime.killable import KillablePool, KilledError, Limits
+
+CPU_SECONDS = 10.0  # that decoding an image of `MAX_PIXELS` may take
+SECONDS = 600.0  # however busy the machine is
+BYTES_PER_PIXEL = 24  # at the peak of decoding floats
+MEMORY = 256 << 20  # bytes beside those of the pixels
+ANSWER = 1 << 20  # bytes beside those of the pixels
+
+Result = TypeVar("Result")
+
+_pools: dict[tuple[int, int], "KillablePool | None"] = {}  # by the process that started them, and the limit of pixels
+_starting, _alone = threading.Lock(), threading.Lock()
+
+
+def decode_safely(
+    data: bytes,
+    *,
+    name: str = "",
+    max_pixels: int = MAX_PIXELS,
+    input_size: tuple[int, int, int] | None = None,
+    resize: str = "crop",
+    white: White = TYPES_WHITE,
+) -> DecodedImage:
+    """Return what `images.decode` returns, which says what the arguments are; any thread may call this.
+
+    Raises:
+        ImageError: also if decoding takes too much time or memory, or crashes the decoder, even when tried again.
+        RecipeError: if there is no such `resize`.
+    """
+    if input_size is not None:
+        min_decoded_side(input_size, resize)
+    here = partial(decode, data, name=name, max_pixels=max_pixels, input_size=input_size, resize=resize, white=white)
+    choices = choices_of(name=name, max_pixels=max_pixels, input_size=input_size, resize=resize, white=white)
+    return _safely(data, here, choices, _copied, max_pixels)
+
+
+def image_size_safely(data: bytes) -> tuple[int, int]:
+    """Return what `images.image_size` returns, in the same way."""
+    height, width = _safely(data, partial(image_size, data), SIZE, facts_of)
+    return height, width
+
+
+def read_header_safely(data: bytes) -> dict[str, Any]:
+    """Return what `cues.read_header` returns, in the same way."""
+    with suppress(ImageError):
+        found: dict[str, Any] = _safely(data, partial(read_header, data), HEADER, facts_of)
+        return found
+    return {}
+
+
+def why_killed(killed: "KilledError", limits: "Limits") -> str:
+    """Return in words why an image cannot be used whose decoder was ended."""
+    if killed.by == "time":
+        return f"decoding takes longer than {limits.cpu_seconds:g} s"
+    if killed.by == "memory":
+        return f"decoding needs more than {limits.memory / 1e9:.3g} GB of memory"
+    return f"the decoder crashed (signal {killed.signal})" if killed.signal else "the decoder crashed"
+
+
+def _copied(answer: Sequence[memoryview]) -> DecodedImage:
+    image = image_of(answer)
+    return replace(image, pixels=np.array(image.pixels))
+
+
+def _safely(
+    data: bytes,
+    here: Callable[[], Result],
+    asked: bytes,
+    read: Callable[[Sequence[memoryview]], Result],
+    max_pixels: int = MAX_PIXELS,
+) -> Result:
+    """Return what a file is asked for.
+
+    Args:
+        data: of the file.
+        here: finds it in this process.
+        asked: what another process is to find.
+        read: what its answer means.
+        max_pixels: decides how much the other process may take.
+    """
+    if is_plain(data):
+        with suppress(MemoryError):  # it may be less alone, or where others have not taken it
+            return here()
+    pool = _pool(max_pixels)
+    if pool is not None:
+        from firstlight.runtime.killable import CannotStartError
+
+        with suppress(OSError, CannotStartError):
+            return _elsewhere(pool, [asked, data], read)
+    with suppress(MemoryError):
+        return here()
+    with _alone:
+        try:
+            return here()
+        except MemoryError:
+            raise ImageError("decoding needs more memory than there is; make it smaller") from None
+
+
+def _elsewhere(pool: "KillablePool", task: Sequence[bytes], read: Callable[[Sequence[memoryview]], Result]) -> Result:
+    from firstlight.runtime.killable import KilledError
+
+    with suppress(KilledError), pool.lent(*task) as answer:
+        return read(answer)
+    with _alone:  # what others took may have been the cause
+        try:
+            with pool.lent(*task) as answer:
+                return read(answer)
+        except KilledError as killed:
+            raise ImageError(why_killed(killed, pool.limits)) from None
+
+
+def _pool(max_pixels: int) -> "KillablePool | None":
+    """Return the processes that decode for this one, started when they are first needed; None where none can be."""
+    key = os.getpid(), max_pixels  # a process that was forked from this one has its own
+    with _starting:
+        if key not in _pools:
+            _pools[key] = _started(max_pixels)
+        return _pools[key]
+
+
+def _started(max_pixels: int) -> "KillablePool | None":
+    try:
+        from firstlight.runtime.killable import KillablePool, Limits
+    except ImportError:  # Windows
+        return None
+    limits = Limits(
+        cpu_seconds=CPU_SECONDS * max(1, max_pixels / MAX_PIXELS),
+        seconds=SECONDS,
+        memory=MEMORY + BYTES_PER_PIXEL * max_pixels,
+        answer=ANSWER + 3 * max_pixels,
+    )
+    workers = max(1, min(default_workers(), memory_left() // limits.memory))
+    pool = KillablePool(decode_task, workers, limits, patience=SECONDS)
+    try:
+        pool.start()
+    except (OSError, RuntimeError):
+        pool.stop()
+        return None
+    atexit.register(_stop, pool, os.getpid())
+    return pool
+
+
+def _stop(pool: "KillablePool", process: int) -> None:
+    if os.getpid() == process:
+        pool.stop()
