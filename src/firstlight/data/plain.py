@@ -1,17 +1,22 @@
 """Which image files are so plain that decoding them is known to be quick and to take little memory.
 
-These are what cameras and phones write, and pictures of the web: a JPEG of one scan, a PNG of 8 bits. Their decoders do
-work in proportion to the pixels, of which there are few, and their headers are short.
+These are what cameras and phones write, and most pictures of data sets: a JPEG of one scan, a PNG of 8 bits, and pixels
+that are stored as they are. Their decoders do work in proportion to the pixels, of which there are few, and their
+headers are short.
 """
 
-from firstlight.data.structure import Part, jpeg_segments, png_chunks
+import re
+import struct
+
+from firstlight.data.structure import NEXT_DIRECTORY, Entry, Part, jpeg_segments, png_chunks, tiff_entries
 
 MAX_JPEG_PIXELS = 25_000_000  # decoded to three bytes a pixel
-MAX_PNG_PIXELS = 4_000_000  # decoded and drawn on white, some 15 bytes a pixel
+MAX_PIXELS = 4_000_000  # of other formats; decoded and drawn on white, some 15 bytes a pixel
 MAX_HEADER = 256 << 10  # bytes of all but the pixels
 MAX_SEGMENTS = 64  # of a JPEG
 MAX_CHUNKS = 2048  # of a PNG; encoders write 8 KB into each
 MAX_TEXTS = 16  # of a PNG; each is at most a megabyte
+MAX_TAGS, MAX_STRIPS = 64, 4096  # of a TIFF
 
 _SOF0, _SOF1, _SOS = b"\xc0", b"\xc1", b"\xda"
 _JPEG_HEADERS = {_SOF0, _SOF1, b"\xc4", b"\xdb", b"\xdd", b"\xfe", *(bytes([0xE0 + number]) for number in range(16))}
@@ -20,13 +25,27 @@ _PNG_OTHERS = {
     b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"gAMA", b"cHRM", b"sRGB", b"bKGD", b"pHYs", b"sBIT", b"hIST",
     b"tIME", b"eXIf", b"cICP", b"orNT",
 }  # fmt: skip
+_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _STRIPS, _TILES = 256, 257, 258, 259, 273, 324  # tags of TIFF
+_OTHER_DIRECTORIES = {330, 34665, 34853, 40965}
+_UNCOMPRESSED = 1
+_PPM = re.compile(rb"P[56]\s(\d{1,7})\s(\d{1,7})\s255\s")
+_BMP = struct.Struct(
+    "<2s8xIIiiHHI"
+)  # the mark, where pixels are, length of header, width, height, planes, bits, compression
 
 
 def is_plain(data: bytes) -> bool:
-    """Return whether an image file is a baseline JPEG or an 8-bit PNG of moderate size, without anything unusual."""
+    """Return whether an image file is a baseline JPEG, an 8-bit PNG or stored pixels, and of moderate size."""
     if data.startswith(b"\xff\xd8\xff"):
         return _is_plain_jpeg(data)
-    return data.startswith(b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR") and _is_plain_png(data)
+    if data.startswith(b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR"):
+        return _is_plain_png(data)
+    if data[:4] in (b"II*\0", b"MM\0*"):
+        return _is_plain_tiff(data)
+    if data.startswith(b"BM"):
+        return _is_plain_bmp(data)
+    size = _PPM.match(data)
+    return size is not None and int(size[1]) * int(size[2]) <= MAX_PIXELS
 
 
 def _is_plain_jpeg(data: bytes) -> bool:
@@ -57,7 +76,7 @@ def _is_plain_frame(frame: bytes) -> bool:
 def _is_plain_png(data: bytes) -> bool:
     width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
     bits, interlaced = data[24], data[28]
-    if bits > 8 or interlaced or width * height > MAX_PNG_PIXELS:
+    if bits > 8 or interlaced or width * height > MAX_PIXELS:
         return False
     header, texts = 0, 0
     for number, (name, start, end) in enumerate(png_chunks(data)):
@@ -68,3 +87,38 @@ def _is_plain_png(data: bytes) -> bool:
         if name not in _PNG_OTHERS and name not in _PNG_TEXTS:
             return False
     return True
+
+
+def _is_plain_tiff(data: bytes) -> bool:
+    """Return whether a TIFF is a single image of 8 bits whose strips are not compressed."""
+    entries = {}
+    for number, entry in enumerate(tiff_entries(data)):
+        if number > MAX_TAGS or entry.size > MAX_HEADER:
+            return False
+        entries[entry.tag] = entry
+    strips = sum(entries[tag].values for tag in (_STRIPS, _TILES) if tag in entries)
+    value = {tag: entry.value for tag, entry in entries.items()}
+    return (
+        value.get(NEXT_DIRECTORY) == 0
+        and not entries.keys() & _OTHER_DIRECTORIES
+        and value.get(_COMPRESSION) == _UNCOMPRESSED
+        and _has_eight_bits(data, entries.get(_BITS))
+        and value.get(_WIDTH, 0) * value.get(_HEIGHT, 0) <= MAX_PIXELS
+        and 0 < strips <= MAX_STRIPS
+    )
+
+
+def _has_eight_bits(data: bytes, bits: Entry | None) -> bool:
+    if bits is None:
+        return False
+    if bits.values == 1:
+        return bits.value == 8
+    return bits.values <= 4 and set(data[bits.value : bits.value + 2 * bits.values]) == {0, 8}
+
+
+def _is_plain_bmp(data: bytes) -> bool:
+    """Return whether a BMP holds bytes that are not compressed."""
+    if len(data) < _BMP.size:
+        return False
+    header, width, height, _, bits, compression = _BMP.unpack_from(data)
+    return header in (40, 108, 124) and not compression and bits in (8, 24, 32) and width * abs(height) <= MAX_PIXELS

@@ -82,28 +82,37 @@ def boxes(data: bytes) -> Iterator[Part]:
 
 
 class Entry(NamedTuple):
-    """An entry of a directory of a TIFF: its tag, how many values it has, and how many bytes they take."""
+    """An entry of a directory of a TIFF: its tag, how many values it has, how many bytes they take, and its value.
+
+    The value is where the values are if they take more than four bytes (eight in a BigTIFF).
+    """
 
     tag: int
     values: int
     size: int
+    value: int
 
 
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+NEXT_DIRECTORY = -1  # the tag of an entry that `tiff_entries` adds
 
 
 def tiff_entries(data: bytes) -> Iterator[Entry]:
-    """Yield the entries of the first directory of a TIFF."""
+    """Yield the entries of the first directory of a TIFF, and as the last one where the next directory is."""
     order = "<" if data[:2] == b"II" else ">"
     is_big = b"+" in data[2:4]
-    first, count, entry = ("Q", "Q", "HHQQ") if is_big else ("I", "H", "HHII")
+    first, count, entry, inline = ("Q", "Q", "HHQ", 8) if is_big else ("I", "H", "HHI", 4)
     try:
         (position,) = struct.unpack_from(order + first, data, 8 if is_big else 4)
         (entries,) = struct.unpack_from(order + count, data, position)
         position += struct.calcsize(order + count)
-        size = struct.calcsize(order + entry)
-        for number in range(min(entries, 1 << 16)):
-            tag, kind, values, _ = struct.unpack_from(order + entry, data, position + size * number)
-            yield Entry(tag, values, values * _SIZES.get(kind, 1))
+        for _ in range(min(entries, 1 << 16)):
+            tag, kind, values = struct.unpack_from(order + entry, data, position)
+            position += struct.calcsize(order + entry)
+            short = kind == 3 and values == 1
+            (value,) = struct.unpack_from(order + ("H" if short else first), data, position)
+            yield Entry(tag, values, values * _SIZES.get(kind, 1), value)
+            position += inline
+        yield Entry(NEXT_DIRECTORY, 1, inline, *struct.unpack_from(order + first, data, position))
     except struct.error:
         return

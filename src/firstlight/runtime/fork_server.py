@@ -19,7 +19,8 @@ from contextlib import suppress
 from operator import attrgetter
 from pathlib import Path
 
-from firstlight.runtime.frames import Block, map_memory, receive_frame, send_frame
+from firstlight.runtime.frames import Block, halves, map_memory, receive_frame, send_frame
+from firstlight.runtime.memory import keep_small_memory
 
 Work = Callable[..., Sequence[Block]]
 
@@ -46,6 +47,7 @@ def serve_forks(control: int, program: int, work: str, cpu_seconds: float, memor
     """
     for number in IGNORED:
         signal.signal(number, signal.SIG_IGN)
+    keep_small_memory()
     asked = socket.socket(fileno=control)
     run = load(work)
     gc.collect()
@@ -127,12 +129,13 @@ def serve_tasks(tasks: socket.socket, run: Work, cpu_seconds: float, shared: mem
         tasks: the socket.
         run: what each task runs.
         cpu_seconds: that one task may take.
-        shared: memory for answers, shared with the program.
+        shared: memory that is shared with the program: one half for tasks, one for answers.
 
     Raises:
         MemoryError: if a task takes too much; whoever calls this should end the process, to free it all.
     """
-    while (task := receive_frame(tasks, max_bytes=MAX_REQUEST)) is not None:
+    given, answers = halves(shared)
+    while (task := receive_frame(tasks, max_bytes=MAX_REQUEST, shared=given)) is not None:
         signal.setitimer(signal.ITIMER_PROF, cpu_seconds)  # its signal, SIGPROF, ends the process
         try:
             kind, answer = RESULT, run(*task[1])
@@ -141,7 +144,7 @@ def serve_tasks(tasks: socket.socket, run: Work, cpu_seconds: float, shared: mem
         except Exception as error:
             words = f"{type(error).__name__}: {error}".encode("utf-8", "backslashreplace")
             kind, answer = FAILURE, [words]
-        send_frame(tasks, kind, answer, shared)
+        send_frame(tasks, kind, answer, answers)
         del task, answer
 
 

@@ -47,6 +47,14 @@ def map_memory(descriptor: int) -> memoryview:
         os.close(descriptor)
 
 
+def halves(shared: memoryview | None) -> tuple[memoryview | None, memoryview | None]:
+    """Return the halves of shared memory: the one that tasks are sent through, and the one for answers."""
+    if shared is None:
+        return None, None
+    middle = len(shared) // 2
+    return shared[:middle], shared[middle:]
+
+
 def limit_waiting(channel: socket.socket, seconds: float) -> None:
     """Let the system end every wait for the other side after so many seconds."""
     limit = _TIME.pack(int(seconds), max(1, int(seconds % 1 * 1e6)))

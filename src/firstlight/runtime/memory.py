@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # glibc's malloc.h
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4  # glibc's malloc.h
+KEPT_BLOCK, KEPT_BYTES = 32 << 20, 64 << 20  # by `keep_small_memory`: the largest block, and all at most
 MIN_BYTES_TO_KEEP_FREED_MEMORY = 4 << 30
 CGROUPS, OWN_CGROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 OWN_MEMORY = Path("/proc/self/statm")  # Linux; in pages: all, in memory, of files, ...
@@ -66,6 +67,17 @@ def _container_limits() -> Iterator[int]:
                     yield int((group / file).read_text("ascii"))
                 if group == root:
                     break
+
+
+def keep_small_memory() -> None:
+    """Make malloc keep some memory that is freed, but no large block of it; for processes that decode images.
+
+    Memory that the system gives anew costs a decoder more than the hand-over to its process does (LOG.md).
+    """
+    with suppress(OSError, AttributeError, TypeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(M_MMAP_THRESHOLD, KEPT_BLOCK)
+        mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
 
 
 def keep_freed_memory() -> None:

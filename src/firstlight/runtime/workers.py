@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from firstlight.runtime.fork_server import ANSWER, END, FORK, REQUEST
 from firstlight.runtime.frames import (
     Block,
+    halves,
     limit_waiting,
     map_memory,
     receive_frame,
@@ -28,7 +29,7 @@ _PROGRAM = (
 )
 # Otherwise BLAS starts threads when NumPy is imported, and a process with threads cannot be forked safely.
 _SINGLE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-_SHARED = 16 << 20  # bytes of memory for answers that each worker shares; a larger answer goes through its socket
+_SHARED = 32 << 20  # bytes of memory that each worker shares; what exceeds its half goes through the socket
 _LOW_PRIORITY = 10  # "nice"
 _START_SECONDS = 120  # for the fork server to import what the work needs, on a busy machine
 
@@ -70,7 +71,7 @@ class Worker:
     ) -> None:
         self.process = process
         self.tasks = tasks
-        self.shared = shared
+        self.given, self.answers = halves(shared)
         self.server = server
         self._began = 0.0
         self._poll = select.poll()
@@ -80,7 +81,7 @@ class Worker:
         """Begin a task."""
         self._began = time.monotonic()
         try:
-            send_frame(self.tasks, 0, blocks)
+            send_frame(self.tasks, 0, blocks, self.given)
         except (BrokenPipeError, ConnectionResetError):
             raise InnocentError from None
 
@@ -97,7 +98,7 @@ class Worker:
         """Return the kind and the blocks of its answer; None if it ended without one."""
         until = self._began + limits.seconds
         try:
-            return receive_frame(self.tasks, max_bytes=limits.answer, until=until, shared=self.shared)
+            return receive_frame(self.tasks, max_bytes=limits.answer, until=until, shared=self.answers)
         except ConnectionResetError:  # it ended with the task unread
             raise InnocentError from None
 
