@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from firstlight.runtime.fork_server import FAILURE, RESULT, load, serve_tasks
-from firstlight.runtime.frames import map_memory, receive_frame, send_frame, shared_memory
+from firstlight.runtime.frames import halves, map_memory, receive_frame, send_frame, shared_memory
 
 NO_LIMIT = 0  # of processor time: it would end this process
 
@@ -35,17 +35,19 @@ def test_tasks_are_answered_in_order_until_the_program_closes_its_end(ends):
     assert answers == [(RESULT, [b"1", b""]), (FAILURE, [b"ValueError: a \\udce9 bug"]), (RESULT, [b"2"])]
 
 
-def test_answers_go_through_shared_memory(ends):
+def test_tasks_and_answers_go_through_shared_memory(ends):
     ours, theirs = ends
-    send_frame(ours, 0, [b"one", b"abc", b"de"])
-    ours.shutdown(socket.SHUT_WR)
     shared = shared_memory(100)
     if shared is None:
         pytest.skip("memory is shared on Linux only")
     memory = map_memory(shared)
+    given, answers = halves(memory)
+    send_frame(ours, 0, [b"one", b"abc", b"de"], given)
+    ours.shutdown(socket.SHUT_WR)
     serve_tasks(theirs, work, NO_LIMIT, memory)
-    assert receive_frame(ours, max_bytes=1000, shared=memory) == (RESULT, [b"abc", b"de"])
-    assert memory[:5] == b"abcde"
+    assert receive_frame(ours, max_bytes=1000, shared=answers) == (RESULT, [b"abc", b"de"])
+    assert bytes(given[:8]) == b"oneabcde"
+    assert bytes(answers[:5]) == b"abcde"
 
 
 def test_a_flood_of_memory_ends_the_worker_not_the_task_alone(ends):

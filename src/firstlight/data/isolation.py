@@ -5,6 +5,7 @@ reasons are the same either way. Where the system lets no other process begin, a
 """
 
 import atexit
+import hashlib
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -37,6 +38,7 @@ ANSWER = 1 << 20  # bytes beside those of the pixels
 Result = TypeVar("Result")
 
 _pools: dict[tuple[int, int], "KillablePool | None"] = {}  # by the process that started them, and the limit of pixels
+_ended: dict[tuple["Limits", bytes], str] = {}  # by limits and digest of the file: why its decoder was ended twice
 _starting, _alone = threading.Lock(), threading.Lock()
 
 
@@ -127,6 +129,8 @@ def _safely(
 def _elsewhere(pool: "KillablePool", task: Sequence[bytes], read: Callable[[Sequence[memoryview]], Result]) -> Result:
     from firstlight.runtime.killable import KilledError
 
+    if _ended and (reason := _ended.get(_key(pool, task))) is not None:
+        raise ImageError(reason)
     with suppress(KilledError), pool.lent(*task) as answer:
         return read(answer)
     with _alone:  # what others took may have been the cause
@@ -134,7 +138,13 @@ def _elsewhere(pool: "KillablePool", task: Sequence[bytes], read: Callable[[Sequ
             with pool.lent(*task) as answer:
                 return read(answer)
         except KilledError as killed:
-            raise ImageError(why_killed(killed, pool.limits)) from None
+            reason = why_killed(killed, pool.limits)
+            _ended[_key(pool, task)] = reason
+            raise ImageError(reason) from None
+
+
+def _key(pool: "KillablePool", task: Sequence[bytes]) -> tuple["Limits", bytes]:
+    return pool.limits, hashlib.blake2b(task[-1], digest_size=16).digest()
 
 
 def _pool(max_pixels: int) -> "KillablePool | None":

@@ -29,9 +29,7 @@ _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _STRIPS, _TILES = 256, 257, 258, 259, 273,
 _OTHER_DIRECTORIES = {330, 34665, 34853, 40965}
 _UNCOMPRESSED = 1
 _PPM = re.compile(rb"P[56]\s(\d{1,7})\s(\d{1,7})\s255\s")
-_BMP = struct.Struct(
-    "<2s8xIIiiHHI"
-)  # the mark, where pixels are, length of header, width, height, planes, bits, compression
+_BMP = struct.Struct("<14xIiiHHI")  # length of the header, width, height, planes, bits, compression
 
 
 def is_plain(data: bytes) -> bool:
@@ -55,7 +53,9 @@ def _is_plain_jpeg(data: bytes) -> bool:
         if number > MAX_SEGMENTS or segment.end > MAX_HEADER:
             return False
         if segment.name == _SOS:
-            return frame is not None and data[segment.start] == data[frame.start + 5]
+            if frame is None or segment.start >= len(data):
+                return False
+            return data[segment.start] == data[frame.start + 5]
         if segment.name not in _JPEG_HEADERS:
             return False
         if segment.name in (_SOF0, _SOF1):
@@ -75,6 +75,8 @@ def _is_plain_frame(frame: bytes) -> bool:
 
 def _is_plain_png(data: bytes) -> bool:
     width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
+    if len(data) < 33:
+        return False
     bits, interlaced = data[24], data[28]
     if bits > 8 or interlaced or width * height > MAX_PIXELS:
         return False
