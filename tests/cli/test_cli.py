@@ -354,6 +354,10 @@ def test_an_interrupted_training_keeps_the_best_and_says_so_in_its_exit_code(tmp
             process.send_signal(sent)
             out, err = process.communicate(timeout=300)
         assert process.returncode == codes[sent], err
+        assert (
+            err.splitlines()[-1]
+            == f"firstlight: interrupted; go on with firstlight train --resume {tmp_path / sent.name}"
+        )
         found = json.loads(out)
         assert found["test"] is None
         assert found["valid"]["accuracy"]["n"] == found["n"]["valid"]

@@ -89,7 +89,7 @@ def tell_interrupted(line: str) -> None:
         return
     _heard.told = True
     with suppress(OSError, ValueError):
-        on_terminal = os.isatty(2)
+        on_terminal = os.isatty(2) and os.environ.get("TERM", "dumb") != "dumb"
         clean = "\r\x1b[K\x1b[?25h" if on_terminal else ""  # without the bar that was there, and with the cursor
         os.write(2, f"{clean}{line}\n".encode("utf-8", "backslashreplace"))
 

@@ -12,9 +12,10 @@ from firstlight.cli.terminal import tell, tell_run
 from firstlight.data.augment import Augment
 from firstlight.data.recipe import DataRecipe
 from firstlight.errors import RecipeError
+from firstlight.escaping import one_line
 from firstlight.models.recipe import ModelRecipe
 from firstlight.progress import announcements_to, phase
-from firstlight.runtime.signals import importing
+from firstlight.runtime.signals import importing, received_signal, tell_interrupted
 from firstlight.training.recipe import GROUPS, OptimizationRecipe, Recipe, TransferRecipe
 
 if TYPE_CHECKING:
@@ -93,6 +94,9 @@ class Train:
                 save_every=self.save_every,
             )
         print_json(run.to_json()) if self.json else tell_run(run)
+        if received_signal() is not None:
+            kept = "the run is finished" if run.test else f"go on with firstlight train --resume {run.folder}"
+            tell_interrupted(one_line(f"firstlight: interrupted; {kept}"))
         return DONE if run.test and not run.interrupted else INTERRUPTED
 
     def _refuse_choices(self, recipe: Recipe) -> None:
