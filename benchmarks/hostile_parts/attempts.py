@@ -75,10 +75,12 @@ def _in_a_fork(numbers: range, attempt: Attempt, seconds: float, spare_bytes: in
     if child == 0:
         os.close(reading)
         os.setpgid(0, 0)
-        for number in numbers:
-            fault = judged(attempt, number, spare_bytes)
-            os.write(writing, fault.encode("utf-8", "replace")[:4000].replace(b"\0", b"") + b"\0")
-        os._exit(0)
+        try:
+            for number in numbers:
+                fault = judged(attempt, number, spare_bytes)
+                os.write(writing, fault.encode("utf-8", "replace")[:4000].replace(b"\0", b"") + b"\0")
+        finally:  # also if nobody listens any more
+            os._exit(0)
     os.close(writing)
     pending, left = b"", len(numbers)
     with os.fdopen(reading, "rb", buffering=0) as told:

@@ -28,6 +28,7 @@ VALUES = (
 )
 QUICK = ("--model=mlp", "--hidden=8", "--epochs=1", "--batch-size=32")
 SPARE_BYTES = 256 * 2**20
+SECONDS, TRAINING_BYTES = 120.0, 2**30  # for what trains
 
 
 def rows(place: Place) -> Iterator[Row]:
@@ -53,14 +54,17 @@ def rows(place: Place) -> Iterator[Row]:
         yield tried(name, place.count(count), attempt, spare_bytes=SPARE_BYTES)
     made = list(handmade(table, names))
     yield tried("lists, handmade", len(made), lambda number: _commanded(files / made[number][0], made[number][1]))
-    wrong = list(recipes())
-    yield tried("recipes, handmade", len(wrong), lambda number: _trained(place, wrong[number]))
-    asked = list(words_of_options())
-    yield tried(
-        "options out of range", place.count(len(asked)), lambda number: _asked(place, asked[number]), seconds=60
-    )
-    folders = list(split_folders())
-    yield tried("folders of splits and classes, handmade", len(folders), lambda number: _split(place, folders[number]))
+    trained: dict[str, tuple[list[Any], Callable[[Place, Any], Found]]] = {
+        "recipes, handmade": (list(recipes()), _trained),
+        "options out of range": (list(words_of_options()), _asked),
+        "folders of splits and classes, handmade": (list(split_folders()), _split),
+    }
+    for name, (given, attempt_one) in trained.items():
+
+        def train(number: int, given: list[Any] = given, attempt_one: Callable[..., Found] = attempt_one) -> Found:
+            return attempt_one(place, given[number])
+
+        yield tried(name, place.count(len(given)), train, seconds=SECONDS, spare_bytes=TRAINING_BYTES)
 
 
 class Mutated:

@@ -209,6 +209,22 @@ def test_a_parquet_list_is_read_like_csv(tmp_path, files):
     refuses(tmp_path / "list.parquet", "cannot be read as Parquet")
 
 
+@pytest.mark.parametrize("old", [b"class-a", b"label"])
+def test_a_parquet_file_whose_text_is_damaged_is_one_line(old, tmp_path, files):
+    columns = {"image": ["img/0.png", "img/1.png"], "label": ["class-a", "class-b"]}
+    path = a_table(tmp_path, files, columns, compression="none", use_dictionary=False, write_statistics=False)
+    path.write_bytes(path.read_bytes().replace(old, b"\xff" * len(old)))
+    refuses(path, "list.parquet", "")
+
+
+def test_names_of_classes_that_are_no_list_are_left_alone(tmp_path, files):
+    about = {"info": {"features": {"label": {"_type": "ClassLabel", "names": 7}}}}
+    columns = pa.table({"image": ["img/0.png", "img/1.png"], "label": [0, 1]})
+    path = a_list(tmp_path, files, b"", "list.parquet")
+    parquet.write_table(columns.replace_schema_metadata({b"huggingface": json.dumps(about)}), path)
+    assert load_data(path).classes == ("0", "1")
+
+
 def test_whole_floats_and_categories_in_parquet_are_classes(tmp_path, files):
     images = ["img/0.png", "img/1.png", "img/2.png"]
     assert load_data(a_table(tmp_path, files, {"path": images, "label": [0.0, 1.0, 2.0]})).classes == ("0", "1", "2")

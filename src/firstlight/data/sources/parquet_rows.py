@@ -43,7 +43,7 @@ class ParquetRows:
         import pyarrow as pa
         from pyarrow import parquet
 
-        self._path = path
+        self._path, self._where = path, where
         try:
             self._file = parquet.ParquetFile(path)
             schema = self._file.schema_arrow
@@ -54,24 +54,33 @@ class ParquetRows:
                 image_column=image_column or _only_of_type(features, "Image"),
                 label_column=label_column or _only_of_type(features, "ClassLabel"),
             )
-            self._class_names = features.get(self.columns.label, {}).get("names")
+            class_names = features.get(self.columns.label, {}).get("names")
+            self._class_names = class_names if isinstance(class_names, list) else None
             kind = schema.field(self.columns.image).type
             self._nested = _is_table_of_files(kind)
             self.holds_pictures = self._nested or _is_binary(kind)
             self._refuse_unreadable(schema, where)
             self._table = self._file.read(self._wanted())
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise DataError(f"{where} cannot be read as Parquet ({escape_name(str(error))}); write it again") from error
 
     def __iter__(self) -> Iterator[tuple[str, Cells]]:
         """Yield each row: its place for messages, such as `row 17`, and its cells as text."""
-        rows = (row for batch in self._table.to_batches() for row in batch.to_pylist())
-        for number, row in enumerate(rows, 1):
+        for number, row in enumerate(self._rows(), 1):
             cells = {name: label_word(cell) for name, cell in row.items() if not isinstance(cell, dict)}
             name = row.get(self.columns.image)
             cells[self.columns.image] = str((name or {}).get("path") or "") if self._nested else str(name or "")
             cells[self.columns.label] = self._class_of(row[self.columns.label])
             yield f"row {number}", cells
+
+    def _rows(self) -> Iterator[dict[str, Any]]:
+        try:
+            for batch in self._table.to_batches():
+                yield from batch.to_pylist()
+        except UnicodeDecodeError:
+            raise DataError(
+                f"{self._where}: a text in it is not UTF-8, so the file is damaged; write it again"
+            ) from None
 
     def pictures(self, names: tuple[str, ...]) -> "ParquetImages":
         """Return the pictures that are in the file."""
@@ -121,7 +130,7 @@ class ParquetImages:
         group = bisect.bisect_right(self._starts, index) - 1
         try:
             cell = self._group(group)[index - self._starts[group]].as_py()
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise ImageError(f"the Parquet file is damaged here: {escape_name(str(error))}") from error
         if isinstance(cell, dict):
             cell = cell.get("bytes") if cell.get("bytes") is not None else self._beside(cell.get("path"))
@@ -174,7 +183,7 @@ def _hub_features(schema: Any) -> dict[str, Any]:
     """Return what the Hugging Face hub's own metadata says about each column; nothing if there is none."""
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         return {}
     return {name: about for name, about in features.items() if isinstance(about, dict)}
 
