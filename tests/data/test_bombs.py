@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from firstlight.data.bombs import MAX_PARTS, MAX_SCANS, MAX_STRIPS
+from firstlight.data.bombs import (
+    FEW_SCANS,
+    MAX_PARTS,
+    MAX_PPM_HEADER,
+    MAX_SCANS,
+    MAX_SIDE,
+    MAX_STRIPS,
+    MAX_TAG_BYTES,
+    MAX_TAGS,
+    refuse_scans,
+)
 from firstlight.data.images import decode, image_size
 from firstlight.errors import ImageError
 
@@ -108,3 +118,47 @@ def test_frames_are_not_counted(monkeypatch):
 def test_a_damaged_second_frame_is_noted():
     assert "later frames are damaged" in " ".join(decode(tiff(4, frames=2, broken=True)).notes)
     assert decode(tiff(4, frames=2)).notes == ("first of several frames",)
+
+
+def with_more(kind: str, at: int, more: bytes) -> bytes:
+    """A black picture with more bytes at a place of its file: -1 is its end, 0 in a GIF where its palette ends."""
+    data = file_of(Image.new("RGB", (16, 16)), kind)
+    at = len(data) if at < 0 else at or data.index(b"\x2c")
+    return data[:at] + more + data[at:]
+
+
+@pytest.mark.parametrize(
+    ("make", "count", "words"),
+    [
+        (lambda count: with_more("JPEG", 2, b"\xff\xfe\0\2" * count), MAX_PARTS, "JPEG of more than 65,536 segments"),
+        (lambda count: with_more("JPEG", 2, b"\xff" * count), MAX_PARTS, "JPEG of more than 65,536 segments"),
+        (lambda count: with_more("GIF", 0, b"\x21\xfe\1a\0" * count), MAX_PARTS, "GIF of more than"),
+        (lambda count: with_more("WEBP", -1, b"TEST\0\0\0\0" * count), MAX_PARTS, "WebP of more than 65,536 chunks"),
+        (lambda count: with_more("AVIF", -1, b"\0\0\0\x08free" * count), MAX_PARTS, "AVIF of more than 65,536 boxes"),
+        (lambda count: b"P6 #" + b"a" * count + b"\n1 1 255\nabc", MAX_PPM_HEADER, "PPM whose header is longer"),
+    ],
+)
+def test_each_format_has_a_limit_of_parts(make, count, words):
+    with pytest.raises(ImageError, match=f"{words}.*save it again"):
+        decode(make(count))
+    assert decode(make(3)).pixels.size
+
+
+def test_many_scans_of_a_large_picture_are_refused():
+    refuse_scans(b"\xff\xda" * FEW_SCANS, 7000, 7000)
+    refuse_scans(b"\xff\xda" * MAX_SCANS, 1000, 1000)
+    with pytest.raises(ImageError, match="7000 x 7000 pixels of 13 scans, more than the limit of 12"):
+        refuse_scans(b"\xff\xda" * (FEW_SCANS + 1), 7000, 7000)
+
+
+def test_a_picture_that_is_a_line_is_refused():
+    with pytest.raises(ImageError, match="a side of more than 200,000 pixels"):
+        decode(file_of(Image.new("1", (MAX_SIDE + 1, 1)), "PNG"))
+
+
+@pytest.mark.parametrize(("size", "tags"), [(1, MAX_TAGS), (MAX_TAG_BYTES + 1, 1)])
+def test_a_tiff_of_many_tags_or_large_ones_is_refused(size, tags):
+    entries = b"".join(struct.pack("<HHII", 1000 + number, 7, size, 0) for number in range(tags + 1))
+    head = b"II*\0" + struct.pack("<IH", 8, tags + 1) + entries + bytes(4)
+    with pytest.raises(ImageError, match="a TIFF .*tags, more than the limit"):
+        decode(head + bytes(size if size > 1 else 0))

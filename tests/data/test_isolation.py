@@ -155,3 +155,16 @@ def test_too_little_memory_here_costs_the_picture_only(name, monkeypatch):
     monkeypatch.setattr(isolation, "_pool", lambda _: None)
     with pytest.raises(ImageError, match="more memory than there is"):
         decode_safely(FILES[name])
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_a_named_pipe_in_the_place_of_a_picture_is_never_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setenv("FIRSTLIGHT_CACHE", str(tmp_path / "cache"))
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.png").write_bytes(FILES["PNG"])
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "list.csv").write_text("file,label\none.png,a\npipe.png,b\ntwo.png,b\n")
+    samples = load_data(str(tmp_path / "list.csv"))
+    assert isinstance(samples.images.content_key(), str)
+    with pytest.raises(ImageError, match="it is a named pipe"):
+        samples.images.read(1)
