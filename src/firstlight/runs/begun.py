@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -144,6 +145,16 @@ def clear_what_is_over(folder: Path) -> None:
     if place.is_dir() and not is_begun(folder):
         with suppress(TakenError), owning(folder):  # which removes it
             pass
+
+
+def _holder(lock: Any) -> str:
+    """Return the number of the process that holds a lock, which it may be about to write."""
+    for _ in range(100):
+        lock.seek(0)
+        if number := lock.read(20).strip():
+            return str(number)
+        time.sleep(0.01)
+    return "unknown"
 
 
 def _try_lock(lock: Any) -> bool:
