@@ -23,18 +23,32 @@ import tempfile
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.setdefault("PYTHONWARNINGS", "ignore")
 os.environ["FIRSTLIGHT_PROGRESS"] = "off"
 DISK_BYTES = 64 << 20
-VARIANTS = {
-    "cnn": ["digits", "--model", "cnn", "--width", "8", "--epochs", "2"],
-    "backbone, fine-tuned": [
-        "digits", "--model", "timm:test_resnet", "--img-size", "32", "--finetune", "head", "--epochs", "2",
-    ],
-}  # fmt: skip
+BACKBONE = ["--model", "timm:test_resnet", "--img-size", "32", "--finetune", "head", "--epochs", "2"]
+CNN = ["--model", "cnn", "--width", "8", "--epochs", "2"]
+
+
+class Variant(NamedTuple):
+    """What is trained, and what is on the small disk."""
+
+    name: str
+    words: list[str]
+    with_cache: bool
+    with_figures: bool
+    share: float  # of the points
+
+
+VARIANTS = (
+    Variant("backbone, with the cache", BACKBONE, with_cache=True, with_figures=False, share=1 / 3),
+    Variant("cnn", CNN, with_cache=False, with_figures=False, share=1 / 3),
+    Variant("backbone", BACKBONE, with_cache=False, with_figures=False, share=1 / 6),
+    Variant("cnn, with figures and report", CNN, with_cache=False, with_figures=True, share=1 / 6),
+)
 
 
 def main() -> None:
@@ -58,10 +72,25 @@ def fill_rows(points: int) -> Iterator[dict[str, Any]]:
 
     with tempfile.TemporaryDirectory() as folder:
         weights = import_everything(Path(folder))
-        for name, words in VARIANTS.items():
-            more = ["--weights", str(weights)] if "backbone" in name else []
+        images = Path(folder) / "images"
+        write_images(images)
+        for variant in VARIANTS:
+            more = ["--weights", str(weights)] if "backbone" in variant.name else []
             with small_disk(Path(folder) / "disk") as disk:
-                yield {"side": name} | Filling(disk, Path(folder), words + more).row(points // len(VARIANTS))
+                filling = Filling(disk, Path(folder), [str(images), *variant.words, *more], variant)
+                yield {"side": variant.name} | filling.row(round(points * variant.share))
+
+
+def write_images(folder: Path) -> None:
+    """Write some digits as files: a set that is small in the cache as well."""
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    for row in range(240):
+        place = folder / str(digits.target[row])
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((digits.images[row] * 15).astype("uint8")).save(place / f"{row}.png")
 
 
 @contextlib.contextmanager
@@ -85,8 +114,9 @@ def small_disk(place: Path) -> Iterator[Path]:
 class Filling:
     """The runs of one variant on a disk with little room."""
 
-    def __init__(self, disk: Path, elsewhere: Path, words: list[str]) -> None:
+    def __init__(self, disk: Path, elsewhere: Path, words: list[str], variant: Variant) -> None:
         self.disk, self.words, self.told = disk, words, elsewhere / "told"
+        self.cache, self.with_figures = (disk if variant.with_cache else elsewhere) / "cache", variant.with_figures
         self.is_a_disk = disk.is_mount()
 
     def row(self, points: int) -> dict[str, Any]:
@@ -140,7 +170,11 @@ class Filling:
         return os.waitstatus_to_exitcode(status), self.told.read_text()
 
     def _child(self, words: list[str]) -> int:
-        os.environ["FIRSTLIGHT_CACHE"] = str(self.disk / "cache")
+        from kills import leave_figures_out
+
+        os.environ["FIRSTLIGHT_CACHE"] = str(self.cache)
+        if not self.with_figures:
+            leave_figures_out()
         from firstlight.cli import main as command
 
         said = io.StringIO()

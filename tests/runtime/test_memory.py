@@ -1,6 +1,7 @@
 """Memory is what a container allows, and freed memory stays where malloc can be told."""
 
 import os
+import resource
 import subprocess
 import sys
 
@@ -38,6 +39,18 @@ def test_memory_that_is_left_is_what_this_process_has_not_taken_for_itself(tmp_p
     for statm, left in (("5000 400 100 7 0 900 0", 700), ("5000 2000 100 7 0 900 0", 0), ("nonsense", 1000)):
         (tmp_path / "statm").write_text(statm)
         assert memory.memory_left() == left * page
+
+
+def test_limits_of_ulimit_count_what_is_reserved(tmp_path, monkeypatch):
+    page, gigabyte = os.sysconf("SC_PAGE_SIZE"), 1 << 30
+    (tmp_path / "statm").write_text("5000 400 100 7 0 900 0")
+    monkeypatch.setattr(memory, "OWN_MEMORY", tmp_path / "statm")
+    limits = {resource.RLIMIT_AS: gigabyte, resource.RLIMIT_DATA: resource.RLIM_INFINITY}
+    monkeypatch.setattr(memory.resource, "getrlimit", lambda kind: (limits[kind], resource.RLIM_INFINITY))
+    assert memory.physical_memory() <= gigabyte
+    assert memory.memory_left() == gigabyte - 5000 * page, "of addresses"
+    limits[resource.RLIMIT_DATA] = 1000 * page
+    assert memory.memory_left() == 100 * page, "of data"
 
 
 @pytest.mark.skipif(not memory.OWN_MEMORY.exists(), reason="only Linux tells what a process takes")

@@ -40,7 +40,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from firstlight.errors import ModelFileError, require_type
+from firstlight.errors import ModelFileError, WriteError, require_type
 from firstlight.files import atomic_path, expand_user
 from firstlight.models import format1, tensor_file
 from firstlight.models.trust import Trust
@@ -97,7 +97,8 @@ def save_model(
         extra: anything else worth keeping, in JSON's types only.
 
     Raises:
-        ModelFileError: if a weight is not finite, the header would become too large, or the file cannot be written.
+        ModelFileError: if a weight is not finite, or the header would become too large.
+        WriteError: if the file cannot be written.
     """
     import torch
     from safetensors import SafetensorError
@@ -138,6 +139,8 @@ def save_model(
     try:
         with atomic_path(path) as temporary:
             save_file(tensors, temporary, metadata={"firstlight": text})
+    except WriteError:
+        raise
     except (OSError, SafetensorError) as error:
         raise ModelFileError(f"{path} cannot be written: {error}") from error
     classifier.file = path

@@ -11,12 +11,12 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import msgspec
 
 from firstlight.disk import writing
-from firstlight.errors import RunError
+from firstlight.errors import RunError, WriteError
 from firstlight.files import read_regular, write_json, write_text
 from firstlight.runs.folder import LAST_FOLDER, RECIPE_FILE
 
@@ -103,21 +103,16 @@ def owning(folder: Path) -> Iterator[None]:
     place = folder / LAST_FOLDER
     with ExitStack() as files:
         while True:
-            with writing(place / LOCK_FILE):
-                place.mkdir(exist_ok=True)
-                lock = files.enter_context((place / LOCK_FILE).open("a+", encoding="ascii"))
-                if not _try_lock(lock):
-                    lock.seek(0)
-                    holder = lock.read(20).strip() or "unknown"
-                    raise TakenError(
-                        f"{folder}: process {holder} is training this run; wait until it is done, or stop it"
-                    )
-                if not _is_at(lock, place / LOCK_FILE):  # whoever held it has removed it meanwhile
-                    continue
-                lock.truncate(0)
-                lock.write(str(os.getpid()))
-                lock.flush()
+            lock = files.enter_context(_opened_lock(place / LOCK_FILE))
+            if not _try_lock(lock):
+                lock.seek(0)
+                holder = lock.read(20).strip() or "unknown"
+                raise TakenError(f"{folder}: process {holder} is training this run; wait until it is done, or stop it")
+            if _is_at(lock, place / LOCK_FILE):  # if not, whoever held it has removed it meanwhile
                 break
+        with suppress(OSError):  # only messages need it
+            os.ftruncate(lock.fileno(), 0)
+            os.write(lock.fileno(), str(os.getpid()).encode())
         for litter in (*folder.rglob(".*.part"), *folder.rglob(".tmp??????")):  # ours, and that of safetensors
             litter.unlink(missing_ok=True)
         try:
@@ -125,6 +120,19 @@ def owning(folder: Path) -> Iterator[None]:
         finally:
             if not (place / BEGUN_FILE).exists():
                 shutil.rmtree(place, ignore_errors=True)
+
+
+def _opened_lock(file: Path) -> IO[str]:
+    """Open a lock file, which is made if need be; if it cannot be, an empty run folder is removed."""
+    try:
+        with writing(file):
+            file.parent.mkdir(exist_ok=True)
+            return file.open("a+", encoding="ascii")
+    except WriteError:
+        for folder in (file.parent, file.parents[1]):
+            with suppress(OSError):
+                folder.rmdir()
+        raise
 
 
 def require_new(folder: Path) -> None:

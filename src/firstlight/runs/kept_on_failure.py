@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from firstlight.disk import write_error_of
-from firstlight.errors import RunError, WriteError
+from firstlight.errors import RunError, UserError, WriteError
 from firstlight.runs.begun import is_begun
 from firstlight.runs.folder import MODEL_FILE
 from firstlight.runs.last import has_state
@@ -27,10 +27,12 @@ def telling_what_is_kept(folder: Path) -> Iterator[None]:
         stop.add_note(what_is_kept(folder) if has_state(folder) or _has_model(folder) else _removed(folder))
         raise
     except Exception as error:
-        failure = error if isinstance(error, WriteError) else write_error_of(error, _file_of(error) or folder)
+        told = isinstance(error, WriteError) or (isinstance(error, UserError) and _is_of_writing(error))
+        failure = error if told else write_error_of(error, _file_of(error) or folder)
         if failure is None:
             raise
-        raise RunError(f"{failure}; {what_is_kept(folder) if is_begun(folder) else _removed(folder)}") from None
+        words = failure.reason if isinstance(failure, UserError) else str(failure)
+        raise RunError(f"{words}; {what_is_kept(folder) if is_begun(folder) else _removed(folder)}") from None
 
 
 def what_is_kept(folder: Path) -> str:
@@ -39,6 +41,11 @@ def what_is_kept(folder: Path) -> str:
     if has_state(folder):
         return f"{model}; what was trained is kept, go on with firstlight train `resume` {folder}"
     return f"{model}; begin again with firstlight train `resume` {folder}" if is_begun(folder) else model
+
+
+def _is_of_writing(error: UserError) -> bool:
+    """Return whether an error says in other words that something cannot be written."""
+    return isinstance(error.__context__, WriteError)
 
 
 def _file_of(error: Exception) -> Path | None:

@@ -2,10 +2,14 @@
 
 import ctypes
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+if sys.platform != "win32":
+    import resource
 
 if TYPE_CHECKING:
     import torch
@@ -18,7 +22,7 @@ OWN_MEMORY = Path("/proc/self/statm")  # Linux; in pages: all, in memory, of fil
 
 
 def physical_memory() -> int:
-    """Return how many bytes of memory this process may use: the machine's, or a container's if that is less.
+    """Return how many bytes of memory this process may use: the machine's, or less if a container or `ulimit` says so.
 
     8 GB where the system does not say.
     """
@@ -26,16 +30,33 @@ def physical_memory() -> int:
         installed = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
         installed = 8 << 30
-    return min([installed, *_container_limits()])
+    return min([installed, *_container_limits(), *_own_limits()])
 
 
 def memory_left() -> int:
-    """Return how many bytes this process may still use: `physical_memory` less what it uses now, files aside."""
-    taken = 0
+    """Return how many bytes this process may still use: `physical_memory` less what it uses now, files aside.
+
+    Limits of `ulimit` count what is reserved as well, such as the stacks of threads.
+    """
+    address_space = taken = data = 0
     with suppress(OSError, ValueError):
-        resident, of_files = OWN_MEMORY.read_text("ascii").split()[1:3]
-        taken = (int(resident) - int(of_files)) * os.sysconf("SC_PAGE_SIZE")
-    return max(0, physical_memory() - taken)
+        address_space, resident, of_files, _, _, data = map(int, OWN_MEMORY.read_text("ascii").split()[:6])
+        taken = resident - of_files
+    left = [physical_memory(), *_own_limits()]
+    used = [taken, address_space, data][: len(left)]
+    page = os.sysconf("SC_PAGE_SIZE")
+    return max(0, min(limit - pages * page for limit, pages in zip(left, used, strict=True)))
+
+
+def _own_limits() -> list[int]:
+    """Return the limits of this process on its address space and its data, in bytes; huge if there are none.
+
+    Empty where the system has no such limits.
+    """
+    if sys.platform == "win32":
+        return []
+    limits = (resource.getrlimit(kind)[0] for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA))
+    return [sys.maxsize if limit == resource.RLIM_INFINITY else limit for limit in limits]
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from firstlight.data.samples import Samples
+from firstlight.disk import require_room
 from firstlight.errors import RunError
 from firstlight.files import expand_user
 from firstlight.progress import announce
@@ -66,6 +67,9 @@ def beginning(
         clear_what_is_over(out)
     require_free(out)
     made = make_ready(samples, recipe)
+    require_room(
+        out or Path("runs"), made.bytes_of_run, "this run", "free some room, or choose another folder with `out`"
+    )
     announce(what_begins(made.data, made.recipe, made.device.type))
     folder = make_run_folder(samples.name, out)
     with owning(folder), telling_what_is_kept(folder):

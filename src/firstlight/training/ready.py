@@ -17,6 +17,9 @@ from firstlight.training.defaults import require_views
 from firstlight.training.prepare import prepare
 from firstlight.training.recipe import Recipe
 
+BYTES_OF_NUMBER = 4  # float32
+COPIES_IN_STATE = 5  # of the weights: as they are, their average, the best ones, and two moments
+
 
 @dataclass(frozen=True)
 class Ready:
@@ -37,6 +40,18 @@ class Ready:
     weights: Weights | None
     choice: str
     device: torch.device
+
+    @property
+    def bytes_of_run(self) -> int:
+        """About how many bytes the run folder takes at its largest: two models, two states, and the outputs."""
+        weights: int = sum(tensor.nbytes for tensor in self.classifier.state_dict().values())
+        num_classes, split = len(self.data.samples.classes), self.data.split
+        images = sum(len(split.rows(part)) for part in ("train", "valid", "test"))
+        outputs = images * (num_classes + self.classifier.network.num_features) * BYTES_OF_NUMBER
+        if self.weights is not None and not self.recipe.transfer.ladder and self.recipe.transfer.finetune == "none":
+            return 2 * weights + outputs
+        states = 2 * (COPIES_IN_STATE * weights + len(split.train) * num_classes * BYTES_OF_NUMBER)
+        return 2 * weights + outputs + states
 
 
 def make_ready(samples: Samples, recipe: Recipe) -> Ready:
