@@ -8,7 +8,8 @@ $(VENV)/.ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("firstlight needs Python 3.11 or newer, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	@echo "setting up $(VENV) (once; a few minutes)"
 	@test -x $(VENV)/bin/pip || $(PYTHON) -m venv $(VENV)
-	@$(VENV)/bin/python -m pip install -qq --disable-pip-version-check --editable '.[dev,guide]'
+	@$(VENV)/bin/python -m pip install -qq --disable-pip-version-check --no-compile --editable '.[dev,guide]'
+	@$(VENV)/bin/python -m compileall -qq -j 0 $(VENV)/lib || true  # on all cores, where pip takes one; some files are no Python
 	@touch $@
 
 demo: setup
