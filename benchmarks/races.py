@@ -35,6 +35,7 @@ class Table:
     """What the races are about, made once: a set of pictures, a network, and what one process alone gets of each."""
 
     place: Path
+    needs_network: bool
     cache: Path = field(init=False)
     samples: Any = field(init=False)
     classifier: Any = field(init=False)
@@ -44,7 +45,6 @@ class Table:
         from PIL import Image
 
         from firstlight.data.sources import load_data
-        from firstlight.models.classifier import Classifier
 
         self.cache = self.place / "cache"
         os.environ["FIRSTLIGHT_CACHE"] = str(self.cache)
@@ -55,9 +55,15 @@ class Table:
             Image.fromarray(rng.integers(0, 256, (SIDE, SIDE, 3), np.uint8)).save(file)
             os.utime(file, (old, old))
         self.samples = load_data(self.place / "pictures")
-        self.classifier = Classifier(
-            architecture={"name": "timm:test_resnet", "head": "linear"}, classes=("a", "b"), input_size=(3, 32, 32)
-        )
+        if self.needs_network:
+            from firstlight.models.classifier import Classifier
+
+            self.classifier = Classifier(
+                architecture={"name": "timm:test_resnet", "head": "linear"}, classes=("a", "b"), input_size=(3, 32, 32)
+            )
+            featured(self)
+        for work in (packed, indexed, known):  # so that forked processes have imported all that they need
+            work(self)
 
 
 def packed(table: Table) -> str:
@@ -211,7 +217,7 @@ def races(
     tried = failed = 0
     earlier = os.environ.get("FIRSTLIGHT_CACHE")
     with tempfile.TemporaryDirectory() as place:
-        table = Table(Path(place))
+        table = Table(Path(place), any(KINDS[name][0] is featured for name in names))
         try:
             for name in names:
                 faults = [fault for _ in range(each) if (fault := race(table, name))]

@@ -41,6 +41,7 @@ def make_temporary_folder() -> Path:
 
 def sweep(folder: Path) -> None:
     """Remove what processes that are gone have left unfinished in a folder; once for each folder and process."""
+    folder = folder.absolute()
     if folder in _swept:
         return
     _swept.add(folder)

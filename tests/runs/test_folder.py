@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from firstlight import unfinished
 from firstlight.errors import RunError
 from firstlight.runs.folder import make_run_folder, read_metrics, require_free, save_png, write_metrics
 
@@ -107,3 +108,15 @@ def test_an_image_is_saved_without_loss_and_nothing_else_is_left(tmp_path, chann
     assert save_png(tmp_path / "held_out.png", pixels) == tmp_path / "held_out.png"
     assert np.array_equal(np.asarray(Image.open(tmp_path / "held_out.png")).reshape(pixels.shape), pixels)
     assert [path.name for path in tmp_path.iterdir()] == ["held_out.png"]
+
+
+def test_a_new_run_sweeps_what_killed_runs_beside_it_left_unfinished(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(unfinished, "_lives", lambda process: process == 1)
+    killed = make_run_folder("digits")
+    for place in ("", "last", "outputs"):
+        (killed / place).mkdir(exist_ok=True)
+        for process in (1, 2):
+            (killed / place / f".x.{unfinished._place()}-{process}-0123abcd.part").touch()
+    make_run_folder("digits")
+    assert [file.name.split("-")[1] for file in killed.rglob("*.part")] == ["1", "1", "1"]

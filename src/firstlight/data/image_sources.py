@@ -19,6 +19,7 @@ from firstlight.errors import DataError, ImageError, WrongTypeError
 from firstlight.files import read_regular
 from firstlight.progress import progress
 from firstlight.runtime.processors import default_workers
+from firstlight.unfinished import sweep
 from firstlight.verified import mark_as_used, read_line, remove_unused, write_line
 from firstlight.white import FULL_WHITE, White
 
@@ -213,6 +214,7 @@ def remembered_key(names: Sequence[str], paths: Sequence[Path], compute: Callabl
     remembered = cache_folder() / INDEX_FOLDER / signature
     if (key := read_line(remembered)) is not None:
         mark_as_used(remembered)
+        sweep(remembered.parent)
         return key
     key = compute()
     if newest < time.time() - MIN_AGE_SECONDS and _signature(names, paths)[0] == signature:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from firstlight.errors import RunError
 from firstlight.files import atomic_path, expand_user, open_regular_text, write_csv
+from firstlight.unfinished import sweep
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,6 +69,7 @@ def make_run_folder(name: str, out: Path | None = None) -> Path:
             return out
         runs, number = Path("runs"), 1
         runs.mkdir(exist_ok=True)
+        sweep_runs(runs)
         while True:
             folder = runs / f"{name}-{number}"
             try:
@@ -81,6 +83,13 @@ def make_run_folder(name: str, out: Path | None = None) -> Path:
         raise RunError(
             f"{where}: the run folder cannot be made ({error.strerror}); choose another with `out`"
         ) from None
+
+
+def sweep_runs(runs: Path) -> None:
+    """Remove what killed processes left unfinished in the runs of a folder."""
+    for folder in runs.iterdir():
+        for place in (folder, folder / OUTPUTS_FOLDER, folder / LAST_FOLDER):
+            sweep(place)
 
 
 def model_file(path: Path) -> Path:

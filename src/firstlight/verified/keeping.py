@@ -20,7 +20,7 @@ from firstlight.escaping import escape_name
 from firstlight.files import atomic_folder
 from firstlight.locks import in_turn
 from firstlight.progress import announce
-from firstlight.unfinished import unfinished_beside
+from firstlight.unfinished import sweep, unfinished_beside
 from firstlight.verified.blocks import DamagedError
 from firstlight.verified.files import VerifiedFolder, VerifiedWriter
 
@@ -175,6 +175,7 @@ def _opened(folder: Path, read: Callable[[VerifiedFolder], Opened]) -> Opened:
     except (ValueError, KeyError, TypeError, AttributeError) as error:  # as written, but by other code
         raise DamagedError(f"it cannot be understood: {error}") from None
     mark_as_used(folder)
+    sweep(folder.parent)
     return opened
 
 
