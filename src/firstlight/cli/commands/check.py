@@ -46,7 +46,8 @@ class Check:
         else:
             from firstlight.delivery.check import check  # by itself: it needs no torch, which `api` imports
 
-            report = check(samples, workers=self.workers, max_pixels=self.max_pixels)
+            with announcements_to(lambda line: tell(with_flags(line))):
+                report = check(samples, workers=self.workers, max_pixels=self.max_pixels)
         found = report.to_json()
         print_json(found) if self.json else tell_check(found)
         return DONE
