@@ -1,5 +1,6 @@
 """One process at a time; the lock of a dead one is free, and one that stands still is not waited for for ever."""
 
+import errno
 import itertools
 import subprocess
 import sys
@@ -7,7 +8,7 @@ import threading
 
 import pytest
 
-from firstlight.locks import in_turn
+from firstlight.locks import in_turn, try_lock
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there, processes do not wait for each other")
 
@@ -69,6 +70,16 @@ def test_the_lock_of_a_killed_process_is_free_and_goes(tmp_path):
     with turn(tmp_path / ".a.lock"):
         assert names_in(tmp_path) == [".a.lock"]
     assert not names_in(tmp_path)
+
+
+def test_a_file_is_locked_once_and_counts_as_free_where_there_are_no_locks(tmp_path, monkeypatch):
+    def without_locks(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    with (tmp_path / "lock").open("w") as first, (tmp_path / "lock").open("w") as second:
+        assert try_lock(first) and not try_lock(second)
+        monkeypatch.setattr("fcntl.flock", without_locks)
+        assert try_lock(second)
 
 
 def test_where_there_can_be_no_lock_work_goes_on_without(tmp_path):

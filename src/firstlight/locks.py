@@ -1,16 +1,36 @@
-"""Let one process at a time do what several would do alike, and the others wait as long as it makes progress."""
+"""Locks between processes: on a file, and for work that one does while the others wait."""
 
+import errno
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO, Any
 
 if sys.platform != "win32":
     import fcntl
 
+NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # some network file systems have none; then we do without
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.01, 0.5
+
+
+def try_lock(file: IO[Any]) -> bool:
+    """Lock an open file for this process until it is closed; return False if another process has locked it.
+
+    Where there are no locks, it counts as free.
+    """
+    if sys.platform == "win32":
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+    return True
 
 
 @contextmanager
@@ -42,9 +62,10 @@ def in_turn(
 def _remove_free(folder: Path) -> None:
     """Remove the locks of processes that were killed."""
     for file in folder.glob(".*.lock") if sys.platform != "win32" else ():
-        with suppress(OSError), file.open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with suppress(OSError):
+            descriptor = _try_lock(file)
             file.unlink()
+            os.close(descriptor)
 
 
 def _lock(file: Path, progress: Callable[[], object], patience: float, on_wait: Callable[[], None]) -> int | None:

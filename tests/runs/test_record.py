@@ -177,7 +177,7 @@ def test_where_there_is_no_record_reading_says_so_and_counting_does_nothing(tmp_
 
 def test_a_folder_in_place_of_the_record_is_an_error(tmp_path):
     (tmp_path / "evaluation.json").mkdir()
-    with pytest.raises(RunError, match=r"cannot be read \(Is a directory\)"):
+    with pytest.raises(RunError, match=r"cannot be read \(it is a folder, not a file\)"):
         read_record(tmp_path)
 
 

@@ -58,10 +58,11 @@ def test_a_second_interrupt_does_not_wait_and_leaves_nothing_behind(monkeypatch)
         raise_if_interrupted()
 
 
-def test_an_error_within_the_block_comes_first():
-    with pytest.raises(ZeroDivisionError), holding_interrupts():
+def test_an_error_within_the_block_does_not_hide_it():
+    with pytest.raises(KeyboardInterrupt) as found, holding_interrupts():
         interrupt()
         raise ZeroDivisionError
+    assert isinstance(found.value.__context__, ZeroDivisionError)
     raise_if_interrupted()
 
 

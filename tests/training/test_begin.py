@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from firstlight.errors import RecipeError, RunError, WriteError
 from firstlight.progress import announcements_to
 from firstlight.runs.begun import is_begun, owning
 from firstlight.runs.last import read_state, state_file, write_state
-from firstlight.training import learn
+from firstlight.training import gradient, learn
 from firstlight.training import train as training
 from firstlight.training.begin import beginning, resuming, resuming_or_beginning, unfinished
 from firstlight.training.checkpoints import Checkpoints
@@ -125,6 +126,26 @@ def test_it_ends_with_the_same_bits(variant, samples, kill_at, tmp_path):
     assert bits_of(folder) == expected
 
 
+def test_it_goes_on_in_parts_where_memory_has_run_out_and_says_so(samples, kill_at, tmp_path, monkeypatch):
+    whole, tried = gradient._in_parts, []
+
+    def greedy(network, images, targets, loss, parts):
+        tried.append(parts)
+        if parts < 4:
+            raise torch.OutOfMemoryError
+        return whole(network, images, targets, loss, parts)
+
+    monkeypatch.setattr(gradient, "_in_parts", greedy)
+    run = train(samples, Recipe.of(**QUICK), tmp_path / "whole")
+    assert tried.count(1) == tried.count(2) == 1
+    assert "a batch of 64 pictures does not fit" in run.record.notes[-1] and "in 4 parts" in run.record.notes[-1]
+    folder = killed_run(kill_at, samples, tmp_path / "killed", QUICK, after=4)
+    tried.clear()
+    resume(folder, samples)
+    assert set(tried) == {4}, "what does not fit is not tried again"
+    assert bits_of(folder) == bits_of(tmp_path / "whole")
+
+
 @pytest.mark.parametrize("part", ["optimizers", "losses", "average", "answers"])
 def test_it_would_not_if_a_part_of_the_state_were_forgotten(part, samples, kill_at, tmp_path, monkeypatch):
     recipe = QUICK | {"ema": 0.9}
@@ -221,6 +242,22 @@ def test_a_state_that_cannot_be_written_leaves_the_one_before(tmp_path, monkeypa
     assert [file.name for file in (tmp_path / "last").iterdir()] == ["training.safetensors"]
 
 
+def test_a_state_that_has_diverged_does_not_replace_the_one_before(tmp_path):
+    class State:
+        """A state with one weight."""
+
+        def __init__(self, weight):
+            self.weight = weight
+
+        def state_dict(self):
+            return {"weights": {"a": torch.tensor([0.0, self.weight]), "batches": torch.tensor(1)}}
+
+    with Checkpoints(tmp_path, "training") as checkpoints:
+        for weight in (1.0, float("nan"), float("inf")):
+            checkpoints.finish(State(weight))
+    assert read_state(tmp_path, "training")["training"]["weights"]["a"].tolist() == [0, 1]
+
+
 def test_after_epochs_the_state_is_written_only_as_often_as_that_is_cheap(tmp_path, monkeypatch):
     now, written = [0.0], []
 
@@ -229,7 +266,7 @@ def test_after_epochs_the_state_is_written_only_as_often_as_that_is_cheap(tmp_pa
 
         def state_dict(self):
             now[0] += 1.0  # copying takes a second
-            return {}
+            return {"weights": {}}
 
     monkeypatch.setattr("firstlight.training.checkpoints.write_state", lambda *_: written.append(now[0]))
     with Checkpoints(tmp_path, "training", save_every=10, clock=lambda: now[0]) as checkpoints:
@@ -317,7 +354,7 @@ def test_a_look_at_the_test_split_counts_once_wherever_it_is_stopped(stop, sampl
 
 def test_an_interrupt_after_scoring_leaves_a_run_to_resume(samples, stopped, monkeypatch):
     for name in ("draw_run", "write_run_report"):  # slow, and not what this is about
-        monkeypatch.setattr(sys.modules["firstlight.api.train"], name, lambda folder: (folder / "drawn").touch())
+        monkeypatch.setattr(import_module("firstlight.api.train"), name, lambda folder: (folder / "drawn").touch())
     with monkeypatch.context() as patched:
         patched.setattr(training, "write_kept", interrupted)
         run = fl.train(samples, resume=stopped)

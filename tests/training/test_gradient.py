@@ -62,6 +62,6 @@ def test_an_attempt_that_fails_leaves_no_trace_in_the_statistics_of_a_batch():
 
 def test_memory_that_takes_not_even_two_pictures_is_the_users_error():
     with pytest.raises(
-        TrainingError, match=r"does not even suffice for 2 pictures at a time; use a smaller `img_size`"
+        TrainingError, match=r"not have enough memory even for 2 pictures at a time; use a smaller `img_size`"
     ):
         gradient(Greedy(1), LABELS, CrossEntropy(None, 0.0))

@@ -222,3 +222,10 @@ def test_a_line_is_read_only_as_it_was_written_and_where_it_was_written(tmp_path
         assert read_line(tmp_path / "a") is None
     assert read_line(tmp_path / "b") is None
     assert read_line(tmp_path / "missing") is None
+
+
+def test_rows_may_be_read_by_several_threads_since_comparing_moves_no_position(maker, place):
+    maker()
+    rows = VerifiedFolder(place).map_lazily("table.npy", pytest.fail)
+    rows._file.seek(7)
+    assert np.array_equal(rows[30], TABLE[30]) and rows._file.tell() == 7

@@ -2,11 +2,11 @@
 
 import errno
 import os
-import re
 from collections.abc import Iterator
 
 from firstlight.cli.flags import message
 from firstlight.errors import UserError
+from firstlight.runtime.memory import is_out_of_gpu_memory, is_out_of_memory
 
 EXTRAS = {
     "fastapi": "serve",
@@ -25,25 +25,21 @@ REMEDIES = {
     errno.ENOSPC: "make room on the disk",
     errno.EDQUOT: "make room: your quota is used up",
     errno.EMFILE: "allow more open files, as by ulimit -n 4096",
-    errno.ENFILE: "close other programs: the whole machine has too many open files",
+    errno.ENFILE: "close other programs; too many files are open on this machine",
     errno.EACCES: "change the permissions, or choose another place",
     errno.EPERM: "change the permissions, or choose another place",
-    errno.EROFS: "choose another place: this one cannot be written",
+    errno.EROFS: "choose another place; this one is read-only",
 }
 NO_MEMORY = (
     "there is not enough memory for this; close other programs, raise the limit if there is one (see ulimit -v), or "
-    "use less: a smaller --img-size, --batch-size, or --workers"
+    "choose a smaller --img-size, --batch-size, or --workers"
 )
 NO_GPU_MEMORY = (
-    "the GPU has not enough memory for this; close other programs that use it, choose a smaller --batch-size or "
-    "--img-size, or --device cpu"
+    "the GPU does not have enough memory for this; close other programs that use it, or choose a smaller --batch-size "
+    "or --img-size, or --device cpu"
 )
 NO_FOLDER = "the current folder no longer exists; change to another one"
-MEMORY_WORDS = re.compile(
-    r"can't allocate memory|cannot allocate memory|not enough memory|failed to map segment|std::bad_alloc"
-    r"|can't start new thread|Unable to allocate",
-    re.IGNORECASE,
-)
+OURS = (errno.EBADF, errno.EFAULT, errno.ECHILD, errno.ESRCH, errno.ENOTSOCK)  # no user can cause these
 
 
 def reason_of(error: BaseException) -> str | None:
@@ -57,7 +53,7 @@ def reason_of(error: BaseException) -> str | None:
     match error:
         case ModuleNotFoundError(name=str(name)) if not name.startswith("firstlight"):
             return missing(name)
-        case OSError(errno=int()):
+        case OSError(errno=int(number)) if number not in OURS:
             return _of_system(error)
     return None
 
@@ -82,10 +78,9 @@ def _wanted(package: str) -> str:
 
 
 def _of_memory(error: BaseException) -> str | None:
-    if type(error).__name__ == "OutOfMemoryError":  # of torch, which may not be imported
+    if is_out_of_gpu_memory(error):
         return NO_GPU_MEMORY
-    lacks = isinstance(error, RuntimeError | ImportError | OSError) and MEMORY_WORDS.search(str(error))
-    return NO_MEMORY if lacks or isinstance(error, MemoryError) else None
+    return NO_MEMORY if is_out_of_memory(error) else None
 
 
 def _of_system(error: OSError) -> str:

@@ -31,8 +31,11 @@ def require_pictures(count: int, words: Sequence[str]) -> None:
     Raises:
         DataError: if there is none.
     """
-    if not count:
-        raise DataError(f"no pictures found in {' '.join(words)}; give pictures, folders, or archives")
+    if count:
+        return
+    if all(word == "-" for word in words):
+        raise DataError("no paths came in on standard input; write one per line, as find does")
+    raise DataError(f"no pictures found in {' '.join(words)}; give pictures, folders, or archives")
 
 
 def end_of(count: int, errors: int) -> int:

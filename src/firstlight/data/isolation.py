@@ -10,7 +10,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -37,9 +37,25 @@ ANSWER = 1 << 20  # bytes beside those of the pixels
 
 Result = TypeVar("Result")
 
-_pools: dict[tuple[int, int], "KillablePool | None"] = {}  # by the process that started them, and the limit of pixels
-_ended: dict[tuple["Limits", bytes], str] = {}  # by limits and digest of the file: why its decoder was ended twice
-_starting, _alone = threading.Lock(), threading.Lock()
+
+@dataclass(frozen=True)
+class _Decoders:
+    """What belongs to one process: others that are forked from it have their own, with locks that nobody holds.
+
+    Attributes:
+        pools: the processes that decode for it, by the limit of pixels; None where none can be started.
+        ended: why the decoder of a file was ended twice, by limits and digest of the file.
+        starting: held while processes are started.
+        alone: held by whoever wants all the memory.
+    """
+
+    pools: dict[int, "KillablePool | None"] = field(default_factory=dict)
+    ended: dict[tuple["Limits", bytes], str] = field(default_factory=dict)
+    starting: threading.Lock = field(default_factory=threading.Lock)
+    alone: threading.Lock = field(default_factory=threading.Lock)
+
+
+_by_process: dict[int, _Decoders] = {}
 
 
 def decode_safely(
@@ -119,7 +135,7 @@ def _safely(
             return _elsewhere(pool, [asked, data], read)
     with suppress(MemoryError):
         return here()
-    with _alone:
+    with _ours().alone:
         try:
             return here()
         except MemoryError:
@@ -129,17 +145,18 @@ def _safely(
 def _elsewhere(pool: "KillablePool", task: Sequence[bytes], read: Callable[[Sequence[memoryview]], Result]) -> Result:
     from firstlight.runtime.killable import KilledError
 
-    if _ended and (reason := _ended.get(_key(pool, task))) is not None:
+    ours = _ours()
+    if ours.ended and (reason := ours.ended.get(_key(pool, task))) is not None:
         raise ImageError(reason)
     with suppress(KilledError), pool.lent(*task) as answer:
         return read(answer)
-    with _alone:  # what others took may have been the cause
+    with ours.alone:  # what others took may have been the cause
         try:
             with pool.lent(*task) as answer:
                 return read(answer)
         except KilledError as killed:
             reason = why_killed(killed, pool.limits)
-            _ended[_key(pool, task)] = reason
+            ours.ended[_key(pool, task)] = reason
             raise ImageError(reason) from None
 
 
@@ -147,13 +164,17 @@ def _key(pool: "KillablePool", task: Sequence[bytes]) -> tuple["Limits", bytes]:
     return pool.limits, hashlib.blake2b(task[-1], digest_size=16).digest()
 
 
+def _ours() -> _Decoders:
+    return _by_process.setdefault(os.getpid(), _Decoders())
+
+
 def _pool(max_pixels: int) -> "KillablePool | None":
     """Return the processes that decode for this one, started when they are first needed; None where none can be."""
-    key = os.getpid(), max_pixels  # a process that was forked from this one has its own
-    with _starting:
-        if key not in _pools:
-            _pools[key] = _started(max_pixels)
-        return _pools[key]
+    ours = _ours()
+    with ours.starting:
+        if max_pixels not in ours.pools:
+            ours.pools[max_pixels] = _started(max_pixels)
+        return ours.pools[max_pixels]
 
 
 def _started(max_pixels: int) -> "KillablePool | None":

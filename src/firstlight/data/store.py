@@ -10,6 +10,7 @@ opened, or, of more than 2 GiB of pixels, block by block when they are first rea
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass, field
 from typing import NoReturn
 
@@ -175,6 +176,6 @@ def _pixels(files: VerifiedFolder) -> NDArray[np.uint8] | CheckedRows:
             "will be packed again; a run that has begun can be resumed"
         )
 
-    if files.size(PIXELS_FILE) > LAZY_ABOVE_BYTES:
+    if files.size(PIXELS_FILE) > LAZY_ABOVE_BYTES and hasattr(os, "pread"):  # which Windows lacks
         return files.map_lazily(PIXELS_FILE, refuse)
     return files.map(PIXELS_FILE)

@@ -6,22 +6,19 @@ The folder of such a run belongs to one process at a time, which holds the lock 
 import json
 import os
 import shutil
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import msgspec
 
 from firstlight.disk import writing
 from firstlight.errors import RunError, WriteError
 from firstlight.files import read_regular, write_json, write_text
+from firstlight.locks import try_lock
 from firstlight.runs.folder import LAST_FOLDER, RECIPE_FILE
-
-if sys.platform != "win32":
-    import fcntl
 
 BEGUN_FILE, LOCK_FILE, TEST_FILE = "begun.json", "lock", "test.json"
 
@@ -104,10 +101,10 @@ def owning(folder: Path) -> Iterator[None]:
     with ExitStack() as files:
         while True:
             lock = files.enter_context(_opened_lock(place / LOCK_FILE))
-            if not _try_lock(lock):
-                lock.seek(0)
-                holder = lock.read(20).strip() or "unknown"
-                raise TakenError(f"{folder}: process {holder} is training this run; wait until it is done, or stop it")
+            if not try_lock(lock):
+                raise TakenError(
+                    f"{folder}: process {_holder(lock)} is training this run; wait until it is done, or stop it"
+                )
             if _is_at(lock, place / LOCK_FILE):  # if not, whoever held it has removed it meanwhile
                 break
         with suppress(OSError):  # only messages need it
@@ -155,7 +152,7 @@ def clear_what_is_over(folder: Path) -> None:
             pass
 
 
-def _holder(lock: Any) -> str:
+def _holder(lock: IO[str]) -> str:
     """Return the number of the process that holds a lock, which it may be about to write."""
     for _ in range(100):
         lock.seek(0)
@@ -165,18 +162,7 @@ def _holder(lock: Any) -> str:
     return "unknown"
 
 
-def _try_lock(lock: Any) -> bool:
-    """Lock a file for this process, and return whether that was possible."""
-    if sys.platform == "win32":
-        return True
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _is_at(file: Any, path: Path) -> bool:
+def _is_at(file: IO[str], path: Path) -> bool:
     """Return whether an open file is the one that is at this path now."""
     with suppress(OSError):
         return os.path.samestat(os.fstat(file.fileno()), path.stat())

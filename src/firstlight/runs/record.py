@@ -1,6 +1,5 @@
 """The record of a run, `evaluation.json`: its metadata and scores, as one type with one reader and one writer."""
 
-import errno
 import json
 import os
 import sys
@@ -19,6 +18,7 @@ from firstlight.evaluation.intervals import Estimate
 from firstlight.evaluation.mixed_up import MixedUp
 from firstlight.evaluation.shortcuts import Shortcut
 from firstlight.files import read_regular, write_json
+from firstlight.locks import NO_LOCKS
 from firstlight.runs.folder import RECORD_FILE, paths_in
 from firstlight.runs.record_layout import from_file_layout, to_file_layout
 from firstlight.tables import Html, data_frame
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 
 if sys.platform != "win32":
     import fcntl
-
-NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # some network file systems have none; then we do without
-
 
 MAJORITY, NEIGHBORS, LINEAR_HEAD = "majority class", "nearest neighbors", "linear head"  # rungs, from the lowest
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from firstlight.runtime.memory import free_device_memory
+from firstlight.runtime.memory import free_device_memory, is_out_of_gpu_memory
 
 Columns = tuple[Tensor | None, ...]
 
@@ -18,12 +18,12 @@ def in_halves(compute: Callable[[Tensor], Columns], images: Tensor) -> Columns:
         images: `[B, C, H, W]`.
 
     Raises:
-        torch.OutOfMemoryError: if memory does not even suffice for one image.
+        RuntimeError: such as `torch.OutOfMemoryError`, if there is not even enough memory for one image.
     """
     try:
         return compute(images)
-    except torch.OutOfMemoryError:
-        if len(images) == 1:
+    except RuntimeError as error:
+        if len(images) == 1 or not is_out_of_gpu_memory(error):
             raise
     free_device_memory(images.device)  # what the attempt left is free only now
     columns = zip(*(in_halves(compute, half) for half in images.tensor_split(2)), strict=True)

@@ -20,7 +20,8 @@ _held: list[Callable[[], None]] = []  # what the signals that wait would have do
 def holding_interrupts() -> Iterator[None]:
     """Within the block, let the first Ctrl-C or SIGTERM wait for `raise_if_interrupted`, or for the end of the block.
 
-    A second one acts at once. Outside the main thread, where Python handles no signals, nothing changes.
+    An error that ends the block does not hide it. A second one acts at once. Outside the main thread, where Python
+    handles no signals, nothing changes.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -33,11 +34,10 @@ def holding_interrupts() -> Iterator[None]:
             signal.signal(number, _holding(handler))
     try:
         yield
-        raise_if_interrupted()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        _held.clear()
+        raise_if_interrupted()
 
 
 def raise_if_interrupted() -> None:

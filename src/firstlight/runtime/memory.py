@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -19,6 +20,13 @@ KEPT_BLOCK, KEPT_BYTES = 32 << 20, 64 << 20  # by `keep_small_memory`: the large
 MIN_BYTES_TO_KEEP_FREED_MEMORY = 4 << 30
 CGROUPS, OWN_CGROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 OWN_MEMORY = Path("/proc/self/statm")  # Linux; in pages: all, in memory, of files, ...
+# How libraries say in an error of another type that memory has run out, of this process or of a GPU.
+_NO_MEMORY = re.compile(
+    r"can(not|'t) allocate memory|not enough memory|DefaultCPUAllocator|failed to map segment|std::bad_alloc"
+    r"|can't start new thread|Unable to allocate",
+    re.IGNORECASE,
+)
+_NO_GPU_MEMORY = "MPS backend out of memory"
 
 
 def physical_memory() -> int:
@@ -60,11 +68,17 @@ def _own_limits() -> list[int]:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error says that memory has run out, of this process or of a device."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # of torch, which may not be here
+    """Return whether an error says that the memory of this process has run out."""
+    if isinstance(error, MemoryError):
         return True
-    words = ("DefaultCPUAllocator", "not enough memory", "can't allocate memory", "MPS backend out of memory")
-    return isinstance(error, RuntimeError) and any(part in str(error) for part in words)
+    return isinstance(error, RuntimeError | ImportError | OSError) and _NO_MEMORY.search(str(error)) is not None
+
+
+def is_out_of_gpu_memory(error: BaseException) -> bool:
+    """Return whether an error says that the memory of a GPU has run out."""
+    if type(error).__name__ == "OutOfMemoryError":  # of torch, which may not be imported
+        return True
+    return isinstance(error, RuntimeError) and _NO_GPU_MEMORY in str(error)
 
 
 def free_device_memory(device: "torch.device") -> None:
@@ -73,6 +87,8 @@ def free_device_memory(device: "torch.device") -> None:
 
     if device.type == "cuda":
         torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
 
 
 def _container_limits() -> Iterator[int]:

@@ -105,8 +105,10 @@ class Checkpoints:
         return {"training": state.state_dict(), "time_limit": self.time_limit}
 
     def _write(self, copy: dict[str, Any], seconds_before: float) -> float:
+        """Write a copy, and return how many seconds all of it took; the one before stays if training has diverged."""
         started = self._clock()
-        write_state(self.folder, self.part, copy)
+        if all(bool(tensor.isfinite().all()) for tensor in copy["training"]["weights"].values()):
+            write_state(self.folder, self.part, copy)
         return seconds_before + self._clock() - started
 
 

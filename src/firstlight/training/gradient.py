@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from firstlight.errors import TrainingError
 from firstlight.models.classifier import Classifier
-from firstlight.runtime.memory import free_device_memory
+from firstlight.runtime.memory import free_device_memory, is_out_of_gpu_memory
 
 LEAST_PICTURES = 2  # in a part: layers that normalize over a batch need two
 
@@ -56,8 +56,8 @@ def backward(
 ) -> tuple[Tensor, Tensor, int]:
     """Compute the gradient of the mean loss of a batch, in twice as many parts as long as memory runs out.
 
-    The gradients of the parts add up to that of the batch, whatever their number. Only layers that normalize over a
-    batch, and dropout, see the difference. An attempt that fails leaves no trace.
+    The gradients of the parts add up to that of the batch, whatever their number. Only batch normalization sees the
+    difference, and dropout, which draws other masks. An attempt that fails leaves no trace.
 
     Args:
         classifier: gets the gradient, in place of the one before.
@@ -71,7 +71,7 @@ def backward(
         the loss, the logits `[B, K]` without gradient, and how many parts there were.
 
     Raises:
-        TrainingError: if memory does not even suffice for the smallest parts.
+        TrainingError: if there is not even enough memory for the smallest parts.
     """
     images, targets = batch
     statistics = list(classifier.network.buffers())
@@ -81,7 +81,9 @@ def backward(
             classifier.zero_grad()
             with attempting():
                 found = _in_parts(run_network, images, targets, loss, parts)
-        except torch.OutOfMemoryError:
+        except RuntimeError as error:
+            if not is_out_of_gpu_memory(error):
+                raise
             found = None  # note: what the attempt left is free only after this block
         if found is not None:
             return *found, parts
@@ -92,8 +94,8 @@ def backward(
                 buffer.copy_(value)
         if len(images) // (2 * parts) < LEAST_PICTURES:
             raise TrainingError(
-                f"the memory of the device ({images.device}) does not even suffice for {-(-len(images) // parts)} "
-                "pictures at a time; use a smaller `img_size`, a smaller `model`, or `device` cpu"
+                f"{images.device} does not have enough memory even for {-(-len(images) // parts)} pictures at a time; "
+                "use a smaller `img_size`, a smaller `model`, or `device` cpu"
             )
         parts *= 2
 

@@ -148,8 +148,8 @@ def score(classifier: Classifier, loader: Loader) -> tuple[float, float]:
 def in_parts(batch_size: int, parts: int) -> str:
     """Return a line for people about batches that are computed in parts."""
     return (
-        f"batches of {batch_size:,} pictures do not fit into the memory of the device, and are computed in {parts} "
-        "parts: the gradient is the same, but layers that normalize over a batch see the parts"
+        f"a batch of {batch_size:,} pictures does not fit into the memory of the GPU, so each is computed in {parts} "
+        "parts; only batch normalization and dropout can tell the difference"
     )
 
 

@@ -11,7 +11,7 @@ from firstlight.errors import TrainingError
 from firstlight.models.model_file import save_model
 from firstlight.runs.folder import MODEL_FILE, TENSORBOARD_FOLDER, write_metrics
 from firstlight.runtime.interrupts import holding_interrupts, raise_if_interrupted
-from firstlight.runtime.memory import is_out_of_memory
+from firstlight.runtime.memory import is_out_of_gpu_memory, is_out_of_memory
 from firstlight.training.checkpoints import Checkpoints
 from firstlight.training.state import Epoch, Step, TrainState
 
@@ -58,7 +58,7 @@ def record(
         write_metrics(folder, [asdict(row) for row in state.rows])  # Ctrl-C may have come before the last one was
         return True
     except (TrainingError, MemoryError, RuntimeError) as error:
-        if not isinstance(error, TrainingError) and not is_out_of_memory(error):
+        if not isinstance(error, TrainingError) and not is_out_of_memory(error) and not is_out_of_gpu_memory(error):
             raise
         reason = error if isinstance(error, TrainingError) else OUT_OF_MEMORY.format(epoch=state.epoch)
         saved = f"; the model of epoch {state.best.epoch} is kept in {folder / MODEL_FILE}" if state.best else ""

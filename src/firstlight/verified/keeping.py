@@ -91,12 +91,10 @@ def kept(
         remove_earlier(folder.parent.parent, kind)
         try:
             return _made(folder, read, write)
-        except DamagedError:
+        except DamagedError:  # where there are no locks, another process may have been in the way
             discard(folder)
         try:
-            return _made(
-                folder, read, write
-            )  # where there are no locks, two processes may have been in each other's way
+            return _made(folder, read, write)
         except DamagedError as error:
             raise DataError(
                 f"{folder}: what was just written there is damaged ({error}); the disk or the memory may be failing; "

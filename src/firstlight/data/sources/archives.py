@@ -122,7 +122,7 @@ def _opened(
     assert kind is not None, path
     try:
         _check_content(path, kind, where)
-        descriptor = _unpack(path, where) if kind == "tar.gz" else os.open(path, os.O_RDONLY)
+        descriptor = _unpack(path, where) if kind == "tar.gz" else _descriptor_of(path)
         try:
             found, members = (_zip_members if kind == "zip" else _tar_members)(descriptor, where)
             contents = read(found)
@@ -141,10 +141,14 @@ def _opened(
     ) as error:
         if isinstance(error, UserError):
             raise
-        raise DataError(
-            f"{where} cannot be read as a .{kind} archive ({escape_name(str(error))}); download or pack it again"
-        ) from error
+        reason = escape_name(getattr(error, "strerror", None) or str(error))
+        raise DataError(f"{where} cannot be read as a .{kind} archive ({reason}); download or pack it again") from error
     return contents, ArchiveImages(path, descriptor, [members[name] for name in names_of(contents)])
+
+
+def _descriptor_of(path: Path) -> int:
+    with open_regular(path) as file:
+        return os.dup(file.fileno())
 
 
 def archive_kind(path: Path) -> str | None:

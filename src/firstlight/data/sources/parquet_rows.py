@@ -45,6 +45,7 @@ class ParquetRows:
 
         self._path, self._where = path, where
         try:
+            open_regular(path).close()  # pyarrow would wait for a pipe
             self._file = parquet.ParquetFile(path)
             schema = self._file.schema_arrow
             features = _hub_features(schema)
@@ -62,7 +63,8 @@ class ParquetRows:
             self._refuse_unreadable(schema, where)
             self._table = self._file.read(self._wanted())
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{where} cannot be read as Parquet ({escape_name(str(error))}); write it again") from error
+            reason = escape_name(getattr(error, "strerror", None) or str(error))
+            raise DataError(f"{where} cannot be read as Parquet ({reason}); write it again") from error
 
     def __iter__(self) -> Iterator[tuple[str, Cells]]:
         """Yield each row: its place for messages, such as `row 17`, and its cells as text."""
