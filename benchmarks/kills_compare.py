@@ -27,7 +27,7 @@ def results(folder: Path) -> dict[str, Any]:
     return files | {
         "metrics.csv": [{name: value for name, value in row.items() if name != "seconds"} for row in rows],
         "evaluation.json": without_seconds(
-            {key: value for key, value in record.items() if key not in ("run", "model")}
+            {key: value for key, value in record.items() if key not in ("run", "model", "sha256")}
         ),
         "tensorboard": curves,
     }

@@ -158,6 +158,23 @@ def test_a_file_that_was_cut_off_is_damage(tmp_path, kept):
         assert "\n" not in str(refused.value)
 
 
+def test_a_flipped_bit_is_damage_and_files_of_before_are_read(tmp_path):
+    for file, read in (
+        (write_outputs(tmp_path, "test", outputs_of()), lambda: read_outputs(tmp_path, "test").labels.tolist()),
+        (write_thumbnails(tmp_path, ["a"], np.zeros((1, 2, 2, 1), np.uint8)), lambda: list(read_thumbnails(tmp_path))),
+    ):
+        whole, expected = file.read_bytes(), read()
+        for place in (-1, -40, whole.index(b"sha256") + 12):
+            flipped = bytearray(whole)
+            flipped[place] ^= 1
+            file.write_bytes(flipped)
+            with pytest.raises(RunError, match=r"damaged; restore it from a copy, or train again"):
+                read()
+        file.write_bytes(whole)
+        save_file(load_file(file), file)  # without a digest
+        assert read() == expected
+
+
 def test_a_folder_in_place_of_outputs_is_an_error(tmp_path):
     (tmp_path / "outputs" / "test.safetensors").mkdir(parents=True)
     with pytest.raises(RunError, match=r"test\.safetensors: "):

@@ -19,8 +19,9 @@ from firstlight.runs.record import TrustRecord, count_test_evaluation, headline,
 
 
 def changed(folder: Path, **fields) -> dict:
-    """Change fields of a record file by hand."""
+    """Change fields of a record file by hand, and leave its digest out, as earlier versions did."""
     value = json.loads((folder / "evaluation.json").read_text()) | fields
+    value.pop("sha256", None)
     (folder / "evaluation.json").write_text(json.dumps(value))
     return value
 
@@ -50,6 +51,7 @@ def test_the_file_is_laid_out_as_always(tmp_path, record):
     assert value["learning_curve"]["points"][0]["images"] == 5
     assert value["learning_curve"]["forecast"] == [{"images": 40, "accuracy": 0.9}, {"images": 80, "accuracy": 0.925}]
     assert "transfer" not in value
+    assert len(value.pop("sha256")) == 64
     assert value == {"run": str(tmp_path), "model": str(tmp_path / "model.safetensors")} | record.to_json()
 
 
@@ -130,6 +132,7 @@ def test_bytes_that_are_no_text_are_an_error(tmp_path):
 
 def test_each_field_is_held_to_its_type(tmp_path, record):
     write_record(tmp_path, record)
+    changed(tmp_path)
     whole = (tmp_path / "evaluation.json").read_text()
     for key in json.loads(whole):
         if key in ("run", "model", "backbone", "resize"):  # where it is, and whether there was a backbone: not fields
@@ -166,6 +169,30 @@ def test_a_record_that_lacks_a_number_is_damaged(tmp_path, record, wrong):
     changed(tmp_path, **wrong)
     with pytest.raises(RunError, match="it is damaged"):
         read_record(tmp_path)
+
+
+def test_a_digit_that_was_changed_is_noticed_and_the_file_stays_as_it_is(tmp_path, record):
+    write_record(tmp_path, record)
+    file = tmp_path / "evaluation.json"
+    whole = file.read_text()
+    for edited in (whole.replace('"n": 20', '"n": 21', 1), whole.replace("0.85", "0.95"), whole.replace("cat", "car")):
+        assert edited != whole
+        file.write_text(edited)
+        for read in (read_record, count_test_evaluation):
+            with pytest.raises(RunError, match="or it is damaged; restore it from a copy") as refused:
+                read(tmp_path)
+            assert "\n" not in str(refused.value)
+        assert file.read_text() == edited
+    file.write_text(json.dumps(json.loads(whole), sort_keys=True))  # the same fields, laid out otherwise
+    assert read_record(tmp_path) == record
+
+
+def test_an_edited_record_is_replaced_with_its_count(tmp_path, record):
+    write_record(tmp_path, replace(record, test_evaluations=7))
+    file = tmp_path / "evaluation.json"
+    file.write_text(file.read_text().replace("0.85", "0.95"))
+    assert write_record(tmp_path, record).test_evaluations == 7
+    assert read_record(tmp_path) == replace(record, test_evaluations=7)
 
 
 def test_where_there_is_no_record_reading_says_so_and_counting_does_nothing(tmp_path):

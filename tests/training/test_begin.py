@@ -64,6 +64,9 @@ def resume(folder, samples, *, inexact=False, save_every=5.0):
         return train_in(run, save_every=save_every)
 
 
+LEFT_OUT = ("run", "model", "seconds", "transfer", "sha256")  # paths and seconds, and the digest of these
+
+
 def bits_of(folder: Path) -> dict[str, object]:
     metrics = [line.split(",") for line in (folder / "metrics.csv").read_text().splitlines()]
     record = json.loads((folder / "evaluation.json").read_text())
@@ -72,7 +75,7 @@ def bits_of(folder: Path) -> dict[str, object]:
         "answers": answers.read_bytes(),
         "model": (folder / "model.safetensors").read_bytes(),
         "metrics": [row[:1] + row[2:] for row in metrics],
-        "record": {key: value for key, value in record.items() if key not in ("run", "model", "seconds", "transfer")},
+        "record": {key: value for key, value in record.items() if key not in LEFT_OUT},
     }
 
 

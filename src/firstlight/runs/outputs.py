@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from firstlight.errors import RunError
 from firstlight.files import atomic_path, open_regular
 from firstlight.runs.folder import OUTPUTS_FOLDER
+from firstlight.runs.seals import require_tensor_seal, seal_of
 
 THUMBNAILS_FILE = "images.safetensors"  # of the images that figures show, at up to 256 pixels
 SMALL_THUMBNAILS_FILE = "small_images.safetensors"  # of the many that the report shows, at up to 96 pixels
@@ -282,21 +283,24 @@ def _write(file: Path, tensors: Tensors) -> Path:
 
     file.parent.mkdir(exist_ok=True)
     with atomic_path(file) as temporary:
-        save_file({key: np.ascontiguousarray(tensor) for key, tensor in tensors.items()}, temporary)
+        whole = {key: np.ascontiguousarray(tensor) for key, tensor in tensors.items()}
+        save_file(whole, temporary, seal_of(whole))
     return file
 
 
 def _read(file: Path, absent: str) -> Tensors:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+    from safetensors import SafetensorError, safe_open
 
     try:
         open_regular(file).close()
-        tensors: Tensors = load_file(file)
+        with safe_open(file, "numpy") as opened:
+            tensors: Tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118 - no mapping
+            metadata = opened.metadata() or {}
     except FileNotFoundError:
         raise RunError(f"{file}: {absent}") from None
     except OSError as error:
         raise RunError(f"{file}: it cannot be read ({error.strerror})") from None
     except (SafetensorError, KeyError, ValueError, TypeError):
         raise RunError(f"{file}: not a file that firstlight wrote; it is damaged") from None
+    require_tensor_seal(file, metadata, tensors, "restore it from a copy, or train again to get it")
     return tensors

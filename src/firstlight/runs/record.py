@@ -21,6 +21,7 @@ from firstlight.files import read_regular, write_json
 from firstlight.locks import NO_LOCKS
 from firstlight.runs.folder import RECORD_FILE, paths_in
 from firstlight.runs.record_layout import from_file_layout, to_file_layout
+from firstlight.runs.seals import require_seal, resealed, sealed
 from firstlight.tables import Html, data_frame
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 if sys.platform != "win32":
     import fcntl
 
+IF_CHANGED = "restore it from a copy, or remove it and score the model again with `firstlight evaluate`"
 MAJORITY, NEIGHBORS, LINEAR_HEAD = "majority class", "nearest neighbors", "linear head"  # rungs, from the lowest
 
 
@@ -275,10 +277,11 @@ def read_record(folder: Path) -> Record:
     """Read the record of a run, of this version or one before.
 
     Raises:
-        RunError: if there is none, or it is not a record that firstlight wrote.
+        RunError: if there is none, or it is not a record that firstlight wrote, or not as it was written.
     """
     file = folder / RECORD_FILE
     value = _json_of(file)
+    require_seal(file, value, IF_CHANGED)
     try:
         record = msgspec.convert(from_file_layout(value, folder), Record)
         missing = {"train", "valid", "test"} - record.n.keys() | {"total"} - record.seconds.keys()
@@ -297,7 +300,7 @@ def count_test_evaluation(folder: Path) -> int | None:
         how many there are now; None if the folder holds no record.
 
     Raises:
-        RunError: if the record is damaged or cannot be written; it then stays as it is.
+        RunError: if the record is damaged, was edited, or cannot be written; it then stays as it is.
     """
     file = folder / RECORD_FILE
     if not file.is_file():
@@ -305,8 +308,9 @@ def count_test_evaluation(folder: Path) -> int | None:
     try:
         with _locked(file):
             value = _json_of(file)
+            require_seal(file, value, IF_CHANGED)
             count = _count_of(value, file) + 1
-            write_json(file, value | {"test_evaluations": count})
+            write_json(file, resealed(value | {"test_evaluations": count}))
     except OSError as error:
         raise RunError(
             f"{file}: it cannot be written ({error.strerror}), so evaluations of the test split cannot be counted in it"
@@ -315,7 +319,7 @@ def count_test_evaluation(folder: Path) -> int | None:
 
 
 def _write(folder: Path, record: Record) -> None:
-    write_json(folder / RECORD_FILE, paths_in(folder) | record.to_json())
+    write_json(folder / RECORD_FILE, sealed(paths_in(folder) | record.to_json()))
 
 
 def _json_of(file: Path) -> dict[str, Any]:
