@@ -403,6 +403,17 @@ def corpus_once(_kept: list[list[bytes]] = []) -> list[bytes]:  # noqa: B006 -- 
     return _kept[0]
 
 
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw"])
+def test_what_pillow_warns_of_while_it_loads_pixels_is_a_note_too(colors, compression):
+    data = encode(colors, "TIFF", compression=compression, tiffinfo={305: "a camera of mine"})
+    damaged = data.replace(struct.pack("<HHI", 305, 2, 17), struct.pack("<HHI", 305, 2, 10**6))
+    assert damaged != data
+    with warnings.catch_warnings(action="error"):
+        found = decode(damaged)
+    assert found.notes == ("Tag data larger than file. Skipping tag N",)
+    assert (found.pixels == decode(data).pixels).all()
+
+
 def test_threads_decode_side_by_side_and_leave_the_warning_filters_alone(colors):
     good = encode(colors, "JPEG")
     bad_exif = encode(colors, "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x05garbage")

@@ -23,6 +23,7 @@ from PIL.GifImagePlugin import GifImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
+from PIL.TiffTags import TAGS_V2_GROUPS
 from PIL.WebPImagePlugin import WebPImageFile
 
 from firstlight.data.bombs import refuse_scans, refuse_size
@@ -124,6 +125,8 @@ def decode(
     try:
         with _warnings_as(notes):
             image = open_image(kind, data)
+            if isinstance(image, TiffImageFile):
+                _read_tags(image)
         _check_size(*image.size, max_pixels)
         if image.info.get("progressive"):
             refuse_scans(data, *image.size)
@@ -258,6 +261,14 @@ def _check_png_data(data: bytes) -> None:
         if is_pixels and zlib.crc32(view[position + 4 : end]) != int.from_bytes(view[end : end + 4], "big"):
             raise ImageError("damaged PNG: its pixel data does not match its checksum")
         position = end + 4
+
+
+def _read_tags(image: TiffImageFile) -> None:
+    """Read the tags that Pillow else reads after the pixels, where nobody records its warnings."""
+    exif = image.getexif()
+    for group in TAGS_V2_GROUPS:
+        if group in exif:
+            exif.get_ifd(group)
 
 
 def _orientation(image: Image.Image, notes: list[str]) -> int:
