@@ -160,7 +160,7 @@ def test_a_file_that_was_cut_off_is_damage(tmp_path, kept):
 
 def test_a_flipped_bit_is_damage_and_files_of_before_are_read(tmp_path):
     for file, read in (
-        (write_outputs(tmp_path, "test", outputs_of()), lambda: read_outputs(tmp_path, "test").labels.tolist()),
+        (write_outputs(tmp_path, "test", outputs_of()), lambda: list(read_outputs(tmp_path, "test").names)),
         (write_thumbnails(tmp_path, ["a"], np.zeros((1, 2, 2, 1), np.uint8)), lambda: list(read_thumbnails(tmp_path))),
     ):
         whole, expected = file.read_bytes(), read()

@@ -125,8 +125,7 @@ def decode(
     try:
         with _warnings_as(notes):
             image = open_image(kind, data)
-            if isinstance(image, TiffImageFile):
-                _read_tags(image)
+            _read_late_tags(image)
         _check_size(*image.size, max_pixels)
         if image.info.get("progressive"):
             refuse_scans(data, *image.size)
@@ -263,8 +262,10 @@ def _check_png_data(data: bytes) -> None:
         position = end + 4
 
 
-def _read_tags(image: TiffImageFile) -> None:
-    """Read the tags that Pillow else reads after the pixels, where nobody records its warnings."""
+def _read_late_tags(image: Image.Image) -> None:
+    """Read the tags of a TIFF that Pillow else reads after the pixels, where nobody records its warnings."""
+    if not isinstance(image, TiffImageFile):
+        return
     exif = image.getexif()
     for group in TAGS_V2_GROUPS:
         if group in exif:
