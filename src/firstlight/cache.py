@@ -49,7 +49,7 @@ def writable_cache_folder() -> Path:
         with tempfile.TemporaryFile(dir=place):
             pass
     except OSError as error:
-        return _temporary(place, f"{escape_name(str(place))} cannot be written ({error.strerror})")
+        return _temporary(place, _why(place, error))
     _writable.add(place)
     return place
 
@@ -70,7 +70,7 @@ def writable_in_cache(name: str) -> Path:
                 pass
             _writable.add(path.parent)
     except OSError as error:
-        path = _temporary(_place(), f"{escape_name(str(path.parent))} cannot be written ({error.strerror})") / name
+        path = _temporary(_place(), _why(path.parent, error)) / name
         path.parent.mkdir(parents=True, exist_ok=True)
     return path
 
@@ -81,6 +81,12 @@ def _place() -> Path | None:
         return expand_user(given)
     home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return None if str(expand_user(home)).startswith("~") else expand_user(home) / "firstlight"
+
+
+def _why(place: Path, error: OSError) -> str:
+    is_file = isinstance(error, FileExistsError | NotADirectoryError)
+    reason = "a file is in its place" if is_file else error.strerror
+    return f"{escape_name(str(place))} cannot be written ({reason})"
 
 
 def _temporary(place: Path | None, why: str) -> Path:

@@ -1,9 +1,12 @@
 """A run that was stopped anywhere, and resumed, ends with the bits that it would have had."""
 
+import fcntl
 import json
 import os
 import shutil
 import sys
+import threading
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 
@@ -175,9 +178,19 @@ def test_what_has_changed_is_told_and_asks_for_a_word(samples, digits, kill_at, 
     assert resume(folder, samples, inexact=True).test is not None
 
 
+@contextmanager
+def hold_without_a_name(folder):
+    with (folder / "last" / "lock").open("w", buffering=1) as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield lock
+
+
 def test_a_run_belongs_to_one_process(samples, kill_at, tmp_path):
     folder = killed_run(kill_at, samples, tmp_path / "run", QUICK, after=4)
     with owning(folder), pytest.raises(RunError, match=f"process {os.getpid()} is training this run"):
+        resume(folder, samples)
+    with hold_without_a_name(folder) as holder, pytest.raises(RunError, match="process 17 is training this run"):
+        threading.Timer(0.05, holder.write, ["17\n"]).start()  # a process that has only just taken it
         resume(folder, samples)
     (folder / "last" / "lock").write_text("999999999")  # a process that is dead
     assert resume(folder, samples).test is not None
@@ -394,3 +407,23 @@ def test_a_state_that_is_stopped_anywhere_leaves_the_one_before_or_the_new_one(t
         dies_at = None
         write_state(tmp_path, "training", {"number": 0})
     assert steps >= 4 and found == {True, False}
+
+
+def test_a_folder_of_the_user_that_is_called_last_stays(samples, tmp_path):
+    (tmp_path / "last").mkdir()
+    (tmp_path / "last" / "thesis.txt").write_text("precious")
+    with pytest.raises(RunError, match="not empty"):
+        train(samples, Recipe.of(**QUICK), tmp_path)
+    with pytest.raises(RunError, match="no run folder"):
+        resume(tmp_path, samples)
+    assert [path.name for path in (tmp_path / "last").iterdir()] == ["thesis.txt"]
+
+
+def test_a_run_that_was_resumed_and_interrupted_at_once_keeps_its_folder(samples, kill_at, tmp_path):
+    folder = killed_run(kill_at, samples, tmp_path / "run", QUICK, after=1)
+    state_file(folder, "training").unlink()
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(KeyboardInterrupt) as stop, resuming(folder, samples):
+        raise KeyboardInterrupt
+    assert stop.value.__notes__ == [f"there is no model yet; begin again with firstlight train `resume` {folder}"]
+    assert (folder / "notes.txt").is_file() and is_begun(folder)

@@ -152,15 +152,14 @@ def test_a_disk_that_damages_what_was_just_written_is_told(maker, monkeypatch):
 
 def test_what_earlier_versions_kept_goes_after_a_month_without_use_and_nothing_else_does(maker, place):
     root = place.parent.parent
-    others = {
-        name: root / name for name in ("things/a", "things-2/b", "things-2/c", "things-4/d", "thing/e", "things-x/f")
-    }
-    for path in others.values():
-        path.mkdir(parents=True)
-        os.utime(path, (0, 0))
-    os.utime(others["things-2/c"])
+    ours, recent, users = "a" * 32, "b" * 32, "photos"
+    stays = [f"things-2/{recent}", f"things-2/{users}", f"things-4/{ours}", f"thing/{ours}", f"things-x/{ours}"]
+    for name in (f"things/{ours}", f"things-2/{ours}", *stays):
+        (root / name).mkdir(parents=True)
+        os.utime(root / name, (0, 0))
+    os.utime(root / "things-2" / recent)
     maker()
-    assert sorted(path.name for path in root.glob("*/*")) == sorted(["c", "d", "e", "f", KEY])
+    assert {str(path.relative_to(root)) for path in root.glob("*/*")} == {*stays, f"{place.parent.name}/{KEY}"}
     assert not (root / "things").exists()
     os.utime(place, (0, 0))
     maker()

@@ -5,7 +5,7 @@ The folder of such a run belongs to one process at a time, which holds the lock 
 
 import json
 import os
-import shutil
+import re
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -21,6 +21,10 @@ from firstlight.locks import try_lock
 from firstlight.runs.folder import LAST_FOLDER, RECIPE_FILE
 
 BEGUN_FILE, LOCK_FILE, TEST_FILE = "begun.json", "lock", "test.json"
+# All that a run writes into `last/`; what else is there belongs to somebody else.
+_OURS = re.compile(
+    rf"{BEGUN_FILE}|{LOCK_FILE}|{TEST_FILE}|{RECIPE_FILE}|(?:training|finetune-\w+)\.safetensors|\..+\.part|\.tmp\w{{6}}"
+)
 
 
 class TakenError(RunError):
@@ -116,7 +120,7 @@ def owning(folder: Path) -> Iterator[None]:
             yield
         finally:
             if not (place / BEGUN_FILE).exists():
-                shutil.rmtree(place, ignore_errors=True)
+                _remove_state(place)
 
 
 def _opened_lock(file: Path) -> IO[str]:
@@ -145,11 +149,32 @@ def require_new(folder: Path) -> None:
 
 
 def clear_what_is_over(folder: Path) -> None:
-    """Remove `last/` of a run whose process was killed just before it had begun, or just after it had ended."""
+    """Remove `last/` of a run whose process was killed just before it had begun, or just after it had ended.
+
+    A folder of the user's that has this name stays as it is.
+    """
     place = folder / LAST_FOLDER
-    if place.is_dir() and not is_begun(folder):
+    if _holds_only_ours(place) and not is_begun(folder):
         with suppress(TakenError), owning(folder):  # which removes it
             pass
+
+
+def _holds_only_ours(place: Path) -> bool:
+    """Return whether this is the folder of a run's state, and nothing else is in it."""
+    if place.is_symlink() or not place.is_dir():
+        return False
+    names = [path.name for path in place.iterdir()]
+    return all(map(_OURS.fullmatch, names)) and (LOCK_FILE in names or not names)
+
+
+def _remove_state(place: Path) -> None:
+    """Remove what a run has written into `last/`: the lock last, so that what a kill leaves is known to be ours."""
+    with suppress(OSError):
+        for file in place.iterdir():
+            if _OURS.fullmatch(file.name) and file.name != LOCK_FILE:
+                file.unlink()
+        (place / LOCK_FILE).unlink(missing_ok=True)
+        place.rmdir()
 
 
 def _holder(lock: IO[str]) -> str:
@@ -157,7 +182,7 @@ def _holder(lock: IO[str]) -> str:
     for _ in range(100):
         lock.seek(0)
         if number := lock.read(20).strip():
-            return str(number)
+            return number
         time.sleep(0.01)
     return "unknown"
 
@@ -190,4 +215,4 @@ def is_test_counted(folder: Path, counted: int) -> bool:
 def end_run(folder: Path) -> None:
     """Remove the state of a run that is finished; from the first file that goes, there is nothing to resume."""
     (folder / LAST_FOLDER / BEGUN_FILE).unlink(missing_ok=True)
-    shutil.rmtree(folder / LAST_FOLDER, ignore_errors=True)
+    _remove_state(folder / LAST_FOLDER)

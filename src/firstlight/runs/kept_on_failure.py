@@ -13,10 +13,14 @@ from firstlight.runs.last import has_state
 
 
 @contextmanager
-def telling_what_is_kept(folder: Path) -> Iterator[None]:
+def telling_what_is_kept(folder: Path, *, is_new: bool) -> Iterator[None]:
     """Let an interrupt, or an error of writing, say what is kept in a run folder, and how to go on.
 
-    If there is nothing to keep, the folder is removed.
+    If there is nothing to keep in a new folder, it is removed.
+
+    Args:
+        folder: the run folder.
+        is_new: whether it was empty before this run.
 
     Raises:
         RunError: if something cannot be written.
@@ -24,7 +28,8 @@ def telling_what_is_kept(folder: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as stop:
-        stop.add_note(what_is_kept(folder) if has_state(folder) or _has_model(folder) else _removed(folder))
+        keeps = not is_new or has_state(folder) or _has_model(folder)
+        stop.add_note(what_is_kept(folder) if keeps else _removed(folder))
         raise
     except Exception as error:
         told = isinstance(error, WriteError) or (isinstance(error, UserError) and _is_of_writing(error))

@@ -72,7 +72,7 @@ def beginning(
     )
     announce(what_begins(made.data, made.recipe, made.device.type))
     folder = make_run_folder(samples.name, out)
-    with owning(folder), telling_what_is_kept(folder):
+    with owning(folder), telling_what_is_kept(folder, is_new=True):
         require_new(folder)
         write_begun(folder, begun_with(made, score_test=score_test), to_toml(recipe, samples.source))
         yield OpenRun(folder, made, score_test, started)
@@ -95,7 +95,7 @@ def resuming(folder: Path | str, samples: Samples, *, inexact: bool = False) -> 
     started, folder = time.perf_counter(), expand_user(folder)
     clear_what_is_over(folder)
     read_begun(folder)
-    with owning(folder), telling_what_is_kept(folder):
+    with owning(folder), telling_what_is_kept(folder, is_new=False):
         if not is_begun(folder):  # until a moment ago, it was the run of a process that has finished it
             raise TakenError(f"{folder}: another process has just finished this run, so there is nothing to resume")
         begun = read_begun(folder)

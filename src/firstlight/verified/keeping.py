@@ -26,6 +26,7 @@ from firstlight.verified.files import VerifiedFolder, VerifiedWriter
 
 PATIENCE_SECONDS = 60.0  # with another process that makes the same, but writes nothing
 UNUSED_SECONDS = 30 * 24 * 3600.0  # after which what an earlier version has kept is removed
+_KEPT_NAME = re.compile(r"[0-9a-f]{32,}(?:\.\w+)?")  # of what we keep; other files in a cache folder are not ours
 
 Opened = TypeVar("Opened")
 
@@ -144,9 +145,9 @@ def remove_earlier(cache: Path, kind: Kind) -> None:
 
 
 def remove_unused(folder: Path) -> None:
-    """Remove the files and folders in a folder of the cache that nobody has used for `UNUSED_SECONDS`."""
+    """Remove what we have kept in a folder of the cache and nobody has used for `UNUSED_SECONDS`."""
     with suppress(OSError):
-        for entry in list(folder.iterdir()):
+        for entry in [entry for entry in folder.iterdir() if _KEPT_NAME.fullmatch(entry.name)]:
             with suppress(OSError):
                 if entry.lstat().st_mtime > time.time() - UNUSED_SECONDS:
                     continue
