@@ -18,7 +18,7 @@ from firstlight.errors import UserError, WriteError
         (errno.EDQUOT, "your quota on this disk is used up"),
         (errno.EROFS, "the disk is read-only; make it writable"),
         (errno.EACCES, "you are not allowed to write there"),
-        (errno.EIO, "it reports an error"),
+        (errno.EIO, "the disk reports an error"),
     ],
 )
 def test_an_error_of_writing_names_the_file_the_reason_and_the_remedy(tmp_path, number, words):
@@ -44,7 +44,7 @@ def test_what_libraries_make_of_a_full_disk_is_understood(tmp_path, error):
 
 def test_a_folder_that_was_removed_is_named(tmp_path):
     with (
-        pytest.raises(WriteError, match=r"gone is not there; make it, and begin again"),
+        pytest.raises(WriteError, match=r"gone does not exist; create it, and start again"),
         writing(tmp_path / "gone" / "a" / "b"),
     ):
         (tmp_path / "gone" / "a" / "b").write_text("")
@@ -62,7 +62,7 @@ def test_what_has_no_room_is_not_begun(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=812))
     assert free_bytes(tmp_path / "not" / "there") == 812
     require_room(tmp_path, 700, "this", "do that")
-    with pytest.raises(UserError, match=r"this needs 2.5 MB in .*, and 812 bytes are free; do that"):
+    with pytest.raises(UserError, match=r"this needs 2.5 MB in .*, but only 812 bytes are free; do that"):
         require_room(tmp_path, 2_500_000, "this", "do that")
 
 

@@ -80,7 +80,7 @@ def test_a_file_has_the_rights_that_the_umask_leaves_whatever_its_writer_wanted(
 
 
 def test_a_folder_that_cannot_be_written_is_an_os_error(tmp_path):
-    with pytest.raises(OSError, match="missing is not there"):
+    with pytest.raises(OSError, match="missing does not exist"):
         write_text(tmp_path / "missing" / "file.txt", "text")
 
 
@@ -234,7 +234,7 @@ def test_only_regular_files_are_opened_and_the_reason_says_what_the_others_are(t
         tmp_path / "pipe": "it is a named pipe, not a file",
         tmp_path / "socket": "it is a socket, not a file",
         "/dev/zero": "it is a device, not a file",
-        "nul\0": "it is not a possible name of a file",
+        "nul\0": "this is not a possible file name",
         tmp_path / "absent": "No such file or directory",
         tmp_path / "dangling": "it is a link to nowhere, which does not exist",
     }

@@ -7,7 +7,7 @@ from typing import NoReturn
 from firstlight.runtime.signals import last_words, leave, receive_signals
 
 REPORT = (
-    "firstlight: this is a mistake in firstlight, not in what you did: please report it with the lines above, the "
+    "firstlight: this is a bug in firstlight, not a mistake of yours; please report it with the lines above, the "
     "command, and the versions of firstlight and Python"
 )
 

@@ -32,7 +32,7 @@ def require_room(folder: Path, needed: int, what: str, advice: str) -> None:
     free = free_bytes(folder)
     if free is not None and needed * MARGIN > free:
         where = escape_name(str(folder), MAX_PATH)
-        raise UserError(f"{what} needs {in_units(needed)} in {where}, and {in_units(free)} are free; {advice}")
+        raise UserError(f"{what} needs {in_units(needed)} in {where}, but only {in_units(free)} are free; {advice}")
 
 
 def free_bytes(path: Path) -> int | None:
@@ -108,16 +108,16 @@ def _reason(number: int | None, path: Path) -> tuple[str, str]:
         return "the disk is full", "free some room"
     missing = _missing_folder(path)
     gone = (
-        f"the folder {escape_name(str(missing), MAX_PATH)} is not there",
-        "make it, and begin again",
+        f"the folder {escape_name(str(missing), MAX_PATH)} does not exist",
+        "create it, and start again",
     )
     return {
-        errno.EDQUOT: ("your quota on this disk is used up", "remove files of yours there"),
+        errno.EDQUOT: ("your quota on this disk is used up", "delete some of your files there"),
         errno.EROFS: ("the disk is read-only", "make it writable"),
         errno.EACCES: ("you are not allowed to write there", "change the permissions"),
         errno.EPERM: ("you are not allowed to write there", "change the permissions"),
-        errno.EIO: ("the disk does not work right, it reports an error", "check the disk"),
-        errno.EFBIG: ("this file is larger than you are allowed to make", "raise the limit of ulimit -f"),
+        errno.EIO: ("the disk reports an error", "check the disk"),
+        errno.EFBIG: ("this file is larger than you are allowed to make", "raise the limit (ulimit -f)"),
         errno.ENOENT: gone if missing else ("", ""),
         errno.ENOTDIR: gone if missing else ("", ""),
         errno.ESTALE: gone if missing else ("", ""),

@@ -38,7 +38,7 @@ def open_regular(path: str | Path) -> BufferedReader:
         reason = dangling(Path(path)) or error.strerror
         raise FileNotFoundError(errno.ENOENT, reason, os.fspath(path)) from None
     except ValueError:  # a zero byte, or half of a character
-        raise OSError(errno.EINVAL, "it is not a possible name of a file", os.fspath(path)) from None
+        raise OSError(errno.EINVAL, "this is not a possible file name", os.fspath(path)) from None
     file = os.fdopen(descriptor, "rb")
     try:
         _require_regular(os.fstat(descriptor).st_mode, path)  # it may have been exchanged in between

@@ -54,7 +54,7 @@ def test_no_predictions_are_an_empty_list(capsys):
         (DataError("the archive ends too early"), "the archive ends too early"),
         (KeyboardInterrupt(), "interrupted"),
         (MemoryError(), "not enough memory"),
-        (ZeroDivisionError(), "a mistake in firstlight"),
+        (ZeroDivisionError(), "a bug in firstlight"),
     ],
 )
 def test_a_list_that_ends_early_is_closed_and_its_last_row_says_why(end, reason, capsys):
@@ -98,7 +98,7 @@ def test_a_command_that_fails_answers_with_the_line_that_it_tells(words, capsys,
 def test_an_interrupt_and_a_mistake_of_ours_are_answers_too(capsys, monkeypatch):
     from firstlight.cli import entry
 
-    for error, reason in ((KeyboardInterrupt(), "interrupted"), (ZeroDivisionError(), "a mistake in firstlight")):
+    for error, reason in ((KeyboardInterrupt(), "interrupted"), (ZeroDivisionError(), "a bug in firstlight")):
 
         def fail(_words, error=error):
             raise error

@@ -130,12 +130,12 @@ def with_more(kind: str, at: int, more: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("make", "count", "words"),
     [
-        (lambda count: with_more("JPEG", 2, b"\xff\xfe\0\2" * count), MAX_PARTS, "JPEG of more than 65,536 segments"),
-        (lambda count: with_more("JPEG", 2, b"\xff" * count), MAX_PARTS, "JPEG of more than 65,536 segments"),
-        (lambda count: with_more("GIF", 0, b"\x21\xfe\1a\0" * count), MAX_PARTS, "GIF of more than"),
-        (lambda count: with_more("WEBP", -1, b"TEST\0\0\0\0" * count), MAX_PARTS, "WebP of more than 65,536 chunks"),
-        (lambda count: with_more("AVIF", -1, b"\0\0\0\x08free" * count), MAX_PARTS, "AVIF of more than 65,536 boxes"),
-        (lambda count: b"P6 #" + b"a" * count + b"\n1 1 255\nabc", MAX_PPM_HEADER, "PPM whose header is longer"),
+        (lambda count: with_more("JPEG", 2, b"\xff\xfe\0\2" * count), MAX_PARTS, "JPEG with more than 65,536 segments"),
+        (lambda count: with_more("JPEG", 2, b"\xff" * count), MAX_PARTS, "JPEG with more than 65,536 segments"),
+        (lambda count: with_more("GIF", 0, b"\x21\xfe\1a\0" * count), MAX_PARTS, "GIF with more than"),
+        (lambda count: with_more("WEBP", -1, b"TEST\0\0\0\0" * count), MAX_PARTS, "WebP with more than 65,536 chunks"),
+        (lambda count: with_more("AVIF", -1, b"\0\0\0\x08free" * count), MAX_PARTS, "AVIF with more than 65,536 boxes"),
+        (lambda count: b"P6 #" + b"a" * count + b"\n1 1 255\nabc", MAX_PPM_HEADER, "PPM with a header longer"),
     ],
 )
 def test_each_format_has_a_limit_of_parts(make, count, words):
@@ -147,12 +147,12 @@ def test_each_format_has_a_limit_of_parts(make, count, words):
 def test_many_scans_of_a_large_picture_are_refused():
     refuse_scans(b"\xff\xda" * FEW_SCANS, 7000, 7000)
     refuse_scans(b"\xff\xda" * MAX_SCANS, 1000, 1000)
-    with pytest.raises(ImageError, match="7000 x 7000 pixels of 13 scans, more than the limit of 12"):
+    with pytest.raises(ImageError, match="13 scans at 7000 x 7000 pixels, more than the limit of 12"):
         refuse_scans(b"\xff\xda" * (FEW_SCANS + 1), 7000, 7000)
 
 
 def test_a_picture_that_is_a_line_is_refused():
-    with pytest.raises(ImageError, match="a side of more than 200,000 pixels"):
+    with pytest.raises(ImageError, match="no side may be longer than 200,000 pixels"):
         decode(file_of(Image.new("1", (MAX_SIDE + 1, 1)), "PNG"))
 
 

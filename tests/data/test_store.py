@@ -133,7 +133,9 @@ def test_small_images_that_are_alike_keep_their_size_and_others_take_the_default
 
 def test_a_full_disk_is_said_before_the_work_begins(digit_folder, fresh_cache, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=1000))
-    with pytest.raises(UserError, match=r"packing needs \d+ kB in .*, and 1.0 kB are free; use a smaller `img_size`"):
+    with pytest.raises(
+        UserError, match=r"packing needs \d+ kB in .*, but only 1.0 kB are free; use a smaller `img_size`"
+    ):
         pack(load_data(digit_folder))
     assert list(fresh_cache.iterdir()) == []
 
@@ -178,8 +180,8 @@ def test_a_damaged_cache_is_packed_again_while_whoever_has_it_open_goes_on(digit
     assert np.array_equal(again.pixels, before) and again.sizes == first.sizes
     assert said == [
         f"note: the packed pictures in the cache were damaged ({damage}"
-        + (": No such file or directory" if how == "gone" else " is not as it was written, from byte 0 on")
-        + "); they are made again"
+        + (": No such file or directory" if how == "gone" else " differs from what was written, from byte 0 on")
+        + "); making them again"
     ]
     assert np.array_equal(first.pixels, before)
     assert list(fresh_cache.iterdir()) == [folder]

@@ -222,7 +222,7 @@ def test_a_damaged_state_and_a_finished_run_are_told(samples, kill_at, tmp_path)
     file.write_bytes(content)
     with pytest.raises(RunError, match="it is damaged, so the run cannot continue"):
         resume(folder, samples)
-    for folder, words in ((tmp_path, "this is no run folder"), (tmp_path / "none", "there is no such folder")):
+    for folder, words in ((tmp_path, "this is not a run folder"), (tmp_path / "none", "there is no such folder")):
         with pytest.raises(RunError, match=words):
             resume(folder, samples)
 

@@ -72,14 +72,16 @@ def test_a_run_folder_that_is_removed_in_the_middle_is_one_line(samples, tmp_pat
         return whole(*arguments)
 
     monkeypatch.setattr(training, "outputs_on", removing)
-    with pytest.raises(RunError, match=r"the folder .*run is not there; make it, and begin again; nothing was saved$"):
+    with pytest.raises(
+        RunError, match=r"the folder .*run does not exist; create it, and start again; nothing was saved$"
+    ):
         train(samples, RECIPE, tmp_path / "run")
 
 
 def test_a_run_that_has_no_room_is_not_begun(samples, tmp_path, monkeypatch):
     pack(samples)
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=5000))
-    with pytest.raises(UserError, match=r"this run needs \d+ kB in .*, and 5.0 kB are free; .*`out`"):
+    with pytest.raises(UserError, match=r"this run needs \d+ kB in .*, but only 5.0 kB are free; .*`out`"):
         train(samples, RECIPE, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -97,6 +99,6 @@ def test_of_those_who_claim_a_folder_at_once_one_gets_it(samples, tmp_path, monk
 
     monkeypatch.setattr("firstlight.training.begin.make_run_folder", made)
     monkeypatch.setattr("firstlight.training.begin.require_free", lambda _out: None)
-    with pytest.raises(RunError, match="another process has begun a run there meanwhile"):
+    with pytest.raises(RunError, match="another process has started a run there in the meantime"):
         train(samples, RECIPE, folder)
     assert (folder / "model.safetensors").is_file()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from firstlight.inference.predictor import Prediction
 
 INTERRUPTED = "interrupted"
-OUR_MISTAKE = "a mistake in firstlight, which standard error tells more about"
+OUR_MISTAKE = "a bug in firstlight; standard error has the details"
 
 
 class _Answer:

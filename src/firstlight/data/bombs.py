@@ -46,7 +46,7 @@ def refuse_bomb(kind: str, data: bytes) -> None:
         parts, walk = _PARTS[kind]
         if _are_more_than(MAX_PARTS, walk(data)):
             raise ImageError(
-                f"a {kind} of more than {MAX_PARTS:,} {parts}, which takes too long to read; save it again"
+                f"a {kind} with more than {MAX_PARTS:,} {parts}, which takes too long to read; save it again"
             )
     elif kind == "TIFF":
         _refuse_tiff(data)
@@ -57,7 +57,7 @@ def refuse_bomb(kind: str, data: bytes) -> None:
 def refuse_size(width: int, height: int) -> None:
     """Raise an `ImageError` if a picture is so long that it can be no picture, however few pixels it has."""
     if max(width, height) > MAX_SIDE:
-        raise ImageError(f"{width} x {height}: a side of more than {MAX_SIDE:,} pixels is not read; cut it into parts")
+        raise ImageError(f"{width} x {height}: no side may be longer than {MAX_SIDE:,} pixels; cut it into parts")
 
 
 def refuse_scans(data: bytes, width: int, height: int) -> None:
@@ -65,17 +65,17 @@ def refuse_scans(data: bytes, width: int, height: int) -> None:
     scans = data.count(b"\xff\xda")
     most = min(MAX_SCANS, max(FEW_SCANS, MAX_SCANNED_PIXELS // max(1, width * height)))
     if scans > most:
-        size = f" of {width} x {height} pixels" if most < MAX_SCANS else ""
-        raise ImageError(f"a progressive JPEG{size} of {scans:,} scans, more than the limit of {most}; save it again")
+        size = f" at {width} x {height} pixels" if most < MAX_SCANS else ""
+        raise ImageError(f"a progressive JPEG with {scans:,} scans{size}, more than the limit of {most}; save it again")
 
 
 def _refuse_tiff(data: bytes) -> None:
     entries = list(tiff_entries(data))
     strips = max((entry.values for entry in entries if entry.tag in _STRIP_TAGS), default=0)
     if strips > MAX_STRIPS:
-        raise ImageError(f"a TIFF of {strips:,} strips, more than the limit of {MAX_STRIPS:,}; save it again")
+        raise ImageError(f"a TIFF with {strips:,} strips, more than the limit of {MAX_STRIPS:,}; save it again")
     if len(entries) > MAX_TAGS:
-        raise ImageError(f"a TIFF of {len(entries):,} tags, more than the limit of {MAX_TAGS:,}; save it again")
+        raise ImageError(f"a TIFF with {len(entries):,} tags, more than the limit of {MAX_TAGS:,}; save it again")
     # a tag that states more than there is, is left out by the reader
     size = sum(entry.size for entry in entries if entry.tag not in _STRIP_TAGS and entry.size <= len(data))
     if size > MAX_TAG_BYTES:
@@ -89,7 +89,7 @@ def _refuse_ppm(data: bytes) -> None:
     """Refuse a long header, whose comments are read byte by byte."""
     words = 3 if data[1:2] in b"14" else 4
     if len(data) > MAX_PPM_HEADER and len(_COMMENT.sub(b"", data[:MAX_PPM_HEADER]).split(None, words)) <= words:
-        raise ImageError(f"a PPM whose header is longer than {MAX_PPM_HEADER:,} bytes; save it again")
+        raise ImageError(f"a PPM with a header longer than {MAX_PPM_HEADER:,} bytes; save it again")
 
 
 def _are_more_than(most: int, parts: Iterable[Part]) -> bool:

@@ -89,7 +89,7 @@ def read_begun(folder: Path) -> Begun:
 def _why_not(folder: Path) -> str:
     if not folder.is_dir():
         return "there is no such folder"
-    return "this run is finished" if (folder / RECIPE_FILE).is_file() else "this is no run folder"
+    return "this run is finished" if (folder / RECIPE_FILE).is_file() else "this is not a run folder"
 
 
 @contextmanager
@@ -144,7 +144,9 @@ def require_new(folder: Path) -> None:
     """
     if any(path.name != LAST_FOLDER for path in folder.iterdir()) or is_begun(folder):
         raise RunError(
-            "another process has begun a run there meanwhile; choose a new folder", field="out", value=str(folder)
+            "another process has started a run there in the meantime; choose a new folder",
+            field="out",
+            value=str(folder),
         )
 
 

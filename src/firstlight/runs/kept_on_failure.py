@@ -44,7 +44,7 @@ def what_is_kept(folder: Path) -> str:
     """Return in words what there is in the folder of a run that has not ended, and how to go on with it."""
     model = f"the best model so far is in {folder / MODEL_FILE}" if _has_model(folder) else "there is no model yet"
     if has_state(folder):
-        return f"{model}; what was trained is kept, go on with firstlight train `resume` {folder}"
+        return f"{model}; the state of training is saved; go on with firstlight train `resume` {folder}"
     return f"{model}; begin again with firstlight train `resume` {folder}" if is_begun(folder) else model
 
 

@@ -104,7 +104,7 @@ def resuming(folder: Path | str, samples: Samples, *, inexact: bool = False) -> 
         if differences and not inexact:
             raise RunError(
                 f"{folder}: the run would not end with the same bits, because {'; '.join(differences)}; "
-                "set `resume_inexact` to go on all the same"
+                "set `resume_inexact` to go on anyway"
             )
         announce(f"continuing {folder}")
         yield OpenRun(folder, made, begun.score_test, started)

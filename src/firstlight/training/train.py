@@ -164,7 +164,7 @@ def evaluate_on_test(run: Run) -> Run:
     started = time.perf_counter()
     before = read_record(run.folder).test_evaluations
     if is_test_counted(run.folder, before):
-        announce("the test split was already counted when this run was stopped; it is scored again, and counted once")
+        announce("this run was stopped while it scored the test split; it is scored again, and counted once")
         count: int | None = before
     else:
         count = count_test_evaluation(run.folder)

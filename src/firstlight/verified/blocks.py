@@ -96,4 +96,4 @@ class Blocks:
         if len(content) < min(BLOCK_BYTES, self.count - start):
             raise DamagedError(f"{name} is cut off at byte {start + len(content):,}")
         if xxhash.xxh3_64_hexdigest(content) != self._digests[block * _DIGITS : (block + 1) * _DIGITS]:
-            raise DamagedError(f"{name} is not as it was written, from byte {start:,} on")
+            raise DamagedError(f"{name} differs from what was written, from byte {start:,} on")

@@ -65,7 +65,7 @@ class VerifiedFolder:
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise DamagedError(f"{DIGESTS_FILE} cannot be understood") from None
         if not fits:
-            raise DamagedError("it is of something else")
+            raise DamagedError("it belongs to something else")
 
     def read(self, name: str) -> bytes:
         """Return a whole file."""
@@ -98,7 +98,7 @@ class VerifiedFolder:
 
     def _blocks_of(self, name: str) -> Blocks:
         if name not in self._blocks:
-            raise DamagedError(f"{DIGESTS_FILE} does not know {name}")
+            raise DamagedError(f"{name} is not listed in {DIGESTS_FILE}")
         return self._blocks[name]
 
     def _content(self, name: str) -> bytes:

@@ -79,7 +79,7 @@ def kept(
         folder.with_name(f".{key}.lock"),
         progress=lambda: _written(folder),
         patience=PATIENCE_SECONDS,
-        on_wait=lambda: announce(f"note: another process makes the same {kind.words}; waiting for it"),
+        on_wait=lambda: announce(f"note: another process is making the same {kind.words}; waiting for it"),
     ):
         if os.path.lexists(folder):
             try:
@@ -88,7 +88,7 @@ def kept(
                 damage = str(error)
                 discard(folder)
         if damage is not None:
-            announce(f"note: the {kind.words} in the cache were damaged ({escape_name(damage)}); they are made again")
+            announce(f"note: the {kind.words} in the cache were damaged ({escape_name(damage)}); making them again")
         remove_earlier(folder.parent.parent, kind)
         try:
             return _made(folder, read, write)

@@ -45,12 +45,12 @@ class Train:
     out: Path | None = None
     """Folder for the run, new or empty; the default is runs/<name>-<n>."""
     resume: str | None = None
-    """Go on with a run that was killed or interrupted: its folder; or auto for the one in runs/ with the same choices
-    and source that has come furthest, or a new run if there is none."""
+    """Go on with a run that was interrupted or killed: give its folder; or auto for the unfinished run in runs/ with
+    the same options that got furthest, or a new run if there is none."""
     resume_inexact: bool = False
-    """Resume even if something has changed, so that the run ends with a model of other bits."""
+    """Resume even if something has changed, although the model may then come out slightly different."""
     save_every: float = 5.0
-    """Minutes between two saves of the state of training, besides those after epochs."""
+    """How often to save the state of training, in minutes; it is also saved after epochs."""
     quiet: bool = False
     """Show no progress and no notes, only errors."""
     json: bool = False

@@ -24,7 +24,7 @@ from firstlight.data.image_sources import remembered_key
 from firstlight.data.sources.archive_index import ArchiveIndex, Member
 from firstlight.data.sources.layout import Layout
 from firstlight.data.sources.listing import FolderListing
-from firstlight.disk import in_units, require_room, writing
+from firstlight.disk import require_room, writing
 from firstlight.errors import DataError, ImageError, UserError, WriteError
 from firstlight.escaping import escape_name
 from firstlight.files import open_regular
@@ -193,7 +193,7 @@ def _unpack(path: Path, where: str) -> int:
                 if written > min(MAX_TOTAL_BYTES, max(ALWAYS_ALLOWED_BYTES, MAX_COMPRESSION_RATIO * packed.tell())):
                     raise DataError(
                         f"{where} unpacks to more than {MAX_COMPRESSION_RATIO} times its size, as no set of pictures "
-                        f"does; {in_units(written)} were enough to see that; pack it again"
+                        "does; pack it again"
                     )
                 unpacked.write(block)
                 advance((packed.tell() >> 20) - read_megabytes)

@@ -106,12 +106,12 @@ def _load(source: Any, data_root: Path | str | None, choices: SourceRecipe, *, d
         if path.is_file():
             return _from_file(path, text, choices)
         if path.exists():
-            raise DataError(f"{escape_name(text)} is neither a file nor a folder; give one of these")
+            raise DataError(f"{escape_name(text)} is neither a file nor a folder; give a file or a folder")
     except OSError as error:
         advice = "shorten it" if error.errno == errno.ENAMETOOLONG else "make it readable"
         raise DataError(f"{escape_name(text)} cannot be read: {error.strerror}; {advice}") from error
     if gone := dangling(path):
-        raise DataError(f"{escape_name(text)}: {escape(gone)}; give the folder or file itself, or mend the link")
+        raise DataError(f"{escape_name(text)}: {escape(gone)}; give the folder or file itself, or fix the link")
     raise DataError(f"{escape_name(text)}: no such folder, archive, list or named set{_did_you_mean(text, path)}")
 
 
