@@ -39,7 +39,11 @@ FORMATS: dict[str, tuple[str, str, dict[str, object]]] = {
     "TIFF with LZW": ("tif", "TIFF", {"compression": "tiff_lzw"}),
     "WebP": ("webp", "WEBP", {}),
     "GIF": ("gif", "GIF", {}),
+    "small WebP": ("webp", "WEBP", {}),
+    "small GIF": ("gif", "GIF", {}),
+    "small PNG": ("png", "PNG", {}),
 }
+SMALL_SIDE = 28  # pixels of the small ones
 SIDES = {"threads": lambda _: True, "processes": is_plain}
 
 
@@ -93,7 +97,8 @@ def main() -> None:
             for number, image in enumerate(photographs(chosen.data_root / "clothing10.tar", chosen.count)):
                 place = Path(folder, str(number % 5), f"{number}.{suffix}")
                 place.parent.mkdir(exist_ok=True)
-                image.save(place, kind, **options)
+                small = image.resize((SMALL_SIDE, SMALL_SIDE)) if name.startswith("small") else image
+                small.save(place, kind, **options)
             samples = load_data(folder)
             speeds: dict[str, list[float]] = {side: [] for side in SIDES}
             processor: dict[str, list[float]] = {side: [] for side in SIDES}

@@ -16,6 +16,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
 
+from firstlight.data.cues import read_header
 from firstlight.data.images import PAD_GRAY, DecodedImage, decode, resize_image
 from firstlight.errors import ImageError, RecipeError
 from firstlight.resize import RESIZE_METHODS
@@ -410,6 +411,7 @@ def test_what_pillow_warns_of_while_it_loads_pixels_is_a_note_too(colors, compre
     assert damaged != data
     with warnings.catch_warnings(action="error"):
         found = decode(damaged)
+        assert read_header(damaged)
     assert found.notes == ("Tag data larger than file. Skipping tag N",)
     assert (found.pixels == decode(data).pixels).all()
 

@@ -1,18 +1,22 @@
 """Decoding in other processes beside decoding here: the same images, and decoders that crash, hang or take too much."""
 
 import io
+import itertools
 import os
 import sys
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from firstlight.data import isolation
+from firstlight.data import decode_task, isolation
 from firstlight.data.cues import read_header
+from firstlight.data.decode_task import Choices, File
 from firstlight.data.images import DecodedImage, decode, image_size
-from firstlight.data.isolation import decode_safely, image_size_safely, read_header_safely
+from firstlight.data.isolation import Together, decode_safely, image_size_safely, read_header_safely
 from firstlight.data.sources import load_data
 from firstlight.data.store import pack
 from firstlight.errors import ImageError
@@ -107,6 +111,67 @@ def test_another_process_finds_the_same_to_the_last_bit(name):
         assert_same(outcome(decode_safely, data, **choices), outcome(decode, data, **choices))
     assert read_header_safely(data) == read_header(data)
     assert outcome(image_size_safely, data) == outcome(image_size, data)
+
+
+def together(files: dict[str, bytes], choices: Choices, with_header: bool = True) -> dict[str, tuple]:
+    """What becomes of files that are decoded together; pixels are copied, since they do not stay."""
+    decoding, found = Together[str](choices), {}
+    answers = [decoding.add(name, File(data, f"{name}.png", with_header)) for name, data in files.items()]
+    for name, (image, header) in itertools.chain(*answers, decoding.rest()):
+        own = str(image) if isinstance(image, ImageError) else replace(image, pixels=image.pixels.copy())
+        found[name] = own, header
+    return found
+
+
+@pytest.mark.parametrize("most", [0, 4 << 20])
+def test_files_that_are_decoded_together_become_the_same_as_alone(most, monkeypatch):
+    """Also if every answer ends early, after the first image."""
+    monkeypatch.setattr(isolation, "TOGETHER_BYTES", 1 << 20)
+    asked = []
+
+    class Pool:
+        limits = None
+
+        @contextmanager
+        def lent(self, *task):
+            asked.append(len(task) - 1)
+            monkeypatch.setattr(decode_task, "ANSWER_BYTES", most)
+            yield [memoryview(block).cast("B") for block in decode_task.decode_task(*task)]
+
+    monkeypatch.setattr(isolation, "_pool", lambda _: Pool())
+    choices = Choices(input_size=(3, 32, 32), white=White(16383))
+    found = together(FILES, choices)
+    assert found.keys() == FILES.keys()
+    for name, (image, header) in found.items():
+        assert_same(image, outcome(decode, FILES[name], name=f"{name}.png", **choices._asdict()))
+        assert header == (None if isinstance(image, str) else read_header(FILES[name]))
+    others = sum(not isolation.is_plain(data) for data in FILES.values())
+    if most:
+        assert asked == [others]
+    else:
+        assert asked[0] == others
+        assert len(asked) > others / 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is limited on Linux only")
+def test_a_crash_costs_none_of_the_files_that_were_decoded_together(planted):
+    files = {"crash": CRASHES} | {str(turn): file_of(IMAGE.rotate(turn), "WEBP") for turn in (0, 90)}
+    found = together(files, Choices(), with_header=False)
+    assert found["crash"] == ("the decoder crashed (signal 6)", None)
+    for name in ("0", "90"):
+        assert_same(found[name][0], decode(files[name], name=f"{name}.png"))
+    again = together(files, Choices(), with_header=False)
+    assert again["crash"] == found["crash"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such processes")
+def test_processes_are_free_again_when_nobody_asks_for_the_other_answers():
+    for _ in range(9):
+        decoding = Together[int](Choices())
+        assert not [*decoding.add(0, File(FILES["WEBP"])), *decoding.add(1, File(FILES["GIF"]))]
+        for _answer in decoding.rest():
+            break
+    assert_same(decode_safely(FILES["GIF"]), decode(FILES["GIF"]))
 
 
 @pytest.mark.parametrize("name", FILES)

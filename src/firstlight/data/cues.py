@@ -15,6 +15,7 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
 from firstlight.data.formats import kind_of, open_image
+from firstlight.data.images import warnings_as
 from firstlight.verified import VerifiedFolder, VerifiedWriter
 
 SAMPLED_IMAGES = 2000  # that cues are kept of; all of a smaller set
@@ -100,7 +101,8 @@ def read_header(data: bytes) -> dict[str, Any]:
     What is damaged counts as missing.
     """
     found: dict[str, Any] = {}
-    with suppress(Exception):  # Pillow's readers raise nearly any exception on hostile bytes
+    # Pillow's readers raise nearly any exception on hostile bytes
+    with suppress(Exception), warnings_as([]):
         kind = kind_of(data)
         image = open_image(kind, data)
         found |= {"format": _hash(kind), "mode": _hash(image.mode)}

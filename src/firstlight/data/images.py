@@ -123,7 +123,7 @@ def decode(
     if SUFFIXES.get(suffix, kind) != kind:
         notes.append(f"named {suffix} but holds {kind}")
     try:
-        with _warnings_as(notes):
+        with warnings_as(notes):
             image = open_image(kind, data)
             _read_late_tags(image)
         _check_size(*image.size, max_pixels)
@@ -164,7 +164,7 @@ def image_size(data: bytes) -> tuple[int, int]:
         ImageError: if the bytes are not an image, or their header is damaged.
     """
     try:
-        with _warnings_as([]):
+        with warnings_as([]):
             width, height = open_image(kind_of(data), data).size
     except (ImageError, MemoryError):
         raise
@@ -277,7 +277,7 @@ def _orientation(image: Image.Image, notes: list[str]) -> int:
     if isinstance(image, TiffImageFile) or not _ORIENTATION_KEYS & image.info.keys():
         return 1  # Pillow's TIFF reader has already turned the image
     try:
-        with _warnings_as(notes):
+        with warnings_as(notes):
             value = image.getexif().get(0x0112, 1)
     except Exception:
         notes.append("its EXIF data cannot be read, so the picture is assumed to be upright")
@@ -293,7 +293,7 @@ def _note_frames(image: ImageFile.ImageFile, notes: list[str]) -> None:
     if not isinstance(image, PngImageFile | WebPImageFile | GifImageFile | TiffImageFile | AvifImageFile):
         return
     try:
-        with _warnings_as(notes):
+        with warnings_as(notes):
             several = getattr(image, "is_animated", False)  # missing from some PNG files that are not animations
             if several and isinstance(image, TiffImageFile):
                 image.seek(1)  # Pillow has only seen that there is one
@@ -305,7 +305,7 @@ def _note_frames(image: ImageFile.ImageFile, notes: list[str]) -> None:
 
 
 @contextmanager
-def _warnings_as(notes: list[str]) -> Iterator[None]:
+def warnings_as(notes: list[str]) -> Iterator[None]:
     """Turn Pillow's warnings, mostly about damaged metadata, into notes; other warnings are passed on.
 
     Note: recording warnings changes global state, so one thread does it at a time; only headers are read meanwhile.
@@ -336,7 +336,7 @@ def _reason(kind: str, data: bytes, error: Exception) -> str:
         "BMP": lambda: int.from_bytes(data[2:6], "little") > len(data),
     }
     if words in _UNKNOWN_TO_PILLOW and kind == "TIFF":
-        with _warnings_as([]):
+        with warnings_as([]):
             other = unread_tiff(data)
         if other is not None:
             return other

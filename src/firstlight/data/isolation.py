@@ -8,16 +8,27 @@ import atexit
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
 from firstlight.data.cues import read_header
-from firstlight.data.decode_task import HEADER, SIZE, choices_of, decode_task, facts_of, image_of
+from firstlight.data.decode_task import (
+    HEADER,
+    SIZE,
+    Answer,
+    Choices,
+    File,
+    answers_of,
+    asked_for,
+    decode_task,
+    facts_of,
+    image_of,
+)
 from firstlight.data.images import MAX_PIXELS, DecodedImage, decode, image_size
 from firstlight.data.jpeg import min_decoded_side
 from firstlight.data.plain import is_plain
@@ -33,9 +44,11 @@ CPU_SECONDS = 10.0  # that decoding an image of `MAX_PIXELS` may take
 SECONDS = 600.0  # however busy the machine is
 BYTES_PER_PIXEL = 24  # at the peak of decoding floats
 MEMORY = 256 << 20  # bytes beside those of the pixels
-ANSWER = 1 << 20  # bytes beside those of the pixels
+ANSWER = 32 << 20  # bytes beside those of the pixels: of several small images, before the last one
+TOGETHER_FILES, TOGETHER_BYTES = 32, 256 << 10  # files that are decoded one after the other in one task
 
 Result = TypeVar("Result")
+Key = TypeVar("Key")
 
 
 @dataclass(frozen=True)
@@ -73,23 +86,84 @@ def decode_safely(
         ImageError: also if decoding takes too much time or memory, or crashes the decoder, even when tried again.
         RecipeError: if there is no such `resize`.
     """
-    if input_size is not None:
-        min_decoded_side(input_size, resize)
-    here = partial(decode, data, name=name, max_pixels=max_pixels, input_size=input_size, resize=resize, white=white)
-    choices = choices_of(name=name, max_pixels=max_pixels, input_size=input_size, resize=resize, white=white)
-    return _safely(data, here, choices, _copied, max_pixels)
+    choices = Choices(max_pixels, input_size, resize, white)
+    return _decoded(File(data, name), choices, is_plain(data))
+
+
+class Together(Generic[Key]):
+    """Decodes files as `decode_safely` does, but several small ones that are not plain in one task of another process.
+
+    If one of them takes too much, or crashes the decoder, all that are left are decoded again, one by one. Answers
+    come in any order; their pixels are only there until the next answer is asked for.
+
+    Args:
+        choices: how images are decoded.
+    """
+
+    def __init__(self, choices: Choices) -> None:
+        self._choices = choices
+        self._waiting: dict[Key, File] = {}
+        self._size = 0
+
+    def add(self, key: Key, file: File) -> Iterator[tuple[Key, Answer]]:
+        """Yield what is decoded by now, with the key of each; this file may come now or later."""
+        plain, size = is_plain(file.data), len(file.data)
+        if plain or size > TOGETHER_BYTES or _why_ended(file.data, self._choices.max_pixels):
+            yield key, _answer(file, self._choices, plain)
+            return
+        if len(self._waiting) == TOGETHER_FILES or self._size + size > TOGETHER_BYTES:
+            yield from self.rest()
+        self._waiting[key] = file
+        self._size += size
+
+    def rest(self) -> Iterator[tuple[Key, Answer]]:
+        """Yield the answers that are left."""
+        waiting, self._waiting, self._size = self._waiting, {}, 0
+        yield from _together(waiting, self._choices)
+
+
+def _together(files: dict[Key, File], choices: Choices) -> Iterator[tuple[Key, Answer]]:
+    left = list(files.items())
+    pool = _pool(choices.max_pixels) if len(left) > 1 else None
+    if pool is not None:
+        from firstlight.runtime.killable import CannotStartError, KilledError
+
+        with suppress(KilledError, CannotStartError, OSError):
+            while left:
+                these = [file for _, file in left]
+                with pool.lent(asked_for(these, choices), *(file.data for file in these)) as answer:
+                    for found in answers_of(answer):
+                        yield left.pop(0)[0], found
+    for key, file in left:
+        yield key, _answer(file, choices, plain=False)
+
+
+def _answer(file: File, choices: Choices, plain: bool) -> Answer:
+    try:
+        image = _decoded(file, choices, plain)
+    except ImageError as reason:
+        return reason, None
+    return image, read_header_safely(file.data) if file.with_header else None
+
+
+def _decoded(file: File, choices: Choices, plain: bool) -> DecodedImage:
+    if choices.input_size is not None:
+        min_decoded_side(choices.input_size, choices.resize)
+    here = partial(decode, file.data, name=file.name, **choices._asdict())
+    return _safely(file.data, here, asked_for([file], choices), _copied, max_pixels=choices.max_pixels, plain=plain)
 
 
 def image_size_safely(data: bytes) -> tuple[int, int]:
     """Return what `images.image_size` returns, in the same way."""
-    height, width = _safely(data, partial(image_size, data), SIZE, facts_of)
+    height, width = _safely(data, partial(image_size, data), SIZE, lambda answer: facts_of(answer)["size"])
     return height, width
 
 
 def read_header_safely(data: bytes) -> dict[str, Any]:
     """Return what `cues.read_header` returns, in the same way."""
     with suppress(ImageError):
-        found: dict[str, Any] = _safely(data, partial(read_header, data), HEADER, facts_of)
+        found: dict[str, Any]
+        found = _safely(data, partial(read_header, data), HEADER, lambda answer: facts_of(answer)["header"])
         return found
     return {}
 
@@ -113,7 +187,9 @@ def _safely(
     here: Callable[[], Result],
     asked: bytes,
     read: Callable[[Sequence[memoryview]], Result],
+    *,
     max_pixels: int = MAX_PIXELS,
+    plain: bool | None = None,
 ) -> Result:
     """Return what a file is asked for.
 
@@ -123,8 +199,9 @@ def _safely(
         asked: what another process is to find.
         read: what its answer means.
         max_pixels: decides how much the other process may take.
+        plain: whether the file is, if that is known.
     """
-    if is_plain(data):
+    if is_plain(data) if plain is None else plain:
         with suppress(MemoryError):  # it may be less alone, or where others have not taken it
             return here()
     pool = _pool(max_pixels)
@@ -146,7 +223,7 @@ def _elsewhere(pool: "KillablePool", task: Sequence[bytes], read: Callable[[Sequ
     from firstlight.runtime.killable import KilledError
 
     ours = _ours()
-    if ours.ended and (reason := ours.ended.get(_key(pool, task))) is not None:
+    if ours.ended and (reason := ours.ended.get((pool.limits, _digest(task[-1])))) is not None:
         raise ImageError(reason)
     with suppress(KilledError), pool.lent(*task) as answer:
         return read(answer)
@@ -156,12 +233,19 @@ def _elsewhere(pool: "KillablePool", task: Sequence[bytes], read: Callable[[Sequ
                 return read(answer)
         except KilledError as killed:
             reason = why_killed(killed, pool.limits)
-            ours.ended[_key(pool, task)] = reason
+            ours.ended[pool.limits, _digest(task[-1])] = reason
             raise ImageError(reason) from None
 
 
-def _key(pool: "KillablePool", task: Sequence[bytes]) -> tuple["Limits", bytes]:
-    return pool.limits, hashlib.blake2b(task[-1], digest_size=16).digest()
+def _why_ended(data: bytes, max_pixels: int) -> str | None:
+    """Return why a decoder of this file was ended twice, if it was."""
+    ended = _ours().ended
+    pool = _pool(max_pixels) if ended else None
+    return None if pool is None else ended.get((pool.limits, _digest(data)))
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=16).digest()
 
 
 def _ours() -> _Decoders:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from firstlight.cache import OTHER_CACHE
 from firstlight.data.cues import Cues
+from firstlight.data.decode_task import Choices
 from firstlight.data.duplicates import FINGERPRINT, Duplicates, find_duplicates, fingerprints, separate_exact_copies
 from firstlight.data.images import DecodedImage, resize_image
 from firstlight.data.parallel import in_order
@@ -19,6 +20,7 @@ from firstlight.data.reading import (
     fingerprint_into,
     full_fingerprint,
     read_sample,
+    read_samples,
     refine_nearly_plain,
     stacked,
 )
@@ -161,26 +163,25 @@ def _pack_at_size(
     )
     facts = _Facts(prints=np.zeros(count, FINGERPRINT), white=white)
 
+    asked = Choices(choices.max_pixels, input_size, choices.resize, white)
+
     def work(rows: range) -> tuple[Pixels, list[Reading]]:
         block = np.zeros((len(rows), height, width, channels), np.uint8)
-        readings, small, places = [], {}, cues.places(rows)
-        for row, pixels in zip(rows, block, strict=True):
-            reading = read_sample(
-                samples, row, choices.max_pixels, input_size, choices.resize, white=white, with_header=row in places
-            )
+        readings, small, places = {}, {}, cues.places(rows)
+        for row, reading in read_samples(samples, rows, asked, places):
             if reading.image is not None:
                 if row in places:
                     cues.fill_in(places[row], reading.image.pixels, reading.image.size, reading.header)
-                pixels[:] = _resized(reading.image, input_size, white, choices)
+                block[row - rows.start] = _resized(reading.image, input_size, white, choices)
                 if reading.image.pixels.size <= BATCHED_BYTES:
-                    small[row] = reading
+                    small[row] = reading.with_own_pixels()
                 else:
                     fingerprint_into(facts.prints, {row: reading})
-            readings.append(reading.without_pixels())
+            readings[row] = reading.without_pixels()
         fingerprint_into(facts.prints, small)
         facts.digests[rows.start : rows.stop] = _digest_numbers(facts.prints[rows.start : rows.stop])
         refine_nearly_plain(samples, rows, facts.prints, choices.max_pixels, white)
-        return block, readings
+        return block, [readings[row] for row in rows]
 
     step = max(1, min(CHUNK_IMAGES, CHUNK_BYTES // (workers * height * width * channels)))
     chunks = [range(start, min(start + step, count)) for start in range(0, count, step)]

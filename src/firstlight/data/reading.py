@@ -1,16 +1,18 @@
 """Read, decode and fingerprint single images of a set, or return the reason why one cannot be used."""
 
 import hashlib
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from firstlight.data.decode_task import Answer, Choices, File
 from firstlight.data.duplicates import fingerprint, fingerprints, is_nearly_plain
 from firstlight.data.image_sources import ArrayImages
 from firstlight.data.images import DecodedImage
-from firstlight.data.isolation import decode_safely, read_header_safely
+from firstlight.data.isolation import Together, decode_safely
 from firstlight.data.samples import Samples
 from firstlight.errors import ImageError
 from firstlight.white import TYPES_WHITE, White
@@ -39,6 +41,10 @@ class Reading:
     digest: bytes = b""
     header: dict[str, Any] | None = None
 
+    def with_own_pixels(self) -> "Reading":
+        """Return the same with a copy of the pixels, which stays."""
+        return self if self.image is None else replace(self, image=replace(self.image, pixels=self.image.pixels.copy()))
+
     def without_pixels(self) -> "Reading":
         """Return the same without the pixels, to free their memory."""
         return self if self.image is None else replace(self, image=replace(self.image, pixels=NO_PIXELS))
@@ -52,7 +58,6 @@ def read_sample(
     resize: str = "crop",
     *,
     white: White = TYPES_WHITE,
-    with_header: bool = False,
 ) -> Reading:
     """Return image `row`, decoded as finely as resizing it to `input_size` needs; in full if that is None.
 
@@ -63,18 +68,11 @@ def read_sample(
         input_size: the (C, H, W) it will be resized to, or None.
         resize: how it will be resized.
         white: which value of more than 8 bits is white.
-        with_header: whether to read what the file says of how it was made.
     """
+    found = _read(samples, row, max_pixels)
+    if isinstance(found, Reading):
+        return found
     try:
-        found = samples.images.read(row)
-        if isinstance(found, np.ndarray):
-            height, width, channels = found.shape
-            if height * width > max_pixels:
-                raise ImageError(
-                    f"{width} x {height} pixels are more than the limit of {max_pixels:,}; make it smaller, or raise "
-                    "`max_pixels`"
-                )
-            return Reading(DecodedImage(found, "L" if channels == 1 else "RGB", (), (height, width)))
         image = decode_safely(
             found,
             name=samples.names[row],
@@ -83,12 +81,62 @@ def read_sample(
             resize=resize,
             white=white,
         )
-        header = read_header_safely(found) if with_header else None
-        return Reading(image, digest=hashlib.blake2b(found, digest_size=16).digest(), header=header)
+    except ImageError as reason:
+        return _reading((reason, None), found)
+    return _reading((image, None), found)
+
+
+def read_samples(
+    samples: Samples, rows: range, choices: Choices, with_header: Container[int] = ()
+) -> Iterator[tuple[int, Reading]]:
+    """Yield each row, in any order, with what `read_sample` returns for it.
+
+    Args:
+        samples: the set.
+        rows: the images.
+        choices: how they are decoded.
+        with_header: rows of which to read what the file says of how it was made.
+
+    Note: the pixels are only there until the next image is asked for.
+    """
+    together: Together[tuple[int, bytes]] = Together(choices)
+    for row in rows:
+        found = _read(samples, row, choices.max_pixels)
+        if isinstance(found, Reading):
+            yield row, found
+            continue
+        file = File(found, samples.names[row], row in with_header)
+        for (ready, data), answer in together.add((row, found), file):
+            yield ready, _reading(answer, data)
+    for (ready, data), answer in together.rest():
+        yield ready, _reading(answer, data)
+
+
+def _read(samples: Samples, row: int, max_pixels: int) -> bytes | Reading:
+    """Return the bytes of a file; of an array, or where there is none, the whole reading."""
+    try:
+        found = samples.images.read(row)
     except ImageError as reason:
         return Reading(None, str(reason))
     except OSError as reason:
         return Reading(None, f"cannot be read: {reason.strerror or reason}")
+    if isinstance(found, bytes):
+        return found
+    height, width, channels = found.shape
+    if height * width > max_pixels:
+        return Reading(
+            None,
+            f"{width} x {height} pixels are more than the limit of {max_pixels:,}; make it smaller, or raise "
+            "`max_pixels`",
+        )
+    return Reading(DecodedImage(found, "L" if channels == 1 else "RGB", (), (height, width)))
+
+
+def _reading(answer: Answer, data: bytes) -> Reading:
+    image, header = answer
+    if isinstance(image, ImageError):
+        return Reading(None, str(image))
+    return Reading(image, digest=hashlib.blake2b(data, digest_size=16).digest(), header=header)
 
 
 def fingerprint_into(prints: NDArray[np.void], readings: dict[int, Reading]) -> None:

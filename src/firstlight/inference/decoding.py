@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from firstlight.data.decode_task import choices_of, decode_task, image_of
+from firstlight.data.decode_task import Choices, File, asked_for, decode_task, image_of
 from firstlight.data.isolation import why_killed
 from firstlight.errors import ImageError
 from firstlight.inference.inputs import Item, Target, read_item, read_whole
@@ -78,11 +78,9 @@ class Decoders:
         resized: Callable[[Item], NDArray[np.uint8] | str],
     ) -> NDArray[np.uint8] | str:
         target = self.target
-        choices = choices_of(
-            name=name, max_pixels=target.max_pixels, input_size=size, resize=resize, white=target.white
-        )
+        asked = asked_for([File(data, name)], Choices(target.max_pixels, size, resize, target.white))
         try:
-            with self._pool.lent(choices, data) as answer:
+            with self._pool.lent(asked, data) as answer:
                 pixels = image_of(answer).pixels
                 result = resized(Item(pixels, name))
                 if isinstance(result, str):
