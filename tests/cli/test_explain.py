@@ -8,6 +8,8 @@ import pytest
 from PIL import Image
 
 from firstlight.cli import main
+from firstlight.cli.pictures import require_pictures
+from firstlight.errors import DataError
 
 
 @pytest.fixture
@@ -78,3 +80,5 @@ def test_where_no_picture_could_be_used_the_exit_code_says_so(run_folder, three,
     assert main(["explain", str(run_folder), "empty"]) == 2
     assert "no pictures found in empty" in capsys.readouterr().err
     assert not Path("heatmaps").exists()
+    with pytest.raises(DataError, match="no paths came in on standard input"):
+        require_pictures(0, ["-"])

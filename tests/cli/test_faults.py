@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from firstlight.cli import main
+from firstlight.cli.entry import interrupted
 from firstlight.cli.faults import reason_of
-from firstlight.errors import RecipeError
+from firstlight.errors import RecipeError, RunError
 
 
 class OutOfMemoryError(RuntimeError):
@@ -109,3 +110,8 @@ def test_deep_nesting_is_one_line_that_names_the_file(tmp_path, capsys):
     (tmp_path / "deep.toml").write_text("a=" + "[" * 100_000)
     assert main(["train", "--recipe", str(tmp_path / "deep.toml")]) == 2
     assert "deep.toml: it is nested too deeply" in capsys.readouterr().err
+
+
+def test_what_failed_because_of_an_interrupt_is_told_with_it(capsys):
+    assert interrupted(RunError("the disk is full; free some room")) == 130
+    assert capsys.readouterr().err == "firstlight: interrupted; the disk is full; free some room\n"

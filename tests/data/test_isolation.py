@@ -233,3 +233,9 @@ def test_a_named_pipe_in_the_place_of_a_picture_is_never_waited_for(tmp_path, mo
     assert isinstance(samples.images.content_key(), str)
     with pytest.raises(ImageError, match="it is a named pipe"):
         samples.images.read(1)
+
+
+def test_a_forked_process_has_its_own_decoders_and_locks_that_nobody_holds(monkeypatch):
+    with isolation._ours().starting:
+        monkeypatch.setattr("os.getpid", lambda: -1)  # as after a fork
+        assert not isolation._ours().pools and not isolation._ours().starting.locked()

@@ -3,6 +3,7 @@ import threading
 
 import pytest
 
+from firstlight.runtime import signals
 from firstlight.runtime.interrupts import holding_interrupts, raise_if_interrupted
 
 pytestmark = pytest.mark.usefixtures("hears_interrupts")
@@ -95,3 +96,16 @@ def test_another_thread_goes_on_as_before():
     thread.start()
     thread.join()
     assert worked == [True]
+
+
+def test_a_signal_that_was_held_back_is_noted_once(monkeypatch):
+    heard = signals._Heard(doing="ending")
+    monkeypatch.setattr(signals, "_heard", heard)
+    before = signal.signal(signal.SIGINT, signals._handle)
+    try:
+        with holding_interrupts():
+            interrupt()
+            assert heard.handled == 1 and not heard.signals
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert heard.handled == 1 and [number for number, _ in heard.signals] == [signal.SIGINT]

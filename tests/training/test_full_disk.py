@@ -11,6 +11,7 @@ from firstlight import files
 from firstlight.data.sources import load_data
 from firstlight.data.store import pack
 from firstlight.errors import RunError, UserError
+from firstlight.runs.kept_on_failure import telling_what_is_kept
 from firstlight.training import train as training
 from firstlight.training.begin import resuming
 from firstlight.training.recipe import Recipe
@@ -76,6 +77,11 @@ def test_a_run_folder_that_is_removed_in_the_middle_is_one_line(samples, tmp_pat
         RunError, match=r"the folder .*run does not exist; create it, and start again; nothing was saved$"
     ):
         train(samples, RECIPE, tmp_path / "run")
+
+
+def test_a_file_elsewhere_that_cannot_be_read_is_not_said_to_be_written(tmp_path):
+    with pytest.raises(PermissionError), telling_what_is_kept(tmp_path / "run", is_new=True):
+        raise PermissionError(13, "Permission denied", str(tmp_path / "a.jpg"))
 
 
 def test_a_run_that_has_no_room_is_not_begun(samples, tmp_path, monkeypatch):

@@ -71,7 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def interrupted(stop: BaseException) -> int:
     """Tell that the command was interrupted, and what was saved, in one line; return the exit code."""
-    notes = "".join(f"; {with_flags(note)}" for note in getattr(stop, "__notes__", ()))
+    reason = None if isinstance(stop, KeyboardInterrupt) else reason_of(stop)
+    notes = "".join(f"; {with_flags(note)}" for note in (*filter(None, [reason]), *getattr(stop, "__notes__", ())))
     line, number = f"firstlight: interrupted{notes}", received_signal()
     tell(line) if number is None else tell_interrupted(one_line(line))
     print_error(INTERRUPTED + notes)

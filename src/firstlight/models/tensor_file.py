@@ -198,7 +198,7 @@ def open_weights(path: Path) -> BufferedReader:
         raise ModelFileError(f"{path} is a folder; name the file in it, as in {path / 'model.safetensors'}") from None
     except FileNotFoundError:
         if gone := dangling(path):
-            raise ModelFileError(f"{path}: {gone}; give the file itself, or mend the link") from None
+            raise ModelFileError(f"{path}: {gone}; give the file itself, or fix the link") from None
         siblings = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
         close = difflib.get_close_matches(path.name, siblings, n=1)
         if path.name == "model.safetensors" and path.parent.is_dir() and not close:

@@ -33,8 +33,9 @@ def telling_what_is_kept(folder: Path, *, is_new: bool) -> Iterator[None]:
         raise
     except Exception as error:
         told = isinstance(error, WriteError) or (isinstance(error, UserError) and _is_of_writing(error))
-        failure = error if told else write_error_of(error, _file_of(error) or folder)
-        if failure is None:
+        file = _file_of(error) or folder
+        failure = error if told else write_error_of(error, file)
+        if failure is None or not (told or file.is_relative_to(folder)):  # elsewhere, a file may have been read
             raise
         words = failure.reason if isinstance(failure, UserError) else str(failure)
         raise RunError(f"{words}; {what_is_kept(folder) if is_begun(folder) else _removed(folder)}") from None

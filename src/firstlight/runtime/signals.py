@@ -133,8 +133,9 @@ def note_signal() -> None:
     _heard.handled += 1
 
 
-def _handle(number: int, _frame: Any) -> None:
-    note_signal()
+def _handle(number: int, frame: Any) -> None:
+    if frame is not None:  # if not, it was held back, and noted when it came
+        note_signal()
     now = time.monotonic()
     if _heard.signals and now - _heard.signals[0][1] < SAME_SECONDS:
         return
@@ -152,7 +153,7 @@ def _raise_again(_number: int, _frame: Any) -> None:
 
 def _unraisable(found: Any) -> None:
     """Raise an interrupt again that came where Python can raise nothing, such as in a finalizer."""
-    if _heard.signals and issubclass(found.exc_type, KeyboardInterrupt):
+    if _heard.signals and issubclass(found.exc_type, KeyboardInterrupt) and hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_REAL, RETRY_SECONDS)
     else:
         sys.__unraisablehook__(found)
