@@ -41,6 +41,27 @@ def test_few_items_are_in_flight_even_from_an_endless_source():
     results.close()
 
 
+@pytest.mark.parametrize("most", [4 * WORKERS, 100])
+def test_one_item_that_takes_long_does_not_stop_the_others(most):
+    """They go on until as many as may wait are done, or all."""
+    done, enough = [], threading.Event()
+    others = min(most, 50) - 1
+
+    def work(item):
+        if item == 0:
+            assert enough.wait(60)
+        else:
+            done.append(item)
+            if len(done) == others:
+                enough.set()
+        return item
+
+    results = in_order(work, range(50), WORKERS, most)
+    assert next(results) == 0
+    assert sorted(done) == list(range(1, others + 1))
+    assert list(results) == list(range(1, 50))
+
+
 def test_the_first_failure_stops_the_rest():
     done = []
 

@@ -33,9 +33,10 @@ from firstlight.white import TYPES_WHITE, White
 
 FACTS_FILE, PIXELS_FILE, DIGESTS_FILE, SIZES_FILE = "facts.json", "pixels.npy", "digests.npy", "sizes.npy"
 # A worker takes up to this many images at a time; fewer, so that the packed images of all workers take at most
-# CHUNK_BYTES, and as much again while they wait to be written.
+# CHUNK_BYTES, and as much again while they wait to be written; LATE times as much while one image takes very long.
 CHUNK_IMAGES = 128
 CHUNK_BYTES = 2**25
+LATE = 8
 SIZE_SAMPLE_IMAGES = 64  # images that are read to guess the size
 SMALLEST_SIZE = (1, 1, 1)  # (C, H, W): JPEGs among them are decoded as small as possible
 BATCHED_BYTES = 2**16  # images of up to this many bytes are fingerprinted together
@@ -191,7 +192,7 @@ def _pack_at_size(
     ):
         header = {"descr": "|u1", "fortran_order": False, "shape": (count, height, width, channels)}
         np.lib.format.write_array_header_1_0(file, header)
-        for rows, (block, readings) in zip(chunks, in_order(work, chunks, workers), strict=True):
+        for rows, (block, readings) in zip(chunks, in_order(work, chunks, workers, LATE * workers), strict=True):
             file.write(block.data)  # note: a memory map would be slower, and a full disk would kill the process
             for row, reading in zip(rows, readings, strict=True):
                 facts.add(row, reading)
