@@ -5,8 +5,8 @@ Each side packs them into an empty cache; the pixels have to be the same. `threa
 
     python benchmarks/isolated.py --data-root ../shared/data
 
-Prints one JSON line per format: pictures per second of each side and run, and milliseconds of processor time per
-picture, those of the other processes included.
+Prints a JSON line for each format and side: pictures per second, and milliseconds of processor time per picture, those
+of the other processes included; and how the sides compare, run by run.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+import made_up
 from firstlight.data import isolation
 from firstlight.data.plain import is_plain
 from firstlight.data.samples import Samples
@@ -85,20 +86,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Compare packing in threads with packing in other processes.")
     parser.add_argument("--data-root", type=Path, required=True, help="folder that holds clothing10.tar")
     parser.add_argument("--img-size", type=int, default=224)
-    parser.add_argument("--count", type=int, default=300)
+    parser.add_argument("--count", type=int, default=120, help="photographs; four times as many small ones")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--formats", nargs="*", default=list(FORMATS), choices=list(FORMATS))
+    parser.add_argument("--smoke", action="store_true", help="a few made-up pictures of two formats, once")
     chosen = parser.parse_args()
+    if chosen.smoke:
+        chosen.repeats, chosen.formats = 1, ["PNG", "small GIF"]
     set_up_process()
     for name in chosen.formats:
         suffix, kind, options = FORMATS[name]
-        with tempfile.TemporaryDirectory() as folder:
-            for number, image in enumerate(photographs(chosen.data_root / "clothing10.tar", chosen.count)):
+        small = name.startswith("small")
+        size, count = (SMALL_SIDE, 4 * chosen.count) if small else (chosen.img_size, chosen.count)
+        with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as other:
+            archive = made_up.clothing(Path(other)) if chosen.smoke else chosen.data_root / "clothing10.tar"
+            for number, image in enumerate(photographs(archive, count)):
                 place = Path(folder, str(number % 5), f"{number}.{suffix}")
                 place.parent.mkdir(exist_ok=True)
-                small = image.resize((SMALL_SIDE, SMALL_SIDE)) if name.startswith("small") else image
-                small.save(place, kind, **options)
+                (image.resize((size, size)) if small else image).save(place, kind, **options)
             samples = load_data(folder)
             speeds: dict[str, list[float]] = {side: [] for side in SIDES}
             processor: dict[str, list[float]] = {side: [] for side in SIDES}
@@ -106,23 +112,31 @@ def main() -> None:
             for number in range(chosen.repeats + 1):
                 for side, decide in SIDES.items():
                     isolation.is_plain = decide  # type: ignore[assignment]
-                    store, seconds, used = packed(samples, chosen.img_size, chosen.workers)
+                    store, seconds, used = packed(samples, size, chosen.workers)
                     pixels[side] = np.array(store.pixels)
                     if number:  # the first one starts the processes
                         speeds[side].append(len(samples) / seconds)
                         processor[side].append(1000 * used / len(samples))
             assert np.array_equal(pixels["threads"], pixels["processes"])
-        pairs = zip(speeds["processes"], speeds["threads"], strict=True)
-        line = {
-            "part": "isolated",
-            "format": name,
-            "n": len(samples),
-            "img_size": chosen.img_size,
-            "images_per_second": {side: [round(speed, 1) for speed in runs] for side, runs in speeds.items()},
-            "processor_ms": {side: [round(used, 2) for used in runs] for side, runs in processor.items()},
-            "speed_ratio": round(statistics.median(ours / other for ours, other in pairs), 3),
-        }
-        print(json.dumps(line), flush=True)
+        ratios = {"speed_ratio": compared(speeds), "processor_ratio": compared(processor)}
+        for side, runs in speeds.items():
+            line = {
+                "part": "isolated",
+                "side": f"{name}, {side}",
+                "images_per_second": round(statistics.median(runs), 1),
+                "runs": [round(speed, 1) for speed in runs],
+                "processor_ms": round(statistics.median(processor[side]), 2),
+                "processor_runs": [round(used, 2) for used in processor[side]],
+                "n": len(samples),
+                "img_size": size,
+            }
+            print(json.dumps(line | (ratios if side == "processes" else {})), flush=True)
+
+
+def compared(runs: dict[str, list[float]]) -> list[float]:
+    """Return the median, the least and the greatest ratio of processes to threads, of runs in turn."""
+    ratios = [ours / other for ours, other in zip(runs["processes"], runs["threads"], strict=True)]
+    return [round(value, 3) for value in (statistics.median(ratios), min(ratios), max(ratios))]
 
 
 if __name__ == "__main__":
