@@ -64,6 +64,8 @@ def test_what_has_no_room_is_not_begun(tmp_path, monkeypatch):
     require_room(tmp_path, 700, "this", "do that")
     with pytest.raises(UserError, match=r"this needs 2.5 MB in .*, but only 812 bytes are free; do that"):
         require_room(tmp_path, 2_500_000, "this", "do that")
+    with pytest.raises(UserError, match=r"this needs a little more than the 812 bytes that are free in .*; do that"):
+        require_room(tmp_path, 812, "this", "do that")
 
 
 def test_bytes_are_told_in_units_that_can_be_read():

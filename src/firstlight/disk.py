@@ -31,8 +31,10 @@ def require_room(folder: Path, needed: int, what: str, advice: str) -> None:
     """
     free = free_bytes(folder)
     if free is not None and needed * MARGIN > free:
-        where = escape_name(str(folder), MAX_PATH)
-        raise UserError(f"{what} needs {in_units(needed)} in {where}, but only {in_units(free)} are free; {advice}")
+        where, wanted, there = escape_name(str(folder), MAX_PATH), in_units(needed), in_units(free)
+        if wanted == there:
+            raise UserError(f"{what} needs a little more than the {there} that are free in {where}; {advice}")
+        raise UserError(f"{what} needs {wanted} in {where}, but only {there} are free; {advice}")
 
 
 def free_bytes(path: Path) -> int | None:

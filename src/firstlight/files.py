@@ -21,6 +21,8 @@ FORMULA = re.compile(r"'*[=+\-@\t\r]")  # how text begins that a spreadsheet run
 CONTROLS = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069"
 _STEERS = re.compile(rf"\A\$'|[{CONTROLS}]")  # or looks like text that was made harmless
 _ONE_LINE = json.JSONEncoder(allow_nan=False)
+# How a table or a text for people begins: neither as a page, nor as JSON or TOML, nor as bytes.
+PLAIN_TEXT = r"(?![<{\[])[^\0-\x08]+\Z"
 WITHOUT_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
 
 
@@ -71,6 +73,19 @@ def read_regular_text(path: str | Path) -> str:
     """Return all text of a regular file; opened as by `open_regular_text`."""
     with open_regular_text(path) as file:
         return file.read()
+
+
+def begins_as(path: Path, pattern: str) -> bool:
+    """Return whether a file may be replaced by one like it: it begins as a regular expression says, or is empty.
+
+    A file that does not exist, or cannot be read, may be replaced, too: nothing in it is lost that anybody can read.
+    """
+    try:
+        with open_regular(path) as file:
+            head = file.read(4096)
+    except OSError:
+        return True
+    return not head or re.match(pattern.encode(), head, re.IGNORECASE | re.DOTALL) is not None
 
 
 def dangling(path: Path) -> str:

@@ -1,5 +1,6 @@
 """The figures of a run are drawn from its folder alone, and show what the model said."""
 
+import logging
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -201,3 +202,12 @@ def test_a_damaged_or_empty_folder_is_an_error_of_one_line(drawable_run, tmp_pat
         with pytest.raises(RunError) as refused:
             draw_run(folder)
         assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [("mkdir -p failed for path %s: %s", False), ("Matplotlib created a temporary cache", False), ("else", True)],
+)
+def test_a_home_folder_that_cannot_be_written_is_no_news(line, shown):
+    record = logging.LogRecord("matplotlib", logging.WARNING, "", 1, line, (), None)
+    assert bool(logging.getLogger("matplotlib").filter(record)) == shown

@@ -5,7 +5,7 @@ import csv
 import pytest
 import torch
 
-from firstlight.delivery.predict import find_files, written_to_csv
+from firstlight.delivery.predict import find_files, require_file, written_to_csv
 from firstlight.errors import DataError
 from firstlight.inference.predictor import Guess, Prediction, Predictor
 from firstlight.models.classifier import Classifier
@@ -64,3 +64,15 @@ def test_a_csv_that_cannot_be_written_is_one_clear_line(tmp_path):
         with pytest.raises(DataError, match=words) as raised:
             list(written_to_csv([], path))
         assert (raised.value.field, raised.value.value) == ("csv", str(path))
+
+
+@pytest.mark.parametrize("content", [b"\x89PNG\r\n\x1a\n\0", b'{"valid": 1}', b"<!doctype html>", b"[data]\nsplit = 1"])
+def test_a_csv_replaces_no_file_that_is_not_a_table(content, tmp_path):
+    path = tmp_path / "kept"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="that is no table, so it is not replaced"):
+        require_file(path)
+    path.write_text("image,label\n<b>,{\n")
+    require_file(path)
+    with pytest.raises(DataError, match="the command reads this file"):
+        require_file(path, None, "nowhere", str(path))

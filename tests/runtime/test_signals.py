@@ -3,8 +3,11 @@
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
+
+from firstlight.runtime import signals
 
 BEGIN = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # it may be ignored where tests run
 HEARING = (
@@ -147,3 +150,16 @@ def test_a_signal_that_is_ignored_as_by_nohup_stays_so():
 def test_without_it_a_signal_ends_the_process_without_a_word():
     """The control: what the other tests see is what `receive_signals` does."""
     assert ran(f"import os; os.kill(os.getpid(), {int(signal.SIGTERM)})", BEGIN) == (-signal.SIGTERM, "", "")
+
+
+def test_signals_are_received_where_no_thread_can_be_started(monkeypatch):
+    def refuse(_thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    monkeypatch.setattr(signals.signal, "set_wakeup_fd", lambda *_, **__: None)
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+    heard = {}
+    monkeypatch.setattr(signals.signal, "signal", heard.__setitem__)
+    signals.receive_signals()
+    assert {signal.SIGINT, signal.SIGTERM} <= set(heard)

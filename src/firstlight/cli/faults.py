@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from firstlight.cli.flags import message
 from firstlight.errors import UserError
-from firstlight.runtime.memory import is_out_of_gpu_memory, is_out_of_memory
+from firstlight.runtime.memory import is_out_of_gpu_memory, is_out_of_memory, is_out_of_threads
 
 EXTRAS = {
     "fastapi": "serve",
@@ -26,6 +26,7 @@ REMEDIES = {
     errno.EDQUOT: "make room: your quota is used up",
     errno.EMFILE: "allow more open files, as by ulimit -n 4096",
     errno.ENFILE: "close other programs; too many files are open on this machine",
+    errno.EAGAIN: "close other programs, or raise the limit of processes (see ulimit -u)",
     errno.EACCES: "change the permissions, or choose another place",
     errno.EPERM: "change the permissions, or choose another place",
     errno.EROFS: "choose another place; this one is read-only",
@@ -33,6 +34,10 @@ REMEDIES = {
 NO_MEMORY = (
     "there is not enough memory for this; close other programs, raise the limit if there is one (see ulimit -v), or "
     "choose a smaller --img-size, --batch-size, or --workers"
+)
+NO_THREADS = (
+    "no other thread can be started here; close other programs, or raise the limits if there are any (see ulimit -u "
+    "and ulimit -v)"
 )
 NO_GPU_MEMORY = (
     "the GPU does not have enough memory for this; close other programs that use it, or choose a smaller --batch-size "
@@ -80,6 +85,8 @@ def _wanted(package: str) -> str:
 def _of_memory(error: BaseException) -> str | None:
     if is_out_of_gpu_memory(error):
         return NO_GPU_MEMORY
+    if is_out_of_threads(error):
+        return NO_THREADS
     return NO_MEMORY if is_out_of_memory(error) else None
 
 

@@ -1,12 +1,12 @@
 """Predictions of image files: which files a folder holds, and predictions as CSV."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from firstlight.errors import DataError
-from firstlight.files import atomic_path, expand_user, open_csv
+from firstlight.files import PLAIN_TEXT, atomic_path, begins_as, expand_user, open_csv
 from firstlight.inference.inputs import find_files
 from firstlight.inference.predictor import Prediction
 
@@ -43,15 +43,29 @@ def _doubt_cells(prediction: Prediction) -> tuple[str | float | None, ...]:
     return unsure, prediction.reason, possible, prediction.strangeness
 
 
-def require_file(path: Path) -> None:
-    """Refuse a path that cannot become a file, before any work is done.
+def _is_same(path: Path, other: Path) -> bool:
+    with suppress(OSError):  # one of them does not exist
+        return other.is_file() and path.samefile(other)
+    return False
+
+
+def require_file(path: Path, *given: Path | str | None) -> None:
+    """Refuse a path that cannot become a table, or must not, before any work is done.
+
+    Args:
+        path: of the table.
+        given: files that the command reads, which it must not replace.
 
     Raises:
-        DataError: if it is something else.
+        DataError: if it is something else, such as a picture or one of the files that are read.
     """
     path = expand_user(path)
+    if any(read and _is_same(path, expand_user(read)) for read in given):
+        raise DataError("the command reads this file; choose another for the table", field="csv", value=str(path))
     if not path.name or (path.exists() and not path.is_file()):
         raise DataError("it is not a file; choose a new file, or one to replace", field="csv", value=str(path))
+    if not begins_as(path, PLAIN_TEXT):
+        raise DataError("that is no table, so it is not replaced; choose a new file", field="csv", value=str(path))
     if not path.parent.is_dir():
         raise DataError("it cannot be written: there is no such folder; choose another", field="csv", value=str(path))
 

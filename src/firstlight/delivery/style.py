@@ -6,6 +6,7 @@ that it is drawn on.
 """
 
 import builtins
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
 CHARACTER_WIDTH = 0.078  # inches, of a title
 EQUAL_CONTRAST = 0.18  # the luminance on which black and white are read equally well
 TITLE_LINE = 0.19  # inches, the height of one
+
+# Where no folder of matplotlib's own can be written, it takes a temporary one, which nobody has to know.
+logging.getLogger("matplotlib").addFilter(
+    lambda record: not record.msg.startswith(("mkdir -p failed", "Matplotlib created a temporary cache"))
+)
 
 
 @dataclass(frozen=True, slots=True)

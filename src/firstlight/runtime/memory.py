@@ -23,9 +23,10 @@ OWN_MEMORY = Path("/proc/self/statm")  # Linux; in pages: all, in memory, of fil
 # How libraries say in an error of another type that memory has run out, of this process or of a GPU.
 _NO_MEMORY = re.compile(
     r"can(not|'t) allocate memory|not enough memory|DefaultCPUAllocator|failed to map segment|std::bad_alloc"
-    r"|can't start new thread|Unable to allocate",
+    r"|Unable to allocate",
     re.IGNORECASE,
 )
+_NO_THREAD = "can't start new thread"
 _NO_GPU_MEMORY = "MPS backend out of memory"
 
 
@@ -72,6 +73,11 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError):
         return True
     return isinstance(error, RuntimeError | ImportError | OSError) and _NO_MEMORY.search(str(error)) is not None
+
+
+def is_out_of_threads(error: BaseException) -> bool:
+    """Return whether an error says that the system lets this process start no other thread."""
+    return isinstance(error, RuntimeError) and _NO_THREAD in str(error)
 
 
 def is_out_of_gpu_memory(error: BaseException) -> bool:

@@ -58,7 +58,8 @@ def receive_signals() -> None:
         reading, writing = os.pipe()
         os.set_blocking(writing, False)
         signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-        threading.Thread(target=_watch, args=(reading,), name="signals", daemon=True).start()
+        with suppress(RuntimeError):  # where no thread can be started, a second signal waits for the main one
+            threading.Thread(target=_watch, args=(reading,), name="signals", daemon=True).start()
 
 
 def last_words(text: bytes) -> None:

@@ -74,6 +74,17 @@ def test_the_page_of_a_run_is_written_from_its_folder_alone(kept_run, tmp_path):
     ]
 
 
+def test_a_report_replaces_no_file_that_is_not_a_page(kept_run):
+    record = kept_run.folder / "evaluation.json"
+    before = record.read_bytes()
+    with pytest.raises(RunError, match="that is no page, so it is not replaced"):
+        write_run_report(kept_run.folder, record)
+    assert record.read_bytes() == before
+    (page := kept_run.folder / "page").write_text("\n<!DOCTYPE html>")
+    assert len(write_run_report(kept_run.folder, page).read_text("utf-8")) > 1000
+    assert write_run_report(kept_run.folder, page) == page
+
+
 def test_nothing_is_asked_of_the_network_and_only_our_style_and_script_may_run(kept_run):
     html = page_of(read_run(kept_run.folder))
     page = Page(html)

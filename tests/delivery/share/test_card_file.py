@@ -37,6 +37,14 @@ def test_a_card_with_words_of_a_person_is_not_replaced_unless_it_is_named(copied
     assert written.read_text() != "mine"
 
 
+def test_a_card_replaces_no_picture(copied_run):
+    picture = copied_run / "held_out.png"
+    picture.write_bytes(b"\x89PNG\r\n\x1a\n\0")
+    with pytest.raises(UserError, match="that is no card, so it is not replaced"):
+        fl.export(copied_run, to="card", out=picture)
+    assert picture.stat().st_size == 9
+
+
 def test_a_model_in_memory_needs_a_name_for_its_card(tmp_path):
     model = fl.Classifier(architecture={"name": "mlp"}, classes=("a", "b"), input_size=(1, 8, 8))
     with pytest.raises(UserError, match="name the file with `out`"):

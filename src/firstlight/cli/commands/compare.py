@@ -66,7 +66,7 @@ class Compare:
 
         require_free(self.out)
         if self.csv:
-            require_file(self.csv)
+            require_file(self.csv, self.source)
 
         found: Comparison | RecipeComparison
         with announcements_to(lambda line: tell(with_flags(line))), phase("comparing"):

@@ -56,7 +56,7 @@ class Evaluate:
 
         require_free(self.out)
         if self.csv:
-            require_file(self.csv)
+            require_file(self.csv, self.source)
         with announcements_to(lambda line: tell(with_flags(line))), phase("scoring"):
             found = evaluate(
                 self.model,

@@ -54,13 +54,15 @@ class Predict:
         """Classify and report, picture by picture."""
         with phase("loading PyTorch"), importing():
             from firstlight.delivery.engine import engine_for
-            from firstlight.delivery.predict import written_to_csv
+            from firstlight.delivery.predict import require_file, written_to_csv
             from firstlight.inference.doubt import CANNOT_TELL
             from firstlight.inference.predictor import Predictor
             from firstlight.models.model_file import load_model
             from firstlight.runs.folder import model_file
             from firstlight.runtime.device import pick_device
 
+        if self.csv:
+            require_file(self.csv, *self.paths)
         with phase("loading the model"), announcements_to(lambda line: tell(with_flags(line))):
             model = load_model(model_file(self.model), pick_device(self.device))
             predictor = Predictor(

@@ -14,6 +14,7 @@ import pickle
 import socket
 import struct
 import sys
+import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -212,7 +213,9 @@ class _ArrayUnpickler(pickle.Unpickler):
 
 
 def _digits() -> Samples:
-    from sklearn.datasets import load_digits
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of joblib, where it has no shared memory, which is not needed
+        from sklearn.datasets import load_digits
 
     digits = load_digits()
     images = np.rint(digits.images * (255 / 16)).astype(np.uint8)[..., None]

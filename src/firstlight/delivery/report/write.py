@@ -15,7 +15,7 @@ from firstlight.delivery.report.answers import Answers
 from firstlight.delivery.report.material import Material, read_run
 from firstlight.delivery.report.page import page_of
 from firstlight.errors import RunError
-from firstlight.files import write_text
+from firstlight.files import begins_as, write_text
 from firstlight.models.classifier import Classifier
 from firstlight.models.model_file import load_model, read_model_card
 from firstlight.progress import phase
@@ -23,6 +23,7 @@ from firstlight.runs.folder import MODEL_FILE, REPORT_FILE
 from firstlight.runs.kept import COPIES_COLUMNS, kept_of
 
 HEATMAPS = 8  # of the worst mistakes
+PAGE = r"\s*<(?:!doctype )?html"  # how a page begins
 
 
 @phase("writing the report")
@@ -32,6 +33,8 @@ def write_run_report(folder: Path, out: Path | None = None) -> Path:
     Raises:
         RunError: if the folder holds no run, or a file in it is damaged.
     """
+    if out is not None:
+        _require_page(out)
     material = read_run(folder)
     file = folder / MODEL_FILE
     heatmaps = heatmaps_of(load_model(file), material) if material.originals and file.is_file() else {}
@@ -56,6 +59,7 @@ def write_model_report(model: Path | Classifier, samples: Samples, out: Path | N
         raise RunError("this file exists; choose another", field="out", value=str(path))
     if path.is_dir() or not path.parent.is_dir():  # before the test split is scored, which counts
         raise RunError("it cannot be written; choose a file in a folder that exists", field="out", value=str(path))
+    _require_page(path)
     score = evaluate_model(model, samples, **choices)
     return _write(path, _material(model, samples, score, choices.get("max_pixels")))
 
@@ -101,6 +105,11 @@ def _material(model: Path | Classifier, samples: Samples, score: Score, max_pixe
         quarantined=[{"image": samples.names[row], "reason": why} for row, why in sorted(store.quarantined.items())],
         copies=[dict(zip(COPIES_COLUMNS, row, strict=True)) for row in kept.copies],
     )
+
+
+def _require_page(path: Path) -> None:
+    if not begins_as(path, PAGE):
+        raise RunError("that is no page, so it is not replaced; choose a new file", field="out", value=str(path))
 
 
 def _write(path: Path, material: Material) -> Path:

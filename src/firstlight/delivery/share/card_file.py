@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from firstlight.delivery.share.card import card_of
 from firstlight.errors import UserError
-from firstlight.files import expand_user, read_regular, write_text
+from firstlight.files import PLAIN_TEXT, begins_as, expand_user, read_regular, write_text
 from firstlight.models.hub import repository_of
 from firstlight.runs.folder import model_file
 
@@ -30,6 +30,8 @@ def write_card(model: "Classifier | Path", out: Path | None = None) -> Path:
     file = expand_user(out) if out is not None else _beside(model)
     if file.is_dir():
         raise UserError(f"that is a folder; name a file, such as {file / CARD_FILE}", field="out", value=str(out))
+    if not begins_as(file, PLAIN_TEXT):
+        raise UserError("that is no card, so it is not replaced; choose a new file", field="out", value=str(file))
     text = card_of(model).to_markdown()
     try:
         if out is None and file.exists() and read_regular(file) != text.encode():
