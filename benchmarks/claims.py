@@ -8,15 +8,21 @@ races, failed, and how many of the losers were told what.
 
 import argparse
 import json
+import multiprocessing
 import os
+import random
 import sys
 import tempfile
 import time
 from collections import Counter
+from multiprocessing.queues import SimpleQueue
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 RUNNERS = 4
-LOCKSTEP_SECONDS = 0.002  # from the start of a race to its claims
+APART_SECONDS = 0.001  # between claims, at most
+HELD_SECONDS = 0.004  # that the winner takes until it writes its first file, at most
+MOST_SECONDS = 60.0  # of a race
 
 
 def main() -> None:
@@ -36,41 +42,35 @@ def claim_races(races: int = 500) -> tuple[int, int]:
 
 def race(races: int) -> tuple[int, Counter[str]]:
     """Return in how many races not exactly one process had the folder, and what the others were told."""
-    import firstlight.training.begin  # noqa: F401 - so that the forked processes have it
-
+    forking = multiprocessing.get_context("fork")
+    start, answers = forking.Barrier(RUNNERS), forking.SimpleQueue()
     failed, told = 0, Counter[str]()
     with tempfile.TemporaryDirectory() as place:
-        for number in range(races):
-            answers = claims(Path(place) / str(number))
-            failed += answers.count("mine") != 1 or any(answer.startswith("bug") for answer in answers)
-            told.update(answer for answer in answers if answer != "mine")
+        outs = [Path(place) / str(number) for number in range(races)]
+        runners = [forking.Process(target=run, args=(outs, start, answers, seed)) for seed in range(RUNNERS)]
+        for runner in runners:
+            runner.start()
+        of_runners = [answers.get() for _ in runners]
+        for runner in runners:
+            runner.join()
+    for one in zip(*of_runners, strict=True):
+        failed += one.count("mine") != 1 or any(answer.startswith("bug") for answer in one)
+        told.update(answer for answer in one if answer != "mine")
     return failed, told
 
 
-def claims(out: Path) -> list[str]:
-    """Return what each process was told that claimed a folder; `mine` if it had it."""
-    reading, writing = os.pipe()
-    start = time.monotonic() + LOCKSTEP_SECONDS * RUNNERS
-    children = []
-    for _ in range(RUNNERS):
-        child = os.fork()
-        if child == 0:
-            try:
-                while time.monotonic() < start:
-                    pass
-                os.write(writing, (claim(out) + "\n").encode())
-            finally:
-                os._exit(0)
-        children.append(child)
-    os.close(writing)
-    for child in children:
-        os.waitpid(child, 0)
-    with os.fdopen(reading) as answers:
-        return answers.read().splitlines()
+def run(outs: list[Path], start: Barrier, answers: SimpleQueue[list[str]], seed: int) -> None:
+    """Claim each folder at the same moment as the other runners, and send what came of it."""
+    draw, found = random.Random(seed), []
+    for out in outs:
+        start.wait(MOST_SECONDS)
+        time.sleep(draw.choice((0, 0, APART_SECONDS * draw.random())))
+        found.append(claim(out, HELD_SECONDS * draw.random()))
+    answers.put(found)
 
 
-def claim(out: Path) -> str:
-    """Claim a folder as a run does, write into it, and return what came of it."""
+def claim(out: Path, held: float = 0.0) -> str:
+    """Claim a folder as a run does, hold it for some seconds, write into it, and return what came of it."""
     from firstlight.errors import UserError
     from firstlight.runs.begun import owning, require_new
     from firstlight.runs.folder import make_run_folder, require_free
@@ -80,6 +80,7 @@ def claim(out: Path) -> str:
         folder = make_run_folder("race", out)
         with owning(folder):
             require_new(folder)
+            time.sleep(held)
             (folder / f"{os.getpid()}.txt").write_text("a run")
     except UserError as error:
         return "not empty" if "not empty" in error.reason else "taken" if "process" in error.reason else error.reason

@@ -20,7 +20,7 @@ from pathlib import Path
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.setdefault("PYTHONWARNINGS", "ignore")
 os.environ["FIRSTLIGHT_PROGRESS"] = "off"
-PARTS = ("models", "images", "lists", "archives", "tampering", "pages", "canaries", "faults")
+PARTS = ("models", "images", "lists", "archives", "tampering", "pages", "canaries", "network", "machine", "faults")
 
 
 def main() -> None:

@@ -2,9 +2,11 @@
 
 import mmap
 import os
+import re
 import signal
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -138,13 +140,20 @@ def test_mutated_lists_and_recipes_are_one_line(place, monkeypatch):
 
 
 def test_a_damaged_run_is_noticed(place, monkeypatch):
-    from hostile_parts.tampering import Asked
+    from firstlight.runs import record
+    from hostile_parts import tampering
 
-    asked, names = Asked(place), [Path("model.safetensors"), Path("evaluation.json")]
+    asked, names = tampering.Asked(place), [Path("model.safetensors"), Path("evaluation.json")]
     assert failed(lambda number: asked(names, number, flip=True), 4) == {}
-    expected = dict(asked.expected)
-    asked.expected = {name: (fault, "otherwise") for name, (fault, _) in expected.items()}
-    assert failed(lambda number: asked([Path("quarantine.csv")], number, flip=True), 1)
+
+    def with_another_score(data, _chance):
+        return re.sub(rb'(?s)("test": \{.*?"value": 0\.)\d', rb"\g<1>1", data, count=1)
+
+    monkeypatch.setattr(tampering, "mutated", with_another_score)
+    assert failed(lambda number: asked(names[1:], number, flip=False), 1) == {}
+    monkeypatch.setattr(record, "require_seal", lambda *_: None)
+    (fault,) = failed(lambda number: asked(names[1:], number, flip=False), 1).values()
+    assert "the scores answers otherwise, without a word" in fault
 
 
 def test_archives_that_lead_elsewhere_write_nothing_there(place, monkeypatch):
@@ -187,6 +196,52 @@ def test_the_secrets_are_in_the_pictures_that_are_tried(place):
         assert secret_of(name).encode() in data or secret_of(name).encode("utf-16-le") in data
 
 
+def test_secrets_in_what_is_written_are_seen_in_every_form(place):
+    from firstlight.runs.outputs import write_thumbnails
+    from hostile_parts.canaries import everything, photograph, searched
+
+    pixels = np.zeros((8, 8, 3), np.uint8)
+
+    def careful(folder):
+        write_thumbnails(folder, ["a.jpg"], [pixels])
+
+    def careless(folder):
+        (folder / "environment.txt").write_text(repr(dict(os.environ)))
+        (folder / "thumbnail.jpg").write_bytes(photograph(pixels))
+
+    assert searched(everything(place, careful)).failures == []
+    row = searched(everything(place, careless))
+    assert len(row.failures) == row.tried > 30
+
+
+def test_a_connection_or_a_lookup_is_seen_and_refused(place):
+    from urllib.error import URLError
+    from urllib.request import urlopen
+
+    from hostile_parts.network import connections
+
+    with connections() as made:
+        for address in ("http://127.0.0.1:9/x.png", "http://nobody.invalid/x.png"):
+            with pytest.raises(URLError):
+                urlopen(address)
+    assert len(made) == 2
+
+
+def test_a_clock_that_matters_is_seen(place, monkeypatch):
+    from hostile_parts import machine
+
+    def by_the_clock(_pictures, run):
+        run.mkdir(parents=True)
+        for name in ("model.safetensors", "split.csv"):
+            (run / name).write_text(f"{time.time():.0e}")
+        return ""
+
+    monkeypatch.setattr(machine, "_train", by_the_clock)
+    by_the_clock(None, place.folder / "clock" / "right")
+    assert "different" in machine.skewed(place, 86_400.0 * 20_000).fault
+    assert machine.skewed(place, 0.0).fault == ""
+
+
 def test_what_commands_must_not_do_is_seen(place, monkeypatch):
     from firstlight.cli import terminal
     from hostile_parts.commands import Ran
@@ -211,3 +266,13 @@ def test_what_commands_must_not_do_is_seen(place, monkeypatch):
     assert "NaN is no JSON" in Ran("check", "--json").fault
     monkeypatch.setattr(entry, "run", lambda _words: 1)
     assert "ended with 1" in Ran("check").fault
+
+
+def test_a_folder_that_two_claim_is_counted(place, monkeypatch):
+    import claims
+    from firstlight.runs import begun
+
+    assert claims.claim_races(6) == (6, 0)
+    monkeypatch.setattr(begun, "owning", lambda _folder: nullcontext())
+    monkeypatch.setattr(begun, "require_new", lambda _folder: None)
+    assert claims.claim_races(6)[1] > 0

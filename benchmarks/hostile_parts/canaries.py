@@ -3,7 +3,7 @@
 import io
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,11 @@ GPS_TAGS = {"place": 27, "area": 28, "day": 29, "datum": 18}
 
 def rows(place: Place) -> Iterator[Row]:
     """Yield one row: a secret is tried by looking for it in everything that a run and its commands leave."""
-    written = everything(place)
+    yield searched(everything(place, _use))
+
+
+def searched(written: dict[str, bytes]) -> Row:
+    """Return the row of all secrets, each looked for in some files."""
     names = [*(f"variable {name}" for name in VARIABLES), *(f"EXIF {name}" for name in (*TAGS, *INNER_TAGS, *GPS_TAGS))]
 
     def look(number: int) -> Found:
@@ -38,7 +42,7 @@ def rows(place: Place) -> Iterator[Row]:
         where = [name for name, data in written.items() if any(form in data for form in forms)]
         return Found(f"{names[number]} is in {where[:3]}" if where else "", sum(map(len, written.values())))
 
-    yield tried("secrets", len(names), look)
+    return tried("secrets", len(names), look)
 
 
 def secret_of(name: str) -> str:
@@ -46,8 +50,8 @@ def secret_of(name: str) -> str:
     return f"canary-{name.lower()}-7f3a9"
 
 
-def everything(place: Place) -> dict[str, bytes]:
-    """Return all that is written and said, by the names of the files, with secrets in the environment and the pictures.
+def everything(place: Place, use: Callable[[Path], None]) -> dict[str, bytes]:
+    """Return all that `use` leaves in its folder, by the names of the files, with secrets in the environment.
 
     In a process of its own, so that this one keeps its environment.
     """
@@ -58,7 +62,7 @@ def everything(place: Place) -> dict[str, bytes]:
         os.environ["FIRSTLIGHT_CACHE"] = str(folder / "cache")
         code = 1
         try:
-            _use(folder)
+            use(folder)
             code = 0
         finally:
             os._exit(code)
