@@ -12,6 +12,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from firstlight.data.groups import groups_from_names
 from firstlight.data.image_sources import ArrayImages
+from firstlight.data.plan import require_split
 from firstlight.data.samples import Samples, Split
 from firstlight.data.split import (
     SplitRows,
@@ -274,6 +275,13 @@ def test_the_public_split_refuses_what_does_not_belong_together():
     with pytest.raises(RecipeError, match=r"^fractions = '70/30': give three numbers above zero") as refused:
         split([0, 1], fractions="70/30")
     assert "split.csv" not in str(refused.value)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_a_split_that_cannot_be_read_is_refused_before_anything_is_packed(tmp_path):
+    os.mkfifo(tmp_path / "split.csv")
+    with pytest.raises(DataError, match=r"cannot be read \(it is a named pipe"):
+        require_split(str(tmp_path / "split.csv"))
 
 
 def test_each_split_has_one_number_and_one_word():

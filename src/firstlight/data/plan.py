@@ -135,8 +135,10 @@ def _notes_on_classes(samples: Samples, rows: SplitRows) -> list[str]:
 
 
 def require_split(choice: str) -> None:
-    """Raise a RecipeError if `split` is neither proportions nor the name of a table, which is read later."""
-    if Path(choice).suffix != ".csv":
+    """Raise a UserError if `split` is neither proportions nor a table that can be read."""
+    if Path(choice).suffix == ".csv":
+        read_split(expand_user(choice))
+    else:
         parse_fractions(choice)
 
 

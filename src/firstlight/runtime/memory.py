@@ -1,6 +1,7 @@
 """Memory: how much this process may use, and what happens to memory that it frees."""
 
 import ctypes
+import mmap
 import os
 import re
 import sys
@@ -53,8 +54,7 @@ def memory_left() -> int:
         taken = resident - of_files
     left = [physical_memory(), *_own_limits()]
     used = [taken, address_space, data][: len(left)]
-    page = os.sysconf("SC_PAGE_SIZE")
-    return max(0, min(limit - pages * page for limit, pages in zip(left, used, strict=True)))
+    return max(0, min(limit - pages * mmap.PAGESIZE for limit, pages in zip(left, used, strict=True)))
 
 
 def _own_limits() -> list[int]:
