@@ -152,6 +152,26 @@ def test_it_goes_on_in_parts_where_memory_has_run_out_and_says_so(samples, kill_
     assert bits_of(folder) == bits_of(tmp_path / "whole")
 
 
+def test_a_step_that_was_torn_by_a_second_interrupt_is_not_saved(samples, tmp_path, monkeypatch):
+    train(samples, Recipe.of(**QUICK), tmp_path / "whole")
+    whole = learn.train_epochs
+
+    def torn(state, *others):
+        for number, event in enumerate(whole(state, *others), 1):
+            yield event
+            if number == 9:
+                with torch.no_grad():
+                    next(state.classifier.parameters()).add_(1)
+                raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(learn, "train_epochs", torn)
+        run = train(samples, Recipe.of(**QUICK), tmp_path / "run", save_every=OFTEN)
+    assert run.interrupted
+    resume(run.folder, samples)
+    assert bits_of(run.folder) == bits_of(tmp_path / "whole")
+
+
 @pytest.mark.parametrize("part", ["optimizers", "losses", "average", "answers"])
 def test_it_would_not_if_a_part_of_the_state_were_forgotten(part, samples, kill_at, tmp_path, monkeypatch):
     recipe = QUICK | {"ema": 0.9}
@@ -414,7 +434,7 @@ def test_a_folder_of_the_user_that_is_called_last_stays(samples, tmp_path):
     (tmp_path / "last" / "thesis.txt").write_text("precious")
     with pytest.raises(RunError, match="not empty"):
         train(samples, Recipe.of(**QUICK), tmp_path)
-    with pytest.raises(RunError, match="no run folder"):
+    with pytest.raises(RunError, match="this is not a run folder"):
         resume(tmp_path, samples)
     assert [path.name for path in (tmp_path / "last").iterdir()] == ["thesis.txt"]
 

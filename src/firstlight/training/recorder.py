@@ -24,6 +24,7 @@ def record(
     """Record every epoch as it comes, save the model whenever it is the best so far, and write checkpoints.
 
     Ctrl-C and SIGTERM wait until a step is over and what it has led to is saved; a second one does not wait.
+    If that comes in the middle of a step, which may have changed half of the weights, the last checkpoint stays.
 
     Args:
         events: what happens while `state` is trained.
@@ -39,9 +40,11 @@ def record(
         TrainingError: if the loss is no longer a number, or memory runs out; the best model so far stays in the run
             folder.
     """
+    is_between_steps = False
     try:
         with tensorboard_writer(folder) as tensorboard, holding_interrupts():
             for event in events:
+                is_between_steps = True
                 if isinstance(event, Epoch):
                     write_metrics(folder, [asdict(row) for row in state.rows])
                     add_row(tensorboard, event)
@@ -50,8 +53,10 @@ def record(
                 if checkpoints:
                     checkpoints.offer(state, epoch_is_over=isinstance(event, Epoch))
                 raise_if_interrupted()
+                is_between_steps = False
+            is_between_steps = True
     except KeyboardInterrupt:
-        if checkpoints and (state.best or checkpoints.has_written):
+        if checkpoints and is_between_steps and (state.best or checkpoints.has_written):
             checkpoints.finish(state)
         if state.best is None:
             raise
