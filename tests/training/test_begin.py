@@ -17,7 +17,7 @@ import firstlight as fl
 from firstlight.data.sources import load_data
 from firstlight.errors import RecipeError, RunError, WriteError
 from firstlight.progress import announcements_to
-from firstlight.runs.begun import is_begun, owning
+from firstlight.runs.begun import is_begun, is_test_counted, owning
 from firstlight.runs.last import read_state, state_file, write_state
 from firstlight.training import gradient, learn
 from firstlight.training import train as training
@@ -447,3 +447,20 @@ def test_a_run_that_was_resumed_and_interrupted_at_once_keeps_its_folder(samples
         raise KeyboardInterrupt
     assert stop.value.__notes__ == [f"there is no model yet; begin again with firstlight train `resume` {folder}"]
     assert (folder / "notes.txt").is_file() and is_begun(folder)
+
+
+@pytest.mark.parametrize("damaged", ["", "[[[", "seed = 1", None])
+def test_a_recipe_that_was_damaged_is_one_line_and_stops_no_other_run(damaged, samples, stopped):
+    file = stopped / "last" / "recipe.toml"
+    file.unlink() if damaged is None else file.write_text(damaged)
+    with pytest.raises(RunError, match=r"last/recipe.toml: it is damaged, so the run cannot be resumed"):
+        fl.train(resume=stopped)
+    with pytest.raises(RunError, match="it is damaged"), resuming(stopped, samples):
+        pass
+    assert unfinished(Recipe.of(**QUICK), samples.source, stopped) == []
+
+
+def test_a_note_of_the_look_at_the_test_split_that_was_damaged_counts_it_again(stopped):
+    (stopped / "last" / "test.json").write_text("{")
+    assert not is_test_counted(stopped, 1)
+    assert is_test_counted(stopped, 2)

@@ -206,8 +206,10 @@ def is_test_counted(folder: Path, counted: int) -> bool:
         counted: how many evaluations of the test split its record holds.
     """
     file = folder / LAST_FOLDER / TEST_FILE
-    if file.is_file():
-        before: int = json.loads(file.read_text("utf-8"))["counted_before"]
+    with suppress(
+        OSError, ValueError, KeyError, TypeError
+    ):  # of one that is damaged: it is counted, rather once too often
+        before: int = json.loads(read_regular(file))["counted_before"]
         return counted > before
     if file.parent.is_dir():
         write_json(file, {"counted_before": counted})

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from firstlight.data.samples import Samples
 from firstlight.disk import require_room
-from firstlight.errors import RunError
-from firstlight.files import expand_user
+from firstlight.errors import RunError, UserError
+from firstlight.files import expand_user, read_regular_text
 from firstlight.progress import announce
 from firstlight.runs.begun import (
     TakenError,
@@ -99,7 +99,7 @@ def resuming(folder: Path | str, samples: Samples, *, inexact: bool = False) -> 
         if not is_begun(folder):  # until a moment ago, it was the run of a process that has finished it
             raise TakenError(f"{folder}: another process has just finished this run, so there is nothing to resume")
         begun = read_begun(folder)
-        made = make_ready(samples, from_toml(asked_file(folder)).recipe)
+        made = make_ready(samples, _asked(folder)[0])
         differences = differences_between(begun, begun_with(made, score_test=begun.score_test))
         if differences and not inexact:
             raise RunError(
@@ -138,8 +138,17 @@ def asked_of(folder: Path | str) -> tuple[Recipe, str]:
     folder = expand_user(folder)
     clear_what_is_over(folder)
     read_begun(folder)
-    recipe, source, _ = from_toml(asked_file(folder))
-    assert source is not None, "it was written with one"
+    return _asked(folder)
+
+
+def _asked(folder: Path) -> tuple[Recipe, str]:
+    file = asked_file(folder)
+    try:
+        recipe, source, _ = from_toml(file)
+    except UserError:
+        source = None
+    if source is None:
+        raise RunError(f"{file}: it is damaged, so the run cannot be resumed; train again in another folder")
     return recipe, source
 
 
@@ -155,5 +164,12 @@ def unfinished(recipe: Recipe, source: str, out: Path | str | None = None) -> li
     """
     wanted = to_toml(recipe, source)
     folders = [folder for folder in (Path("runs").glob("*") if out is None else [expand_user(out)]) if is_begun(folder)]
-    same = [folder for folder in folders if asked_file(folder).read_text("utf-8", "surrogateescape") == wanted]
+    same = [folder for folder in folders if _text_of(asked_file(folder)) == wanted]
     return sorted(same, key=lambda folder: (furthest_step(folder), len(folder.name), folder.name), reverse=True)
+
+
+def _text_of(file: Path) -> str | None:
+    """Return the text of a file; None if it cannot be read, as where somebody has removed it."""
+    with suppress(OSError):
+        return read_regular_text(file)
+    return None
