@@ -228,3 +228,8 @@ def test_rows_may_be_read_by_several_threads_since_comparing_moves_no_position(m
     rows = VerifiedFolder(place).map_lazily("table.npy", pytest.fail)
     rows._file.seek(7)
     assert np.array_equal(rows[30], TABLE[30]) and rows._file.tell() == 7
+
+
+def test_a_reader_that_does_not_understand_what_was_just_written_is_no_damage():
+    with pytest.raises(KeyError, match="ours"):
+        kept(KIND, KEY, lambda _files: {}["ours"], Maker().write)

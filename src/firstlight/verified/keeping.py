@@ -108,7 +108,7 @@ def _made(folder: Path, read: Callable[[VerifiedFolder], Opened], write: Callabl
         writer = VerifiedWriter(unfinished)
         write(writer)
         writer.finish(folder.name)
-    return _opened(folder, read)
+    return read(VerifiedFolder(folder))  # what it cannot understand of this is a mistake of ours, and no damage
 
 
 def discard(folder: Path) -> None:
