@@ -55,7 +55,7 @@ def test_a_tar_with_backslashes_has_folders(tmp_path):
 def test_pipes_are_called_pipes(tmp_path, named):
     root = named(tmp_path / "set", FILES)
     os.mkfifo(root / "cat" / "pipe.png")
-    assert load_data(root).notes == ("left out: 1 pipe or device, such as cat/pipe.png",)
+    assert load_data(root).notes == ("left out: 1 special file (a pipe, a socket or a device), such as cat/pipe.png",)
 
 
 def test_splits_beside_other_folders_are_all_named(tmp_path, named):

@@ -24,7 +24,7 @@ def left_out(found: FolderListing) -> tuple[str, ...]:
     """Return notes on the files that are not in the set, and on unusual names."""
     return (
         *note(found.other_files, "file", "without the extension of a picture"),
-        *note(found.special, "pipe or device", ""),
+        *note(found.special, "special file", "(a pipe, a socket or a device)"),
         *(text for reason, names in found.ignored.items() for text in note(names, "picture", reason.value)),
         *note(found.runs, "folder", "of an earlier run"),
         *note([link.rstrip("/") for link in found.links], "symbolic link", "which `follow_links` would read"),
