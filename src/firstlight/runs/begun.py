@@ -21,6 +21,7 @@ from firstlight.locks import try_lock
 from firstlight.runs.folder import LAST_FOLDER, RECIPE_FILE
 
 BEGUN_FILE, LOCK_FILE, TEST_FILE = "begun.json", "lock", "test.json"
+ATTEMPTS = 20  # to make a lock file that another process removes meanwhile
 # All that a run writes into `last/`; what else is there belongs to somebody else.
 _OURS = re.compile(
     rf"{BEGUN_FILE}|{LOCK_FILE}|{TEST_FILE}|{RECIPE_FILE}|(?:training|finetune-\w+)\.safetensors|\..+\.part|\.tmp\w{{6}}"
@@ -127,7 +128,10 @@ def _opened_lock(file: Path) -> IO[str]:
     """Open a lock file, which is made if need be; if it cannot be, an empty run folder is removed."""
     try:
         with writing(file):
-            file.parent.mkdir(exist_ok=True)
+            for _ in range(ATTEMPTS):
+                file.parent.mkdir(exist_ok=True)
+                with suppress(FileNotFoundError):  # a process that has just ended its run has removed it
+                    return file.open("a+", encoding="ascii")
             return file.open("a+", encoding="ascii")
     except WriteError:
         for folder in (file.parent, file.parents[1]):
