@@ -13,6 +13,7 @@ from sklearn.metrics import accuracy_score, log_loss
 import firstlight as fl
 from firstlight.data.sources import load_data
 from firstlight.errors import ImageError, RecipeError, RunError, TrainingError
+from firstlight.runs.begun import end_run
 from firstlight.runs.outputs import read_outputs
 from firstlight.training import learn, recorder
 from firstlight.training import train as training
@@ -267,6 +268,7 @@ def test_the_test_split_stays_locked_until_somebody_scores_it(run, tmp_path, mon
 
 def test_every_evaluation_of_the_test_split_is_counted_whoever_makes_it(tmp_path, digit_folder):
     run = train(load_data(digit_folder), QUICK, tmp_path / "run", score_test=False)
+    end_run(run.folder)  # until then, all looks are that of the run itself, which may have been stopped in between
     counts = [evaluate_on_test(run).record.test_evaluations, fl.evaluate(run, digit_folder).test_evaluations]
     counts += [evaluate_on_test(run).record.test_evaluations, fl.evaluate(run, digit_folder).test_evaluations]
     assert counts == [1, 2, 3, 4]
