@@ -1,5 +1,7 @@
 """The verbs in Python: the same as on the command line, on whatever people have at hand."""
 
+import signal
+
 import numpy as np
 import pytest
 import torch
@@ -106,3 +108,20 @@ def test_a_wrong_type_is_refused_with_what_to_give(call, message):
 def test_check_refuses_numbers_out_of_range(choices):
     with pytest.raises(RecipeError, match="choose a number from 1 to"):
         fl.check("digits", **choices)
+
+
+def test_an_interrupt_waits_until_libraries_are_imported(monkeypatch):
+    done, whole = [], fl.import_module
+
+    def interrupted(name):
+        found = whole(name)
+        if name == "firstlight.training.recipe":
+            signal.raise_signal(signal.SIGINT)
+            done.append(name)
+        return found
+
+    monkeypatch.setattr(fl, "import_module", interrupted)
+    monkeypatch.delitem(vars(fl), "Recipe", raising=False)
+    with pytest.raises(KeyboardInterrupt):
+        fl.Recipe  # noqa: B018
+    assert done

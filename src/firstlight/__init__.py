@@ -122,7 +122,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'firstlight' has no attribute {name!r}")
     import_module("firstlight.runtime.processors").yield_processors()  # in time for torch, which may be imported below
     module, colon, original = _HOMES[name].partition(":")
-    found = import_module(f"firstlight.{module}")
+    with import_module("firstlight.runtime.interrupts").holding_interrupts():  # torch cannot be half imported
+        found = import_module(f"firstlight.{module}")
     value = found if colon and not original else getattr(found, original or name)
     globals()[name] = value
     return value
