@@ -86,16 +86,6 @@ def test_strangers_are_unsure_in_any_case():
         assert stranger == Verdict(True, "unlike anything in training", ("shirt",), 101.0)
 
 
-def test_a_strangeness_that_is_no_number_is_a_large_one():
-    class Nothing(Brightness):
-        def score(self, features, logits, images):
-            return torch.full((len(images),), torch.nan)
-
-    (verdict,) = verdicts(doubt(strangeness=Nothing()), SURE)
-    assert (verdict.unsure, verdict.reason) == (True, "unlike anything in training")
-    assert 1e30 < verdict.strangeness < float("inf"), "JSON has no infinity"
-
-
 def test_sets_by_class_use_the_quantile_of_each_class():
     quantiles = torch.tensor([0.1, 0.6, 0.1, 0.1], dtype=torch.float64)
     trust = {"class_quantiles": quantiles}
