@@ -123,7 +123,7 @@ def main() -> None:
             line = {
                 "part": "isolated",
                 "side": f"{name}, {side}",
-                "images_per_second": round(statistics.median(runs), 1),
+                "packed_per_second": round(statistics.median(runs), 1),
                 "runs": [round(speed, 1) for speed in runs],
                 "processor_ms": round(statistics.median(processor[side]), 2),
                 "processor_runs": [round(used, 2) for used in processor[side]],
