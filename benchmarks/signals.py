@@ -115,15 +115,16 @@ def start(place: Path, words: list[str], number: int) -> subprocess.Popen[str]:
 def undisturbed(place: Path, command: Command) -> None:
     """Let a command live its whole life; a server's ends a moment after it answers."""
     run = place / "undisturbed"
+    said = ""
     with start(place, [str(run) if word == "RUN" else word for word in command.words], 0) as process:
         assert process.stderr
         if command.name == "serve":
-            while "serving" not in process.stderr.readline():
-                pass
+            while (line := process.stderr.readline()) and "serving" not in line:
+                said += line
             time.sleep(0.3)
             process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=MOST_SECONDS)
-    assert process.returncode == 0, out + err
+    assert process.returncode == 0, said + out + err
     shutil.rmtree(run, ignore_errors=True)
 
 

@@ -15,7 +15,7 @@ from firstlight.white import White
 
 TARGET = Target((3, 32, 32), "crop", 50_000_000, White())
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
-REFUSED = "takes longer than|needs more than|more than the limit|save it again|damaged|truncated"
+REFUSED = "takes longer than|needs more than|more than the limit|no side may be longer|save it again|damaged|truncated"
 
 
 def file_of(image: Image.Image, kind: str, **options) -> bytes:
