@@ -23,6 +23,7 @@ from firstlight.inference.engines.torch_engine import TorchEngine
 from firstlight.models.classifier import Classifier
 from firstlight.models.model_file import load_model, save_model
 from firstlight.progress import announcements_to
+from firstlight.verified import read_line
 
 FASTER, SLOWER = {"torch": 2.0, "onnx": 1.0}, {"torch": 1.0, "onnx": 2.0}
 
@@ -344,5 +345,5 @@ def test_a_speed_that_other_programs_have_spoiled_is_measured_again(model, expor
     monkeypatch.setattr(known_exports, "speeds_of", lambda *_: SLOWER)
     monkeypatch.setattr(engine_module, "others_are_working", lambda: True)
     remember_export(model, exported.file)
-    (file,) = cache.glob("exports/*.json")
-    assert json.loads(file.read_text()) == {"refusal": None, "speeds": {}}
+    (file,) = cache.glob("exports/*.known")
+    assert json.loads(read_line(file)) == {"refusal": None, "speeds": {}}
