@@ -19,6 +19,11 @@ REPOSITORY = Path(__file__).parents[1]
 settings.register_profile("firstlight", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("firstlight")
 
+# A process in the background may ignore signals, and hand that on; what tests send has to be heard.
+for number, handler in ((signal.SIGINT, signal.default_int_handler), (getattr(signal, "SIGHUP", 0), signal.SIG_DFL)):
+    if number and signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, handler)
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Slow tests come first, so that no process waits for one at the end, and their coverage is not measured."""
