@@ -88,7 +88,7 @@ def is_out_of_gpu_memory(error: BaseException) -> bool:
 
 
 def free_device_memory(device: "torch.device") -> None:
-    """Give memory of a GPU that PyTorch keeps back to the device."""
+    """Release the memory of a GPU that PyTorch keeps for later."""
     import torch
 
     if device.type == "cuda":
