@@ -1,0 +1,1 @@
+"""Our models and training in other libraries: scikit-learn, Optuna, Ray Data."""
