@@ -17,6 +17,7 @@ from firstlight.training import loop
 from firstlight.training.defaults import complete
 from firstlight.training.learn import learn_by_gradient
 from firstlight.training.recipe import Recipe
+from firstlight.training.recorder import watched_by
 from firstlight.training.state import Epoch, Learned, Step, is_better
 
 ROW = Epoch(0, 1.5, 0.0, 2.0, 2.1, 0.5)
@@ -169,3 +170,25 @@ def test_events_for_tensorboard_are_the_rows(data, recipe, tmp_path):
     events.Reload()
     seen = [(event.step, event.value) for event in events.Scalars("valid_loss")]
     assert seen == [(row.epoch, pytest.approx(row.valid_loss, rel=1e-6)) for row in found.rows]
+
+
+def test_whoever_watches_sees_each_step_and_each_epoch_that_is_recorded_and_may_end_training(data, recipe, tmp_path):
+    class EnoughError(Exception):
+        pass
+
+    seen = []
+
+    def watch(event):
+        seen.append(event)
+        if isinstance(event, Epoch):
+            assert int(rows_in(tmp_path)[-1]["epoch"]) == event.epoch
+            if event.epoch == 2:
+                raise EnoughError
+
+    with pytest.raises(EnoughError), watched_by(watch):
+        learn_by_gradient(tmp_path, fresh(data, recipe), data, recipe)
+    assert [event.epoch for event in seen if isinstance(event, Epoch)] == [1, 2]
+    steps = [event.step for event in seen if isinstance(event, Step)]
+    assert steps == [*range(1, len(steps) // 2 + 1)] * 2
+    learn_by_gradient(tmp_path, fresh(data, recipe), data, recipe)
+    assert len(rows_in(tmp_path)) == 3 and seen[-1].epoch == 2

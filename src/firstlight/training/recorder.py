@@ -1,8 +1,9 @@
 """What a run shows while it trains: metrics.csv, TensorBoard events, and the best model so far."""
 
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,21 @@ from firstlight.training.checkpoints import Checkpoints
 from firstlight.training.state import Epoch, Step, TrainState
 
 OUT_OF_MEMORY = "epoch {epoch}: memory ran out; use a smaller `batch_size`, a smaller `img_size`, or a smaller `model`"
+
+_watch: ContextVar[Callable[[Step | Epoch], None]] = ContextVar("watch", default=lambda _event: None)
+
+
+@contextmanager
+def watched_by(watch: Callable[[Step | Epoch], None]) -> Iterator[None]:
+    """Call `watch` with each step and epoch of what is trained within the block, once it is recorded.
+
+    What it raises ends training, as a search does with a run that is not worth finishing.
+    """
+    token = _watch.set(watch)
+    try:
+        yield
+    finally:
+        _watch.reset(token)
 
 
 def record(
@@ -40,7 +56,7 @@ def record(
         TrainingError: if the loss is no longer a number, or memory runs out; the best model so far stays in the run
             folder.
     """
-    is_between_steps = False
+    is_between_steps, watch = False, _watch.get()
     try:
         with tensorboard_writer(folder) as tensorboard, holding_interrupts():
             for event in events:
@@ -53,6 +69,7 @@ def record(
                 if checkpoints:
                     checkpoints.offer(state, epoch_is_over=isinstance(event, Epoch))
                 raise_if_interrupted()
+                watch(event)
                 is_between_steps = False
             is_between_steps = True
     except KeyboardInterrupt:
