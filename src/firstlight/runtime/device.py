@@ -8,6 +8,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from firstlight.errors import RecipeError, require_type
+from firstlight.runtime.distributed import world
 
 if TYPE_CHECKING:
     import torch
@@ -16,21 +17,43 @@ if TYPE_CHECKING:
 def pick_device(name: str = "auto") -> "torch.device":
     """Return the device that `auto`, `cpu`, `cuda`, `cuda:1` or `mps` names, if this machine has it.
 
+    Of several processes that train together, each gets a GPU of its own.
+
     Raises:
-        RecipeError: if the device is unknown, or not on this machine.
+        RecipeError: if the device is unknown, or not on this machine, or there are fewer GPUs than processes.
     """
     import torch
 
     require_type(name, str, "device", "auto, cpu, cuda, cuda:1 or mps")
     present = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available()), "cpu": 1}
     if name == "auto":
-        return torch.device(next(kind for kind in present if present[kind]))
+        name = next(kind for kind in present if present[kind])
+    if world().size > 1 and name.startswith("cuda"):
+        return _own_gpu(name, present["cuda"])
     kind, _, number = name.partition(":")
     if kind not in present or not (number or "0").isdecimal():
         raise RecipeError("there is no such device; choose auto, cpu, cuda, cuda:1, or mps", field="device", value=name)
     if int(number or 0) >= present[kind]:
         raise RecipeError("PyTorch finds no such device on this machine; choose auto", field="device", value=name)
     return torch.device(kind, int(number)) if number else torch.device(kind)
+
+
+def _own_gpu(name: str, present: int) -> "torch.device":
+    """Return the GPU of this process among those that train together on this machine."""
+    import torch
+
+    here = world()
+    if name != "cuda":
+        raise RecipeError("every process has a GPU of its own; choose cuda", field="device", value=name)
+    if here.local_size > present:
+        raise RecipeError(
+            f"torchrun has started {here.local_size} processes on a machine with {present} GPUs, and every process "
+            f"needs one; start {present} at most, or choose cpu",
+            field="device",
+            value=name,
+        )
+    torch.cuda.set_device(here.local_rank)
+    return torch.device("cuda", here.local_rank)
 
 
 def pick_dtype(device: "torch.device", choice: str = "auto") -> "torch.dtype":
