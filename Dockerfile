@@ -8,6 +8,11 @@
 # they come from pip's usual index, and on Linux bring several gigabytes for GPUs.
 # FIRSTLIGHT_TOKEN, of at least 16 characters, is what requests have to carry; without it the server refuses to start.
 # The model is not part of the image, and nothing is downloaded when it runs.
+#
+# For the templates in deploy/, which train and predict on many machines, leave TORCH_INDEX out if they have GPUs:
+#
+#   docker build -t firstlight .                                                                # deploy/trainjob.yaml
+#   docker build -t firstlight --build-arg EXTRAS=scale --build-arg PACKAGES='ray[default]' .   # deploy/rayjob.yaml
 
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
@@ -21,8 +26,10 @@ ENV PATH=/opt/firstlight/bin:$PATH
 RUN pip install "torch>=2.11" "torchvision>=0.26" ${TORCH_INDEX:+--index-url "$TORCH_INDEX"}
 WORKDIR /source
 COPY . .
+ARG EXTRAS=serve,export
+ARG PACKAGES
 # hadolint ignore=DL3013
-RUN pip install ".[serve,export]"
+RUN pip install ".[${EXTRAS}]" ${PACKAGES:+"$PACKAGES"}
 
 FROM ${PYTHON_IMAGE}
 COPY --from=build /opt/firstlight /opt/firstlight

@@ -60,8 +60,10 @@ def test_its_bounds_are_those_of_the_project():
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))["project"]
     for requirement in re.findall(r'"((?:torch|torchvision)>=[\d.]+)"', TEXT):
         assert requirement in project["dependencies"]
-    [extras] = re.findall(r'"\.\[([\w,]+)\]"', TEXT)
-    assert set(extras.split(",")) <= project["optional-dependencies"].keys()
+    lists = [*re.findall(r"\bEXTRAS=([\w,]+)", TEXT)]
+    assert lists
+    assert {extra for extras in lists for extra in extras.split(",")} <= project["optional-dependencies"].keys()
+    assert ("RUN", 'pip install ".[${EXTRAS}]" ${PACKAGES:+"$PACKAGES"}') in instructions()
 
 
 def test_it_writes_only_where_a_read_only_container_can():
