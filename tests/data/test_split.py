@@ -235,6 +235,12 @@ def test_shares_that_are_none_are_refused(text):
         parse_fractions(text)
 
 
+def test_without_a_share_for_test_there_is_none_and_two_groups_of_a_class_suffice():
+    assert parse_fractions("85/15/0") == pytest.approx((0.85, 0.15, 0))
+    rows = split(["cat"] * 20 + ["dog"] * 2, fractions="3/1/0")
+    assert (len(rows.train), len(rows.valid), len(rows.test)) == (16, 6, 0)
+
+
 def test_groups_can_be_read_from_names():
     names = ["ann/1.png", "ann/2.png", "bob/1.png", "3.png"]
     assert groups_from_names(names, "folder") == ["ann", "ann", "bob", "."]

@@ -118,3 +118,11 @@ def test_the_order_of_the_images_is_no_cue():
     labels = np.repeat([0, 1], 200)
     same = np.zeros((400, 12))  # whichever image is nearest, it is as near as all others
     assert find_shortcuts([], patches(same, draw().normal(size=(400, 12))), labels, CLASSES) == ()
+
+
+def test_a_class_that_the_inside_only_takes_too_much_for_is_judged_without_warning():
+    labels = np.repeat([0, 1], [12, 24])
+    inside = np.zeros((36, 12))
+    inside[12:] = np.repeat(100 * np.eye(12), [1] * 6 + [3] * 6, axis=0)  # six are nearest to the other class
+    edge = np.where(labels == 1, 200.0, 0.0)[:, None] + draw().normal(0, 1, (36, 12))
+    assert find_shortcuts([], patches(edge, inside), labels, ("a", "b")) == ()

@@ -125,3 +125,9 @@ def test_a_split_that_cannot_be_is_refused_before_a_network_is_chosen(some_digit
     monkeypatch.setattr("firstlight.training.ready.choose_network", None)
     with pytest.raises(fl.UserError, match="give three numbers above zero"):
         fl.train(some_digits, split="70/20")
+
+
+def test_a_run_that_is_to_be_scored_needs_pictures_to_test_on(some_digits, tmp_path):
+    with pytest.raises(fl.UserError, match="split = '85/15/0': this leaves no pictures to test on"):
+        fl.train(some_digits, split="85/15/0", model="mlp", out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()

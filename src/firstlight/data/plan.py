@@ -11,7 +11,6 @@ from firstlight.data.recipe import DataRecipe
 from firstlight.data.samples import Samples, Split
 from firstlight.data.split import (
     DEFAULT_FRACTIONS,
-    MIN_GROUPS,
     SplitRows,
     assign,
     complete_official,
@@ -63,13 +62,13 @@ def plan_split(samples: Samples, store: Store, recipe: DataRecipe, seed: int = 0
         RecipeError: if `split` or `group_by` cannot be used.
     """
     groups = image_groups(samples, store.duplicates, recipe.group_by)
-    splits, notes = _choose_splits(samples, groups, recipe.split, seed)
+    splits, notes, wanted = _choose_splits(samples, groups, recipe.split, seed)
     leaks = find_leaks(groups, splits, store.usable)
     dropped = training_copies(leaks, splits) if recipe.drop_leaks else []
     rows = SplitRows.of(splits, np.setdiff1d(store.usable, dropped).astype(np.int64))
-    refusals = _refusals(samples, store, rows, drops=bool(dropped))
+    refusals = _refusals(samples, store, rows, wanted, drops=bool(dropped))
     if not refusals:
-        notes += _notes_on_classes(samples, rows)
+        notes += _notes_on_classes(samples, rows, wanted)
     return SplitPlan(rows, leaks, dropped, tuple(notes), tuple(refusals))
 
 
@@ -86,8 +85,8 @@ def quarantine_refusal(samples: Samples, store: Store) -> str | None:
     )
 
 
-def _refusals(samples: Samples, store: Store, rows: SplitRows, *, drops: bool) -> list[str]:
-    """Return what a set lacks for training."""
+def _refusals(samples: Samples, store: Store, rows: SplitRows, wanted: list[Split], *, drops: bool) -> list[str]:
+    """Return what a set lacks for training, of the splits that are wanted."""
     source = samples.source
     if len(samples.classes) < 2:
         only = escape_name(samples.classes[0])
@@ -99,9 +98,9 @@ def _refusals(samples: Samples, store: Store, rows: SplitRows, *, drops: bool) -
     why = (
         "`drop_leaks` left out what is also in another split"
         if drops
-        else f"a class needs {MIN_GROUPS} pictures, or groups of pictures, to be split"
+        else f"a class needs {len(wanted)} pictures, or groups of pictures, to be split"
     )
-    empty = [SPLIT_NAMES[split] for split in Split if not len(rows.rows(split.word))]
+    empty = [SPLIT_NAMES[split] for split in wanted if not len(rows.rows(split.word))]
     refusals = [
         f"{source}: no picture is left for the {split} split ({why}); add some, or group them differently"
         for split in empty
@@ -121,16 +120,16 @@ def _no_training_images(samples: Samples, splits: NDArray[np.int8]) -> str:
     return f"{samples.source}: every picture is in the {' or '.join(given)} split; put some in train"
 
 
-def _notes_on_classes(samples: Samples, rows: SplitRows) -> list[str]:
+def _notes_on_classes(samples: Samples, rows: SplitRows, wanted: list[Split]) -> list[str]:
     """Return notes on classes that a split for choosing or scoring lacks."""
     notes = []
-    untested = _classes_without(rows.test, samples)
+    untested = _classes_without(rows.test, samples) if Split.TEST in wanted else []
     if unchecked := [name for name in _classes_without(rows.valid, samples) if name not in untested]:
         notes.append(f"no picture of {list_names(unchecked)} is in the validation split")
     if untested:
         notes.append(f"no picture of {list_names(untested)} is in the test split, so its accuracy is not known")
     if untested and samples.splits is None:
-        notes.append(f"to be in every split, a class needs {MIN_GROUPS} pictures, or groups of pictures")
+        notes.append(f"to be in every split, a class needs {len(wanted)} pictures, or groups of pictures")
     return notes
 
 
@@ -144,10 +143,14 @@ def require_split(choice: str) -> None:
 
 def _choose_splits(
     samples: Samples, groups: NDArray[np.int64], choice: str, seed: int
-) -> tuple[NDArray[np.int8], list[str]]:
-    """Return every image's split, int8 `[N]`, and notes: from an earlier run's table, official, or by proportions."""
+) -> tuple[NDArray[np.int8], list[str], list[Split]]:
+    """Return every image's split, int8 `[N]`, notes, and the splits that are wanted.
+
+    They are from an earlier run's table, official, or by proportions.
+    """
     table = read_split(expand_user(choice)) if Path(choice).suffix == ".csv" else None
     fractions = parse_fractions(DEFAULT_FRACTIONS if table is not None else choice)
+    wanted = [split for split in Split if samples.splits is not None or fractions[split]]
     if samples.splits is not None:
         splits = complete_official(samples.splits, samples.labels, groups, samples.names, seed)
     else:
@@ -158,10 +161,10 @@ def _choose_splits(
             reason = f"this table lists no picture of {samples.source}; use the split.csv of a run on this set"
             raise DataError(reason, field="split", value=choice)
         note = f"the split of {choice} is used; pictures that it does not list: {new:,}"
-        return follow(table, groups, samples.names, otherwise=splits), [note]
+        return follow(table, groups, samples.names, otherwise=splits), [note], wanted
     if samples.splits is not None and choice != DEFAULT_FRACTIONS:
-        return splits, [f"{samples.source} has an official split, which is kept; {choice} was not used"]
-    return splits, []
+        return splits, [f"{samples.source} has an official split, which is kept; {choice} was not used"], wanted
+    return splits, [], wanted
 
 
 def _classes_without(rows: NDArray[np.int64], samples: Samples) -> list[str]:

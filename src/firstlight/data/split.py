@@ -26,7 +26,6 @@ TABLE_WORDS = {split.word: int(split) for split in Split} | {"dropped": DROPPED}
 DEFAULT_FRACTIONS = DataRecipe.split
 HELD_OUT_FRACTION = 0.1  # of an official training set, for a validation or test split that it lacks
 SEVERAL_CLASSES = -1  # stands in for the class of a group that has images of several
-MIN_GROUPS = 3  # of a class: with fewer it cannot be in all three splits
 
 
 @dataclass(frozen=True)
@@ -113,16 +112,17 @@ def parse_fractions(text: str, *, field: str = "split") -> tuple[float, float, f
         field: the choice to name in an error.
 
     Raises:
-        RecipeError: if it is not three finite numbers above zero.
+        RecipeError: if it is not three finite numbers, the first two above zero and the third not below.
     """
     try:
         numbers = [float(number) for number in text.split("/")]
     except ValueError:
         numbers = []
-    if len(numbers) != len(Split) or min(numbers) <= 0 or not np.isfinite(numbers).all():
+    if len(numbers) != len(Split) or min(numbers[:2]) <= 0 or numbers[2] < 0 or not np.isfinite(numbers).all():
         raise RecipeError(
             "give three numbers above zero for train/valid/test, such as 70/15/15"
-            + (", or the split.csv of an earlier run" if field == "split" else ""),
+            + (", or the split.csv of an earlier run" if field == "split" else "")
+            + "; the third may be 0, for no test split",
             field=field,
             value=text,
         )
@@ -147,7 +147,7 @@ def assign(
         seed: another seed gives another split.
 
     Returns:
-        The `Split` of each row, int8 `[N]`. A class of fewer than three groups is in train only.
+        The `Split` of each row, int8 `[N]`. A class of fewer groups than splits with a share is in train only.
     """
     members: dict[int, list[int]] = defaultdict(list)
     for row, group in enumerate(groups.tolist()):
@@ -159,8 +159,9 @@ def assign(
         stratum = class_of[rows[0]] if len({class_of[row] for row in rows}) == 1 else SEVERAL_CLASSES
         strata[stratum].append((derive_seed(seed, "split", min(names[row] for row in rows)), rows))
     splits = np.full(len(labels), Split.TRAIN, np.int8)
+    fewest = sum(fraction > 0 for fraction in fractions)  # groups, of a class that can be in every split
     for stratum_groups in strata.values():
-        if len(stratum_groups) < MIN_GROUPS:
+        if len(stratum_groups) < fewest:
             continue
         total = sum(len(rows) for _, rows in stratum_groups)
         # note: groups of more than a third of a class come last, so that train keeps at least about a third of it

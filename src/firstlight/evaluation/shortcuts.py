@@ -165,7 +165,7 @@ def _told_by_patch(
     apart = np.sqrt(np.square(edge[won] - edge[neighbors[won]]).mean(axis=1))
     is_marked = (
         gains[top] > MIN_EXCESS_OF_CLASS
-        and (gains[top] > SURE_EXCESS_OF_CLASS or np.median(apart) <= NEARLY_SAME)
+        and (gains[top] > SURE_EXCESS_OF_CLASS or (won.size > 0 and np.median(apart) <= NEARLY_SAME))
         and _paired_p(right[of_class], right_inside[of_class]) <= MAX_P
     )
     if excess > MIN_EXCESS and not (is_marked and (gains > MIN_EXCESS_OF_CLASS).sum() == 1):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+RUNS = Path("runs")  # where run folders are made, unless they are named
 RECIPE_FILE = "recipe.toml"
 SPLIT_FILE = "split.csv"
 QUARANTINE_FILE = "quarantine.csv"
@@ -56,8 +57,8 @@ def require_free(out: Path | None) -> None:
         )
 
 
-def make_run_folder(name: str, out: Path | None = None) -> Path:
-    """Make `out`, or else `runs/<name>-<n>` with the first `n` that is free.
+def make_run_folder(name: str, out: Path | None = None, runs: Path = RUNS) -> Path:
+    """Make `out`, or else `<name>-<n>` in the folder `runs`, with the first `n` that is free.
 
     Raises:
         RunError: if `out` holds something, or the folder cannot be made.
@@ -67,8 +68,8 @@ def make_run_folder(name: str, out: Path | None = None) -> Path:
             out.mkdir(parents=True, exist_ok=True)
             require_free(out)
             return out
-        runs, number = Path("runs"), 1
-        runs.mkdir(exist_ok=True)
+        number = 1
+        runs.mkdir(parents=True, exist_ok=True)
         sweep_runs(runs)
         while True:
             folder = runs / f"{name}-{number}"
@@ -79,7 +80,7 @@ def make_run_folder(name: str, out: Path | None = None) -> Path:
             else:
                 return folder
     except OSError as error:
-        where = error.filename or out or "runs"
+        where = error.filename or out or runs
         raise RunError(
             f"{where}: the run folder cannot be made ({error.strerror}); choose another with `out`"
         ) from None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from firstlight.data.samples import Samples
 from firstlight.disk import require_room
-from firstlight.errors import RunError, UserError
+from firstlight.errors import RecipeError, RunError, UserError
 from firstlight.files import expand_user, read_regular_text
 from firstlight.progress import announce
 from firstlight.runs.begun import (
@@ -67,6 +67,9 @@ def beginning(
         clear_what_is_over(out)
     require_free(out)
     made = make_ready(samples, recipe)
+    if score_test and not len(made.data.split.test):
+        reason = "this leaves no pictures to test on; give a third number above 0"
+        raise RecipeError(reason, field="split", value=recipe.data.split)
     require_room(
         out or Path("runs"), made.bytes_of_run, "this run", "free some room, or choose another folder with `out`"
     )
