@@ -22,6 +22,7 @@ _HOMES = {
     "Heatmaps": "delivery.heatmap",
     "Loader": "data.loader",
     "ModelRecipe": "models.recipe",
+    "Packed": "data.sharding",
     "Prediction": "inference.prediction",
     "Predictions": "inference.prediction",
     "Predictor": "inference.predictor",
@@ -47,6 +48,7 @@ _HOMES = {
     "metrics": "evaluation.metrics:",
     "mistakes_grid": "delivery.plots",
     "open_dataset": "data.dataset",
+    "pack": "api",
     "predict": "api",
     "read_model_card": "models.model_file",
     "report": "api",
@@ -71,6 +73,7 @@ if TYPE_CHECKING:  # for editors and type checkers; a test holds it against the 
     from firstlight.api import export as export
     from firstlight.api import load as load
     from firstlight.api import load_run as load_run
+    from firstlight.api import pack as pack
     from firstlight.api import predict as predict
     from firstlight.api import report as report
     from firstlight.api import serve as serve
@@ -84,6 +87,7 @@ if TYPE_CHECKING:  # for editors and type checkers; a test holds it against the 
     from firstlight.data.loader import Loader as Loader
     from firstlight.data.recipe import DataRecipe as DataRecipe
     from firstlight.data.samples import Samples as Samples
+    from firstlight.data.sharding import Packed as Packed
     from firstlight.data.sources import load_data as load_data
     from firstlight.data.split import split as split
     from firstlight.delivery.check import CheckReport as CheckReport

@@ -15,6 +15,7 @@ recipe: fl.Recipe = fl.Recipe(
 samples: fl.Samples = fl.load_data("photos")
 pair: fl.Samples = fl.load_data((np.zeros((4, 8, 8), np.uint8), [0, 1, 0, 1]))
 report: fl.CheckReport = fl.check(samples)
+packed: fl.Packed = fl.pack(samples, shards="shards")
 unusable: list[str] = report.to_pandas()["image"].tolist()
 
 run: fl.Run = fl.train(samples, recipe, epochs=5, out="runs/mine")

@@ -6,6 +6,7 @@ from firstlight.api.evaluate import evaluate
 from firstlight.api.explain import explain
 from firstlight.api.export import export
 from firstlight.api.load import load, load_run
+from firstlight.api.pack import pack
 from firstlight.api.predict import predict
 from firstlight.api.report import report
 from firstlight.api.serve import serve
@@ -22,6 +23,7 @@ __all__ = [
     "export",
     "load",
     "load_run",
+    "pack",
     "predict",
     "report",
     "serve",

@@ -10,7 +10,19 @@ from typing import Any
 
 from firstlight import __version__
 from firstlight.choices import nearest
-from firstlight.cli.commands import Check, Compare, Evaluate, Explain, Export, Guide, Predict, Report, Serve, Train
+from firstlight.cli.commands import (
+    Check,
+    Compare,
+    Evaluate,
+    Explain,
+    Export,
+    Guide,
+    Pack,
+    Predict,
+    Report,
+    Serve,
+    Train,
+)
 from firstlight.cli.exit_codes import DONE, WRONG_INPUT
 from firstlight.cli.faults import NO_FOLDER, current_folder_exists, reason_of
 from firstlight.cli.flags import with_flags
@@ -25,10 +37,23 @@ from firstlight.progress import silence
 from firstlight.runtime.processors import set_up_process
 from firstlight.runtime.signals import received_signal, tell_interrupted, working
 
-COMMANDS: tuple[type[Command], ...] = (Check, Train, Evaluate, Report, Compare, Predict, Explain, Export, Serve, Guide)
+COMMANDS: tuple[type[Command], ...] = (
+    Check,
+    Train,
+    Evaluate,
+    Report,
+    Compare,
+    Predict,
+    Explain,
+    Export,
+    Serve,
+    Pack,
+    Guide,
+)
 # What other tools call our commands. They are suggested, not accepted: one thing has one name.
 OTHER_NAMES = {
     "check": "inspect scan stats validate-data verify",
+    "pack": "shard shards tar webdataset",
     "train": "fit finetune learn tune",
     "evaluate": "benchmark eval score test val valid validate validation",
     "compare": "ab diff mcnemar versus vs",

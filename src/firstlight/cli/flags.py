@@ -23,6 +23,7 @@ OTHER_FLAGS = {
     "resume",
     "resume_inexact",
     "save_every",
+    "shards",
 }  # of commands, besides the choices of a recipe
 CHOICE = re.compile(r"`([a-z_]+)`")
 

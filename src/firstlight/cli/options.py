@@ -19,13 +19,15 @@ T = TypeVar("T")
 Positional = Annotated[T, "positional"]  # a field that is given by its place, without a flag
 EVERYDAY = frozenset(
     ("model", "ladder", "finetune", "epochs", "batch_size", "lr", "img_size", "split", "group_by", "label_from", "out")
-    + ("recipe", "seed", "device", "json", "quiet", "csv", "labels", "corrections")
+    + ("recipe", "seed", "device", "json", "quiet", "csv", "labels", "corrections", "shards")
+    + ("shard_mb", "shard_images")
 )  # the options of `train` and `evaluate` that most people need; --help-all lists all of them
 PLACEHOLDERS = {
     "out": "FOLDER", "recipe": "FILE", "csv": "FILE", "weights": "FILE", "data_root": "FOLDER", "img_size": "PIXELS",
     "max_pixels": "PIXELS", "split": "SPLIT", "group_by": "PATTERN", "label_from": "PATTERN", "device": "DEVICE",
     "resize": "HOW", "time_limit": "SECONDS", "rotate": "DEGREES", "image_column": "NAME", "label_column": "NAME",
-    "model": "NAME", "class": "NAME", "check": "PICTURES",
+    "model": "NAME", "class": "NAME", "check": "PICTURES", "shards": "FOLDER",
+    "shard_mb": "MEGABYTES", "shard_images": "NUMBER",
 }  # fmt: skip  # what stands for the value of an option, where its type says too little
 FLAT_NAMES = {home: name for name, home in HOMES.items()}
 

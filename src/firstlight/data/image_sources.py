@@ -1,6 +1,7 @@
 """Images in memory, in files, or from a data set, and keys that change only when their content does."""
 
 import hashlib
+import itertools
 import os
 import threading
 import time
@@ -191,8 +192,7 @@ class FileImages:
             for some in pool.map(self._digests_from, starts):
                 digests += some
                 advance(len(some))
-        names = (os.fsencode(name) + b"\0" for name in self._names)
-        return _digest([*names, *digests])
+        return content_key_of(self._names, digests)
 
     def _digests_from(self, start: int) -> list[bytes]:
         digests = []
@@ -202,6 +202,11 @@ class FileImages:
             except ImageError:
                 digests.append(b"unreadable")
         return digests
+
+
+def content_key_of(names: Sequence[str], digests: Iterable[bytes]) -> str:
+    """Return the key of images by their names and the digests of their files."""
+    return _digest(itertools.chain((name.encode("utf-8", "surrogateescape") + b"\0" for name in names), digests))
 
 
 def remembered_key(names: Sequence[str], paths: Sequence[Path], compute: Callable[[], str]) -> str:

@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from io import IOBase
 from pathlib import Path
@@ -20,6 +20,8 @@ from firstlight.data.isolation import decode_safely
 from firstlight.data.sources.archives import ArchiveImages, archive_kind, open_unlabeled
 from firstlight.data.sources.labels import cells_of
 from firstlight.data.sources.litter import is_ignored
+from firstlight.data.sources.shard_index import is_shard_folder
+from firstlight.data.sources.shards import ShardImages, open_shards
 from firstlight.errors import DataError, ImageError, WrongTypeError
 from firstlight.files import expand_user, read_regular
 from firstlight.white import White
@@ -46,9 +48,9 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Archived:
-    """An image in an archive."""
+    """An image in an archive, or in shards."""
 
-    images: ArchiveImages
+    images: ArchiveImages | ShardImages
     index: int
 
 
@@ -97,29 +99,34 @@ def items_of(given: Any, white: White) -> Iterator[Item]:
 def find_files(paths: Iterable[str]) -> Iterator[str]:
     """Yield files as they are, and for each folder the image files below it, in the order of their names.
 
-    Links inside a folder are not followed. A path that does not exist, or a folder that cannot be read, is yielded like
-    a file: its prediction will say why it cannot be used.
+    Links inside a folder are not followed. A folder of shards is yielded like an archive. A path that does not exist,
+    or a folder that cannot be read, is yielded like a file: its prediction will say why it cannot be used.
     """
     for given in paths:
         path = str(expand_user(given)) if given.startswith("~") else given
-        if _is_folder(path):
+        if _is_folder(path) and not is_shard_folder(Path(path)):
             yield from _files_below(path)
         else:
             yield path
 
 
 def items_in(paths: Iterable[str]) -> Iterator[Item]:
-    """Yield every image at these paths, as `find_files` does, and every image in those that are archives."""
+    """Yield every image at these paths, as `find_files` does, and every image in those that are archives or shards."""
     for file in find_files(paths):
-        if archive_kind(Path(file)) is None:
+        if archive_kind(Path(file)) is None and not is_shard_folder(Path(file)):
             yield Item(file, file)
         else:
-            yield from _items_in_archive(file)
+            yield from _items_inside(file)
 
 
-def _items_in_archive(file: str) -> Iterator[Item]:
+def _items_inside(file: str) -> Iterator[Item]:
+    names: Sequence[str]
+    images: ArchiveImages | ShardImages
     try:
-        names, images = open_unlabeled(Path(file), "it")
+        if archive_kind(Path(file)) is None:
+            names, images = open_shards(Path(file), "it")
+        else:
+            names, images = open_unlabeled(Path(file), "it")
     except (DataError, OSError) as error:
         yield Item(ImageError(str(error)), file)
         return

@@ -9,9 +9,10 @@ from firstlight.cli.commands.evaluate import Evaluate
 from firstlight.cli.commands.explain import Explain
 from firstlight.cli.commands.export import Export
 from firstlight.cli.commands.guide import Guide
+from firstlight.cli.commands.pack import Pack
 from firstlight.cli.commands.predict import Predict
 from firstlight.cli.commands.report import Report
 from firstlight.cli.commands.serve import Serve
 from firstlight.cli.commands.train import Train
 
-__all__ = ["Check", "Compare", "Evaluate", "Explain", "Export", "Guide", "Predict", "Report", "Serve", "Train"]
+__all__ = ["Check", "Compare", "Evaluate", "Explain", "Export", "Guide", "Pack", "Predict", "Report", "Serve", "Train"]

@@ -20,6 +20,8 @@ from firstlight.data.sources.listing import FolderListing, list_folder
 from firstlight.data.sources.lists import read_list
 from firstlight.data.sources.named_sets import NAMED_SETS, default_data_root, load_named
 from firstlight.data.sources.objects import from_object
+from firstlight.data.sources.shard_index import is_shard_folder, refuse_unfinished
+from firstlight.data.sources.shards import read_shards
 from firstlight.errors import DataError, require_type
 from firstlight.escaping import escape, escape_name
 from firstlight.files import dangling, expand_user
@@ -45,7 +47,8 @@ def load_data(
         source: one of
             a name: `digits`, `mnist`, `fashion-mnist`, `kmnist`, `cifar10`, `cifar100`;
             a folder `root/<class>/*` or `root/{train,valid,test}/<class>/*`, splits also by other names for them;
-            such a folder as `.tar`, `.tar.gz`, `.tgz` or `.zip`, also with one folder around it;
+            a folder of shards that `pack` wrote;
+            a class folder or split folders as `.tar`, `.tar.gz`, `.tgz` or `.zip`, also with one folder around it;
             a list `image,label[,split][,group]` as `.csv`, `.tsv` or `.parquet`, paths relative to the list; the
             columns may have the usual other names, and a Parquet list may hold the files of the pictures;
             `(images, labels)`: NumPy `[N, H, W]`, `[N, H, W, C]` or torch `[N, C, H, W]`, C = 1 or 3, uint8, or
@@ -120,11 +123,14 @@ def _has_named_files(source: Any) -> bool:
     if not isinstance(source, str | os.PathLike) or (isinstance(source, str) and source in NAMED_SETS):
         return False
     path = Path(os.fsdecode(source)).expanduser()
-    return path.is_dir() or archive_kind(path) is not None
+    return (path.is_dir() and not is_shard_folder(path)) or archive_kind(path) is not None
 
 
 def _from_folder(path: Path, source: str, choices: SourceRecipe) -> Samples:
     where = escape_name(source)
+    if is_shard_folder(path):
+        return read_shards(path.resolve(), source, _short_name(path.resolve().name))
+    refuse_unfinished(path, where)
     found = list_folder(path, where, follow_links=choices.follow_links)
     layout = _read_names(found, where, choices)
     return _labeled(path.resolve().name, source, layout, FileImages(path.resolve(), layout.names))
@@ -153,9 +159,13 @@ def _read_names(found: FolderListing, where: str, choices: SourceRecipe) -> Layo
 
 def _labeled(name: str, source: str, layout: Layout, images: ImageSource) -> Samples:
     classes, labels, notes = label_classes(layout.words, escape_name(source))
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "pictures"
     notes = (*layout.notes, *notes)
-    return Samples(name, source, images, layout.names, labels, classes, layout.splits, None, notes)
+    return Samples(_short_name(name), source, images, layout.names, labels, classes, layout.splits, None, notes)
+
+
+def _short_name(name: str) -> str:
+    """Return a name that can be part of a folder name."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "pictures"
 
 
 def _did_you_mean(text: str, path: Path) -> str:
