@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +21,22 @@ RESIDENT_FRACTION = 0.25
 HOST_RESIDENT_BYTES = 2 << 30  # and on the CPU at most this many bytes
 
 
+class Whole(NamedTuple):
+    """A batch of which this process loads only its share: the labels and rows of all its images.
+
+    Attributes:
+        labels: int64 `[B]`.
+        rows: int64 `[B]`.
+        first: the place in it of the first image of the share.
+        count: how many images the share has; one that is loaded after them is there only to be mixed with the last.
+    """
+
+    labels: Tensor
+    rows: Tensor
+    first: int
+    count: int
+
+
 @dataclass(frozen=True)
 class Batch:
     """Images and labels on the device.
@@ -28,11 +45,27 @@ class Batch:
         images: uint8 `[B, C, H, W]`, channels-last.
         labels: int64 `[B]`.
         rows: int64 `[B]`, each image's row in the store.
+        whole: the batch that these are a share of; None if these are all.
     """
 
     images: Tensor
     labels: Tensor
     rows: Tensor
+    whole: Whole | None = None
+
+
+class Sharing(NamedTuple):
+    """How several processes share each batch: in parts of about the same size, one after another.
+
+    Attributes:
+        rank: of this process.
+        size: how many processes there are.
+        mixing: whether the image after the share is loaded too, and after the last image the first.
+    """
+
+    rank: int = 0
+    size: int = 1
+    mixing: bool = False
 
 
 def scoring_batch_size(height: int, width: int) -> int:
@@ -53,6 +86,7 @@ class Loader:
         seed: of the shuffling, together with the epoch; None keeps the order of `rows`.
         balanced: draw rows, with replacement, so that all classes are equally frequent.
         drop_last: leave out a last batch that is not full.
+        sharing: load only the share of this process in each batch.
 
     >>> from firstlight.data.dataset import open_dataset
     >>> from firstlight.data.sources import load_data
@@ -73,6 +107,7 @@ class Loader:
         seed: int | None = None,
         balanced: bool = False,
         drop_last: bool = False,
+        sharing: Sharing | None = None,
     ) -> None:
         self.pixels = pixels
         self.rows = torch.from_numpy(rows)
@@ -81,6 +116,7 @@ class Loader:
         self.device = device or torch.device("cpu")
         self.seed = seed
         self.balanced = balanced
+        self.sharing = sharing or Sharing()
         self.batches = len(rows) // self.batch_size if drop_last else -(-len(rows) // self.batch_size)
         self.resident = self._keep_on_device() if self._fits() else None
 
@@ -94,10 +130,11 @@ class Loader:
         chosen = [order[first : first + self.batch_size] for first in range(0, len(order), self.batch_size)][start:]
         if self.resident is not None:
             pixels, labels, rows = self.resident
-            for positions in chosen:
-                chosen_rows = positions.to(self.device, non_blocking=True)
-                images = pixels.index_select(0, chosen_rows).permute(0, 3, 1, 2)
-                yield Batch(images, labels.index_select(0, chosen_rows), rows.index_select(0, chosen_rows))
+            for batch in chosen:
+                positions = self._share_of(batch).to(self.device, non_blocking=True)
+                images = pixels.index_select(0, positions).permute(0, 3, 1, 2)
+                found = labels.index_select(0, positions), rows.index_select(0, positions)
+                yield Batch(images, *found, self._whole(batch))
         else:
             yield from self._read_ahead(chosen)
 
@@ -112,8 +149,25 @@ class Loader:
         weights = (1.0 / torch.bincount(self.labels).double())[self.labels]
         return torch.multinomial(weights, count, replacement=True, generator=rng)
 
+    def _share_of(self, batch: Tensor) -> Tensor:
+        """Return the share of this process in a batch, which is given and returned as positions in `rows`."""
+        rank, size, mixing = self.sharing
+        share = batch.tensor_split(size)[rank]
+        if mixing and size > 1:
+            following = batch.roll(-1).tensor_split(size)[rank]
+            return torch.cat([share, following[-1:]])
+        return share
+
+    def _whole(self, batch: Tensor) -> Whole | None:
+        rank, size, _ = self.sharing
+        if size == 1:
+            return None
+        shares = [len(share) for share in batch.tensor_split(size)]
+        labels, rows = (column[batch].to(self.device, non_blocking=True) for column in (self.labels, self.rows))
+        return Whole(labels, rows, sum(shares[:rank]), shares[rank])
+
     def _fits(self) -> bool:
-        needed = len(self.rows) * int(np.prod(self.pixels.shape[1:]))
+        needed = len(self.rows) * int(np.prod(self.pixels.shape[1:])) * self.sharing.size
         if self.device.type == "cuda":
             return needed < RESIDENT_FRACTION * torch.cuda.mem_get_info(self.device)[0]
         return needed < min(HOST_RESIDENT_BYTES, RESIDENT_FRACTION * memory_left())
@@ -136,5 +190,7 @@ class Loader:
 
     def _read_ahead(self, chosen: list[Tensor]) -> Iterator[Batch]:
         """Read the next batches from disk while the device works on this one."""
-        for batch in in_order(self._read, chosen, workers=1):
-            yield Batch(*(tensor.to(self.device, non_blocking=True) for tensor in vars(batch).values()))
+        shares = [self._share_of(batch) for batch in chosen]
+        for batch, read in zip(chosen, in_order(self._read, shares, workers=1), strict=True):
+            tensors = (read.images, read.labels, read.rows)
+            yield Batch(*(tensor.to(self.device, non_blocking=True) for tensor in tensors), self._whole(batch))

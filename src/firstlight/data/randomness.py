@@ -47,10 +47,14 @@ class SampleRandom:
         """
         return table[self.whole(purpose, len(table))]
 
+    def words(self, purpose: str) -> Tensor:
+        """Return 64 random bits for each sample, int64 [B]."""
+        key = derive_seed(self.seed, "dice", self.epoch, purpose)
+        return _mix(self.rows * _INCREMENT + key)
+
     def _bits(self, purpose: str) -> Tensor:
         """Return 24 random bits for each sample, int64 [B]."""
-        key = derive_seed(self.seed, "dice", self.epoch, purpose)
-        return _shift_right(_mix(self.rows * _INCREMENT + key), 40)
+        return _shift_right(self.words(purpose), 40)
 
 
 def _signed(word: int) -> int:

@@ -87,27 +87,8 @@ def mlp(
     for number, (wide_in, wide_out) in enumerate(zip(sizes, sizes[1:], strict=False), start=1):
         layers[f"fc{number}"] = nn.Linear(wide_in, wide_out)
         layers[f"relu{number}"] = nn.ReLU()
-        layers[f"dropout{number}"] = Dropout(dropout)
+        layers[f"dropout{number}"] = nn.Dropout(dropout)
     return LayerChain(layers, nn.Linear(sizes[-1], num_classes))
-
-
-class Dropout(nn.Dropout):
-    """PyTorch's dropout with cheaper random numbers: one number of 64 bits decides about eight units.
-
-    On a processor the original draws a number for each unit, one after another, which takes longer than the matrix
-    products of the mlp. Here the fraction of zeroed units is a multiple of 1/256. On other devices the original runs.
-    """
-
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name that nn.Dropout gives it
-        """Zero a fraction `p` of the units in training, and scale the others up so that their mean stays."""
-        if not self.training or not self.p:
-            return input
-        if input.device.type != "cpu":
-            return super().forward(input)
-        zeroed = max(1, round(256 * self.p))
-        words = torch.empty(-(-input.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
-        kept = words.view(torch.uint8)[: input.numel()].view(input.shape) >= zeroed
-        return input * kept.to(input.dtype).mul_(256 / (256 - zeroed))
 
 
 class Block(nn.Module):

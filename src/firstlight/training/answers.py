@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 ANSWERS_COUNT_UNTIL = 0.5  # of the training that is done (LOG.md); the first epoch counts in any case
-MAX_NUMBERS = 2**27  # kept at most, 512 MB; beyond, nothing is kept
+MAX_BYTES = 2**29  # kept at most; beyond, nothing is kept
+UNIT = 2.0**-24  # of the sums, which are whole numbers, so that neither their order nor who adds them changes a bit
+MAX_LOGIT = 2.0**20  # a larger one, and one that is no number, counts as this
 
 
 class Answers:
@@ -28,20 +30,21 @@ class Answers:
     def __init__(self, rows: Tensor, num_classes: int, device: torch.device) -> None:
         self.place_of = torch.zeros(int(rows.max()) + 1, dtype=torch.int64, device=device)
         self.place_of[rows.to(device)] = torch.arange(len(rows), device=device)
-        kept = len(rows) if len(rows) * num_classes <= MAX_NUMBERS else 0
-        self.sums = torch.zeros(kept, num_classes, device=device)
-        self.counts = torch.zeros(kept, 1, device=device)
+        kept = len(rows) if len(rows) * num_classes * 8 <= MAX_BYTES else 0
+        self.sums = torch.zeros(kept, num_classes, dtype=torch.int64, device=device)
+        self.counts = torch.zeros(kept, 1, dtype=torch.int64, device=device)
 
     def add(self, rows: Tensor, logits: Tensor) -> None:
         """Add the logits `[B, K]` of the images in some rows `[B]`."""
         if len(self.sums):
             places = self.place_of[rows]
-            self.sums.index_add_(0, places, logits.detach().float())
-            self.counts.index_add_(0, places, torch.ones_like(logits[:, :1], dtype=torch.float32))
+            numbers = logits.detach().float().nan_to_num(MAX_LOGIT).clamp(-MAX_LOGIT, MAX_LOGIT)
+            self.sums.index_add_(0, places, (numbers / UNIT).round().long())
+            self.counts.index_add_(0, places, torch.ones_like(places)[:, None])
 
     def mean(self) -> Tensor:
         """Return the mean logits, float32 `[n, K]`, on the CPU; NaN for an image that was never answered."""
-        return (self.sums / self.counts).cpu()
+        return (self.sums.cpu().double() * UNIT / self.counts.cpu()).float()
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return copies of its tensors."""
