@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from firstlight.errors import RecipeError
 from firstlight.models.network import Network
-from firstlight.models.networks import INITS, Dropout, build_network, initialize, whiten
+from firstlight.models.networks import INITS, build_network, initialize, whiten
 
 MLP = {"name": "mlp", "hidden": [512, 256, 128], "dropout": 0.2}
 
@@ -122,32 +122,6 @@ def test_the_default_init_is_pytorchs_own_in_distribution():
         one, other = getattr(ours, name).abs(), getattr(theirs, name).abs()
         assert one.max().item() == pytest.approx(other.max().item(), rel=0.02)
         assert one.mean().item() == pytest.approx(other.mean().item(), rel=0.1)
-
-
-@pytest.mark.parametrize("rate", [0.05, 0.2, 0.5, 0.95])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_dropout_silences_its_share_and_keeps_the_mean(rate, dtype):
-    layer = Dropout(rate)
-    torch.manual_seed(0)
-    outputs = layer(torch.ones(1000, 333, dtype=dtype))
-    silenced = (outputs == 0).double()
-    assert silenced.mean().item() == pytest.approx(rate, abs=1 / 512 + 4 * 0.5 / 333_000**0.5)
-    assert outputs.double().mean().item() == pytest.approx(1.0, abs=0.03)
-    assert len(outputs[outputs != 0].unique()) == 1
-    # units are silenced independently of their neighbors, be they decided by the same random number or by another
-    for apart in (1, 7, 8, 333):
-        both = (silenced.flatten()[apart:] * silenced.flatten()[:-apart]).mean().item()
-        assert both == pytest.approx(silenced.mean().item() ** 2, abs=0.005)
-
-
-def test_dropout_passes_gradients_where_it_passed_units_and_does_nothing_when_evaluating():
-    layer, inputs = Dropout(0.5), torch.ones(50, 7, requires_grad=True)
-    outputs = layer(inputs)
-    outputs.sum().backward()
-    assert torch.equal(inputs.grad, outputs)
-    assert layer.eval()(inputs) is inputs
-    assert isinstance(layer, nn.Dropout)
-    assert Dropout(0.0)(inputs) is inputs
 
 
 @pytest.mark.parametrize("name", ["mlp", "cnn"])

@@ -30,7 +30,7 @@ def test_it_continues_from_its_state_which_later_answers_do_not_change():
 
 
 def test_of_too_many_numbers_none_is_kept(monkeypatch):
-    monkeypatch.setattr(answers_module, "MAX_NUMBERS", 5)
+    monkeypatch.setattr(answers_module, "MAX_BYTES", 47)
     answers = Answers(torch.arange(3), 2, CPU)
     answers.add(torch.arange(3), torch.ones(3, 2))
     assert answers.mean().shape == (0, 2)

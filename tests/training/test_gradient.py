@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from firstlight.errors import TrainingError
-from firstlight.training.gradient import CrossEntropy, backward
+from firstlight.training.gradient import CrossEntropy, Given, backward
 
 WEIGHTS = torch.tensor([0.2, 1.0, 3.0], dtype=torch.float64)
 LABELS = torch.tensor([0, 2, 1, 2, 0, 0, 1, 1])
@@ -24,7 +24,8 @@ class Greedy(nn.Module):
             self.network = nn.Sequential(*layers).double()
         self.most, self.seen = most, []
 
-    def forward(self, images):
+    def forward(self, images, keys):
+        assert len(keys) == len(images)
         self.seen.append(len(images))
         logits = self.network(images.double() / 100)
         if len(images) > self.most:
@@ -34,7 +35,8 @@ class Greedy(nn.Module):
 
 def gradient(built, targets, loss):
     images = torch.arange(8 * 16, dtype=torch.uint8).reshape(8, 1, 4, 4)
-    mean, logits, parts = backward(built, built, (images, targets), loss, attempting=nullcontext, parts=1)
+    given = Given(images, torch.arange(8), targets)
+    mean, logits, parts = backward(built, built, given, loss, attempting=nullcontext, parts=1)
     return [weights.grad.clone() for weights in built.parameters()], mean, logits, parts
 
 

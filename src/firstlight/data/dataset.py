@@ -25,7 +25,7 @@ from firstlight.white import White
 if TYPE_CHECKING:
     import torch
 
-    from firstlight.data.loader import Loader
+    from firstlight.data.loader import Loader, Sharing
 
 IMAGES_SHOWN, THUMBNAIL_SIDE = 8, 112  # in a notebook, and pixels
 
@@ -100,6 +100,7 @@ class Dataset:
         seed: int | None = None,
         balanced: bool = False,
         drop_last: bool = False,
+        sharing: "Sharing | None" = None,
     ) -> "Loader":
         """Return batches of `train`, `valid`, `test` or `all`.
 
@@ -121,6 +122,7 @@ class Dataset:
             seed=seed,
             balanced=balanced,
             drop_last=drop_last,
+            sharing=sharing,
         )
 
 

@@ -9,7 +9,7 @@ Tensors on a GPU are sent by NCCL, those on the CPU by gloo; messages always by 
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -64,6 +64,10 @@ class World:
         Sums of whole numbers do not.
         """
         return tensor
+
+    def sum_later(self, tensor: "Tensor") -> "Callable[[], Tensor]":
+        """Begin to sum a tensor, likewise; return a function that waits for the sum and returns it."""
+        return lambda: tensor
 
     def gather(self, tensor: "Tensor") -> "list[Tensor]":
         """Return the tensors of all processes, by rank; their first dimensions may differ, the others may not."""
@@ -208,6 +212,15 @@ class _Joined(World):
     def sum(self, tensor: "Tensor") -> "Tensor":
         _wait(self.tensors.allreduce([tensor]), tensor)
         return tensor
+
+    def sum_later(self, tensor: "Tensor") -> "Callable[[], Tensor]":
+        work = self.tensors.allreduce([tensor])
+
+        def wait() -> "Tensor":
+            _wait(work, tensor)
+            return tensor
+
+        return wait
 
     def gather(self, tensor: "Tensor") -> "list[Tensor]":
         import torch

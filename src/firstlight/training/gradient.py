@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -38,17 +39,39 @@ class CrossEntropy:
         )
         return sums / total
 
-    def total(self, targets: Tensor) -> Tensor | int:
-        """Return what the sum of a batch is divided by: its size, or the sum of the weights of its labels."""
-        if self.weights is None or targets.ndim == 2:  # noqa: PLR2004 - a row of probabilities for each image
-            return len(targets)
-        return self.weights[targets].sum()
+    def total(self, labels: Tensor, *, mixed: bool) -> Tensor | int:
+        """Return what the sum of a batch is divided by: its size, or the sum of the weights of its labels.
+
+        Args:
+            labels: of the whole batch, int64 `[B]`.
+            mixed: whether the targets are not these labels, but probabilities for each image.
+        """
+        if self.weights is None or mixed:
+            return len(labels)
+        return self.weights[labels].sum()
+
+
+class Given(NamedTuple):
+    """What the gradient is computed from.
+
+    Attributes:
+        images: uint8 `[B, C, H, W]`.
+        keys: of the masks of dropout, int64 `[B]`.
+        targets: int64 `[B]` or float32 `[B, K]`.
+    """
+
+    images: Tensor
+    keys: Tensor
+    targets: Tensor
+
+
+RunNetwork = Callable[[Tensor, Tensor], Tensor]  # maps images and keys to logits
 
 
 def backward(
     classifier: Classifier,
-    run_network: Callable[[Tensor], Tensor],
-    batch: tuple[Tensor, Tensor],
+    run_network: RunNetwork,
+    batch: Given,
     loss: CrossEntropy,
     *,
     attempting: Callable[[], AbstractContextManager[None]],
@@ -57,12 +80,12 @@ def backward(
     """Compute the gradient of the mean loss of a batch, in twice as many parts as long as memory runs out.
 
     The gradients of the parts add up to that of the batch, whatever their number. Only batch normalization sees the
-    difference, and dropout, which draws other masks. An attempt that fails leaves no trace.
+    difference. An attempt that fails leaves no trace.
 
     Args:
         classifier: gets the gradient, in place of the one before.
-        run_network: the same, as it is run; maps images to logits.
-        batch: images uint8 `[B, C, H, W]`, and targets, int64 `[B]` or float32 `[B, K]`.
+        run_network: the same, as it is run.
+        batch: the images, their keys and their targets.
         loss: of a batch.
         attempting: what an attempt runs in, such as with a seed.
         parts: how many to begin with.
@@ -73,14 +96,14 @@ def backward(
     Raises:
         TrainingError: if there is not even enough memory for the smallest parts.
     """
-    images, targets = batch
+    images = batch.images
     statistics = list(classifier.network.buffers())
     before = [buffer.clone() for buffer in statistics]
     while True:
         try:
             classifier.zero_grad()
             with attempting():
-                found = _in_parts(run_network, images, targets, loss, parts)
+                found = _in_parts(run_network, batch, loss, parts)
         except RuntimeError as error:
             if not is_out_of_gpu_memory(error):
                 raise
@@ -100,18 +123,59 @@ def backward(
         parts *= 2
 
 
-def _in_parts(
-    run_network: Callable[[Tensor], Tensor], images: Tensor, targets: Tensor, loss: CrossEntropy, parts: int
+def backward_share(
+    classifier: Classifier,
+    run_network: RunNetwork,
+    share: Given,
+    loss: CrossEntropy,
+    *,
+    labels: Tensor,
+    attempting: Callable[[], AbstractContextManager[None]],
 ) -> tuple[Tensor, Tensor]:
+    """Compute this process's share of the gradient of the mean loss of a batch; the shares add up to the gradient.
+
+    Args:
+        classifier: gets the share, in place of the gradient before.
+        run_network: the same, as it is run.
+        share: of the batch.
+        loss: of a batch.
+        labels: of the whole batch, int64 `[B]`.
+        attempting: what it runs in, such as with a seed.
+
+    Returns:
+        what the share adds to the mean loss of the batch, and its logits `[b, K]` without gradient.
+
+    Raises:
+        TrainingError: if the memory of the GPU runs out. In parts, the processes would wait for each other forever.
+    """
+    classifier.zero_grad()
+    try:
+        with attempting():
+            logits = run_network(share.images, share.keys)
+            total = loss.total(labels, mixed=share.targets.ndim > 1)
+            part = loss.share(logits, share.targets, total)
+            part.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    except RuntimeError as error:
+        if not is_out_of_gpu_memory(error):
+            raise
+        raise TrainingError(
+            f"{share.images.device} does not have enough memory for {len(share.images)} pictures at a time; "
+            f"use a `batch_size` below {len(labels)}, a smaller `img_size`, or more processes"
+        ) from None
+    return part.detach(), logits.detach()
+
+
+def _in_parts(run_network: RunNetwork, batch: Given, loss: CrossEntropy, parts: int) -> tuple[Tensor, Tensor]:
+    images, keys, targets = batch
     if parts == 1:
-        logits = run_network(images)
+        logits = run_network(images, keys)
         mean = loss.mean(logits, targets)
-        mean.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        mean.backward()  # type: ignore[no-untyped-call]  # likewise
         return mean.detach(), logits.detach()
-    total, shares, answers = loss.total(targets), [], []
-    for some, wanted in zip(images.tensor_split(parts), targets.tensor_split(parts), strict=True):
-        logits = run_network(some)
-        share = loss.share(logits, wanted, total)
+    total, shares, answers = loss.total(targets, mixed=targets.ndim > 1), [], []
+    for part in zip(*(column.tensor_split(parts) for column in batch), strict=True):
+        logits = run_network(*part[:2])
+        share = loss.share(logits, part[2], total)
         share.backward()  # type: ignore[no-untyped-call]  # likewise
         shares.append(share.detach())
         answers.append(logits.detach())

@@ -11,14 +11,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from firstlight.data.loader import Loader
+from firstlight.data.randomness import SampleRandom
 from firstlight.errors import TrainingError
 from firstlight.inference.collect import collect
 from firstlight.models.classifier import Classifier
+from firstlight.models.dropout import KeyedDropout
 from firstlight.progress import announce, keep, progress
 from firstlight.runtime.device import autocast, pick_dtype
+from firstlight.runtime.distributed import world
 from firstlight.runtime.seeds import derive_seed
 from firstlight.training.answers import ANSWERS_COUNT_UNTIL, Answers
-from firstlight.training.gradient import CrossEntropy, backward
+from firstlight.training.data_parallel import DataParallel
+from firstlight.training.gradient import CrossEntropy, Given
 from firstlight.training.optim import SCHEDULES, set_lr
 from firstlight.training.recipe import Recipe
 from firstlight.training.state import Epoch, Step, TrainState
@@ -62,9 +66,11 @@ def train_epochs(  # noqa: C901, PLR0915 - one page that is read from top to bot
         class_weights = balanced_weights(train_loader.labels, num_classes).to(device)
     cross_entropy = CrossEntropy(class_weights, choices.label_smoothing)
     compiled = torch.compile(classifier) if choices.compile else classifier
+    processes = DataParallel(classifier, world())  # as a rule, this one alone
+    dropout = KeyedDropout(classifier.network, seed)
 
-    def run_network(images: Tensor) -> Tensor:
-        with autocast(device, dtype):
+    def run_network(images: Tensor, keys: Tensor) -> Tensor:
+        with autocast(device, dtype), dropout.of(keys), processes.synced():
             logits: Tensor = compiled(images)
         return logits
 
@@ -95,22 +101,25 @@ def train_epochs(  # noqa: C901, PLR0915 - one page that is read from top to bot
                 images, targets = augment(
                     batch.images, batch.labels, batch.rows, seed=seed, epoch=epoch, num_classes=num_classes
                 )
-                loss, logits, parts = backward(
-                    classifier, run_network, (images, targets), cross_entropy,
+                keys = SampleRandom(batch.rows, seed, epoch).words("dropout")
+                loss, logits, parts = processes.backward(
+                    run_network, Given(images, keys, targets), cross_entropy, batch.whole,
                     attempting=partial(seeded, seed, epoch, number, device), parts=state.parts,
                 )  # fmt: skip
                 if parts > state.parts:
                     state.parts = parts
                     announce(in_parts(len(images), parts))
+                answers = processes.gather(batch, loss, logits)
                 if choices.clip:
                     nn.utils.clip_grad_norm_(classifier.parameters(), choices.clip)
                 for optimizer in optimizers:
                     optimizer.step()
                 if state.average:
                     state.average.update(classifier)
+                loss, logits, rows = answers()
                 state.losses.append(loss)
                 if epoch == 1 or done < ANSWERS_COUNT_UNTIL:
-                    state.answers.add(batch.rows, logits)
+                    state.answers.add(rows, logits)
                 state.step, state.lr, state.seconds = number, optimizers[-1].param_groups[-1]["lr"], clock() - started
                 if number % LOSS_CHECK_STEPS == 0:
                     mean_loss(state.losses, epoch)
@@ -149,7 +158,7 @@ def in_parts(batch_size: int, parts: int) -> str:
     """Return a line for people about batches that are computed in parts."""
     return (
         f"a batch of {batch_size:,} pictures does not fit into the memory of the GPU, so each is computed in {parts} "
-        "parts; only batch normalization and dropout can tell the difference"
+        "parts; only batch normalization can tell the difference"
     )
 
 
@@ -162,7 +171,7 @@ def out_of_patience(state: TrainState, patience: int | None) -> bool:
 
 @contextmanager
 def seeded(seed: int, epoch: int, step: int, device: torch.device) -> Iterator[None]:
-    """Make dropout depend on (seed, epoch, step) alone, and leave the global generators as they were."""
+    """Seed what draws inside of the network, other than layers of dropout; leave the global generators as they were."""
     number = derive_seed(seed, "dropout", epoch, step)
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.default_generator.manual_seed(number)

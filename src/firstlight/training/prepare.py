@@ -6,9 +6,11 @@ import torch
 from torch import Tensor
 
 from firstlight.data.dataset import Dataset, open_dataset
-from firstlight.data.loader import Loader
+from firstlight.data.loader import Loader, Sharing
 from firstlight.data.samples import Samples
+from firstlight.errors import RecipeError
 from firstlight.models.spec import NetworkSpec
+from firstlight.runtime.distributed import world
 from firstlight.runtime.seeds import derive_seed
 from firstlight.training.defaults import complete
 from firstlight.training.recipe import Recipe
@@ -47,15 +49,26 @@ def prepare(samples: Samples, recipe: Recipe, network: NetworkSpec) -> tuple[Dat
 
 
 def training_loader(data: Dataset, recipe: Recipe, device: torch.device | None = None) -> Loader:
-    """Return the batches to train on; the recipe is complete."""
-    assert recipe.optimization.batch_size
+    """Return the batches to train on, or this process's share of each if there are several; the recipe is complete.
+
+    Raises:
+        RecipeError: if there are more processes than images in a batch.
+    """
+    processes, asked = world(), recipe.optimization.batch_size
+    assert asked
+    batch_size = min(asked, len(data.split.train))
+    if batch_size < processes.size:
+        reason = f"{processes.size} processes share each batch, so that it needs at least as many pictures"
+        raise RecipeError(reason, field="batch_size", value=batch_size)
+    mixing = bool(recipe.augmentation.mixup or recipe.augmentation.cutmix)
     return data.loader(
         "train",
         device,
-        batch_size=min(recipe.optimization.batch_size, len(data.split.train)),
+        batch_size=batch_size,
         seed=derive_seed(recipe.seed, "loader"),
         balanced=recipe.optimization.balance == "sampling",
         drop_last=True,
+        sharing=Sharing(processes.rank, processes.size, mixing),
     )
 
 
