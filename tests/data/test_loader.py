@@ -180,3 +180,27 @@ def test_fewer_large_images_are_scored_at_once(side, expected):
     pixels = np.broadcast_to(np.uint8(0), (1000, side, side, 3))
     loader = Loader(pixels, np.zeros(1000, np.int64), np.arange(2), device=CPU)
     assert loader.batch_size == expected
+
+
+@pytest.mark.parametrize("mixing", [False, True])
+@pytest.mark.parametrize("choices", [{}, {"balanced": True}, {"drop_last": True}], ids=str)
+def test_shares_of_a_batch_are_that_batch_whatever_the_number_of_processes(choices, mixing, way, store):
+    whole = list(build(store, **choices).epoch(2, start=3))
+    for size in (2, 3):
+        shares = [
+            list(build(store, sharing=module.Sharing(rank, size, mixing), **choices).epoch(2, start=3))
+            for rank in range(size)
+        ]
+        for number, batch in enumerate(whole):
+            parts = [share[number] for share in shares]
+            assert max(part.whole.size for part in parts) - min(part.whole.size for part in parts) <= 1
+            for name in ("images", "labels", "rows"):
+                own = [getattr(part, name)[: part.whole.size] for part in parts]
+                assert torch.equal(torch.cat(own), getattr(batch, name))
+            for part in parts:
+                assert torch.equal(part.whole.rows, batch.rows)
+                assert torch.equal(part.whole.labels, batch.labels)
+                first, count = part.whole.first, part.whole.size
+                assert torch.equal(part.rows[:count], batch.rows[first : first + count])
+                following = batch.rows.roll(-1)[first : first + count][-1:]
+                assert torch.equal(part.rows[count:], following if mixing else following[:0])

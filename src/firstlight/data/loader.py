@@ -28,13 +28,13 @@ class Whole(NamedTuple):
         labels: int64 `[B]`.
         rows: int64 `[B]`.
         first: the place in it of the first image of the share.
-        count: how many images the share has; one that is loaded after them is there only to be mixed with the last.
+        size: how many images the share has; one that is loaded after them is there only to be mixed with the last.
     """
 
     labels: Tensor
     rows: Tensor
     first: int
-    count: int
+    size: int
 
 
 @dataclass(frozen=True)
@@ -192,5 +192,7 @@ class Loader:
         """Read the next batches from disk while the device works on this one."""
         shares = [self._share_of(batch) for batch in chosen]
         for batch, read in zip(chosen, in_order(self._read, shares, workers=1), strict=True):
-            tensors = (read.images, read.labels, read.rows)
-            yield Batch(*(tensor.to(self.device, non_blocking=True) for tensor in tensors), self._whole(batch))
+            images, labels, rows = (
+                tensor.to(self.device, non_blocking=True) for tensor in (read.images, read.labels, read.rows)
+            )
+            yield Batch(images, labels, rows, self._whole(batch))

@@ -1,8 +1,8 @@
 """Dropout whose masks follow from the sample: the same in any batch, on any device, in any number of processes.
 
-A mask is a window of a long row of random numbers, which each layer has for itself; where the window begins is a hash of
-(seed, epoch, sample). So a mask costs no more than a copy, while drawing one number after another takes longer than the
-matrix products of the mlp.
+A mask is a window of a long row of random numbers, which each layer has for itself; where the window begins is a hash
+of (seed, epoch, sample). So a mask costs no more than a copy, while drawing one number after another takes longer than
+the matrix products of the mlp.
 """
 
 from collections.abc import Callable, Iterator
@@ -53,12 +53,12 @@ class KeyedDropout:
         if not layer.training:
             return values
         if len(values) % len(self.keys):  # not one row for each sample, or a few
-            return type(layer).forward(layer, values)
-        begins = (self.keys * multiplier >> 64 - WINDOW_BITS) & 2**WINDOW_BITS - 1
+            own: Tensor = type(layer).forward(layer, values)
+            return own
+        begins: Tensor = (self.keys * multiplier >> 64 - WINDOW_BITS) & 2**WINDOW_BITS - 1
         if type(layer).__name__ in SAMPLES:
             kept = (begins >= rate * 2**WINDOW_BITS).to(values.dtype)
-            if getattr(layer, "scale_by_keep", True):
-                kept = kept / (1 - rate)
+            kept /= 1 - rate if getattr(layer, "scale_by_keep", True) else 1
             return values * kept.repeat_interleave(len(values) // len(kept)).view(-1, *[1] * (values.ndim - 1))
         shape = [*values.shape[:2], *[1] * (values.ndim - 2)] if isinstance(layer, CHANNELS) else values.shape
         length = torch.Size(shape).numel() // len(self.keys)

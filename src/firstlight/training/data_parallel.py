@@ -5,6 +5,7 @@ A process alone, which is the usual case, computes whole batches, and none of th
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from typing import Self
 
 from torch import Tensor
 
@@ -28,9 +29,19 @@ class DataParallel:
         self.classifier = classifier
         self.world = world
         self.norms: SyncedNorms | None = None
+        self.gradients: GradientSum | None = None
         if world.size > 1:
             self.norms = SyncedNorms(classifier.network, world.sum)
             self.gradients = GradientSum(classifier.parameters(), world)
+
+    def __enter__(self) -> Self:
+        """Collect the gradients of the classifier within the block."""
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Leave the classifier alone again."""
+        if self.gradients:
+            self.gradients.remove()
 
     def synced(self) -> AbstractContextManager[None]:
         """Return a context in which batch norms use the statistics of whole batches."""
@@ -61,11 +72,10 @@ class DataParallel:
         """
         if whole is None:
             return backward(self.classifier, run_network, given, loss, attempting=attempting, parts=parts)
-        share = Given(*(column[: whole.count] for column in given))
+        share = Given(*(column[: whole.size] for column in given))
+        assert self.gradients
         self.gradients.begin()
-        found = backward_share(
-            self.classifier, run_network, share, loss, labels=whole.labels, attempting=attempting
-        )
+        found = backward_share(self.classifier, run_network, share, loss, labels=whole.labels, attempting=attempting)
         self.gradients.finish()
         return *found, 1
 
@@ -84,7 +94,7 @@ class DataParallel:
         if whole is None:
             return lambda: (loss, logits, batch.rows)
         sent = logits.new_zeros(len(whole.rows) + 1, logits.shape[1])
-        sent[whole.first : whole.first + whole.count] = logits
+        sent[whole.first : whole.first + whole.size] = logits
         sent[-1, 0] = loss
         arrived = self.world.sum_later(sent)
 

@@ -1,9 +1,8 @@
 """Add up the gradients of several processes while they are computed.
 
 PyTorch's DistributedDataParallel does the same, but puts together other buckets after its first step, so that the order
-of summation, and the last bits, depend on where a run was resumed. With its setting that prevents this, it walks through
-all layers once more in every step, and each process prints a warning. Here buckets are made once, from the order of the
-parameters alone.
+of summation, and the last bits, depend on where a run was resumed. The setting that prevents this walks through all
+layers once more in every step, and prints a warning. Here buckets are made once, in the order of the parameters.
 """
 
 from collections.abc import Callable, Iterable
@@ -37,7 +36,8 @@ class GradientSum:
             bucket.allocate()
         self.bucket_of = {weights: bucket for bucket in self.buckets for weights in bucket.parameters}
         self.sent: list[Callable[[], Tensor]] = []
-        self.hooks = [weights.register_post_accumulate_grad_hook(self._collect) for weights in self.bucket_of]
+        hook = torch.Tensor.register_post_accumulate_grad_hook
+        self.hooks = [hook(weights, self._collect) for weights in self.bucket_of]  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
     def begin(self) -> None:
         """Prepare for the gradients of another step."""
@@ -87,14 +87,15 @@ class Bucket:
     def allocate(self) -> None:
         """Make the row of numbers, and a place in it for each parameter, with the parameter's memory layout."""
         self.numbers = self.parameters[0].new_zeros(sum(weights.numel() for weights in self.parameters))
-        for weights, place in zip(
-            self.parameters, self.numbers.split([weights.numel() for weights in self.parameters]), strict=True
-        ):
-            self.places[weights] = place.as_strided(weights.shape, weights.stride(), place.storage_offset())
+        begin = 0
+        for weights in self.parameters:
+            self.places[weights] = self.numbers.as_strided(weights.shape, weights.stride(), begin)
+            begin += weights.numel()
 
     def collect(self, weights: nn.Parameter) -> None:
         """Move the gradient of a parameter to its place."""
         place = self.places[weights]
+        assert weights.grad is not None
         place.copy_(weights.grad)
         weights.grad = place
         self.missing.discard(weights)

@@ -84,7 +84,7 @@ def train_epochs(  # noqa: C901, PLR0915 - one page that is read from top to bot
         by_clock = (clock() - started) / choices.time_limit if choices.time_limit else 0.0
         return min(1.0, max(by_steps, by_clock))
 
-    with progress("training", total_steps, "steps") as advance:
+    with processes, progress("training", total_steps, "steps") as advance:
         advance((state.epoch - 1) * len(train_loader) + state.step)
         # note: an epoch that is open is finished, whether or not it was begun here
         while (state.epoch == 1 or state.step or fraction_done() < 1.0) and not out_of_patience(
