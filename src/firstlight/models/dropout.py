@@ -57,9 +57,10 @@ class KeyedDropout:
             return own
         begins: Tensor = (self.keys * multiplier >> 64 - WINDOW_BITS) & 2**WINDOW_BITS - 1
         if type(layer).__name__ in SAMPLES:
-            kept = (begins >= rate * 2**WINDOW_BITS).to(values.dtype)
-            kept /= 1 - rate if getattr(layer, "scale_by_keep", True) else 1
-            return values * kept.repeat_interleave(len(values) // len(kept)).view(-1, *[1] * (values.ndim - 1))
+            kept: Tensor = (begins >= rate * 2**WINDOW_BITS).to(values.dtype)
+            scale = 1 / (1 - rate) if getattr(layer, "scale_by_keep", True) else 1.0
+            factors = (kept * scale).repeat_interleave(len(values) // len(kept))
+            return values * factors.view(-1, *[1] * (values.ndim - 1))
         shape = [*values.shape[:2], *[1] * (values.ndim - 2)] if isinstance(layer, CHANNELS) else values.shape
         length = torch.Size(shape).numel() // len(self.keys)
         row = self._row(name, rate, length, values)
