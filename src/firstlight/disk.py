@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from firstlight.errors import UserError, WriteError
+from firstlight.errors import NoRoomError, WriteError
 from firstlight.escaping import escape_name
 
 MAX_PATH = 300  # characters of a path in a message
@@ -27,14 +27,14 @@ def require_room(folder: Path, needed: int, what: str, advice: str) -> None:
         advice: what to do about it.
 
     Raises:
-        UserError: if there is less room.
+        NoRoomError: if there is less room.
     """
     free = free_bytes(folder)
     if free is not None and needed * MARGIN > free:
         where, wanted, there = escape_name(str(folder), MAX_PATH), in_units(needed), in_units(free)
         if wanted == there:
-            raise UserError(f"{what} needs a little more than the {there} that are free in {where}; {advice}")
-        raise UserError(f"{what} needs {wanted} in {where}, but only {there} are free; {advice}")
+            raise NoRoomError(f"{what} needs a little more than the {there} that are free in {where}", advice)
+        raise NoRoomError(f"{what} needs {wanted} in {where}, but only {there} are free", advice)
 
 
 def free_bytes(path: Path) -> int | None:

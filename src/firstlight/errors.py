@@ -11,6 +11,7 @@ Every message is one line that can be printed: what is wrong, where, why, and wh
             DownloadError    weights that are not here and cannot be fetched
         RunError             a run folder
         TrainingError        training itself
+        NoRoomError          what would be written needs more room than a disk has; nothing is written yet
         WriteError           a file that cannot be written, because a disk is full, for example; an `OSError` as well
         WrongTypeError       an argument of the wrong type; a `TypeError` as well
 
@@ -75,6 +76,19 @@ class RunError(UserError):
 
 class TrainingError(UserError):
     """Training cannot go on, for example because the loss is no longer a number."""
+
+
+class NoRoomError(UserError):
+    """A disk has too little room for what would be written.
+
+    Args:
+        shortage: what needs how much, where, and how much is free.
+        advice: what to do about it.
+    """
+
+    def __init__(self, shortage: str, advice: str) -> None:
+        super().__init__(f"{shortage}; {advice}")
+        self.shortage = shortage
 
 
 class WriteError(UserError, OSError):

@@ -16,7 +16,8 @@ from firstlight.data.recipe import DataRecipe
 from firstlight.data.samples import Samples, Split
 from firstlight.data.sources import load_data
 from firstlight.data.split import SplitRows
-from firstlight.data.store import DEFAULT_SIDE, Size, Store, pack
+from firstlight.data.store import DEFAULT_SIDE, STREAMED_NOTE, Cache, Size, Store, pack
+from firstlight.data.streaming import StreamedRows
 from firstlight.errors import DataError, require_type
 from firstlight.files import write_csv
 from firstlight.tables import Html
@@ -167,11 +168,13 @@ def open_dataset(
         workers=recipe.workers,
         allow_quarantine=recipe.allow_quarantine,
         max_pixels=recipe.max_pixels,
+        cache=recipe.cache,
     )
     plan = plan_split(samples, store, recipe, seed)
     if plan.refusals:
         raise DataError(plan.refusals[0])
-    data = Dataset(samples, store, plan.rows, plan.leaks, plan.dropped, plan.notes)
+    notes = (*plan.notes, *((STREAMED_NOTE,) if isinstance(store.pixels, StreamedRows) else ()))
+    data = Dataset(samples, store, plan.rows, plan.leaks, plan.dropped, notes)
     return data if recipe.corrections is None else _corrected(data, recipe.corrections, to_test=recipe.correct_test)
 
 
@@ -191,6 +194,7 @@ def open_store(
     allow_quarantine: bool = False,
     max_pixels: int = MAX_PIXELS,
     white: White | None = None,
+    cache: Cache = "auto",
 ) -> Store:
     """Return the packed images of a set; stop if too many of them cannot be used.
 
@@ -203,6 +207,7 @@ def open_store(
         allow_quarantine: continue even if more than 1% of the images cannot be used.
         max_pixels: an image with more pixels is quarantined before it is decoded.
         white: which value of more than 8 bits is white; by default chosen by the brightest image.
+        cache: `disk`, `stream` or `auto`; see `store.pack`.
 
     Raises:
         DataError: if more than 1% of the images cannot be used.
@@ -215,6 +220,7 @@ def open_store(
         workers=workers,
         max_pixels=max_pixels,
         white=white,
+        cache=cache,
     )
     if not allow_quarantine and (reason := quarantine_refusal(samples, store)):
         raise DataError(reason)

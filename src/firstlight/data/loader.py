@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from firstlight.data.parallel import in_order
+from firstlight.data.streaming import PixelRows
 from firstlight.runtime.memory import memory_left
 from firstlight.runtime.seeds import generator
-from firstlight.verified import CheckedRows
 
 SCORING_BATCH_IMAGES, SCORING_BATCH_PIXELS = 500, 2**22  # at most, in a batch that is only scored
 
@@ -98,7 +98,7 @@ class Loader:
 
     def __init__(
         self,
-        pixels: NDArray[np.uint8] | CheckedRows,
+        pixels: PixelRows,
         labels: NDArray[np.int64],
         rows: NDArray[np.int64],
         *,

@@ -4,6 +4,7 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
@@ -85,14 +86,16 @@ def describe_array(images: Pixels, files: VerifiedWriter) -> None:
     cues.write(files)
 
 
-def pack_into(files: VerifiedWriter, samples: Samples, choices: PackChoices, workers: int) -> None:
-    """Write the packed images of a set, and what is known about them, as files of a folder.
+def pack_into(
+    files: VerifiedWriter, samples: Samples, choices: PackChoices, workers: int, *, with_pixels: bool = True
+) -> None:
+    """Write the packed images of a set, unless they are streamed, and what is known about them, as files of a folder.
 
     The size, and which value is white, are guessed from some images; if another one shows that a guess was wrong,
     packing starts again.
 
     Raises:
-        UserError: if the disk has no room.
+        NoRoomError: if the disk has no room.
     """
     some = [] if isinstance(choices.size, tuple) else _some_images(samples, choices)
     guess, white = guess_size(samples, choices, some), choices.white or TYPES_WHITE
@@ -101,7 +104,7 @@ def pack_into(files: VerifiedWriter, samples: Samples, choices: PackChoices, wor
             white = white.with_room_for(image.brightest)
     while True:
         try:
-            return _pack_at_size(files, samples, choices, guess, white=white, workers=workers)
+            return _pack_at_size(files, samples, choices, guess, white=white, workers=workers, with_pixels=with_pixels)
         except _WrongGuessError as wrong:
             guess, white = wrong.size, wrong.white
 
@@ -147,22 +150,23 @@ def _pack_at_size(
     *,
     white: White,
     workers: int,
+    with_pixels: bool,
 ) -> None:
-    """Decode every image, resize it to `input_size`, and write the pixels and what was found.
+    """Decode every image, resize it to `input_size`, and write the pixels, if they are wanted, and what was found.
 
     Raises:
         _WrongGuessError: if an image does not match `input_size`, or is brighter than `white`.
     """
     count, (channels, height, width) = len(samples.labels), input_size
     cues = Cues.of_sample(count, channels)
-    needed = count * (channels * height * width + BYTES_OF_FACTS) + cues.nbytes
+    needed = count * (with_pixels * channels * height * width + BYTES_OF_FACTS) + cues.nbytes
     require_room(
         files.folder.parent,
         needed,
         f"{escape_name(samples.source)}: packing",
         f"use a smaller `img_size`, {OTHER_CACHE}",
     )
-    facts = _Facts(prints=np.zeros(count, FINGERPRINT), white=white)
+    facts = _Facts(prints=np.zeros(count, FINGERPRINT), white=white, input_size=input_size)
 
     asked = Choices(choices.max_pixels, input_size, choices.resize, white)
 
@@ -187,13 +191,15 @@ def _pack_at_size(
     step = max(1, min(CHUNK_IMAGES, CHUNK_BYTES // (workers * height * width * channels)))
     chunks = [range(start, min(start + step, count)) for start in range(0, count, step)]
     with (
-        files.open(PIXELS_FILE) as file,
+        files.open(PIXELS_FILE) if with_pixels else nullcontext() as file,
         progress("decoding pictures", count, "pictures") as advance,
     ):
-        header = {"descr": "|u1", "fortran_order": False, "shape": (count, height, width, channels)}
-        np.lib.format.write_array_header_1_0(file, header)
+        if file is not None:
+            header = {"descr": "|u1", "fortran_order": False, "shape": (count, height, width, channels)}
+            np.lib.format.write_array_header_1_0(file, header)
         for rows, (block, readings) in zip(chunks, in_order(work, chunks, workers, LATE * workers), strict=True):
-            file.write(block.data)  # note: a memory map would be slower, and a full disk would kill the process
+            if file is not None:
+                file.write(block.data)  # note: a memory map would be slower, and a full disk would kill the process
             for row, reading in zip(rows, readings, strict=True):
                 facts.add(row, reading)
             advance(len(rows))
@@ -229,6 +235,7 @@ class _Facts:
 
     prints: NDArray[np.void]
     white: White = TYPES_WHITE
+    input_size: tuple[int, int, int] | None = None
     quarantined: dict[int, str] = field(default_factory=dict)
     sizes: Counter[str] = field(default_factory=Counter)
     modes: Counter[str] = field(default_factory=Counter)
@@ -262,6 +269,7 @@ class _Facts:
             "modes": dict(self.modes.most_common()),
             "notes": self.notes,
             "white": asdict(self.white),
+            "input_size": self.input_size,
         }
         files.save(DIGESTS_FILE, self.digests)
         files.save(SIZES_FILE, self.prints["size"])

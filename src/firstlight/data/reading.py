@@ -1,7 +1,7 @@
 """Read, decode and fingerprint single images of a set, or return the reason why one cannot be used."""
 
 import hashlib
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -87,7 +87,7 @@ def read_sample(
 
 
 def read_samples(
-    samples: Samples, rows: range, choices: Choices, with_header: Container[int] = ()
+    samples: Samples, rows: Iterable[int], choices: Choices, with_header: Container[int] = ()
 ) -> Iterator[tuple[int, Reading]]:
     """Yield each row, in any order, with what `read_sample` returns for it.
 

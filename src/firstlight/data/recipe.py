@@ -7,7 +7,7 @@ True
 import dataclasses
 import re
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from firstlight.choices import check_choices, did_you_mean
 from firstlight.errors import RecipeError
@@ -98,6 +98,9 @@ class DataRecipe(SourceRecipe):
     report's review writes. Your files and the test split stay as they are."""
     correct_test: bool = False
     """Apply the corrections to the test split as well."""
+    cache: Literal["auto", "disk", "stream"] = "auto"
+    """Where decoded pictures are kept: on disk, in the cache; or nowhere (stream), so that they are decoded again in
+    each epoch. auto does that if the disk has no room. The result does not depend on it."""
     workers: int | None = None
     """Number of threads that decode pictures; the result does not depend on it."""
 

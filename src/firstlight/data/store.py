@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 import PIL
@@ -20,6 +20,7 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from firstlight.data.cues import Cues
+from firstlight.data.decode_task import Choices
 from firstlight.data.duplicates import Duplicates
 from firstlight.data.image_sources import ArrayImages
 from firstlight.data.images import MAX_PIXELS
@@ -36,7 +37,9 @@ from firstlight.data.packing import (
 )
 from firstlight.data.reading import stacked
 from firstlight.data.samples import Samples
-from firstlight.errors import DataError
+from firstlight.data.streaming import PixelRows, StreamedRows
+from firstlight.errors import DataError, NoRoomError
+from firstlight.progress import announce
 from firstlight.resize import parse_resize
 from firstlight.runtime.processors import default_workers
 from firstlight.verified import CheckedRows, Kind, VerifiedFolder, VerifiedWriter, discard, kept
@@ -46,6 +49,9 @@ CACHE_VERSION = 9  # increased when the files hold something else, or decoding, 
 PACKED = Kind("packed", CACHE_VERSION, "packed pictures")
 LAZY_ABOVE_BYTES = 2 << 30  # fewer are read at once anyway: training keeps them in memory
 DEFAULT_SIDE = 64  # pixels: of images that are large or of several sizes, if nothing else is asked for
+
+Cache = Literal["auto", "disk", "stream"]
+STREAMED_NOTE = "pictures are decoded again each time they are used: the results are the same, but it takes longer"
 
 __all__ = ["DEFAULT_SIDE", "Size", "Store", "pack"]
 
@@ -59,7 +65,8 @@ class Store:
         digests: of each image as it was given, uint64 `[N]`: of its file, or of its pixels if it is an array. They do
             not depend on what images are resized to. Only accidents are excluded: digests can be forged.
         pixels: uint8 `[N, H, W, C]`, memory-mapped; rows of quarantined images are black and never used. More than
-            2 GiB are `CheckedRows`, which take an index as an array does.
+            2 GiB are `CheckedRows`, and without room on the disk they are `StreamedRows`, decoded whenever they are
+            used; both take an index as an array does.
         quarantined: why each unusable image cannot be used, by row.
         duplicates: rows whose images are the same, exactly or nearly.
         original_sizes: height and width of each image before it was resized, int32 `[N, 2]`; 0 where quarantined.
@@ -73,7 +80,7 @@ class Store:
     content_key: str
     digests: NDArray[np.uint64]
     original_sizes: NDArray[np.int32]
-    pixels: NDArray[np.uint8] | CheckedRows
+    pixels: PixelRows
     quarantined: dict[int, str]
     duplicates: Duplicates
     sizes: dict[str, int]
@@ -103,8 +110,12 @@ def pack(
     workers: int | None = None,
     max_pixels: int = MAX_PIXELS,
     white: White | None = None,
+    cache: Cache = "auto",
 ) -> Store:
     """Decode every image once and return the store, or open the store if that was done before.
+
+    Without room on the disk, only what is learned by that is kept, and the pixels are decoded again whenever they are
+    used.
 
     Args:
         samples: where the images are.
@@ -115,10 +126,11 @@ def pack(
         workers: decoding threads, by default one per processor; the result does not depend on it.
         max_pixels: an image with more pixels is quarantined before it is decoded.
         white: which value of more than 8 bits is white; by default chosen by the brightest image.
+        cache: `disk` keeps the pixels on disk, `stream` decodes them again, `auto` does so if the disk has no room.
 
     Raises:
         WriteError: if the cache cannot be written.
-        UserError: if it has no room for the packed images; this is told before any is packed.
+        NoRoomError: if it has no room for what has to be written; this is told before any image is packed.
         RecipeError: if there is no such `resize`.
     """
     _, fraction = parse_resize(resize)
@@ -129,6 +141,7 @@ def pack(
     unchanged = images
     if images is None or fraction < 1 or guess_size(samples, choices) != (images.shape[3], *images.shape[1:3]):
         unchanged = None
+    workers = workers or default_workers()
     key = samples.images.content_key()
     shape = None if unchanged is None else unchanged.shape[1:]
     depends_on = (PIL.__version__, simplejpeg.__version__, key, shape or choices)
@@ -137,10 +150,24 @@ def pack(
         if unchanged is not None:
             describe_array(unchanged, files)
         else:
-            pack_into(files, samples, choices, workers or default_workers())
+            pack_into(files, samples, choices, workers)
 
-    name = hashlib.blake2b(repr(depends_on).encode(), digest_size=16).hexdigest()
-    return kept(PACKED, name, lambda files: _open(files, key, unchanged, array), write)
+    def name_of(*what: object) -> str:
+        return hashlib.blake2b(repr(what).encode(), digest_size=16).hexdigest()
+
+    if unchanged is not None or cache != "stream":
+        try:
+            return kept(PACKED, name_of(*depends_on), lambda files: _open(files, key, unchanged, array), write)
+        except NoRoomError as error:
+            if unchanged is not None or cache == "disk":
+                raise
+            announce(f"note: {error.shortage}; so {STREAMED_NOTE}")
+    return kept(
+        PACKED,
+        name_of(*depends_on, "streamed"),
+        lambda files: _open_streamed(files, key, samples, choices, workers),
+        lambda files: pack_into(files, samples, choices, workers, with_pixels=False),
+    )
 
 
 def _open(files: VerifiedFolder, key: str, images: NDArray[np.uint8] | None, array: ArrayImages | None) -> Store:
@@ -153,17 +180,32 @@ def _open(files: VerifiedFolder, key: str, images: NDArray[np.uint8] | None, arr
         array: where the images come from, if they are in memory.
     """
     facts = json.loads(files.read(FACTS_FILE))
+    white = array.white if array else White(**facts["white"])
+    return _store_of(files, key, facts, _pixels(files) if images is None else images, white)
+
+
+def _open_streamed(files: VerifiedFolder, key: str, samples: Samples, choices: PackChoices, workers: int) -> Store:
+    """Return a store whose pixels are decoded whenever they are used, or DamagedError."""
+    facts = json.loads(files.read(FACTS_FILE))
+    channels, height, width = facts["input_size"]
+    white = samples.images.white if isinstance(samples.images, ArrayImages) else White(**facts["white"])
+    asked = Choices(choices.max_pixels, (channels, height, width), choices.resize, White(**facts["white"]))
+    rows = StreamedRows(samples, asked, {int(row) for row in facts["quarantined"]}, workers)
+    return _store_of(files, key, facts, rows, white)
+
+
+def _store_of(files: VerifiedFolder, key: str, facts: dict[str, Any], pixels: PixelRows, white: White) -> Store:
     return Store(
         content_key=key,
         digests=files.load(DIGESTS_FILE),
         original_sizes=files.load(SIZES_FILE),
-        pixels=_pixels(files) if images is None else images,
+        pixels=pixels,
         quarantined={int(row): reason for row, reason in facts["quarantined"].items()},
         duplicates=Duplicates(**facts["duplicates"]),
         sizes=facts["sizes"],
         modes=facts["modes"],
         notes=facts["notes"],
-        white=array.white if array else White(**facts["white"]),
+        white=white,
         cues=Cues.read(files),
     )
 

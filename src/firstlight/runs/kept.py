@@ -16,6 +16,7 @@ from firstlight.data.groups import groups_from_names
 from firstlight.data.samples import Samples, Split
 from firstlight.data.split import SplitRows
 from firstlight.data.store import Store
+from firstlight.data.streaming import PixelRows
 from firstlight.evaluation.softmax import Softmax
 from firstlight.files import write_csv
 from firstlight.runs.folder import COPIES_FILE
@@ -27,11 +28,11 @@ from firstlight.runs.outputs import (
     write_facts,
     write_thumbnails,
 )
-from firstlight.verified import CheckedRows
 
 SIDE = 96  # pixels, of a thumbnail, at most
 LOSSLESS_SIDE = 64  # pixels; smaller ones are shown with sharp pixels
 MOST_WRONG, MOST_RIGHT = 60, 24  # images that are shown for each pair of a true and a predicted class
+ROWS_AT_ONCE = 256  # whose pixels are in memory
 MOST_SHOWN = 3000  # test images
 MOST_STRANGE = 12  # test images
 MOST_SUSPECTS = 200  # images whose labels are in doubt
@@ -142,7 +143,7 @@ def shown_positions(test: Outputs, temperature: float) -> list[int]:
     return positions
 
 
-def small_images(pixels: NDArray[np.uint8] | CheckedRows, rows: Sequence[int]) -> Iterator[NDArray[np.uint8]]:
+def small_images(pixels: PixelRows, rows: Sequence[int]) -> Iterator[NDArray[np.uint8]]:
     """Yield the images of some rows of uint8 `[N, H, W, C]`, with no side longer than `SIDE`."""
     from PIL import Image
 
@@ -161,7 +162,8 @@ def facts_of(samples: Samples, store: Store, rows: NDArray[np.int64], group_by: 
     nameless = [""] * len(samples)
     named = groups_from_names(samples.names, group_by) if group_by else nameless
     given = samples.groups or nameless
-    brightness = [store.pixels[row, ::2, ::2].mean() / 255 for row in rows.tolist()]
+    parts = (rows[start : start + ROWS_AT_ONCE] for start in range(0, len(rows), ROWS_AT_ONCE))
+    brightness = [image.mean() / 255 for part in parts for image in store.pixels[part, ::2, ::2]]
     return ImageFacts(
         sizes=store.original_sizes[rows],
         brightness=np.array(brightness, np.float32),

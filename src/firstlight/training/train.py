@@ -208,7 +208,8 @@ def outputs_on(
 
 def save(run: Run) -> Run:
     """Write the model file and the record of a run, as far as it is scored, and return the run as recorded."""
-    extra: dict[str, object] = {"recipe": run.recipe.flat()}
+    choices = {name: value for name, value in run.recipe.flat().items() if name != "cache"}  # it changes nothing
+    extra: dict[str, object] = {"recipe": choices}
     if run.transfer:
         extra["weights"] = run.transfer.weights
     scores = {"valid": headline(run.valid), "test": headline(run.test) if run.test else None}

@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
+from firstlight.data.streaming import PixelRows
 from firstlight.progress import progress
 from firstlight.runtime.seeds import generator
-from firstlight.verified import CheckedRows
 
 FILTERS = 160
 SIDE = 6  # pixels of a patch; at most half the image
@@ -25,9 +25,7 @@ DEAD_ZONE = 0.25
 IMAGES_AT_ONCE = 200
 
 
-def patch_features(
-    pixels: NDArray[np.uint8] | CheckedRows, rows: NDArray[np.int64], seed: int = 0
-) -> NDArray[np.float32]:
+def patch_features(pixels: PixelRows, rows: NDArray[np.int64], seed: int = 0) -> NDArray[np.float32]:
     """Return features of small images, float32 `[n, 8 * FILTERS]`.
 
     Args:
