@@ -2,6 +2,7 @@
 
     make bench                            # every part; takes hours
     make bench PARTS="mlp-mnist startup"  # some parts, by name
+    make bench PARTS=scale                # all parts whose names begin with scale-
     python benchmarks/bench.py mlp-mnist --seeds 5 --sides firstlight tutorial
 
 Each run is a separate process. Its JSON line, with the CPU-seconds and the peak memory that the system counted, goes
@@ -24,7 +25,8 @@ from typing import Any
 import numpy as np
 
 import report
-from parts import PARTS, Part, Side
+from part import Part, Side
+from parts import PARTS
 
 HERE = Path(__file__).resolve().parent
 PEERS = HERE.parent / ".venv-peers" / "bin" / "python"
@@ -45,6 +47,7 @@ def main() -> None:
         "--smoke", action="store_true", help="only check that it runs: tiny data, one run, no peers, nothing kept"
     )
     choices = parser.parse_args()
+    choices.parts = [part for name in choices.parts for part in named(name)]
     if unknown := set(choices.parts) - PARTS.keys():
         parser.error(f"there is no part {', '.join(sorted(unknown))}; choose from {', '.join(PARTS)}")
     if choices.results is None:
@@ -55,6 +58,11 @@ def main() -> None:
         page = choices.results.parent / "RESULTS.md"
         page.write_text(report.page(choices.results), "utf-8")
     print(f"the page: {page}")
+
+
+def named(name: str) -> list[str]:
+    """Return the part of this name; if there is none, all that begin with it."""
+    return [name] if name in PARTS else [part for part in PARTS if part.startswith(f"{name}-")] or [name]
 
 
 def run_part(name: str, part: Part, choices: argparse.Namespace) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import trust_parts.goal as trust
-from parts import PARTS, Part
+from part import Part
+from parts import PARTS
 
 Row = dict[str, Any]
 Runs = list[Row]  # of one side
