@@ -23,6 +23,8 @@ IMAGE_BYTES = SIDE * SIDE * CHANNELS  # uint8, as packed
 FILE_BYTES = 110_000  # of a JPEG, as in ImageNet
 FLOAT_BYTES = 4  # weights, gradients, and optimizer state are float32
 BATCH = 256  # images for each GPU
+CLASSES = 1_000
+MESSAGE_SECONDS = 30e-6  # until a small sum has gone around eight GPUs; an assumption
 GPUS = 8  # of one machine
 CHECKPOINT_MINUTES = 5
 
@@ -49,6 +51,7 @@ class Network:
     training_flops: float
     weights: int
     efficiency: float
+    batch_norms: int
 
     def images_per_second(self) -> float:
         """Return what one GPU trains."""
@@ -59,8 +62,8 @@ class Network:
         return self.weights * FLOAT_BYTES
 
 
-RESNET = Network("ResNet-50", 24.299e9, 25_557_032, efficiency=0.20)
-VIT = Network("ViT-B/16", 105.152e9, 86_567_656, efficiency=0.40)
+RESNET = Network("ResNet-50", 24.299e9, 25_557_032, efficiency=0.20, batch_norms=53)
+VIT = Network("ViT-B/16", 105.152e9, 86_567_656, efficiency=0.40, batch_norms=0)
 NETWORKS = (RESNET, VIT)
 
 
@@ -121,6 +124,8 @@ def training_figures() -> list[Figure]:
     gradients = [network.gradient_bytes() for network in NETWORKS]
     rings = [ring_bytes(gradient, GPUS) for gradient in gradients]
     states = [4 * gradient for gradient in gradients]
+    answers = ring_bytes(GPUS * BATCH * CLASSES * FLOAT_BYTES, GPUS)
+    messages = [2 * network.batch_norms * MESSAGE_SECONDS for network in NETWORKS]
     pause = f"every {CHECKPOINT_MINUTES} minutes, at 1 GB/s"
 
     def row(what: str, formula: str, values: Iterable[float], unit: str) -> Figure:
@@ -140,6 +145,10 @@ def training_figures() -> list[Figure]:
         row(
             "over NVLink", f"sent / {NVLINK_BYTES / 1e9:.0f} GB/s", (1e3 * ring / NVLINK_BYTES for ring in rings), "ms"
         ),
+        row(
+            "answers, sent likewise", f"{GPUS * BATCH} x {CLASSES} classes x {FLOAT_BYTES} B", [answers / 1e6] * 2, "MB"
+        ),
+        row("batch norms of whole batches", "norms x 2 x 30 us, assumed", (1e3 * each for each in messages), "ms"),
         row("saved state", "weights, average, AdamW: 4 x gradient", (state / 1e6 for state in states), "MB"),
         row("time for saving", pause, (100 * state / 1e9 / (CHECKPOINT_MINUTES * 60) for state in states), "%"),
     ]

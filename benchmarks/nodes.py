@@ -2,10 +2,10 @@
 
     python benchmarks/nodes.py --data-root ../shared/data     # needs root rights, and iproute2
 
-Each machine is a network namespace with one process of one thread; `ranks.py` trains in both. They share this machine's
-processors, memory, and disk, so what is measured is the cost of the network, and of waiting for each other. In turn with
-one process of one thread alone. Prints a JSON line for each network and cable: `efficiency` is images per second divided
-by twice those of the process alone, run by run.
+Each machine is a network namespace with one process of one thread; `ranks.py` trains in both. They share this
+computer's processors, memory, and disk, so what is measured is the cost of the network and of waiting for each other,
+in turn with one process of one thread alone. Prints a JSON line for each network and cable: `efficiency` is images per
+second divided by twice those of the process alone, run by run.
 """
 
 import argparse

@@ -119,6 +119,7 @@ COLUMNS = {
     "test_reached": "test at the target",
     "agreement": "agreement",
     "images_per_second": "pictures per second",
+    "megabits": "cable, Mbit/s",
     "ratio_to_best": "ratio to best",
     "loader_seconds": "loader, s",
     "over_memory": "epoch / epoch in memory",

@@ -56,6 +56,8 @@ def test_work_and_weights_are_those_of_torchvision(arithmetic, place, name):
         model(images).sum().backward()
     assert network.training_flops == pytest.approx(counter.get_total_flops(), rel=1e-4)
     assert network.weights == sum(weight.numel() for weight in model.parameters())
+    norms = [layer for layer in model.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
+    assert network.batch_norms == len(norms)
 
 
 def test_the_figures_are_those_of_a_calculation_by_hand(arithmetic):

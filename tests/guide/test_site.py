@@ -45,7 +45,7 @@ def test_every_page_is_there_and_in_the_contents(site):
         *GUIDE.glob("reference/*.md"),
     ]
     pages.remove(GUIDE / "index.md")
-    assert len(pages) == 9 + 1 + 10 + 3
+    assert len(pages) == 9 + 1 + 11 + 3
     for page in pages:
         name = page.relative_to(GUIDE).with_suffix(".html").as_posix()
         assert (site / name).is_file()
