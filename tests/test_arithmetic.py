@@ -74,6 +74,21 @@ def test_the_figures_are_those_of_a_calculation_by_hand(arithmetic):
     )
 
 
+def test_the_sentences_of_the_guide_follow_from_the_figures(arithmetic):
+    found = arithmetic.tables(arithmetic.Core.measured())
+    values = {figure.what: figure.values for figures in found.values() for figure in figures}
+    resnet = values["images/s of 8 GPUs"][0]
+    assert values["its share of the memory"][0] == pytest.approx(75, abs=2)
+    assert values["its share of the memory"][0] * 4 > 100, "float32"
+    assert values["its share of the disks"][0] == pytest.approx(5, abs=0.5)
+    assert 0.7 < resnet / values["files decoded in every epoch"][0] < 1
+    assert values["packed, after that"][0] / resnet == pytest.approx(4, abs=0.3)
+    assert values["packed, read the first time"][0] / resnet == pytest.approx(4 / 3, abs=0.1)
+    assert values["batch norms of whole batches"][0] > values["over NVLink"][0]
+    assert max(values["8 x 400 Gbit/s InfiniBand, share of a step"]) < 5
+    assert min(values["10 Gbit/s, share of a step"]) > 100
+
+
 def test_the_tables_of_the_guide_are_those_of_the_script(arithmetic):
     page = arithmetic.PAGE.read_text("utf-8")
     assert arithmetic.BEGIN in page
