@@ -27,7 +27,7 @@ def test_one_process_alone_gets_back_what_it_gives():
     assert (alone.gather_json(5), alone.from_leader(5), alone.bytes_from_leader(b"5")) == ([5], 5, b"5")
     assert alone.any(True)
     beat = alone.heartbeat()
-    assert beat.beat(15) == 15
+    assert beat.beat(15) == (15, False)
     assert beat.clock() <= beat.clock()
 
 
@@ -82,13 +82,13 @@ def test_who_is_told_to_stop_stops_one_beat_later_and_so_do_all():
         clocks = [beat.clock()]
         stops = []
         for step in range(4):
-            stops.append(beat.beat(15 if (mine.rank, step) == (1, 2) else 0))
+            stops.append(beat.beat(15 if (mine.rank, step) == (1, 2) else 0, save=(mine.rank, step) == (0, 1)))
             clocks.append(beat.clock())
         return stops, clocks
 
     (stops, clocks), others = in_ranks(2, work)
     assert (stops, clocks) == others
-    assert stops == [0, 0, 0, 15]
+    assert stops == [(0, False), (0, False), (0, True), (15, False)]
     assert clocks == sorted(clocks)
 
 

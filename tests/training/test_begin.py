@@ -88,7 +88,7 @@ def stopped_once(samples, tmp_path_factory):
     folder = tmp_path_factory.mktemp("stopped") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FIRSTLIGHT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-        patch.setattr(Checkpoints, "offer", died)
+        patch.setattr("firstlight.training.recorder.beaten", died)
         with pytest.raises(KilledError):
             train(samples, Recipe.of(**QUICK), folder)
     return folder
@@ -100,7 +100,7 @@ def stopped(stopped_once, tmp_path):
     return shutil.copytree(stopped_once, tmp_path / "stopped")
 
 
-def died(checkpoints, state, *, epoch_is_over):
+def died(_heartbeat, state, checkpoints, *, epoch_is_over):
     if epoch_is_over:
         checkpoints.finish(state)
         raise KilledError
@@ -282,6 +282,8 @@ def test_a_state_that_has_diverged_does_not_replace_the_one_before(tmp_path):
     class State:
         """A state with one weight."""
 
+        best = "an epoch"
+
         def __init__(self, weight):
             self.weight = weight
 
@@ -308,7 +310,8 @@ def test_after_epochs_the_state_is_written_only_as_often_as_that_is_cheap(tmp_pa
     with Checkpoints(tmp_path, "training", save_every=10, clock=lambda: now[0]) as checkpoints:
         for _ in range(200):
             now[0] += 4.0
-            checkpoints.offer(State(), epoch_is_over=True)
+            if checkpoints.is_due(epoch_is_over=True):
+                checkpoints.save(State())
             if checkpoints._writing:
                 checkpoints._writing.result()
     assert written[0] == 5.0, "the first one costs nothing that is known"

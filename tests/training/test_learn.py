@@ -46,7 +46,7 @@ def fresh(data, recipe, seed=0):
 def planted(accuracies):
     """A training of so many epochs, with these validation accuracies."""
 
-    def epochs(state, _train_loader, _valid_loader, recipe):
+    def epochs(state, _train_loader, _valid_loader, recipe, _clock):
         for number, accuracy in enumerate(accuracies, start=1):
             if loop.out_of_patience(state, recipe.optimization.patience):
                 return

@@ -1,5 +1,6 @@
 """Train a classifier."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -7,11 +8,14 @@ from firstlight.api.given import Data, recipe_of, run_folder_of, samples_of
 from firstlight.delivery.figures import draw_run
 from firstlight.delivery.report.write import write_run_report
 from firstlight.errors import RecipeError, WrongTypeError, require_type
-from firstlight.runs.begun import end_run
-from firstlight.training.begin import asked_of, beginning, resuming, resuming_or_beginning
+from firstlight.files import expand_user
+from firstlight.progress import announce, silence
+from firstlight.runs.begun import end_run, is_finished
+from firstlight.runtime.distributed import joining, remembered
+from firstlight.training.begin import asked_of, beginning, following, is_over, resuming, resuming_or_beginning
 from firstlight.training.checkpoints import SAVE_EVERY
 from firstlight.training.recipe import Recipe
-from firstlight.training.run import Run
+from firstlight.training.run import Run, run_of_leader
 from firstlight.training.train import train_in
 
 MAX_MINUTES = 1e6
@@ -53,27 +57,41 @@ def train(
     require_type(resume, Path | str | Run | None, "resume", "the folder of a run, or auto")
     if type(save_every) not in (int, float) or not 0 < save_every <= MAX_MINUTES:
         raise RecipeError("give minutes, above 0", field="save_every", value=save_every)
-    if resume is None or resume == "auto":
-        if data is None:
-            raise WrongTypeError("data is missing: give images, or the run to go on with as `resume`")
-        recipe = recipe_of(recipe, choices)
-        samples = samples_of(data, recipe.data.source_choices())
-        if resume is None:
-            opening = beginning(samples, recipe, out, score_test=score_test)
+    with joining() as here, nullcontext() if here.is_leader else silence():
+        if resume is None or resume == "auto":
+            if data is None:
+                raise WrongTypeError("data is missing: give images, or the run to go on with as `resume`")
+            recipe = recipe_of(recipe, choices)
+            samples = samples_of(data, recipe.data.source_choices())
+            begun_before = here.from_leader(remembered())
+            out, auto = begun_before or out, resume == "auto" or bool(here.restarts and (begun_before or out))
+            if auto and out and here.from_leader(is_over(out, samples, recipe)):
+                announce(f"{out}: this run is finished")
+                return run_of_leader(expand_user(out))
+            leading = resuming_or_beginning(samples, recipe, out, score_test=score_test, inexact=resume_inexact)
+            if not auto:
+                leading = beginning(samples, recipe, out, score_test=score_test)
         else:
-            opening = resuming_or_beginning(samples, recipe, out, score_test=score_test, inexact=resume_inexact)
-    else:
-        if recipe is not None or choices or out is not None:
-            given = next(iter(choices), "recipe" if recipe is not None else "out")
-            raise RecipeError("a run that is resumed keeps its recipe and its folder; leave it out", field=given)
-        folder = run_folder_of(resume, "resume")
-        asked, source = asked_of(folder)
-        samples = samples_of(source if data is None else data, asked.data.source_choices())
-        opening = resuming(folder, samples, inexact=resume_inexact)
-    with opening as opened:
-        run = train_in(opened, save_every=save_every)
-        if not run.interrupted and (run.test or not opened.score_test):
-            draw_run(run.folder)
-            write_run_report(run.folder)
-            end_run(run.folder)
+            if recipe is not None or choices or out is not None:
+                given = next(iter(choices), "recipe" if recipe is not None else "out")
+                raise RecipeError("a run that is resumed keeps its recipe and its folder; leave it out", field=given)
+            folder = run_folder_of(resume, "resume")
+            if here.restarts and here.from_leader(is_finished(folder)):
+                return run_of_leader(folder)
+            recipe, source = asked_of(folder)
+            samples = samples_of(source if data is None else data, recipe.data.source_choices())
+            leading = resuming(folder, samples, inexact=resume_inexact)
+        with leading if here.is_leader else following(samples, recipe) as opened:
+            run = train_in(opened, save_every=save_every)
+            if here.is_leader:
+                _finish(run, scored=not opened.score_test or run.test is not None)
+        here.barrier()  # whoever gets the run may count on its folder
     return run
+
+
+def _finish(run: Run, *, scored: bool) -> None:
+    """Draw the figures of a run that has ended, and write its report."""
+    if not run.interrupted and scored:
+        draw_run(run.folder)
+        write_run_report(run.folder)
+        end_run(run.folder)

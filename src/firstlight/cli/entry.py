@@ -34,6 +34,7 @@ from firstlight.errors import NoteWarning, UserError
 from firstlight.escaping import escape_name, one_line
 from firstlight.files import expand_user
 from firstlight.progress import silence
+from firstlight.runtime.distributed import launched
 from firstlight.runtime.processors import set_up_process
 from firstlight.runtime.signals import received_signal, tell_interrupted, working
 
@@ -85,6 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if received_signal() is not None:  # what was interrupted may have failed in its own way
             return interrupted(error)
+        if not launched().is_leader and isinstance(error, UserError | OSError):
+            return WRONG_INPUT  # rank 0 tells it
         if (reason := reason_of(error)) is None:
             print_error(OUR_MISTAKE)
             raise
@@ -96,6 +99,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def interrupted(stop: BaseException) -> int:
     """Tell that the command was interrupted, and what was saved, in one line; return the exit code."""
+    if not launched().is_leader:
+        return 128 + (received_signal() or signal.SIGINT)
     reason = None if isinstance(stop, KeyboardInterrupt) else reason_of(stop)
     notes = "".join(f"; {with_flags(note)}" for note in (*filter(None, [reason]), *getattr(stop, "__notes__", ())))
     line, number = f"firstlight: interrupted{notes}", received_signal()
@@ -146,7 +151,12 @@ def run(words: list[str]) -> int:
     parsed = parse(words)
     if not current_folder_exists():  # libraries end the process over that
         raise UserError(NO_FOLDER)
-    with silence() if getattr(parsed, "quiet", False) else nullcontext():
+    here = launched()
+    if here.size > 1 and not isinstance(parsed, Train):
+        raise UserError(
+            f"{words[0]} works in a single process, and torchrun has started {here.size}; leave torchrun out"
+        )
+    with silence() if getattr(parsed, "quiet", False) or not here.is_leader else nullcontext():
         return parsed.run()
 
 

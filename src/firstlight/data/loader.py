@@ -126,8 +126,14 @@ class Loader:
 
     def epoch(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of an epoch, from batch `start` on; those before it are skipped at no cost."""
+        yield from self._batches(self._positions(epoch)[start:])
+
+    def _positions(self, epoch: int) -> list[Tensor]:
+        """Return the positions of each batch of an epoch in `rows`."""
         order = self.order(epoch)[: self.batches * self.batch_size]
-        chosen = [order[first : first + self.batch_size] for first in range(0, len(order), self.batch_size)][start:]
+        return [order[first : first + self.batch_size] for first in range(0, len(order), self.batch_size)]
+
+    def _batches(self, chosen: list[Tensor]) -> Iterator[Batch]:
         if self.resident is not None:
             pixels, labels, rows = self.resident
             for batch in chosen:
@@ -137,6 +143,10 @@ class Loader:
                 yield Batch(images, *found, self._whole(batch))
         else:
             yield from self._read_ahead(chosen)
+
+    def dealt(self, rank: int, size: int) -> Iterator[Batch]:
+        """Yield every `size`-th batch of an epoch, from batch `rank` on: those that this of `size` processes scores."""
+        yield from self._batches(self._positions(0)[rank::size])
 
     def order(self, epoch: int) -> Tensor:
         """Return the order of an epoch as positions in `rows`, int64 `[n]`; it depends only on seed and epoch."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from firstlight.data.parallel import chunks_of, in_order
 from firstlight.errors import ImageError, RecipeError, require_type
 from firstlight.escaping import escape_name
-from firstlight.inference.collect import Collected, collect
+from firstlight.inference.collect import Collected, collect, collect_together
 from firstlight.inference.doubt import Doubt, Sets
 from firstlight.inference.engines.answers import NOT_FINITE, Answers, Engine
 from firstlight.inference.engines.steady import SteadyEngine
@@ -22,7 +22,7 @@ from firstlight.models.classifier import Classifier
 from firstlight.runtime.processors import default_workers
 
 if TYPE_CHECKING:
-    from firstlight.data.loader import Batch
+    from firstlight.data.loader import Batch, Loader
 
 __all__ = ["TOP", "Guess", "Prediction", "Predictions", "Predictor"]
 
@@ -151,7 +151,16 @@ class Predictor:
         """Return what the model says about every batch of a loader, see `collect.collect`."""
         if features:
             return collect(self.engine.engine, batches, features=True)
-        return collect(lambda images: self.engine.engine.features_and_logits(images)[1], batches)
+        return collect(self._logits, batches)
+
+    def collect_together(self, loader: "Loader", *, features: bool = False) -> Collected:
+        """Return the same of all batches of a loader, shared by the processes that train together."""
+        if features:
+            return collect_together(self.engine.engine, loader, features=True)
+        return collect_together(self._logits, loader)
+
+    def _logits(self, images: torch.Tensor) -> torch.Tensor:
+        return self.engine.engine.features_and_logits(images)[1]
 
     def _stream(self, items: Iterable[Item], workers: int | None) -> Iterator[Prediction]:
         for chunk in in_order(self._read, chunks_of(IMAGES_AT_ONCE, items), workers or default_workers()):

@@ -18,7 +18,7 @@ from firstlight.disk import writing
 from firstlight.errors import RunError, WriteError
 from firstlight.files import read_regular, write_json, write_text
 from firstlight.locks import try_lock
-from firstlight.runs.folder import LAST_FOLDER, RECIPE_FILE
+from firstlight.runs.folder import LAST_FOLDER, MODEL_FILE, RECIPE_FILE, RECORD_FILE
 
 BEGUN_FILE, LOCK_FILE, TEST_FILE = "begun.json", "lock", "test.json"
 ATTEMPTS = 20  # to make a lock file that another process removes meanwhile
@@ -70,6 +70,11 @@ def write_begun(folder: Path, begun: Begun, asked: str) -> None:
 def is_begun(folder: Path) -> bool:
     """Return whether a folder holds a run that is not finished."""
     return (folder / LAST_FOLDER / BEGUN_FILE).is_file()
+
+
+def is_finished(folder: Path) -> bool:
+    """Return whether a folder holds a run that has ended, with a model."""
+    return not is_begun(folder) and all((folder / name).is_file() for name in (RECIPE_FILE, RECORD_FILE, MODEL_FILE))
 
 
 def read_begun(folder: Path) -> Begun:

@@ -8,6 +8,7 @@ Tensors on a GPU are sent by NCCL, those on the CPU by gloo; messages always by 
 
 import json
 import os
+import platform
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,8 +17,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from firstlight.errors import RunError
-from firstlight.runtime.interrupts import raise_if_interrupted
+from firstlight.errors import RunError, UserError
+from firstlight.runtime.interrupts import held_signal, raise_if_interrupted, stop_by
 
 if TYPE_CHECKING:
     import torch
@@ -33,6 +34,9 @@ LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", 
 
 class LostError(RunError):
     """Another process of this run has ended, so that this one cannot go on."""
+
+    def __init__(self, why: str = "") -> None:
+        super().__init__(why or "another process of this run has ended, so this one stops")
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,10 @@ class World:
     def barrier(self) -> None:
         """Wait until all processes are here."""
 
+    def raise_if_interrupted(self) -> None:
+        """Do what `interrupts.raise_if_interrupted` does, in all processes, if a signal waits in any."""
+        raise_if_interrupted()
+
     def heartbeat(self) -> "Heartbeat":
         """Return what keeps the processes together while they train."""
         return Heartbeat()
@@ -99,16 +107,16 @@ class World:
 
 @dataclass
 class Heartbeat:
-    """What the processes tell each other once in each step of training: whether to stop, and what the time is."""
+    """What the processes tell each other in each step of training: whether to stop or to save, and the time."""
 
     _now: float | None = None
 
-    def beat(self, stop: int = 0) -> int:
-        """Return whether to stop: the largest number that any process gave in the beat before; 0 is to go on.
+    def beat(self, stop: int = 0, *, save: bool = False) -> tuple[int, bool]:
+        """Return the number of a signal by which to stop, or 0, and whether to save the state of training now.
 
-        All processes return the same. One alone returns its own number at once.
+        All processes return the same: what any of them gave in the beat before. One alone returns its own at once.
         """
-        return stop
+        return stop, save
 
     def clock(self) -> float:
         """Return seconds, the same in all processes: of rank 0 at the last beat. One alone reads its own clock."""
@@ -141,6 +149,8 @@ def joining() -> Iterator[World]:
         LostError: if one of them ends meanwhile.
     """
     found = launched()
+    if world() is _ALONE:
+        _calls.current += 1
     if found.size == 1 or world().size > 1:
         with acting_in(found if found.size == 1 else world()) as alone:
             yield alone
@@ -148,12 +158,15 @@ def joining() -> Iterator[World]:
     with _groups() as groups, acting_in(several(found, *groups)) as joined:
         try:
             yield joined
-        except RuntimeError as error:
-            if not is_lost(error):
-                raise
-            raise LostError(
-                "another process of this run has ended, so this one stops; its own message says why"
-            ) from error
+        except KeyboardInterrupt as stop:
+            if joined.is_leader and (why := _fault()):
+                stop.add_note(why)
+            raise
+        except Exception as error:
+            if is_lost(error):
+                raise LostError(_fault()) from error
+            _tell_fault(joined, error)
+            raise
 
 
 def several(found: World, tensors: "dist.ProcessGroup", messages: "dist.ProcessGroup") -> World:
@@ -177,9 +190,62 @@ def acting_in(joined: World) -> Iterator[World]:
         _world.reset(token)
 
 
-def is_lost(error: BaseException) -> bool:
+def is_lost(error: BaseException | None) -> bool:
     """Return whether an error says that another process has ended."""
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in LOST)
+    return isinstance(error, LostError) or (
+        isinstance(error, RuntimeError) and any(words in str(error) for words in LOST)
+    )
+
+
+def remember(text: str) -> None:
+    """Remember a text until torchrun ends, also if it starts all processes anew; called by rank 0."""
+    if (store := _store()) is not None:
+        store.set(f"run/{_calls.current}", text)
+
+
+def remembered() -> str | None:
+    """Return what was remembered at the same place of the program before torchrun started all processes anew."""
+    if not launched().restarts or (store := _store()) is None:
+        return None
+    key = f"run/{_calls.current}"
+    return store.get(key).decode() if store.check([key]) else None
+
+
+@dataclass
+class _Calls:
+    """How often this process has joined the others: a program may train several times."""
+
+    current: int = 0
+
+
+_calls = _Calls()
+
+
+def _store() -> "dist.Store | None":
+    """Return the store of torchrun, which lives as long as that; None where torchrun has not started this process."""
+    if not (run := os.environ.get("TORCHELASTIC_RUN_ID")) or not os.environ.get("MASTER_PORT"):
+        return None
+    from torch.distributed import DistError, PrefixStore, TCPStore
+
+    try:
+        store = TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), None, False)
+    except DistError:
+        return None
+    return PrefixStore(f"firstlight/{run}", store)
+
+
+def _tell_fault(here: World, error: Exception) -> None:
+    """Leave for rank 0 why this process ends, since it alone talks to people."""
+    if (store := _store()) is not None:
+        reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        words = f"process {here.rank} of {here.size}, on {platform.node()}: {reason}"
+        store.set(f"fault/{_calls.current}/{here.restarts}", words)
+
+
+def _fault() -> str:
+    """Return why another process has ended, if it has left that; else nothing."""
+    store, key = _store(), f"fault/{_calls.current}/{launched().restarts}"
+    return store.get(key).decode() if store is not None and store.check([key]) else ""
 
 
 @contextmanager
@@ -260,15 +326,23 @@ class _Joined(World):
         return data if self.is_leader else bytes(sent.numpy())
 
     def any(self, flag: bool) -> bool:
+        return bool(self._most(int(flag)))
+
+    def barrier(self) -> None:
+        self._most(0)
+
+    def raise_if_interrupted(self) -> None:
+        if number := self._most(held_signal()):
+            stop_by(number)
+
+    def _most(self, number: int) -> int:
+        """Return the largest of the numbers of all processes."""
         import torch
         from torch.distributed import ReduceOp
 
-        found = torch.tensor([int(flag)])
+        found = torch.tensor([number])
         _wait(self.messages.allreduce([found], ReduceOp.MAX), found)
-        return bool(found)
-
-    def barrier(self) -> None:
-        self.any(False)
+        return int(found)
 
     def heartbeat(self) -> Heartbeat:
         return _SharedHeartbeat(world=self)
@@ -289,33 +363,33 @@ class _SharedHeartbeat(Heartbeat):
     world: _Joined = field(kw_only=True)
     _sent: "tuple[Tensor, dist.Work] | None" = None
 
-    def beat(self, stop: int = 0) -> int:
+    def beat(self, stop: int = 0, *, save: bool = False) -> tuple[int, bool]:
         before = self._read()
-        self._send(stop)
+        self._send(stop, save)
         return before
 
     def clock(self) -> float:
         if self._now is None:
-            self._send(0)
+            self._send(0, False)
             self._read()
         assert self._now is not None
         return self._now
 
-    def _send(self, stop: int) -> None:
+    def _send(self, stop: int, save: bool) -> None:
         import torch
         from torch.distributed import ReduceOp
 
         now = time.perf_counter() if self.world.is_leader else float("-inf")
-        numbers = torch.tensor([stop, now], dtype=torch.float64)
+        numbers = torch.tensor([stop, save, now], dtype=torch.float64)
         self._sent = numbers, self.world.messages.allreduce([numbers], ReduceOp.MAX)
 
-    def _read(self) -> int:
+    def _read(self) -> tuple[int, bool]:
         if self._sent is None:
-            return 0
+            return 0, False
         (numbers, work), self._sent = self._sent, None
         _wait(work, numbers)
-        stop, self._now = numbers.tolist()
-        return int(stop)
+        stop, save, self._now = numbers.tolist()
+        return int(stop), bool(save)
 
 
 def _wait(work: "dist.Work", tensor: "Tensor") -> None:

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from firstlight.runtime.signals import SAME_SECONDS, note_signal
+from firstlight.runtime.signals import SAME_SECONDS, hear, note_signal
 
-_held: list[Callable[[], None]] = []  # what the signals that wait would have done at once
+_held: list[tuple[int, Callable[[], None]]] = []  # signals that wait, and what they would have done at once
 
 
 @contextmanager
@@ -43,7 +43,19 @@ def holding_interrupts() -> Iterator[None]:
 def raise_if_interrupted() -> None:
     """Do what the signal that waits would have done: as a rule, raise KeyboardInterrupt."""
     if _held:
-        _held.pop()()
+        _held.pop()[1]()
+
+
+def held_signal() -> int:
+    """Return the number of the signal that waits; 0 if there is none."""
+    return _held[-1][0] if _held else 0
+
+
+def stop_by(number: int) -> None:
+    """Do what a signal would have done that this process, or another one of the same run, has received."""
+    raise_if_interrupted()
+    hear(number)
+    raise KeyboardInterrupt
 
 
 def _holding(handler: Callable[[int, Any], Any]) -> Callable[[int, Any], None]:
@@ -55,7 +67,7 @@ def _holding(handler: Callable[[int, Any], Any]) -> Callable[[int, Any], None]:
         if not _held:
             note_signal()
             since = time.monotonic()
-            _held.append(lambda: handler(number, None))
+            _held.append((number, lambda: handler(number, None)))
         elif time.monotonic() - since < SAME_SECONDS:
             note_signal()
         else:

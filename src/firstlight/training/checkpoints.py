@@ -1,4 +1,7 @@
-"""Write the state of training into the run folder from time to time, in the background, from a copy."""
+"""Write the state of training into the run folder from time to time, in the background, from a copy.
+
+Of several processes that train together, rank 0 decides when, and writes; all copy, as each holds a part of the state.
+"""
 
 import time
 from collections.abc import Callable
@@ -10,6 +13,8 @@ from typing import Any, Self
 from firstlight.errors import RunError
 from firstlight.runs.folder import LAST_FOLDER
 from firstlight.runs.last import read_numbers, read_state, state_file, write_state
+from firstlight.runs.sent import sent
+from firstlight.runtime.distributed import world
 from firstlight.training.state import TrainState
 
 MAX_SHARE = 0.02  # of the time, that copies and writing may take together; the rest of 3% is for what they disturb
@@ -64,42 +69,54 @@ class Checkpoints:
         Raises:
             RunError: if the state is damaged.
         """
-        found = read_state(self.folder, self.part)
+        with sent(self.folder, f"{LAST_FOLDER}/{self.part}.safetensors") as folder:
+            found = read_state(folder, self.part)
         if found is None:
             return False
         state.load_state_dict(found["training"])
         self.time_limit = found["time_limit"]
         return True
 
-    def offer(self, state: TrainState, *, epoch_is_over: bool) -> None:
-        """Write the state in the background if it is time to, and the one before is written.
+    def is_due(self, *, epoch_is_over: bool) -> bool:
+        """Return whether it is time to write the state, and the one before is written.
 
         Raises:
             OSError: if the one before could not be written.
         """
+        if not world().is_leader:
+            return False
         if self._writing is not None:
             if not self._writing.done():
-                return
+                return False
             self._cost, self._writing = self._writing.result(), None
+        waited = self._clock() - self._last
+        return waited >= self._every - self._cost or (epoch_is_over and waited * MAX_SHARE >= self._cost)
+
+    def save(self, state: TrainState) -> None:
+        """Write the state in the background."""
         started = self._clock()
-        waited = started - self._last
-        if waited < self._every - self._cost and not (epoch_is_over and waited * MAX_SHARE >= self._cost):
-            return
         copy = self._copy(state)
+        if not world().is_leader:
+            return
         copied = self._clock() - started
         self._last = started
         self._writing = self._writer.submit(self._write, copy, copied)
 
     def finish(self, state: TrainState) -> None:
-        """Write the state now, and wait until it is written.
+        """Write the state now, and wait until it is written, if there is anything to keep, such as an epoch.
 
         Raises:
             OSError: if it cannot be written.
         """
+        if world().size == 1 and state.best is None and not self.has_written:
+            return
+        copy = self._copy(state)
+        if not world().is_leader:
+            return
         if self._writing is not None:
             self._writing.result()
             self._writing = None
-        self._write(self._copy(state), 0.0)
+        self._write(copy, 0.0)
 
     def _copy(self, state: TrainState) -> dict[str, Any]:
         return {"training": state.state_dict(), "time_limit": self.time_limit}

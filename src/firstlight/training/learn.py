@@ -9,6 +9,7 @@ import torch
 from firstlight.data.dataset import Dataset
 from firstlight.errors import TrainingError
 from firstlight.models.classifier import Classifier
+from firstlight.runtime.distributed import world
 from firstlight.training.checkpoints import Checkpoints
 from firstlight.training.loop import in_parts, train_epochs
 from firstlight.training.prepare import training_loader
@@ -54,10 +55,11 @@ def learn_by_gradient(
                 recipe = recipe.replace(time_limit=checkpoints.time_limit)
             if restored or not any(row.epoch for row in state.rows):
                 record_again(state, folder)
-        events = train_epochs(state, train_loader, data.loader("valid", device), recipe)
+        heartbeat = world().heartbeat()
+        events = train_epochs(state, train_loader, data.loader("valid", device), recipe, heartbeat.clock)
         interrupted, failure = False, ""
         try:
-            interrupted = record(events, state, folder, checkpoints)
+            interrupted = record(events, state, folder, checkpoints, heartbeat)
         except TrainingError as error:
             if earlier is None:
                 raise

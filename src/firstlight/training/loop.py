@@ -13,7 +13,7 @@ from torch.nn import functional
 from firstlight.data.loader import Loader
 from firstlight.data.randomness import SampleRandom
 from firstlight.errors import TrainingError
-from firstlight.inference.collect import collect
+from firstlight.inference.collect import collect_together
 from firstlight.models.classifier import Classifier
 from firstlight.models.dropout import KeyedDropout
 from firstlight.progress import announce, keep, progress
@@ -149,7 +149,7 @@ def train_epochs(  # noqa: C901, PLR0915 - one page that is read from top to bot
 
 def score(classifier: Classifier, loader: Loader) -> tuple[float, float]:
     """Return mean cross entropy in nats, and accuracy 0 to 1: validation, by which the best epoch is chosen."""
-    outputs = collect(classifier, loader.epoch())
+    outputs = collect_together(classifier, loader)
     loss = functional.cross_entropy(outputs.logits, outputs.labels).item()
     return loss, (outputs.logits.argmax(dim=1) == outputs.labels).double().mean().item()
 

@@ -1,6 +1,6 @@
 """A finished run: its folder, its model, and its scores, as returned by training or loaded from its folder."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +15,18 @@ from firstlight.evaluation.mistakes import Mistakes, worst_mistakes
 from firstlight.files import expand_user
 from firstlight.inference.image_classifier import ImageClassifier
 from firstlight.models.model_file import load_model
-from firstlight.runs.folder import METRICS_FILE, MODEL_FILE, RECIPE_FILE, REPORT_FILE, paths_in, read_metrics
+from firstlight.runs.folder import (
+    METRICS_FILE,
+    MODEL_FILE,
+    RECIPE_FILE,
+    RECORD_FILE,
+    REPORT_FILE,
+    paths_in,
+    read_metrics,
+)
 from firstlight.runs.outputs import read_outputs
 from firstlight.runs.record import Record, TransferRecord, read_record
+from firstlight.runs.sent import sent
 from firstlight.tables import Html, data_frame
 from firstlight.training.recipe import Recipe
 from firstlight.training.recipe_file import from_toml
@@ -142,6 +151,12 @@ class Run:
         if self.test:
             self.test.add_to(shown, "test scores, 95% intervals")
         return shown.notes(self.record.notes).text()
+
+
+def run_of_leader(folder: Path) -> Run:
+    """Return the finished run in a folder of rank 0, in every process that trains together with it."""
+    with sent(folder, RECIPE_FILE, RECORD_FILE, METRICS_FILE, MODEL_FILE) as copy:
+        return replace(load_run(copy), folder=folder)
 
 
 def load_run(folder: Path | str, samples: Samples | None = None) -> Run:

@@ -6,8 +6,13 @@ from importlib.metadata import version
 
 import torch
 
+from firstlight.errors import RunError
 from firstlight.runs.begun import Begun
+from firstlight.runtime.distributed import world
 from firstlight.training.ready import Ready
+
+PROCESSES = "number of processes"
+SAME_VERSIONS = ("firstlight", "PyTorch")
 
 
 def begun_with(made: Ready, *, score_test: bool) -> Begun:
@@ -31,6 +36,7 @@ def begun_with(made: Ready, *, score_test: bool) -> Begun:
             "timm": version("timm"),
             "NumPy": version("numpy"),
             "threads": str(torch.get_num_threads()),
+            PROCESSES: str(world().size),
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
             "processor": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
         },
@@ -50,3 +56,31 @@ def differences_between(begun: Begun, now: Begun) -> list[str]:
         if before != here:
             found.append(f"{name} was {before} and is {here}")
     return found
+
+
+def require_same(made: Ready) -> None:
+    """Refuse to train in several processes that are not about to train the same.
+
+    Args:
+        made: what this process is about to train.
+
+    Raises:
+        RunError: in all of them; it says which one differs from rank 0, and in what.
+    """
+    here = world()
+    if here.size == 1:
+        return
+    own = begun_with(made, score_test=True)
+    facts = {
+        "pictures": own.source_key,
+        "labels or another split": own.split_key,
+        "pretrained weights": own.weights,
+        **{f"version of {name}": own.surroundings[name] for name in SAME_VERSIONS},
+    }
+    first, *others = here.gather_json(facts)
+    for rank, found in enumerate(others, 1):
+        if different := [name for name in facts if found[name] != first[name]]:
+            raise RunError(
+                f"process {rank} has other {' and other '.join(different)} than process 0, so they cannot train "
+                "together; give all of them the same data and the same installation"
+            )

@@ -42,6 +42,7 @@ from firstlight.runs.kept import MOST_SUSPECTS, Kept, kept_of, write_check_image
 from firstlight.runs.outputs import Outputs, write_outputs, write_thumbnails
 from firstlight.runs.record import Record, TransferRecord, count_test_evaluation, headline, read_record, write_record
 from firstlight.runs.suspects import read_suspects
+from firstlight.runtime.distributed import world
 from firstlight.runtime.interrupts import holding_interrupts
 from firstlight.training.begin import OpenRun, beginning
 from firstlight.training.checkpoints import SAVE_EVERY, Checkpoints
@@ -49,11 +50,14 @@ from firstlight.training.learn import learn_by_gradient
 from firstlight.training.novelty import strangeness_of
 from firstlight.training.recipe import Recipe
 from firstlight.training.recipe_file import to_toml
-from firstlight.training.run import Run
+from firstlight.training.run import Run, run_of_leader
+from firstlight.training.state import Learned
 from firstlight.training.suspects import answered, judge_labels
 from firstlight.training.transfer.features import extract_features
 from firstlight.training.transfer.ladder import head_logits, learn_by_transfer
 from firstlight.training.trust import measure_trust, record_of, scored_on_test, with_strangeness
+
+SCORING_TEST = "scoring the test split"  # what rank 0 tells the others when they are to help
 
 
 def train(
@@ -88,7 +92,9 @@ def train_in(opened: OpenRun, *, save_every: float = SAVE_EVERY) -> Run:
     """Train in the folder of a run that has begun, from the state in it if there is one, and return the run."""
     folder, made, started = opened.folder, opened.made, opened.started
     data, recipe, samples = made.data, made.recipe, made.data.samples  # with their corrections
-    write_what_is_known(folder, data, recipe)
+    here = world()
+    if here.is_leader:
+        write_what_is_known(folder, data, recipe)
     packed = time.perf_counter()
     transferred = None
     if made.weights is None:
@@ -102,6 +108,8 @@ def train_in(opened: OpenRun, *, save_every: float = SAVE_EVERY) -> Run:
     model, transfer = learned.model.eval(), transferred.record if transferred else None
     # note: epochs were compared in the number type of training; from here on all is computed as prediction computes it
     outputs = outputs_on("valid", model, data, learned.best.epoch, transfer)
+    if not here.is_leader:
+        return follow_to_the_end(opened, learned, transfer)
     logits, labels = torch.from_numpy(outputs.logits), torch.from_numpy(outputs.labels)
     model.temperature.fill_(fit_temperature(logits, labels))
     frozen = transferred if learned.best.epoch == 0 else None
@@ -142,8 +150,25 @@ def train_in(opened: OpenRun, *, save_every: float = SAVE_EVERY) -> Run:
     run = save(run)
     if opened.score_test and not run.interrupted:
         with suppress(KeyboardInterrupt):
-            return evaluate_on_test(run)
+            run = evaluate_on_test(run)
+    share(run)
     return run
+
+
+def share(run: Run) -> None:
+    """Send a run to the processes that `follow_to_the_end`."""
+    if world().size > 1:
+        world().from_leader({"interrupted": run.interrupted})
+        run_of_leader(run.folder)
+
+
+def follow_to_the_end(opened: OpenRun, learned: Learned, transfer: TransferRecord | None) -> Run:
+    """Score the test split together with rank 0, if it does, and return the run that it has made."""
+    here, data = world(), opened.made.data
+    while (told := here.from_leader()) == SCORING_TEST:
+        with suppress(KeyboardInterrupt):
+            outputs_on("test", learned.model, data, learned.best.epoch, transfer)
+    return replace(run_of_leader(opened.folder), opened=data, interrupted=told["interrupted"])
 
 
 def write_what_is_known(folder: Path, data: Dataset, recipe: Recipe) -> None:
@@ -169,6 +194,7 @@ def evaluate_on_test(run: Run) -> Run:
     else:
         count = count_test_evaluation(run.folder)
     assert count is not None, "the record was written before"
+    world().from_leader(SCORING_TEST)
     outputs = outputs_on("test", run.model, run.data, run.best_epoch, run.transfer)
     outputs = with_strangeness(outputs, run.model.trust, run.data, run.data.split.test)
     logits, labels = torch.from_numpy(outputs.logits), torch.from_numpy(outputs.labels)
@@ -201,7 +227,8 @@ def outputs_on(
         features = extract_features(model, data, rows, transfer.weights["sha256"])
         logits = head_logits(model, features).numpy()
         return Outputs(names, data.samples.labels[rows], logits, np.array(features), digests)
-    found = Predictor(model).collect(data.loader(split, model.mean.device).epoch(), features=True)
+    with holding_interrupts():
+        found = Predictor(model).collect_together(data.loader(split, model.mean.device), features=True)
     assert found.features is not None
     return Outputs(names, found.labels.numpy(), found.logits.numpy(), found.features.numpy(), digests)
 

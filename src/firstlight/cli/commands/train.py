@@ -15,11 +15,15 @@ from firstlight.errors import RecipeError
 from firstlight.escaping import one_line
 from firstlight.models.recipe import ModelRecipe
 from firstlight.progress import announcements_to, phase
+from firstlight.runtime.distributed import joining
 from firstlight.runtime.signals import importing, received_signal, tell_interrupted
 from firstlight.training.recipe import GROUPS, OptimizationRecipe, Recipe, TransferRecipe
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from firstlight.data.samples import Samples
+    from firstlight.training.run import Run
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,10 @@ class Train:
         """Train, draw the figures of the run, and report."""
         with phase("loading PyTorch"), importing():
             from firstlight.api import train
+        with joining() as here:
+            return self._train(train, here.is_leader)
+
+    def _train(self, train: "Callable[..., Run]", leads: bool) -> int:
         from firstlight.data.sources import load_data
 
         recipe = Recipe(
@@ -93,7 +101,8 @@ class Train:
                 resume_inexact=self.resume_inexact,
                 save_every=self.save_every,
             )
-        print_json(run.to_json()) if self.json else tell_run(run)
+        if leads:
+            print_json(run.to_json()) if self.json else tell_run(run)
         if received_signal() is not None:
             kept = "the run is finished" if run.test else f"go on with firstlight train --resume {run.folder}"
             tell_interrupted(one_line(f"firstlight: interrupted; {kept}"))

@@ -280,7 +280,7 @@ class Ladder:
                 self.rungs.append(Rung(RUNGS[depth], accuracy, round(time.perf_counter() - started, 3), len(rows)))
             return False
         labels = self.data.samples.labels[self.data.split.valid]
-        outputs = Predictor(tuned.model).collect(self.data.loader("valid", tuned.model.mean.device).epoch())
+        outputs = Predictor(tuned.model).collect_together(self.data.loader("valid", tuned.model.mean.device))
         predicted = outputs.logits.argmax(dim=1).numpy()
         scored = ScoredRung.of(RUNGS[depth], predicted, labels, time.perf_counter() - started)
         self.rungs.append(replace(scored.rung, epochs=len(rows)))
