@@ -30,6 +30,7 @@ _HOMES = {
     "RecipeComparison": "evaluation.repeated",
     "Run": "training.run",
     "Samples": "data.samples",
+    "Search": "integrations.tuning.found",
     "UserError": "errors",
     "Verified": "delivery.export.verify",
     "check": "api",
@@ -58,6 +59,7 @@ _HOMES = {
     "split": "data.split",
     "train": "api",
     "training_curves": "delivery.curves",
+    "tune": "api",
     "verify_export": "api",
     "view_classify": "api",
 }
@@ -79,6 +81,7 @@ if TYPE_CHECKING:  # for editors and type checkers; a test holds it against the 
     from firstlight.api import serve as serve
     from firstlight.api import show_batch as show_batch
     from firstlight.api import train as train
+    from firstlight.api import tune as tune
     from firstlight.api import verify_export as verify_export
     from firstlight.api import view_classify as view_classify
     from firstlight.data.augment import Augment as Augment
@@ -110,6 +113,7 @@ if TYPE_CHECKING:  # for editors and type checkers; a test holds it against the 
     from firstlight.inference.prediction import Prediction as Prediction
     from firstlight.inference.prediction import Predictions as Predictions
     from firstlight.inference.predictor import Predictor as Predictor
+    from firstlight.integrations.tuning.found import Search as Search
     from firstlight.models.model_file import read_model_card as read_model_card
     from firstlight.models.model_file import save_model
     from firstlight.models.recipe import ModelRecipe as ModelRecipe

@@ -11,6 +11,7 @@ from firstlight.api.predict import predict
 from firstlight.api.report import report
 from firstlight.api.serve import serve
 from firstlight.api.train import train
+from firstlight.api.tune import tune
 from firstlight.api.verify_export import verify_export
 from firstlight.api.view import show_batch, view_classify
 
@@ -29,6 +30,7 @@ __all__ = [
     "serve",
     "show_batch",
     "train",
+    "tune",
     "verify_export",
     "view_classify",
 ]

@@ -22,6 +22,7 @@ from firstlight.cli.commands import (
     Report,
     Serve,
     Train,
+    Tune,
 )
 from firstlight.cli.exit_codes import DONE, WRONG_INPUT
 from firstlight.cli.faults import NO_FOLDER, current_folder_exists, reason_of
@@ -37,10 +38,12 @@ from firstlight.progress import silence
 from firstlight.runtime.distributed import launched
 from firstlight.runtime.processors import set_up_process
 from firstlight.runtime.signals import received_signal, tell_interrupted, working
+from firstlight.training.recipe import HOMES
 
 COMMANDS: tuple[type[Command], ...] = (
     Check,
     Train,
+    Tune,
     Evaluate,
     Report,
     Compare,
@@ -55,7 +58,8 @@ COMMANDS: tuple[type[Command], ...] = (
 OTHER_NAMES = {
     "check": "inspect scan stats validate-data verify",
     "pack": "shard shards tar webdataset",
-    "train": "fit finetune learn tune",
+    "train": "fit finetune learn",
+    "tune": "automl hpo hyperparameters optimize search sweep tuning",
     "evaluate": "benchmark eval score test val valid validate validation",
     "compare": "ab diff mcnemar versus vs",
     "predict": "classify detect infer inference label run",
@@ -202,8 +206,10 @@ def parse(words: Sequence[str]) -> Command:
         from firstlight.training.recipe_file import from_toml
 
         recipe, source, notes = from_toml(expand_user(file))
-        base = Train.of(recipe, source or Train.source)
+        base = (Tune if command is Tune else Train).of(recipe, source or Train.source)
         for note in notes:
             tell(f"note: {note}")
+    if command is Tune:  # what is given is not searched
+        given["keep"] = (*given.get("keep", ()), *(name for name in given if name in HOMES))
     parsed: Command = build(command, given, base)
     return parsed

@@ -24,6 +24,10 @@ OTHER_FLAGS = {
     "resume_inexact",
     "save_every",
     "shards",
+    "trials",
+    "storage",
+    "search",
+    "keep",
 }  # of commands, besides the choices of a recipe
 CHOICE = re.compile(r"`([a-z_]+)`")
 

@@ -21,13 +21,14 @@ EVERYDAY = frozenset(
     ("model", "ladder", "finetune", "epochs", "batch_size", "lr", "img_size", "split", "group_by", "label_from", "out")
     + ("recipe", "seed", "device", "json", "quiet", "csv", "labels", "corrections", "shards")
     + ("shard_mb", "shard_images")
-)  # the options of `train` and `evaluate` that most people need; --help-all lists all of them
+    + ("trials", "time_limit", "search", "keep", "storage")
+)  # the options of `train`, `tune` and `evaluate` that most people need; --help-all lists all of them
 PLACEHOLDERS = {
     "out": "FOLDER", "recipe": "FILE", "csv": "FILE", "weights": "FILE", "data_root": "FOLDER", "img_size": "PIXELS",
     "max_pixels": "PIXELS", "split": "SPLIT", "group_by": "PATTERN", "label_from": "PATTERN", "device": "DEVICE",
     "resize": "HOW", "time_limit": "SECONDS", "rotate": "DEGREES", "image_column": "NAME", "label_column": "NAME",
     "model": "NAME", "class": "NAME", "check": "PICTURES", "shards": "FOLDER",
-    "shard_mb": "MEGABYTES", "shard_images": "NUMBER",
+    "shard_mb": "MEGABYTES", "shard_images": "NUMBER", "search": "NAME", "keep": "NAME", "storage": "URL",
 }  # fmt: skip  # what stands for the value of an option, where its type says too little
 FLAT_NAMES = {home: name for name, home in HOMES.items()}
 
@@ -112,12 +113,14 @@ class Option:
 
 @cache
 def options_of(command: type) -> tuple[Option, ...]:
-    """Return the options of a command in the order of its fields."""
+    """Return the options of a command in the order of its fields; its own hide those of a group of the same name."""
     found: list[Option] = []
+    names = {field.name for field, hint in _fields(command) if not dataclasses.is_dataclass(hint)}
     for field, hint in _fields(command):
         if dataclasses.is_dataclass(hint):
             assert isinstance(hint, type)
-            found += [_option(hint, own, own_hint, field.name) for own, own_hint in _fields(hint)]
+            members = ((own, own_hint) for own, own_hint in _fields(hint) if own.name not in names)
+            found += [_option(hint, own, own_hint, field.name) for own, own_hint in members]
         else:
             found.append(_option(command, field, hint, ""))
     return tuple(found)

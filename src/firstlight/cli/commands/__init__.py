@@ -14,5 +14,6 @@ from firstlight.cli.commands.predict import Predict
 from firstlight.cli.commands.report import Report
 from firstlight.cli.commands.serve import Serve
 from firstlight.cli.commands.train import Train
+from firstlight.cli.commands.tune import Tune
 
-__all__ = ["Check", "Compare", "Evaluate", "Explain", "Export", "Guide", "Pack", "Predict", "Report", "Serve", "Train"]
+__all__ = ["Check", "Compare", "Evaluate", "Explain", "Export", "Guide", "Pack", "Predict", "Report", "Serve", "Train", "Tune"]
