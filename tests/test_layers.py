@@ -34,6 +34,7 @@ PUBLIC = [
     "RecipeComparison",
     "Run",
     "Samples",
+    "Search",
     "UserError",
     "Verified",
     "check",
@@ -62,6 +63,7 @@ PUBLIC = [
     "split",
     "train",
     "training_curves",
+    "tune",
     "verify_export",
     "view_classify",
 ]

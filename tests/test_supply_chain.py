@@ -16,7 +16,13 @@ REPOSITORY = Path(__file__).parents[1]
 HOUSE = REPOSITORY / "src" / "firstlight"
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-SHIPPED = ("export", "serve", "hub", "heif")  # extras that the package uses; others are for developers and readers
+SHIPPED = (
+    "export",
+    "serve",
+    "hub",
+    "heif",
+    "tune",
+)  # extras that the package uses; others are for developers and readers
 # Packages that no file of ours imports, by what uses them for us.
 THROUGH = {
     "tensorboard": "torch.utils.tensorboard",

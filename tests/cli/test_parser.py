@@ -87,7 +87,7 @@ def test_a_value_of_the_wrong_type_says_what_is_expected(words, field, told):
         ("val", "did you mean evaluate?"),
         ("fit", "did you mean train?"),
         ("classify", "did you mean predict?"),
-        ("zzz", "choose check, train, evaluate, "),
+        ("zzz", "choose check, train, tune, evaluate, "),
         ("--json", "name a command"),
         ("", "name a command"),
     ],

@@ -54,6 +54,7 @@ agrees: bool = fl.verify_export(lambda path: [0.5, 0.5], "model.onnx.golden").ok
 score = fl.evaluate(model, samples, split="all")
 worst: str = score.to_pandas()["class"][0]
 repeated: fl.RecipeComparison = fl.compare_recipes(fl.Recipe(), "recipe.toml", samples, seeds=3)
+searched: fl.Search = fl.tune(samples, recipe, trials=5, time_limit=60, search=["lr"], dropout=0.1)
 compared: fl.Comparison = fl.compare(run, "runs/a", samples, split="valid")
 found: fl.Evaluation = fl.evaluate_logits(logits, torch.tensor([0]), model.classes)
 hits: float = fl.metrics.accuracy(logits, torch.tensor([0])).value

@@ -79,9 +79,12 @@ class Search:
         if done == 1:
             return f"only {self.winner.name} was trained to the end, so there is nothing to compare"
         if self.winner.is_default:
-            return f"keep the default: none of {done - 1:,} other trials did better on validation"
+            others = f"none of {done - 1:,} other trials did" if done > 2 else "the other trial did no"
+            return f"keep the default: {others} better on validation"
         if self.default is None or found is None:
             return f"{self.winner.name} did best on validation; it was not compared with the default"
+        if found.difference.value <= 0:
+            return f"keep the default: {self.winner.name} gets no more validation pictures right, at a lower log loss"
         low, high = 100 * found.difference.low, 100 * found.difference.high
         more = (
             f"{100 * found.difference.value:.1f} points more of {found.n:,} validation pictures right "
