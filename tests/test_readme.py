@@ -43,8 +43,12 @@ def test_the_commands_run(here, capsys, digit_folder):
     more = shutil.copytree(digit_folder / "3", here / "more")
     shutil.copy(sorted(more.iterdir())[0], here / "new.jpg")
     commands = [line.partition("#")[0].split() for line in blocks("sh")[1].splitlines()]
-    assert [words[1] for words in commands] == ["check", "train", "report", "evaluate", "predict", "explain", "export"]
-    few = {"train": ["--epochs", "2"]}  # the default's 120 on so few images take most of a minute
+    names = ["check", "train", "report", "evaluate", "predict", "explain", "export", "tune"]
+    assert [words[1] for words in commands] == names
+    few = {
+        "train": ["--epochs", "2"],
+        "tune": ["--epochs", "2", "--trials", "2"],
+    }  # the default's 120 on so few images take most of a minute
     for words in commands:
         typed = [word.replace("~/photos", str(photos)) for word in words[1:]]
         assert main([*typed, *few.get(typed[0], [])]) == 0
