@@ -16,4 +16,17 @@ from firstlight.cli.commands.serve import Serve
 from firstlight.cli.commands.train import Train
 from firstlight.cli.commands.tune import Tune
 
-__all__ = ["Check", "Compare", "Evaluate", "Explain", "Export", "Guide", "Pack", "Predict", "Report", "Serve", "Train", "Tune"]
+__all__ = [
+    "Check",
+    "Compare",
+    "Evaluate",
+    "Explain",
+    "Export",
+    "Guide",
+    "Pack",
+    "Predict",
+    "Report",
+    "Serve",
+    "Train",
+    "Tune",
+]
