@@ -8,7 +8,7 @@ import torch
 from tests.worlds import in_ranks
 
 from firstlight.data.loader import Loader, Sharing
-from firstlight.errors import TrainingError
+from firstlight.errors import RunError, TrainingError
 from firstlight.models.classifier import Classifier
 from firstlight.models.dropout import KeyedDropout
 from firstlight.models.networks import initialize
@@ -147,7 +147,7 @@ def test_memory_that_runs_out_is_the_users_error_and_nobody_computes_in_parts(di
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     def short(mine):
-        with pytest.raises(TrainingError, match=r"not have enough memory for 25 pictures .* `batch_size` below 50"):
+        with pytest.raises(RunError, match=r"not have enough memory for 25 pictures .* `batch_size` below 50"):
             begin(digits, MLP, mine, hook=greedy)
 
     in_ranks(2, short)

@@ -93,7 +93,7 @@ class DataParallel:
         whole = batch.whole
         if whole is None:
             return lambda: (loss, logits, batch.rows)
-        sent = logits.new_zeros(len(whole.rows) + 1, logits.shape[1])
+        sent = logits.new_zeros(len(whole.rows) + 1, logits.shape[1])  # nothing but a share, in its place, and the loss
         sent[whole.first : whole.first + whole.size] = logits
         sent[-1, 0] = loss
         arrived = self.world.sum_later(sent)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from firstlight.errors import TrainingError
+from firstlight.errors import RunError, TrainingError
 from firstlight.models.classifier import Classifier
 from firstlight.runtime.memory import free_device_memory, is_out_of_gpu_memory
 
@@ -146,7 +146,7 @@ def backward_share(
         what the share adds to the mean loss of the batch, and its logits `[b, K]` without gradient.
 
     Raises:
-        TrainingError: if the memory of the GPU runs out. In parts, the processes would wait for each other forever.
+        RunError: if the memory of the GPU runs out. It ends the run: in parts, the processes would wait forever.
     """
     classifier.zero_grad()
     try:
@@ -158,7 +158,7 @@ def backward_share(
     except RuntimeError as error:
         if not is_out_of_gpu_memory(error):
             raise
-        raise TrainingError(
+        raise RunError(
             f"{share.images.device} does not have enough memory for {len(share.images)} pictures at a time; "
             f"use a `batch_size` below {len(labels)}, a smaller `img_size`, or more processes"
         ) from None
