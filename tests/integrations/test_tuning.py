@@ -5,6 +5,10 @@ import hashlib
 import json
 import re
 import shutil
+import sqlite3
+import subprocess
+import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,7 +17,6 @@ import optuna
 import pytest
 
 import firstlight as fl
-from firstlight.cli.entry import main
 from firstlight.errors import RecipeError, TrainingError, UserError
 from firstlight.integrations.tuning import search as searching
 from firstlight.integrations.tuning import study as studies
@@ -23,6 +26,7 @@ from firstlight.integrations.tuning.space import SPACES, Numbers, OneOf, draw, o
 from firstlight.integrations.tuning.trials import Trial, packed_hits, unpacked_hits
 from firstlight.progress import announcements_to
 from firstlight.runs.record import read_record
+from firstlight.runtime.distributed import World
 from firstlight.training.defaults import complete
 
 TINY = fl.Recipe.of(model="mlp", hidden=(16,), epochs=4, batch_size=32, lr=2e-3)
@@ -178,7 +182,7 @@ def planted_training(monkeypatch, outcome):
     """In place of training: `outcome(recipe)` returns the accuracies of its epochs, or raises."""
     from firstlight.training import learn
 
-    def epochs(state, _train_loader, _valid_loader, recipe):
+    def epochs(state, _train_loader, _valid_loader, recipe, *_):
         from firstlight.training.state import Epoch
 
         for number, accuracy in enumerate(outcome(recipe), start=1):
@@ -206,7 +210,7 @@ def test_a_trial_that_is_clearly_worse_half_way_is_stopped_early(some_digits, tm
     assert not (tmp_path / "out" / "trial-5").exists()
 
 
-def test_a_trial_that_fails_is_a_row_with_its_reason(some_digits, tmp_path, monkeypatch, capsys):
+def test_a_trial_that_fails_is_a_row_with_its_reason(some_digits, tmp_path, monkeypatch):
     tried = []
 
     def outcome(recipe):
@@ -345,7 +349,7 @@ def test_a_database_that_cannot_be_used_is_one_line_without_its_password(storage
     assert told in str(error.value) and "secret" not in str(error.value) and "\n" not in str(error.value)
 
 
-def test_options_that_make_no_sense_are_one_line(some_digits, capsys, monkeypatch):
+def test_options_that_make_no_sense_are_one_line(some_digits, monkeypatch):
     for options, told in (
         ({"trials": 0}, "trials = 0: choose a whole number"),
         ({"time_limit": -1}, "time_limit = -1: give seconds"),
@@ -355,9 +359,9 @@ def test_options_that_make_no_sense_are_one_line(some_digits, capsys, monkeypatc
     ):
         with pytest.raises(UserError, match=re.escape(told)):
             fl.tune(some_digits, TINY, **options)
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    assert main(["tune", "digits", "--quiet"]) == 2
-    assert "not started by torchrun" in capsys.readouterr().err
+    monkeypatch.setattr(tuning, "launched", lambda: World(size=2))
+    with pytest.raises(UserError, match="not started by torchrun; start it several times with the same `storage`"):
+        fl.tune(some_digits, TINY)
 
 
 def trial(number, hits, log_loss=0.5):
@@ -382,3 +386,115 @@ def test_a_winner_within_noise_of_the_default_says_keep_the_default():
 def test_hits_are_kept_to_the_bit():
     hits = np.random.default_rng(0).random(1001) < 0.9
     assert (unpacked_hits(packed_hits(hits), len(hits)) == hits).all()
+
+
+AS_ANOTHER_PROCESS = pytest.mark.filterwarnings("ignore:Heartbeat of storage is supposed")
+
+
+def other_process(storage):
+    """The study as another process opens it, and its storage."""
+    (summary,) = optuna.get_all_study_summaries(storage)
+    with studies.quiet_optuna():
+        study = studies.open_study(storage, summary.study_name, 0)
+    return study, study._storage
+
+
+@AS_ANOTHER_PROCESS
+def test_the_trial_of_a_process_that_was_killed_is_taken_again(some_digits, tmp_path, monkeypatch, storage):
+    with planted_training(monkeypatch, lambda recipe: [0.5]):
+        small_search(some_digits, tmp_path / "a", storage=storage, trials=1)
+        killed, database = other_process(storage)
+        trial = killed.ask()
+        drawn = trial.suggest_float("lr", 2e-4, 2e-2, log=True)
+        database.record_heartbeat(trial._trial_id)
+        with sqlite3.connect(tmp_path / "search.db") as tables:
+            tables.execute("UPDATE trial_heartbeats SET heartbeat = '2000-01-01'")
+        found = small_search(some_digits, tmp_path / "b", storage=storage, trials=3)
+    assert killed.trials[1].state == optuna.trial.TrialState.FAIL
+    assert sorted(one.number for one in found.trials) == [0, 2, 3], "the killed one does not count"
+    again = next(one for one in found.trials if one.number == 2)
+    assert again.status == "done" and again.choices["lr"] == pytest.approx(drawn, rel=5e-3)
+
+
+@AS_ANOTHER_PROCESS
+def test_processes_together_make_no_more_trials_than_were_asked_for(some_digits, tmp_path, monkeypatch, storage):
+    run_one = studies.run_one
+
+    def after_another(study, objective, expected):
+        """Another process takes a trial after this one has counted, and before it takes its own."""
+        if len(study.trials) == 1 and study.trials[0].state.is_finished():
+            other, _ = other_process(storage)
+            trial = other.ask()
+            for name, value in {"right": 1, "n": 44, "log_loss": 2.0}.items():
+                trial.set_user_attr(name, value)
+            other.tell(trial, 1 / 44)
+        return run_one(study, objective, expected)
+
+    monkeypatch.setattr(studies, "run_one", after_another)
+    with planted_training(monkeypatch, lambda recipe: [0.5]):
+        found = small_search(some_digits, tmp_path / "a", storage=storage, trials=2)
+    assert sorted(one.number for one in found.trials) == [0, 1]
+    assert [trial.state.name for trial in other_process(storage)[0].trials] == ["COMPLETE", "COMPLETE", "FAIL"]
+
+
+def test_a_trial_that_another_process_took_for_dead_is_not_ours_any_more(some_digits, tmp_path, monkeypatch, storage):
+    tried = []
+
+    def outcome(recipe):
+        tried.append(recipe)
+        if len(tried) == 2:
+            study, database = other_process(storage)
+            (running,) = [one for one in study.trials if one.state == optuna.trial.TrialState.RUNNING]
+            database.set_trial_state_values(running._trial_id, optuna.trial.TrialState.FAIL)
+        return [0.5]
+
+    with planted_training(monkeypatch, outcome):
+        found = small_search(some_digits, tmp_path / "a", storage=storage, trials=3)
+    assert sorted(one.number for one in found.trials) == [0, 2, 3]
+    assert not (tmp_path / "a" / "trial-1").exists()
+
+
+SCRIPT = """
+import sys, time
+import numpy as np
+import firstlight as fl
+from firstlight.integrations.tuning import search, study
+from firstlight.training.state import Epoch
+study.HEARTBEAT_SECONDS, study.DEAD_SECONDS = 1, 3
+watch = search._Watch.__call__
+def slow(self, event):
+    time.sleep(0.2 * isinstance(event, Epoch))
+    watch(self, event)
+search._Watch.__call__ = slow
+data = np.load(sys.argv[1])
+recipe = fl.Recipe.of(model="mlp", hidden=(16,), epochs=4, batch_size=32, lr=2e-3)
+found = fl.tune(
+    (data["images"], data["labels"]), recipe, trials=6, search=["lr"], storage=sys.argv[2], out=sys.argv[3]
+)
+print(found.winner.number, found.run is not None and found.run.test is not None, len(found.trials))
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_share_a_search_and_finish_that_of_one_that_was_killed(some_digits, tmp_path, storage):
+    np.savez(tmp_path / "data.npz", images=some_digits[0], labels=some_digits[1])
+
+    def start(name):
+        words = [sys.executable, "-c", SCRIPT, tmp_path / "data.npz", storage, tmp_path / name]
+        return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+
+    first = start("first")
+    while not re.search(rb"trial-1\W", (tmp_path / "search.db").read_bytes()):  # the second one has begun
+        assert first.poll() is None
+        time.sleep(0.05)
+    first.kill()
+    first.wait()
+    others = [start("second"), start("third")]
+    answers = [process.communicate(timeout=120)[0].split() for process in others]
+    assert [process.returncode for process in others] == [0, 0]
+    assert answers[0][0] == answers[1][0] and answers[0][2] == answers[1][2] == "6"
+    study, _ = other_process(storage)
+    states = [trial.state.name for trial in studies.counted(study)]
+    assert len(states) == 6 and set(states) <= {"COMPLETE", "PRUNED"}
+    records = [read_record(file.parent) for file in tmp_path.rglob("evaluation.json")]
+    assert sorted(record.test_evaluations for record in records)[-2:] == [0, 1], "one look at the test split in all"

@@ -4,12 +4,11 @@ import hashlib
 import shutil
 import socket
 import time
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import optuna
 
 from firstlight.data.samples import Samples
@@ -125,18 +124,16 @@ class Searching:
                 run = train(self.samples, recipe, folder, score_test=False)
             if run.interrupted:
                 raise KeyboardInterrupt
+            end_run(folder)
+            accuracy = self._tell(trial, run)
         except BaseException as error:
             shutil.rmtree(folder, ignore_errors=True)
             if isinstance(error, TrainingError | RecipeError):
                 trial.set_user_attr("error", str(error))
             watch.tell()
             raise
-        end_run(folder)
-        outputs = read_outputs(folder, "valid")
-        hits = outputs.logits.argmax(axis=1) == outputs.labels
-        self._tell(trial, run, hits)
         self.runs[trial.number] = run
-        return float(hits.mean())
+        return accuracy
 
     def _fitted(self, recipe: Recipe) -> Recipe:
         """Return the default recipe, whose training always ends with a model: in the time there is."""
@@ -144,8 +141,10 @@ class Searching:
             return recipe
         return recipe.replace(time_limit=max(0.001, self.deadline - time.monotonic()))
 
-    def _tell(self, trial: optuna.Trial, run: Run, hits: "np.ndarray[Any, np.dtype[np.bool_]]") -> None:
-        """Keep what is known of a trial that is done."""
+    def _tell(self, trial: optuna.Trial, run: Run) -> float:
+        """Keep what is known of a trial that is done, and return its accuracy."""
+        outputs = read_outputs(run.folder, "valid")
+        hits = outputs.logits.argmax(axis=1) == outputs.labels
         packed = packed_hits(hits)
         known: dict[str, Any] = {
             "right": int(hits.sum()),
@@ -157,6 +156,7 @@ class Searching:
         }
         for name, value in known.items():
             trial.set_user_attr(name, value)
+        return float(hits.mean())
 
     def _settle(self, number: int, seconds_each: float) -> None:
         """Keep the run of the best trial so far and that of the default, and write what is known."""
@@ -220,8 +220,9 @@ class _Watch:
         known = {"epochs": self.epoch, "seconds": round(time.monotonic() - self.started, 3)}
         if self.epoch:
             known |= {"right": round(self.best * self.n), "n": self.n}
-        for name, value in known.items():
-            self.trial.set_user_attr(name, value)
+        with suppress(optuna.exceptions.UpdateFinishedTrialError):  # another process has taken it meanwhile
+            for name, value in known.items():
+                self.trial.set_user_attr(name, value)
 
 
 def name_of_study(name: str, made: Ready, space: Space) -> str:

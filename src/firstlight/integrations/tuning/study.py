@@ -185,12 +185,24 @@ def run_one(
         expected: errors with which a trial fails, and the search goes on.
     """
     taken: list[int] = []
+    is_ours = False  # an error is of the objective, and not of telling what became of a trial
 
     def noted(trial: optuna.Trial) -> float:
+        nonlocal is_ours
         taken.append(trial.number)
-        return objective(trial)
+        try:
+            return objective(trial)
+        except (optuna.TrialPruned, optuna.exceptions.UpdateFinishedTrialError):
+            raise
+        except BaseException:
+            is_ours = True
+            raise
 
-    study.optimize(noted, n_trials=1, catch=expected)
+    try:
+        study.optimize(noted, n_trials=1, catch=expected)
+    except ValueError:  # another process has taken this one for dead, as after a laptop has slept, and its trial
+        if is_ours or not taken:
+            raise
     return taken[0]
 
 

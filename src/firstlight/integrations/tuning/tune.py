@@ -1,6 +1,5 @@
 """A whole search: get ready, take trials, and score the winner once on the test split."""
 
-import os
 import socket
 import time
 from collections.abc import Sequence
@@ -24,6 +23,7 @@ from firstlight.progress import announce
 from firstlight.runs.begun import TakenError, owning
 from firstlight.runs.folder import RECORD_FILE, make_run_folder, require_free
 from firstlight.runs.record import read_record
+from firstlight.runtime.distributed import launched
 from firstlight.training.ready import make_ready
 from firstlight.training.recipe import Recipe
 from firstlight.training.run import Run, load_run
@@ -57,7 +57,7 @@ def search_recipes(
         UserError: if the data, the recipe or the database cannot be used, or no trial succeeded.
         KeyboardInterrupt: after Ctrl-C, if no trial was done.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if launched().size > 1:
         raise UserError("a search is not started by torchrun; start it several times with the same `storage` instead")
     deadline = None if time_limit is None else time.monotonic() + time_limit
     require_free(out)
