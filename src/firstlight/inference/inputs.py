@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from firstlight.data.formats import SUFFIXES
+from firstlight.data.formats import LIST_SUFFIXES, SUFFIXES
 from firstlight.data.images import resize_image
 from firstlight.data.in_memory import pixels_of, to_uint8
 from firstlight.data.isolation import decode_safely
@@ -22,9 +22,12 @@ from firstlight.data.sources.labels import cells_of
 from firstlight.data.sources.litter import is_ignored
 from firstlight.data.sources.shard_index import is_shard_folder
 from firstlight.data.sources.shards import ShardImages, open_shards
+from firstlight.data.sources.unlabeled_lists import paths_in_list
 from firstlight.errors import DataError, ImageError, WrongTypeError
 from firstlight.files import expand_user, read_regular
 from firstlight.white import White
+
+Images = ArchiveImages | ShardImages  # in one archive, or in one folder of shards
 
 ACCEPTED = (
     "the path of a file or a folder, the bytes of a file, a PIL image, a NumPy array [H, W], [H, W, C], [N, H, W] or "
@@ -48,10 +51,11 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Archived:
-    """An image in an archive, or in shards."""
+    """An image in an archive or in shards, at a path."""
 
-    images: ArchiveImages | ShardImages
+    images: Images
     index: int
+    file: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,8 @@ def is_one_image(given: Any) -> bool:
     """Return whether this is a single image; its answer is then one prediction, not a list."""
     if isinstance(given, str | os.PathLike):
         path = os.fsdecode(given)
-        return not _is_folder(path) and archive_kind(Path(path)) is None
+        holds_several = archive_kind(Path(path)) is not None or Path(path).suffix.lower() in LIST_SUFFIXES
+        return not holds_several and not _is_folder(path)
     if isinstance(given, np.ndarray):
         return 1 < given.ndim < 4 and not _is_gray_stack(given)
     if isinstance(given, torch.Tensor):
@@ -111,26 +116,42 @@ def find_files(paths: Iterable[str]) -> Iterator[str]:
 
 
 def items_in(paths: Iterable[str]) -> Iterator[Item]:
-    """Yield every image at these paths, as `find_files` does, and every image in those that are archives or shards."""
+    """Yield every image at these paths, as `find_files` does, and every image in archives, shards and lists."""
     for file in find_files(paths):
-        if archive_kind(Path(file)) is None and not is_shard_folder(Path(file)):
-            yield Item(file, file)
-        else:
+        if archive_kind(Path(file)) is not None or is_shard_folder(Path(file)):
             yield from _items_inside(file)
+        elif Path(file).suffix.lower() in LIST_SUFFIXES:
+            yield from _items_in_list(file)
+        else:
+            yield Item(file, file)
+
+
+def open_inside(file: str) -> tuple[Sequence[str], Images]:
+    """Return the names of all images in an archive, or a folder of shards, and the images.
+
+    Raises:
+        DataError: if it cannot be used.
+        OSError: if it cannot be read.
+    """
+    if archive_kind(Path(file)) is None:
+        return open_shards(Path(file), "it")
+    return open_unlabeled(Path(file), "it")
 
 
 def _items_inside(file: str) -> Iterator[Item]:
-    names: Sequence[str]
-    images: ArchiveImages | ShardImages
     try:
-        if archive_kind(Path(file)) is None:
-            names, images = open_shards(Path(file), "it")
-        else:
-            names, images = open_unlabeled(Path(file), "it")
+        names, images = open_inside(file)
     except (DataError, OSError) as error:
         yield Item(ImageError(str(error)), file)
         return
-    yield from (Item(Archived(images, index), f"{file}/{name}") for index, name in enumerate(names))
+    yield from (Item(Archived(images, index, file), f"{file}/{name}") for index, name in enumerate(names))
+
+
+def _items_in_list(file: str) -> Iterator[Item]:
+    try:
+        yield from (Item(path, path) for path in paths_in_list(Path(file), "it"))
+    except (DataError, OSError) as error:
+        yield Item(ImageError(_reason(error)), file)
 
 
 def read_item(item: Item, target: Target) -> "NDArray[np.uint8] | str":
@@ -185,8 +206,8 @@ def _pixels(item: Item, target: Target, size: tuple[int, int, int], resize: str)
     return content if isinstance(content, np.ndarray) else pixels_of(content, target.white)
 
 
-def _reason(error: ImageError | OSError) -> str:
-    if isinstance(error, ImageError):
+def _reason(error: DataError | OSError) -> str:
+    if isinstance(error, DataError):
         return str(error)
     return f"cannot be read: {error.strerror or error}"
 

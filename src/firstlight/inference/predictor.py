@@ -114,8 +114,12 @@ class Predictor:
         Raises:
             RecipeError: if `workers` is below 1.
         """
+        return self.predict_items(items_in(files), workers=workers)
+
+    def predict_items(self, items: Iterable[Item], *, workers: int | None = None) -> Iterator[Prediction]:
+        """Yield the prediction of each image in order, as `predict_files` does."""
         _require_positive(workers=workers)
-        return self._stream(items_in(files), workers or self.workers)
+        return self._stream(items, workers or self.workers)
 
     def probabilities(self, images: Any) -> NDArray[np.float32]:
         """Return the calibrated probabilities of all classes for each image, float32 `[N, K]`; N = 1 for a single one.

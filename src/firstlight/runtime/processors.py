@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from firstlight.runtime.memory import keep_freed_memory
@@ -14,8 +15,25 @@ LOAD_SAMPLES = 5
 SPIN_COUNT = "100"  # checks of a flag before a waiting thread sleeps, some microseconds; measured in benchmarks/busy.py
 
 
+@dataclass
+class _Share:
+    """How many processors this process was told to use; None if nobody has told it."""
+
+    processors: int | None = None
+
+
+_share = _Share()
+
+
+def use_processors(count: int) -> None:
+    """Let this process use so many processors: others like it use the rest."""
+    _share.processors = count
+
+
 def default_workers() -> int:
     """Return how many threads decode images: one for each processor that this process may use."""
+    if _share.processors is not None:
+        return _share.processors
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

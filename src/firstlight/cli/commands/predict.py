@@ -4,15 +4,21 @@ import sys
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from firstlight.cli.flags import with_flags
-from firstlight.cli.json_answer import show_json
+from firstlight.cli.json_answer import print_json, show_json
+from firstlight.cli.layout import counted
 from firstlight.cli.options import Positional
 from firstlight.cli.pictures import at_least, end_of, files_named, require_pictures
-from firstlight.cli.terminal import show_table, tell
+from firstlight.cli.terminal import say, show_table, tell
+from firstlight.errors import RecipeError
+from firstlight.files import expand_user
 from firstlight.progress import announcements_to, phase
 from firstlight.runtime.signals import importing
+
+if TYPE_CHECKING:
+    from firstlight.models.classifier import Classifier
 
 
 @dataclass(frozen=True)
@@ -39,12 +45,20 @@ class Predict:
     max_pixels: int | None = None
     """Do not decode pictures with more pixels than this; the default is the limit used in training."""
     workers: int | None = None
-    """Number of threads that decode pictures."""
+    """Number of threads that decode pictures; with --engine ray, number of processes. The default is one for each
+    processor."""
     device: str = "auto"
     """Device to use: auto (a GPU if there is one), cpu, cuda, cuda:1, or mps."""
-    engine: Literal["auto", "torch", "onnx"] = "auto"
+    engine: Literal["auto", "torch", "onnx", "ray"] = "auto"
     """What runs the model: torch; onnx, which runs an export of it in ONNX Runtime and makes one first if there is
-    none; or auto, which takes an export that it knows already if it was measured to be faster here."""
+    none; auto, which takes an export that it knows already if it was measured to be faster here; or ray, which
+    uses many processes or machines for any number of pictures, and writes the answers to --out."""
+    out: Path | None = None
+    """With --engine ray: the folder of Parquet files to write, with one row per picture. If it was begun before, only
+    the missing answers are computed."""
+    address: str | None = None
+    """With --engine ray: the address of a Ray cluster whose machines all see these files, such as auto or
+    ray://HOST:10001. By default, the processes run here."""
     quiet: bool = False
     """Show no progress and no notes, only errors."""
     json: bool = False
@@ -61,10 +75,16 @@ class Predict:
             from firstlight.runs.folder import model_file
             from firstlight.runtime.device import pick_device
 
+        self._require_fitting()
         if self.csv:
             require_file(self.csv, *self.paths)
-        with phase("loading the model"), announcements_to(lambda line: tell(with_flags(line))):
+        with phase("loading the model"):
             model = load_model(model_file(self.model), pick_device(self.device))
+        if model.trust is None:
+            tell(f"note: {CANNOT_TELL}")
+        if self.engine == "ray":
+            return self._to_parquet(model)
+        with announcements_to(lambda line: tell(with_flags(line))):
             predictor = Predictor(
                 model,
                 top=self.top,
@@ -74,8 +94,6 @@ class Predict:
                 sets=self.sets,
                 engine=engine_for(model, self.engine, images=at_least(self.paths)),
             )
-        if model.trust is None:
-            tell(f"note: {CANNOT_TELL}")
         predictions = predictor.predict_files(files_named(self.paths))
         if self.csv:
             predictions = written_to_csv(predictions, self.csv, min(self.top, len(model.classes)))
@@ -85,3 +103,40 @@ class Predict:
             count, errors = show_json(predictions) if self.json else show_table(predictions)
         require_pictures(count, self.paths)
         return end_of(count, errors)
+
+    def _require_fitting(self) -> None:
+        """Refuse options that only one of the engines has, when it is another one."""
+        if self.engine != "ray":
+            for name in ("out", "address"):
+                if (value := getattr(self, name)) is not None:
+                    raise RecipeError("only the engine ray uses this; add --engine ray", field=name, value=str(value))
+            return
+        if self.out is None:
+            raise RecipeError("the engine ray writes Parquet files; say where with --out", field="engine", value="ray")
+        for name, default in (("csv", None), ("top", 5)):
+            if (value := getattr(self, name)) != default:
+                reason = "the engine ray writes one answer for each picture, into --out only; leave this out"
+                raise RecipeError(reason, field=name, value=str(value))
+
+    def _to_parquet(self, model: "Classifier") -> int:
+        from firstlight.inference.inputs import items_in
+        from firstlight.integrations.ray_data.predict import predict_to_parquet
+
+        assert self.out is not None
+        written = predict_to_parquet(
+            model,
+            items_in(files_named(self.paths)),
+            expand_user(self.out),
+            accept=self.accept,
+            sets=self.sets,
+            max_pixels=self.max_pixels,
+            workers=self.workers,
+            address=self.address,
+        )
+        if self.json:
+            print_json(written.to_json())
+        else:
+            before = f", {written.found:,} of them by an earlier command" if written.found else ""
+            say(f"classified {counted(written.images, 'picture')}{before}; read them with pandas.read_parquet")
+            say(f"  answers  {written.out}")
+        return end_of(written.images, written.errors)

@@ -83,6 +83,17 @@ def find_columns(
     return columns
 
 
+def find_image_column(headings: Sequence[str], where: str) -> str:
+    """Return the heading of the images in a table that needs no other column.
+
+    Raises:
+        DataError: if there is none, or there are two with that heading.
+    """
+    found = _used(headings, where, "image_column", IMAGE_NAMES, None)[0]
+    _refuse_repeated(headings, (found,), where)
+    return found
+
+
 def label_word(cell: Any) -> str:
     """Return a cell as the name of a class; empty if nothing is in it (None, NaN, NaT or NA). Whole floats are 0, 1, 2.
 
