@@ -88,3 +88,11 @@ def test_an_archive_that_has_changed_is_an_error_of_its_images(tmp_path, png):
 def test_images_that_are_no_files_are_refused(tmp_path):
     with pytest.raises(DataError, match="reads files"):
         write_list([Item(np.zeros((8, 8, 1), np.uint8))], tmp_path / "list")
+
+
+def test_a_list_that_was_replaced_is_not_read_as_the_former_one(tmp_path):
+    former = write_list([Item("a.png", "a.png")], tmp_path / "list")
+    (block,) = blocks_of(former)
+    write_list([Item("b.png", "b.png")], tmp_path / "list")
+    with pytest.raises(DataError, match="has changed meanwhile"):
+        Reader().items(former.file, block)

@@ -1,10 +1,12 @@
 """Everything but Ray itself: blocks are worked on in this process."""
 
+import copy
 import os
 from pathlib import Path
 
 import pyarrow.dataset
 import pytest
+import torch
 
 import firstlight as fl
 from firstlight.errors import DataError, RecipeError, UserError
@@ -61,6 +63,14 @@ def pictures(digit_folder, tmp_path) -> Path:
     (folder / "001.png").unlink()
     (folder / "001.png").write_bytes(files[1].read_bytes())
     return folder
+
+
+def changed(model):
+    """Return a copy of a model with another weight."""
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        next(other.parameters()).add_(0.5)
+    return other
 
 
 def listed(folder: Path) -> list[str]:
@@ -121,7 +131,7 @@ def test_other_pictures_or_choices_or_models_are_refused_in_one_line(here, model
         predict_to_parquet(model, items_in(reversed(names)), out)
     with pytest.raises(DataError, match="begun with `max_pixels` None, not 99"):
         predict_to_parquet(model, items_in(names), out, max_pixels=99)
-    save_model(tmp_path / "other.safetensors", model, scores={"changed": 1})
+    save_model(tmp_path / "other.safetensors", changed(model))
     other = load_model(tmp_path / "other.safetensors")
     with pytest.raises(DataError, match="another model"):
         predict_to_parquet(other, items_in(names), out)

@@ -1,14 +1,12 @@
 """Real processes of Ray, one of which is ended again and again by the same picture."""
 
 import os
-import socket
 from pathlib import Path
 
 import pyarrow.dataset
 import pytest
 from PIL import Image
 
-from firstlight.errors import UserError
 from firstlight.inference.inputs import items_in
 from firstlight.inference.predictor import Predictor
 from firstlight.integrations.ray_data.predict import predict_to_parquet
@@ -72,13 +70,3 @@ def test_a_picture_that_ends_its_process_costs_one_row_and_nothing_is_left(digit
             assert row["probability"] == pytest.approx(one.probability, abs=1e-6)
     assert not processes_with(f"firstlight-{os.getpid()}-")
     assert not list(Path("/tmp").glob(f"firstlight-{os.getpid()}-*"))
-
-
-def test_a_cluster_that_does_not_answer_is_told_in_one_line(digit_run, digit_folder, tmp_path, monkeypatch):
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{taken.getsockname()[1]}"
-        monkeypatch.setenv("RAY_gcs_server_request_timeout_seconds", "1")
-        model = load_model(digit_run.folder / "model.safetensors")
-        with pytest.raises(UserError, match=f"the Ray cluster at {address} failed: .*"):
-            predict_to_parquet(model, items_in([str(digit_folder)]), tmp_path / "out", address=address)

@@ -26,6 +26,7 @@ from firstlight.integrations.ray_data.work import Job, Worker
 
 OBJECT_STORE_BYTES = 128 << 20  # only names of blocks, and how they went, pass through it
 MOST_TASKS = 1000  # more blocks than these share tasks
+RESOURCES_SECONDS = 60.0  # to wait for machines of a cluster
 STUCK_SECONDS = 10.0  # after which this ends although Ray does not
 
 
@@ -78,8 +79,8 @@ def _run(asked: dict[str, Any], answers: TextIO) -> None:
             traceback.print_exc()
             answer("not_started", one_line(" ".join(str(error).split())))
             return
-        resources = ray.cluster_resources()
         kind = "GPU" if asked["gpus"] else "CPU"
+        resources = _resources_with(kind, RESOURCES_SECONDS if asked["address"] else 0)
         have = int(resources.get(kind, 0))
         if not have:
             answer("failed", f"Ray has no {kind} to give; look at `ray status`")
@@ -97,6 +98,18 @@ def _run(asked: dict[str, Any], answers: TextIO) -> None:
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         ray.shutdown()
+
+
+def _resources_with(kind: str, seconds: float) -> dict[str, float]:
+    """Return what Ray has; wait for some time for machines that are just being started."""
+    import ray
+
+    until = time.monotonic() + seconds
+    while True:
+        found: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]  # as Ray is, in part
+        if found.get(kind, 0) >= 1 or time.monotonic() > until:
+            return found
+        time.sleep(1)
 
 
 def _start(asked: dict[str, Any]) -> None:

@@ -1,8 +1,7 @@
 """Write down a list of images once, one line for each, so that it needs no memory however long it is.
 
-A line is JSON: the path of a file as text; of an image in an archive or in shards, `[name, archive,
-index]`; of what cannot be
-listed, `[name, reason]`.
+A line is JSON: the path of a file as text; of an image in an archive or in shards, `[name, archive, index]`; of what
+cannot be listed, `[name, reason]`.
 """
 
 import hashlib
@@ -94,7 +93,7 @@ def blocks_of(listed: Listed) -> Iterator[Block]:
     with listed.file.open("rb") as lines:
         while block := list(islice(lines, size)):
             stop = start + sum(map(len, block))
-            yield Block(number, start, stop, len(block), hashlib.blake2b(b"".join(block), digest_size=16).hexdigest())
+            yield Block(number, start, stop, len(block), _digest(b"".join(block)))
             start, number = stop, number + 1
 
 
@@ -105,10 +104,17 @@ class Reader:
         self._archive: tuple[str, _Opened | str] | None = None
 
     def items(self, file: Path, block: Block) -> list[Item]:
-        """Return the images of a block, as they were written down."""
+        """Return the images of a block, as they were written down.
+
+        Raises:
+            DataError: if the list is another one by now.
+        """
         with file.open("rb") as lines:
             lines.seek(block.start)
-            return [self._item(json.loads(line)) for line in lines.read(block.stop - block.start).splitlines()]
+            data = lines.read(block.stop - block.start)
+        if _digest(data) != block.digest:
+            raise DataError("the list of pictures has changed meanwhile; start again")
+        return [self._item(json.loads(line)) for line in data.splitlines()]
 
     def _item(self, entry: Any) -> Item:
         if isinstance(entry, str):
@@ -132,6 +138,10 @@ class Reader:
             except (DataError, OSError) as error:
                 self._archive = archive, str(error)
         return self._archive[1]
+
+
+def _digest(lines: bytes) -> str:
+    return hashlib.blake2b(lines, digest_size=16).hexdigest()
 
 
 def _entry(item: Item) -> str | list[str | int | None]:

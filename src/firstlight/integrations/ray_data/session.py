@@ -6,8 +6,10 @@ a token made for it, without dashboard and usage statistics, in a temporary fold
 
 import json
 import os
+import re
 import secrets
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -26,6 +28,7 @@ NOT_INSTALLED = "Ray is not installed; pip install 'firstlight[scale]'"
 MOST_STARTS = 3  # of a Ray of its own
 STOP_SECONDS = 20.0  # for Ray to end its processes
 LONGEST_TEMPORARY = 40  # characters: Ray makes sockets below, whose paths must not exceed 107
+CONNECT_SECONDS = 10.0
 LOG_FILE = "driver.log"
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -60,6 +63,8 @@ def outcomes(job: Job, todo: Path, *, workers: int | None, processors: int, addr
     Raises:
         UserError: if Ray cannot be started or reached, or nothing more can be done.
     """
+    if address is not None:
+        _require_somebody_at(address)
     for start in range(1, MOST_STARTS + 1):
         try:
             yield from _session(job, todo, workers, processors, address)
@@ -147,6 +152,18 @@ def _temporary_folder() -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _require_somebody_at(address: str) -> None:
+    """Raise a `RecipeError` if nobody listens at an address: Ray itself would try for minutes."""
+    found = re.fullmatch(r"(?:ray://)?\[?([^/]+?)\]?:(\d+)", address)
+    if found is None:
+        return
+    try:
+        socket.create_connection((found[1], int(found[2])), CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        reason = f"no Ray cluster answers there ({getattr(error, 'strerror', None) or error}); `ray status` says where"
+        raise RecipeError(reason, field="address", value=address) from None
 
 
 def _what_failed(address: str | None) -> str:
