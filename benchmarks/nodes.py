@@ -31,9 +31,9 @@ def main() -> None:
     parser.add_argument("--data-root", default="../shared/data")
     parser.add_argument("--nets", nargs="+", default=NETWORKS, choices=NETWORKS)
     parser.add_argument("--set", default="mnist")
-    parser.add_argument("--images", type=int, default=12_000)
+    parser.add_argument("--images", type=int, default=6_000)
     parser.add_argument("--epochs", type=int, default=3, help="of which the first one is not counted")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--smoke", action="store_true", help="only lay the cables, and measure their rates")
     choices = parser.parse_args()
     if not possible():

@@ -2,7 +2,29 @@
 
 from part import Part, Side
 
+
+def processes(net: str, options: tuple[str, ...]) -> Part:
+    """Return a part that compares one process of two threads with two processes of one thread."""
+    common = ("--net", net, "--set", "mnist", "--data-root", "{data_root}", *options)
+    return Part(
+        title=f"two processes on one machine: {net}, MNIST",
+        sides=tuple(
+            Side(f"{net}, {count} x {threads}", ("ranks.py", "--processes", count, "--threads", threads, *common))
+            for count, threads in (("1", "2"), ("2", "1"), ("1", "1"))
+        ),
+        goal="two processes of one thread train at least 0.9 times as fast as one process of two threads",
+        figure="images_per_second",
+        unit="pictures per second",
+        less_is_better=False,
+        against=f"{net}, 1 x 2",
+        words="`2 x 1` are two processes of one thread each, as torchrun starts them. An epoch after the first, "
+        "without validation.",
+    )
+
+
 SCALE: dict[str, Part] = {
+    "scale-processes-mlp": processes("mlp", ()),
+    "scale-processes-cnn": processes("cnn", ("--images", "12000")),
     "scale-nodes": Part(
         title="two simulated machines",
         once=True,
@@ -13,7 +35,7 @@ SCALE: dict[str, Part] = {
         less_is_better=False,
         against=None,
         words="Each machine is a network namespace with one process of one thread; a virtual cable of limited rate "
-        "joins them. The first 12,000 pictures of MNIST, with the default batch size of each network. Without a limit, "
+        "joins them. 6,000 pictures of MNIST, with the default batch size of each network. Without a limit, "
         "the cable carries as much as the two processors can copy.",
     ),
     "scale-arithmetic": Part(

@@ -178,6 +178,18 @@ def test_a_smoke_run_leaves_the_results_alone(monkeypatch, report):
     assert (BENCHMARKS / "RESULTS.md").read_text() == before
 
 
+def test_a_word_stands_for_all_parts_that_begin_with_it_and_each_has_its_script(report):
+    import bench
+
+    scale = bench.named("scale")
+    assert len(scale) > 3
+    assert set(scale) == {name for name in report.PARTS if name.startswith("scale-")}
+    assert (bench.named("serve"), bench.named("nothing")) == (["serve"], ["nothing"])
+    for name in scale:
+        for side in report.PARTS[name].sides:
+            assert (BENCHMARKS / side.command[0]).is_file()
+
+
 @pytest.mark.parametrize(
     ("value", "shown"),
     [(999.6, "1,000"), (998.4, "998"), (12345.6, "12,346"), (3, "3"), (2.7, "2.7"), (0.00583, "0.00583"), (0.0, "0")],

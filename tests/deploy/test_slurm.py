@@ -110,8 +110,9 @@ def test_a_job_without_pictures_says_how_it_is_started(slurm_job):
 
 @pytest.mark.slow
 def test_two_simulated_nodes_train_one_model(slurm_job, digit_folder, tmp_path):
-    job = slurm_job[0](digit_folder, tmp_path / "run", "--model", "mlp", "--hidden", "16", "--epochs", "1", "--quiet")
-    complaints = job.communicate(timeout=120)[1]
+    options = ("--model", "mlp", "--hidden", "16", "--epochs", "1", "--quiet")
+    with slurm_job[0](digit_folder, tmp_path / "run", *options) as job:
+        complaints = job.communicate()[1]
     assert job.returncode == 0, complaints
     assert (tmp_path / "run" / "model.safetensors").is_file()
     assert len((tmp_path / "run" / "metrics.csv").read_text("utf-8").splitlines()) == 2

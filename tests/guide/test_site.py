@@ -108,6 +108,7 @@ def commands(page: str) -> list[list[str]]:
 
 
 PAGES = ["train_on_your_folder.md", "bring_your_own_weights.md"]
+PAGE_ABOUT_MACHINES = "when_one_machine_is_not_enough.md"
 PAGES_ABOUT_TRUST = ["find_wrong_labels.md", "when_the_model_is_unsure.md", "compare_two_models.md"]
 
 
@@ -117,6 +118,20 @@ def test_what_a_page_tells_people_to_type_is_understood(page):
     assert len(typed) > 3
     for words in typed:
         assert parse(words) is not None
+
+
+def test_what_the_page_about_machines_tells_torchrun_to_run_is_understood():
+    from torch.distributed.run import get_args_parser
+
+    blocks = "".join(
+        re.findall(r"```sh\n(.*?)```", (GUIDE / "how-to" / PAGE_ABOUT_MACHINES).read_text("utf-8"), re.DOTALL)
+    )
+    lines = [line for line in blocks.replace("\\\n", " ").splitlines() if line.startswith("torchrun ")]
+    assert len(lines) == 2
+    for line in lines:
+        known = get_args_parser().parse_args(shlex.split(line)[1:])
+        assert (known.module, known.training_script) == (True, "firstlight")
+        assert parse(known.training_script_args) is not None
 
 
 def write_photos(images, labels) -> None:
