@@ -1,11 +1,15 @@
 """Collecting runs a classifier over batches: its logits, labels, rows and features, and its modes as they were."""
 
+import copy
+
+import numpy as np
 import pytest
 import torch
+from tests.worlds import in_ranks
 
-from firstlight.data.loader import Batch
+from firstlight.data.loader import Batch, Loader
 from firstlight.errors import DataError
-from firstlight.inference.collect import collect
+from firstlight.inference.collect import collect, collect_together
 from firstlight.models.classifier import Classifier
 
 LIBRARY = {"name": "timm:test_resnet", "head": "linear", "side": 32}
@@ -61,3 +65,28 @@ def test_any_callable_will_do(images):
 def test_no_batch_is_one_clear_line():
     with pytest.raises(DataError, match="there are no samples to score; this split is empty"):
         collect(lambda batch: batch, [])
+
+
+@pytest.mark.parametrize(("ranks", "batch_size"), [(2, 50), (3, 100), (3, 120)])
+def test_processes_that_score_together_get_what_one_does_to_the_last_bit(ranks, batch_size, images):
+    """Also where there are fewer batches than processes."""
+    classifier = build(LIBRARY).eval()
+    pixels, labels = images.permute(0, 2, 3, 1).numpy(), np.arange(120) % 3
+    rows = np.arange(119, -1, -1)
+    loader = Loader(pixels, labels, rows, batch_size=batch_size)
+    whole = collect(classifier, loader.epoch(), features=True)
+
+    def score(_mine):
+        own = copy.deepcopy(classifier)
+        return collect_together(own, loader, features=True), collect_together(own.forward, loader)
+
+    for found, plain in in_ranks(ranks, score):
+        assert all(torch.equal(here, there) for here, there in zip(found, whole, strict=True))
+        assert plain.features is None
+        assert torch.equal(plain.logits, whole.logits)
+
+
+def test_nothing_to_score_is_an_error_in_several_processes_too(images):
+    loader = Loader(images.permute(0, 2, 3, 1).numpy(), np.zeros(120, np.int64), np.zeros(0, np.int64))
+    with pytest.raises(DataError, match="no samples to score"):
+        in_ranks(2, lambda _mine: collect_together(lambda batch: batch, loader))

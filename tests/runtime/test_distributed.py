@@ -1,10 +1,13 @@
 """What processes that train together tell each other, here as threads."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from tests.worlds import in_ranks
 
 from firstlight.runtime.distributed import World, joining, launched, world
+from firstlight.runtime.rendezvous import meet
 
 LAUNCHED = {
     "RANK": "3",
@@ -13,7 +16,6 @@ LAUNCHED = {
     "LOCAL_WORLD_SIZE": "2",
     "MASTER_ADDR": "localhost",
     "MASTER_PORT": "1",
-    "TORCHELASTIC_RESTART_COUNT": "2",
 }
 
 
@@ -34,7 +36,7 @@ def test_one_process_alone_gets_back_what_it_gives():
 def test_the_environment_of_torchrun_is_read(monkeypatch):
     for name, value in LAUNCHED.items():
         monkeypatch.setenv(name, value)
-    assert launched() == World(3, 4, 1, 2, 2)
+    assert launched() == World(3, 4, 1, 2)
     monkeypatch.delenv("MASTER_ADDR")
     assert launched() == World()
 
@@ -46,7 +48,7 @@ def test_nobody_is_waited_for_in_a_world_of_one(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "1")
     with joining() as joined:
         assert joined is world()
-        assert (joined.size, joined.restarts) == (1, 2)
+        assert joined == World(0, 1, 1, 2)
 
 
 def test_tensors_are_added_and_gathered():
@@ -100,3 +102,15 @@ def test_who_raises_is_not_waited_for_by_nobody_else():
 
     with pytest.raises(ValueError, match="its own"):
         in_ranks(2, work)
+
+
+def test_processes_that_are_started_anew_meet_each_other_and_not_the_dead():
+    from torch.distributed import HashStore
+
+    store = HashStore()
+    for size, starts in ((2, 1), (3, 2), (2, 3)):
+        with ThreadPoolExecutor(size) as threads:
+            met = list(threads.map(lambda rank, size=size: meet(store, rank, size), range(size)))
+        assert {one.starts for one in met} == {starts}
+        met[0].store.set("key", b"value")
+        assert all(one.store.get("key") == b"value" for one in met)

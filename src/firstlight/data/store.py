@@ -41,6 +41,7 @@ from firstlight.data.streaming import PixelRows, StreamedRows
 from firstlight.errors import DataError, NoRoomError
 from firstlight.progress import announce
 from firstlight.resize import parse_resize
+from firstlight.runtime.cache_groups import written_once
 from firstlight.runtime.processors import default_workers
 from firstlight.verified import CheckedRows, Kind, VerifiedFolder, VerifiedWriter, discard, kept
 from firstlight.white import TYPES_WHITE, White
@@ -155,19 +156,20 @@ def pack(
     def name_of(*what: object) -> str:
         return hashlib.blake2b(repr(what).encode(), digest_size=16).hexdigest()
 
-    if unchanged is not None or cache != "stream":
-        try:
-            return kept(PACKED, name_of(*depends_on), lambda files: _open(files, key, unchanged, array), write)
-        except NoRoomError as error:
-            if unchanged is not None or cache == "disk":
-                raise
-            announce(f"note: {error.shortage}; so {STREAMED_NOTE}")
-    return kept(
-        PACKED,
-        name_of(*depends_on, "streamed"),
-        lambda files: _open_streamed(files, key, samples, choices, workers),
-        lambda files: pack_into(files, samples, choices, workers, with_pixels=False),
-    )
+    with written_once():
+        if unchanged is not None or cache != "stream":
+            try:
+                return kept(PACKED, name_of(*depends_on), lambda files: _open(files, key, unchanged, array), write)
+            except NoRoomError as error:
+                if unchanged is not None or cache == "disk":
+                    raise
+                announce(f"note: {error.shortage}; so {STREAMED_NOTE}")
+        return kept(
+            PACKED,
+            name_of(*depends_on, "streamed"),
+            lambda files: _open_streamed(files, key, samples, choices, workers),
+            lambda files: pack_into(files, samples, choices, workers, with_pixels=False),
+        )
 
 
 def _open(files: VerifiedFolder, key: str, images: NDArray[np.uint8] | None, array: ArrayImages | None) -> Store:

@@ -10,7 +10,7 @@ from firstlight.errors import RunError, UserError, WriteError
 from firstlight.runs.begun import is_begun
 from firstlight.runs.folder import MODEL_FILE
 from firstlight.runs.last import has_state
-from firstlight.runtime.distributed import LostError, is_lost
+from firstlight.runtime.distributed import is_lost
 
 
 @contextmanager
@@ -32,8 +32,6 @@ def telling_what_is_kept(folder: Path, *, is_new: bool) -> Iterator[None]:
         keeps = not is_new or has_state(folder) or _has_model(folder)
         stop.add_note(what_is_kept(folder) if keeps else _removed(folder))
         raise
-    except LostError as error:
-        raise LostError(f"{error.reason}; {what_is_kept(folder)}") from None
     except Exception as error:
         if is_lost(error):
             error.add_note(what_is_kept(folder))

@@ -13,30 +13,33 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from firstlight.errors import RunError, UserError
 from firstlight.runtime.interrupts import held_signal, raise_if_interrupted, stop_by
+from firstlight.runtime.rendezvous import meet, open_store, text_in
 
 if TYPE_CHECKING:
     import torch
     import torch.distributed as dist
     from torch import Tensor
+    from torch.distributed import Store
 
 STEP_MINUTES = 30  # that a process may wait for the tensors of the others
 MESSAGE_DAYS = 30  # for a message, since others may do long work of their own; torchrun ends who waits for the dead
 SIGNAL_SECONDS = 1.0  # between looks for signals while this process waits
 PATIENCE_SECONDS = 10.0  # with the others, once a signal has come; they may hang
+FAULT = "fault"  # in the store: why a process has ended
 LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "NCCL communicator was aborted")
 
 
 class LostError(RunError):
     """Another process of this run has ended, so that this one cannot go on."""
 
-    def __init__(self, why: str = "") -> None:
-        super().__init__(why or "another process of this run has ended, so this one stops")
+    def __init__(self, why: str = "", *notes: str) -> None:
+        super().__init__("; ".join([why or "another process of this run has ended, so this one stops", *notes]))
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,8 @@ class World:
         size: how many there are.
         local_rank: of this process among those on its machine.
         local_size: how many there are on its machine.
-        restarts: how often torchrun has started all of them anew, because one had died.
+        restarts: how often torchrun has started all of them anew, because one had died or another machine had come.
+        store: of torchrun, which outlives the processes; None if it has not started them.
     """
 
     rank: int = 0
@@ -56,6 +60,7 @@ class World:
     local_rank: int = 0
     local_size: int = 1
     restarts: int = 0
+    store: "Store | None" = field(default=None, repr=False)
 
     @property
     def is_leader(self) -> bool:
@@ -88,6 +93,9 @@ class World:
     def bytes_from_leader(self, data: bytes | None = None) -> bytes | None:
         """Return the bytes of rank 0, or its None, likewise."""
         return data
+
+    def copy_from_leader(self, tensor: "Tensor") -> None:
+        """Overwrite a tensor with that of rank 0."""
 
     def any(self, flag: bool) -> bool:
         """Return whether a flag is set in any process."""
@@ -138,7 +146,7 @@ def launched() -> World:
     if not all(os.environ.get(name) for name in names):
         return World()
     rank, size, local_rank, local_size = (int(os.environ[name]) for name in names[:4])
-    return World(rank, size, local_rank, local_size, int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")))
+    return World(rank, size, local_rank, local_size)
 
 
 @contextmanager
@@ -146,26 +154,38 @@ def joining() -> Iterator[World]:
     """Join the other processes within the block, if torchrun has started several; yield the world.
 
     Raises:
-        LostError: if one of them ends meanwhile.
+        LostError: if one of them ends meanwhile; it says why, if that is known.
     """
-    found = launched()
-    if world() is _ALONE:
-        _calls.current += 1
-    if found.size == 1 or world().size > 1:
-        with acting_in(found if found.size == 1 else world()) as alone:
-            yield alone
+    if world() is not _ALONE:
+        yield world()
         return
-    with _groups() as groups, acting_in(several(found, *groups)) as joined:
+    found = launched()
+    if not (found.size > 1 or "TORCHELASTIC_RUN_ID" in os.environ) or "MASTER_PORT" not in os.environ:
+        with acting_in(found):
+            yield found
+        return
+    from torch.distributed import PrefixStore
+
+    _joins.count += 1
+    store = PrefixStore(str(_joins.count), open_store(found.rank))
+    meeting = meet(store, found.rank, found.size)
+    found = replace(found, restarts=meeting.starts - 1, store=store)
+    if found.size == 1:
+        with acting_in(found):
+            yield found
+        return
+    with _groups(found, meeting.store) as groups, acting_in(several(found, *groups)):
         try:
-            yield joined
+            yield world()
         except KeyboardInterrupt as stop:
-            if joined.is_leader and (why := _fault()):
+            if found.is_leader and (why := text_in(meeting.store, FAULT)):
                 stop.add_note(why)
             raise
         except Exception as error:
             if is_lost(error):
-                raise LostError(_fault()) from error
-            _tell_fault(joined, error)
+                raise LostError(text_in(meeting.store, FAULT), *getattr(error, "__notes__", ())) from error
+            reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+            meeting.store.set(FAULT, f"process {found.rank} of {found.size}, on {platform.node()}: {reason}")
             raise
 
 
@@ -190,6 +210,13 @@ def acting_in(joined: World) -> Iterator[World]:
         _world.reset(token)
 
 
+@contextmanager
+def alone() -> Iterator[None]:
+    """Let `world()` be this process alone within the block: for what only one process does."""
+    with acting_in(_ALONE):
+        yield
+
+
 def is_lost(error: BaseException | None) -> bool:
     """Return whether an error says that another process has ended."""
     return isinstance(error, LostError) or (
@@ -199,63 +226,35 @@ def is_lost(error: BaseException | None) -> bool:
 
 def remember(text: str) -> None:
     """Remember a text until torchrun ends, also if it starts all processes anew; called by rank 0."""
-    if (store := _store()) is not None:
-        store.set(f"run/{_calls.current}", text)
+    if (store := world().store) is not None:
+        store.set("memory", text)
 
 
 def remembered() -> str | None:
     """Return what was remembered at the same place of the program before torchrun started all processes anew."""
-    if not launched().restarts or (store := _store()) is None:
-        return None
-    key = f"run/{_calls.current}"
-    return store.get(key).decode() if store.check([key]) else None
+    store = world().store
+    return text_in(store, "memory") or None if store is not None else None
 
 
 @dataclass
-class _Calls:
+class _Joins:
     """How often this process has joined the others: a program may train several times."""
 
-    current: int = 0
+    count: int = 0
 
 
-_calls = _Calls()
-
-
-def _store() -> "dist.Store | None":
-    """Return the store of torchrun, which lives as long as that; None where torchrun has not started this process."""
-    if not (run := os.environ.get("TORCHELASTIC_RUN_ID")) or not os.environ.get("MASTER_PORT"):
-        return None
-    from torch.distributed import DistError, PrefixStore, TCPStore
-
-    try:
-        store = TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), None, False)
-    except DistError:
-        return None
-    return PrefixStore(f"firstlight/{run}", store)
-
-
-def _tell_fault(here: World, error: Exception) -> None:
-    """Leave for rank 0 why this process ends, since it alone talks to people."""
-    if (store := _store()) is not None:
-        reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-        words = f"process {here.rank} of {here.size}, on {platform.node()}: {reason}"
-        store.set(f"fault/{_calls.current}/{here.restarts}", words)
-
-
-def _fault() -> str:
-    """Return why another process has ended, if it has left that; else nothing."""
-    store, key = _store(), f"fault/{_calls.current}/{launched().restarts}"
-    return store.get(key).decode() if store is not None and store.check([key]) else ""
+_joins = _Joins()
 
 
 @contextmanager
-def _groups() -> "Iterator[tuple[dist.ProcessGroup, dist.ProcessGroup]]":
-    """Yield the groups of tensors and of messages, as torchrun's environment describes them."""
+def _groups(found: World, store: "Store") -> "Iterator[tuple[dist.ProcessGroup, dist.ProcessGroup]]":
+    """Yield the groups that send tensors and messages; who belongs to them is found out through the store."""
     import torch
     import torch.distributed as dist
 
-    gpus = torch.cuda.is_available() and dist.is_nccl_available()
-    dist.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo", timeout=timedelta(minutes=STEP_MINUTES))
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and dist.is_nccl_available() else "gloo"
+    minutes = timedelta(minutes=STEP_MINUTES)
+    dist.init_process_group(backend, store=store, rank=found.rank, world_size=found.size, timeout=minutes)
     try:
         assert dist.group.WORLD is not None
         yield dist.group.WORLD, dist.new_group(backend="gloo", timeout=timedelta(days=MESSAGE_DAYS))
@@ -324,6 +323,9 @@ class _Joined(World):
         if int(count):
             self._broadcast(sent)
         return data if self.is_leader else bytes(sent.numpy())
+
+    def copy_from_leader(self, tensor: "Tensor") -> None:
+        _wait(self.tensors.broadcast(tensor, 0), tensor)
 
     def any(self, flag: bool) -> bool:
         return bool(self._most(int(flag)))

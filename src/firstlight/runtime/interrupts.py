@@ -13,6 +13,7 @@ from typing import Any
 
 from firstlight.runtime.signals import SAME_SECONDS, hear, note_signal
 
+_is_holding = False
 _held: list[tuple[int, Callable[[], None]]] = []  # signals that wait, and what they would have done at once
 
 
@@ -21,12 +22,13 @@ def holding_interrupts() -> Iterator[None]:
     """Within the block, let the first Ctrl-C or SIGTERM wait for `raise_if_interrupted`, or for the end of the block.
 
     An error that ends the block does not hide it. A second one acts at once. Outside the main thread, where Python
-    handles no signals, nothing changes.
+    handles no signals, nothing changes; nor within another such block.
     """
-    if threading.current_thread() is not threading.main_thread():
+    global _is_holding  # noqa: PLW0603 - a process has one set of handlers
+    if threading.current_thread() is not threading.main_thread() or _is_holding:
         yield
         return
-    before = {}
+    before, _is_holding = {}, True
     for number in (signal.SIGINT, signal.SIGTERM):
         handler = signal.getsignal(number)
         if callable(handler):  # one that is ignored, or that ends the process, stays as it is
@@ -37,6 +39,7 @@ def holding_interrupts() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        _is_holding = False
         raise_if_interrupted()
 
 

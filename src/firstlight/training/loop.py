@@ -157,7 +157,9 @@ def score(classifier: Classifier, loader: Loader) -> tuple[float, float]:
     """Return mean cross entropy in nats, and accuracy 0 to 1: validation, by which the best epoch is chosen."""
     outputs = collect_together(classifier, loader)
     loss = functional.cross_entropy(outputs.logits, outputs.labels).item()
-    return loss, (outputs.logits.argmax(dim=1) == outputs.labels).double().mean().item()
+    accuracy = (outputs.logits.argmax(dim=1) == outputs.labels).double().mean().item()
+    loss, accuracy = world().from_leader((loss, accuracy))  # another kind of processor may round otherwise
+    return loss, accuracy
 
 
 def in_parts(batch_size: int, parts: int) -> str:

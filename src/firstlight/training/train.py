@@ -1,7 +1,7 @@
 """A whole training run, from labeled images and a recipe to a trained, calibrated, scored, and saved model."""
 
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,7 +42,7 @@ from firstlight.runs.kept import MOST_SUSPECTS, Kept, kept_of, write_check_image
 from firstlight.runs.outputs import Outputs, write_outputs, write_thumbnails
 from firstlight.runs.record import Record, TransferRecord, count_test_evaluation, headline, read_record, write_record
 from firstlight.runs.suspects import read_suspects
-from firstlight.runtime.distributed import world
+from firstlight.runtime.distributed import alone, world
 from firstlight.runtime.interrupts import holding_interrupts
 from firstlight.training.begin import OpenRun, beginning
 from firstlight.training.checkpoints import SAVE_EVERY, Checkpoints
@@ -54,7 +54,7 @@ from firstlight.training.run import Run, run_of_leader
 from firstlight.training.state import Learned
 from firstlight.training.suspects import answered, judge_labels
 from firstlight.training.transfer.features import extract_features
-from firstlight.training.transfer.ladder import head_logits, learn_by_transfer
+from firstlight.training.transfer.ladder import Transferred, head_logits, learn_by_transfer
 from firstlight.training.trust import measure_trust, record_of, scored_on_test, with_strangeness
 
 SCORING_TEST = "scoring the test split"  # what rank 0 tells the others when they are to help
@@ -89,27 +89,59 @@ def train(
 
 
 def train_in(opened: OpenRun, *, save_every: float = SAVE_EVERY) -> Run:
-    """Train in the folder of a run that has begun, from the state in it if there is one, and return the run."""
-    folder, made, started = opened.folder, opened.made, opened.started
-    data, recipe, samples = made.data, made.recipe, made.data.samples  # with their corrections
-    here = world()
+    """Train in the folder of a run that has begun, from the state in it if there is one, and return the run.
+
+    Where several processes train together, all of them learn and score; rank 0 does the rest, and the others wait.
+    """
+    folder, made = opened.folder, opened.made
+    data, recipe, here = made.data, made.recipe, world()
     if here.is_leader:
         write_what_is_known(folder, data, recipe)
-    packed = time.perf_counter()
-    transferred = None
-    if made.weights is None:
-        checkpoints = Checkpoints(folder, "training", save_every=save_every, time_limit=recipe.optimization.time_limit)
-        learned = learn_by_gradient(folder, made.classifier, data, recipe, checkpoints=checkpoints)
-    else:
-        transferred = learn_by_transfer(folder, made.classifier, data, recipe, made.weights, save_every=save_every)
-        learned = transferred.learned
-    train_seconds = time.perf_counter() - packed
+    with nullcontext() if here.is_leader else holding_interrupts():  # rank 0 decides what an interrupt leads to
+        packed = time.perf_counter()
+        transferred = None
+        if made.weights is None:
+            limit = recipe.optimization.time_limit
+            checkpoints = Checkpoints(folder, "training", save_every=save_every, time_limit=limit)
+            learned = learn_by_gradient(folder, made.classifier, data, recipe, checkpoints=checkpoints)
+        else:
+            transferred = learn_by_transfer(folder, made.classifier, data, recipe, made.weights, save_every=save_every)
+            learned = transferred.learned
+        train_seconds = time.perf_counter() - packed
 
-    model, transfer = learned.model.eval(), transferred.record if transferred else None
-    # note: epochs were compared in the number type of training; from here on all is computed as prediction computes it
-    outputs = outputs_on("valid", model, data, learned.best.epoch, transfer)
-    if not here.is_leader:
-        return follow_to_the_end(opened, learned, transfer)
+        model, transfer = learned.model.eval(), transferred.record if transferred else None
+        # note: epochs were compared in the number type of training; from here on all is computed as prediction does it
+        outputs = outputs_on("valid", model, data, learned.best.epoch, transfer)
+        if not here.is_leader:
+            return follow_to_the_end(opened, learned, transfer)
+    seconds = {"pack": packed - opened.started, "train": train_seconds}
+    with alone():
+        run = concluded(opened, learned, transferred, outputs, seconds)
+    if opened.score_test and not run.interrupted:
+        with suppress(KeyboardInterrupt):
+            run = evaluate_on_test(run)
+    share(run)
+    return run
+
+
+def concluded(
+    opened: OpenRun,
+    learned: Learned,
+    transferred: Transferred | None,
+    outputs: Outputs,
+    seconds: dict[str, float],
+) -> Run:
+    """Return a run whose test split is still locked: calibrated, with its record, and saved.
+
+    Args:
+        opened: the run.
+        learned: the best model on validation.
+        transferred: how a pretrained network was used; None if there was none.
+        outputs: of the model, on validation.
+        seconds: that packing and training took.
+    """
+    folder, made, model = opened.folder, opened.made, learned.model
+    data, recipe, samples = made.data, made.recipe, made.data.samples  # with their corrections
     logits, labels = torch.from_numpy(outputs.logits), torch.from_numpy(outputs.labels)
     model.temperature.fill_(fit_temperature(logits, labels))
     frozen = transferred if learned.best.epoch == 0 else None
@@ -119,7 +151,7 @@ def train_in(opened: OpenRun, *, save_every: float = SAVE_EVERY) -> Run:
     write_check_images(folder, samples, data.store, data.split)
     said = transferred.train_outputs if transferred else answered(learned, data)
     suspects = judge_labels(folder, said, data, recipe.data.group_by)
-    seconds = {"pack": packed - started, "train": train_seconds, "total": time.perf_counter() - started}
+    seconds = {**seconds, "total": time.perf_counter() - opened.started}
     record = Record(
         source=samples.source,
         source_key=data.store.content_key,
@@ -139,7 +171,7 @@ def train_in(opened: OpenRun, *, save_every: float = SAVE_EVERY) -> Run:
         resize=model.resize,
         two_labels=with_labels(samples, data.conflicts.exact),
         near_two_labels=with_labels(samples, data.conflicts.near),
-        transfer=transfer,
+        transfer=transferred.record if transferred else None,
         model_choice=made.choice,
         shortcuts=shortcuts_in(samples, data.store, np.concatenate([data.split.train, data.split.valid])),
         trust=record_of(model.trust),
@@ -147,12 +179,7 @@ def train_in(opened: OpenRun, *, save_every: float = SAVE_EVERY) -> Run:
         mixed_up=mixed_up_classes(outputs.logits, outputs.labels, samples.classes),
     )
     run = Run(folder, ImageClassifier.of(model), recipe, data, learned.rows, record, learned.interrupted)
-    run = save(run)
-    if opened.score_test and not run.interrupted:
-        with suppress(KeyboardInterrupt):
-            run = evaluate_on_test(run)
-    share(run)
-    return run
+    return save(run)
 
 
 def share(run: Run) -> None:

@@ -9,7 +9,7 @@ first read.
 """
 
 from firstlight.verified.files import VerifiedFolder, VerifiedWriter
-from firstlight.verified.keeping import Kind, discard, kept, mark_as_used, remove_unused
+from firstlight.verified.keeping import Kind, discard, found, kept, mark_as_used, remove_unused
 from firstlight.verified.lines import read_line, write_line
 from firstlight.verified.rows import CheckedRows
 
@@ -19,6 +19,7 @@ __all__ = [
     "VerifiedFolder",
     "VerifiedWriter",
     "discard",
+    "found",
     "kept",
     "mark_as_used",
     "read_line",

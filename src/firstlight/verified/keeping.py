@@ -103,6 +103,13 @@ def kept(
             ) from None
 
 
+def found(kind: Kind, key: str, read: Callable[[VerifiedFolder], Opened]) -> Opened | None:
+    """Return what `read` makes of what is kept under a key; None if it is not there, or is damaged."""
+    with suppress(DamagedError, FileNotFoundError):
+        return _opened(cache_folder() / kind.folder / key, read)
+    return None
+
+
 def _made(folder: Path, read: Callable[[VerifiedFolder], Opened], write: Callable[[VerifiedWriter], None]) -> Opened:
     with atomic_folder(folder, OTHER_CACHE) as unfinished:
         writer = VerifiedWriter(unfinished)

@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from tests.worlds import in_ranks
 
 from firstlight.data.augment import Augment
 from firstlight.data.dataset import open_dataset
@@ -332,3 +333,19 @@ def test_a_dataset_is_recognized_by_what_it_holds(data, some_digits, classifier,
     again = make_dataset(*(part.copy() for part in some_digits))
     extract_features(classifier, dataclasses.replace(again), ROWS, "weights")
     assert sum(passes) == len(ROWS)
+
+
+def test_processes_compute_them_together_and_write_them_once(classifier, data, passes, monkeypatch, cache):
+    monkeypatch.setattr(features, "scoring_batch_size", lambda *_: 3)
+    wanted = np.array(extract_features(classifier, data, ROWS, "weights"))
+    shutil.rmtree(cache)
+    passes.clear()
+
+    def compute(_mine):
+        return np.array(extract_features(classifier, data, ROWS, "weights"))
+
+    for found in in_ranks(2, compute):
+        assert np.array_equal(found, wanted)
+    assert sorted(passes) == [1, 3, 3, 3], "each picture once"
+    assert all(np.array_equal(found, wanted) for found in in_ranks(3, compute))
+    assert len(passes) == 4

@@ -7,7 +7,9 @@ again, and an interrupted pass leaves nothing.
 
 import hashlib
 import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
+from functools import partial
 
 import numpy as np
 import torch
@@ -24,8 +26,10 @@ from firstlight.escaping import escape_name
 from firstlight.inference.optimized import optimized
 from firstlight.models.classifier import Classifier
 from firstlight.progress import progress
+from firstlight.runtime.cache_groups import cache_writer
+from firstlight.runtime.distributed import world
 from firstlight.runtime.halving import in_halves
-from firstlight.verified import Kind, VerifiedWriter, kept
+from firstlight.verified import Kind, VerifiedFolder, VerifiedWriter, found, kept
 
 VERSION = 4  # counts up when the same images and weights give other features
 FEATURES = Kind("features", VERSION, "features")
@@ -66,15 +70,56 @@ def extract_features(
         UserError: if it has no room for them; this is told before any is computed.
     """
     key = _key(classifier, data, rows, weights, feature_pass=feature_pass, mirror=mirror, seed=seed)
+    shape = (len(rows), classifier.network.num_features)
+    compute = partial(_computed, classifier, data, rows, feature_pass=feature_pass, mirror=mirror, seed=seed)
+    if world().size > 1:
+        _compute_together(key, shape, compute)
+    return kept(FEATURES, key, _open, lambda files: _write(files, shape, compute(0, 1)))
 
-    def write(files: VerifiedWriter) -> None:
-        needed = len(rows) * classifier.network.num_features * np.dtype(np.float32).itemsize
-        require_room(
-            files.folder.parent, needed, "keeping the features of the pictures", f"free some room, {OTHER_CACHE}"
-        )
-        _compute(files, classifier, data, rows, feature_pass=feature_pass, mirror=mirror, seed=seed)
 
-    return kept(FEATURES, key, lambda files: files.map(FEATURES_FILE), write)
+def _compute_together(key: str, shape: tuple[int, int], compute: Callable[[int, int], Iterator[Features]]) -> None:
+    """Put features into the cache of each process that trains together; each batch is computed by one of them.
+
+    Args:
+        key: of the features.
+        shape: of all of them.
+        compute: returns the features of every so many batches, from a batch on.
+    """
+    here = world()
+    if all(here.gather_json(found(FEATURES, key, _open) is not None)):
+        return
+    own = compute(here.rank, here.size)
+
+    def arriving() -> Iterator[Features]:
+        done = 0
+        while done < shape[0]:
+            block = next(own, np.empty((0, shape[1]), np.float32))
+            for part in here.gather(torch.from_numpy(block)):
+                done += len(part)
+                yield part.numpy()
+
+    blocks = arriving()
+    if cache_writer() == here.rank:
+        kept(FEATURES, key, _open, lambda files: _write(files, shape, blocks))
+    for _ in blocks:  # who does not write takes part all the same
+        pass
+    here.barrier()
+
+
+def _open(files: VerifiedFolder) -> Features:
+    features: Features = files.map(FEATURES_FILE)
+    return features
+
+
+def _write(files: VerifiedWriter, shape: tuple[int, int], blocks: Iterable[Features]) -> None:
+    """Write features that come in blocks, if there is room for all of them."""
+    needed = shape[0] * shape[1] * np.dtype(np.float32).itemsize
+    require_room(files.folder.parent, needed, "keeping the features of the pictures", f"free some room, {OTHER_CACHE}")
+    with files.open(FEATURES_FILE) as file:
+        header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        for features in blocks:
+            file.write(np.ascontiguousarray(features, "<f4").data)
 
 
 def seconds_per_image(classifier: Classifier, data: Dataset) -> float:
@@ -94,37 +139,33 @@ def augmentation_of(feature_pass: int, *, mirror: bool) -> Augment:
     return Augment() if feature_pass <= int(mirror) else Augment(flip=mirror, crop_scale=MIN_CROP_AREA)
 
 
-def _compute(
-    files: VerifiedWriter,
+def _computed(
     classifier: Classifier,
     data: Dataset,
     rows: NDArray[np.int64],
+    first: int,
+    every: int,
     *,
     feature_pass: int,
     mirror: bool,
     seed: int,
-) -> None:
+) -> Iterator[Features]:
+    """Yield the features of every so many batches, from batch `first` on."""
     device = classifier.mean.device
     model = optimized(classifier)
     size = scoring_batch_size(*data.store.input_size[1:])
     loader = Loader(data.store.pixels, data.samples.labels, rows, batch_size=size, device=device)
-    shape = (len(rows), classifier.network.num_features)
     words = "computing features" if feature_pass == 0 else f"computing features, pass {feature_pass + 1}"
     augment = augmentation_of(feature_pass, mirror=mirror)
-    with (
-        files.open(FEATURES_FILE) as file,
-        progress(words, len(rows), "pictures") as advance,
-        torch.inference_mode(),
-    ):
-        header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(file, header)
-        for batch in loader.epoch():
-            images = batch.images.flip(3) if mirror and feature_pass == 1 else batch.images
-            images, _ = augment(images, batch.labels, batch.rows, seed=seed, epoch=feature_pass, num_classes=1)
-            features = _features_of(model, images)
+    with progress(words, len(rows), "pictures") as advance:
+        for batch in loader.dealt(first, every):
+            with torch.inference_mode():
+                images = batch.images.flip(3) if mirror and feature_pass == 1 else batch.images
+                images, _ = augment(images, batch.labels, batch.rows, seed=seed, epoch=feature_pass, num_classes=1)
+                features = _features_of(model, images)
             _require_finite(features, batch.rows, data)
-            file.write(np.ascontiguousarray(features, "<f4").data)
-            advance(len(images))
+            advance(every * len(images))
+            yield features
 
 
 def _require_finite(features: Features, rows: torch.Tensor, data: Dataset) -> None:

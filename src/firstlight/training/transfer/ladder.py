@@ -29,6 +29,7 @@ from firstlight.progress import announce, phase
 from firstlight.runs.folder import MODEL_FILE, write_metrics
 from firstlight.runs.outputs import Outputs
 from firstlight.runs.record import LINEAR_HEAD, MAJORITY, NEIGHBORS, Rung, TransferRecord
+from firstlight.runtime.distributed import world
 from firstlight.training.checkpoints import SAVE_EVERY, Checkpoints
 from firstlight.training.layer_decay import freeze, norms_are_live
 from firstlight.training.learn import learn_by_gradient
@@ -106,6 +107,8 @@ def learn_by_transfer(
         for number in range(recipe.transfer.feature_passes)
     ]
     valid_features = extract_features(classifier, data, valid, weights.sha256)
+    if not world().is_leader:
+        return follow_ladder(folder, classifier, data, recipe, weights, valid_features=valid_features)
     predicted = nearest_neighbors(passes[0], labels, valid_features, len(data.samples.classes))
     features_done = time.perf_counter()
     neighbors = ScoredRung.of(NEIGHBORS, predicted, valid_labels, features_done - started)
@@ -114,6 +117,8 @@ def learn_by_transfer(
     attach(classifier, head)
     seconds = time.perf_counter() - started
     first = first_row(folder, classifier, (passes[0], labels), (valid_features, valid_labels), seconds)
+    world().from_leader(asdict(first.best))
+    copy_head(classifier)
     predicted = head.logits(valid_features).argmax(dim=1).numpy()
     linear = ScoredRung.of(LINEAR_HEAD, predicted, valid_labels, time.perf_counter() - features_done)
 
@@ -133,10 +138,14 @@ def learn_by_transfer(
         for depth in to_tune:
             spent = max(time.perf_counter() - started, ladder.learned.rows[-1].seconds)  # some by an earlier process
             left = time_limit - spent if time_limit else None
-            if (left is not None and left < MIN_SECONDS) or not ladder.finetune(depth, recipe.replace(time_limit=left)):
+            if left is not None and left < MIN_SECONDS:
+                break
+            world().from_leader({"depth": depth, "time_limit": left})
+            if not ladder.finetune(depth, recipe.replace(time_limit=left)):
                 break
     except KeyboardInterrupt:
         ladder.learned = replace(ladder.learned, interrupted=True)
+    world().from_leader(None)
     record = TransferRecord(
         backbone=recipe.model.name,
         weights={key: getattr(weights, key) for key in ("source", "license", "sha256")},
@@ -148,6 +157,39 @@ def learn_by_transfer(
         next_step=step,
     )
     return Transferred(ladder.learned, record, held_out_outputs(head, passes[0], data))
+
+
+def follow_ladder(
+    folder: Path,
+    classifier: Classifier,
+    data: Dataset,
+    recipe: Recipe,
+    weights: Weights,
+    *,
+    valid_features: Features,
+) -> Transferred:
+    """Fine-tune whatever rank 0 fine-tunes, from the head that it has found, and return what both have learned.
+
+    The record holds only what the others need. The arguments are those of `learn_by_transfer`.
+    """
+    here = world()
+    row = Epoch(**here.from_leader())
+    copy_head(classifier)
+    predicted = head_logits(classifier, valid_features).argmax(dim=1).numpy()
+    linear = ScoredRung.of(LINEAR_HEAD, predicted, data.samples.labels[data.split.valid], 0.0)
+    ladder = Ladder(folder, data, Learned(classifier, row, [row]), [linear.rung], linear)
+    while (told := here.from_leader()) is not None:
+        ladder.finetune(told["depth"], recipe.replace(time_limit=told["time_limit"]))
+    record = TransferRecord(
+        backbone=recipe.model.name,
+        weights={"sha256": weights.sha256},
+        strategy=ladder.best.rung.name,
+        ladder=tuple(ladder.rungs),
+        case=None,
+        learning_curve=None,
+        head={},
+    )
+    return Transferred(ladder.learned, record, None)
 
 
 def depths(recipe: Recipe) -> tuple[str, ...]:
@@ -199,6 +241,12 @@ def attach(classifier: Classifier, head: LinearHead) -> None:
     with torch.no_grad():
         classifier.network.head.weight.copy_(head.weight)
         classifier.network.head.bias.copy_(head.bias)
+
+
+def copy_head(classifier: Classifier) -> None:
+    """Let all processes that train together have the head of rank 0."""
+    for weights in classifier.network.head.parameters():
+        world().copy_from_leader(weights.detach())
 
 
 def first_row(
