@@ -38,6 +38,19 @@ SCALE: dict[str, Part] = {
         "joins them. 6,000 pictures of MNIST, with the default batch size of each network. Without a limit, "
         "the cable carries as much as the two processors can copy.",
     ),
+    "scale-ray": Part(
+        title="predictions with Ray, while its workers are killed",
+        once=True,
+        sides=(Side("ray", ("ray_predict.py",), smoke=("--images", "300", "--kills", "0")),),
+        goal="100,000 pictures, 3 killed workers: every row once",
+        figure="images_per_second",
+        unit="pictures per second",
+        less_is_better=False,
+        against=None,
+        words="Small pictures of noise, with a small `mlp`. A worker is killed three times, then the program itself "
+        "with all it started, and it is started again. The rate includes all starts. Beside it is that of "
+        "`predict` in one process that is not killed.",
+    ),
     "scale-arithmetic": Part(
         title="on paper: 10 million pictures on 8 H200",
         once=True,

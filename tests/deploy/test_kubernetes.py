@@ -1,6 +1,7 @@
 """The templates for Kubernetes: Kubeflow's and Kubernetes' own models know every field, and the pods have no rights."""
 
 import json
+import shlex
 from pathlib import Path
 
 import jsonschema
@@ -47,12 +48,10 @@ def pods() -> dict[str, dict]:
     """All pod templates."""
     [replicated] = documents("trainjob.yaml")["TrainingRuntime"]["spec"]["template"]["spec"]["replicatedJobs"]
     found = {"training": replicated["template"]["spec"]["template"]}
-    if "RayJob" in documents("rayjob.yaml"):
-        job = documents("rayjob.yaml")["RayJob"]["spec"]
-        cluster = job["rayClusterSpec"]
-        found |= {"submitter": job["submitterPodTemplate"], "head": cluster["headGroupSpec"]["template"]}
-        found |= {group["groupName"]: group["template"] for group in cluster["workerGroupSpecs"]}
-    return found
+    job = documents("rayjob.yaml")["RayJob"]["spec"]
+    cluster = job["rayClusterSpec"]
+    found |= {"submitter": job["submitterPodTemplate"], "head": cluster["headGroupSpec"]["template"]}
+    return found | {group["groupName"]: group["template"] for group in cluster["workerGroupSpecs"]}
 
 
 PODS = pods()
@@ -102,6 +101,13 @@ def test_kuberay_knows_every_field_of_the_prediction():
         wrong = documents("rayjob.yaml")["RayJob"]
         wrong["spec"]["rayClusterSpec"]["headGroupSpec"]["dashboard"] = True
         jsonschema.validate(wrong, SCHEMA)
+
+
+def test_what_the_ray_job_runs_exists_in_predict():
+    program, *words = shlex.split(documents("rayjob.yaml")["RayJob"]["spec"]["entrypoint"])
+    assert program == "firstlight"
+    command = parse(words)
+    assert (str(command.model), command.engine, command.address) == ("/model", "ray", "auto")
 
 
 def test_ray_is_reached_only_with_a_token_and_only_by_its_own_pods():

@@ -112,7 +112,7 @@ PAGE_ABOUT_MACHINES = "when_one_machine_is_not_enough.md"
 PAGES_ABOUT_TRUST = ["find_wrong_labels.md", "when_the_model_is_unsure.md", "compare_two_models.md"]
 
 
-@pytest.mark.parametrize("page", [*PAGES, *PAGES_ABOUT_TRUST, "ship_it.md"])
+@pytest.mark.parametrize("page", [*PAGES, *PAGES_ABOUT_TRUST, "ship_it.md", PAGE_ABOUT_MACHINES])
 def test_what_a_page_tells_people_to_type_is_understood(page):
     typed = commands(page)
     assert len(typed) > 3
