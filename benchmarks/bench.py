@@ -14,13 +14,16 @@ from all rows. The peers have their own virtual environment, `.venv-peers` (`mak
 import argparse
 import json
 import os
+import runpy
 import subprocess
 import sys
 import tempfile
 import time
+import traceback
+import warnings
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -53,6 +56,8 @@ def main() -> None:
     if choices.results is None:
         choices.results = (Path(tempfile.mkdtemp()) if choices.smoke else HERE) / "results"
     choices.results.mkdir(parents=True, exist_ok=True)
+    if choices.smoke:
+        import_what_sides_need()
     for name in choices.parts or PARTS:
         run_part(name, PARTS[name], choices)
         page = choices.results.parent / "RESULTS.md"
@@ -73,7 +78,7 @@ def run_part(name: str, part: Part, choices: argparse.Namespace) -> None:
         places: dict[str, Any] = {"data_root": choices.data_root, "folder": folder, "seed": 0}
         if part.data_set:
             # note: in a separate process, because Linux counts the peak memory of this one for every process it starts
-            with get_context("spawn").Pool(1) as maker:
+            with get_context("fork" if choices.smoke else "spawn").Pool(1) as maker:
                 places["arrays"] = maker.apply(make_arrays, (part.data_set, choices, folder))
         before, now = report.blocks(file), report.Block({}, [])
         runs = 1 if choices.smoke or part.once else choices.seeds
@@ -132,13 +137,19 @@ def measured(side: Side, places: dict[str, Any], smoke: bool) -> list[dict[str, 
     environment = os.environ | side.environment | {"PYTHONWARNINGS": "ignore"}
     started = time.perf_counter()
     with tempfile.TemporaryFile("w+") as answers, tempfile.TemporaryFile("w+") as complaints:
-        process = subprocess.Popen(command, stdout=answers, stderr=complaints, env=environment)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+        if smoke:
+            pid = forked(command[1:], environment, answers, complaints)
+        else:
+            process = subprocess.Popen(command, stdout=answers, stderr=complaints, env=environment)
+            pid = process.pid
+        _, status, usage = os.wait4(pid, 0)
+        code = os.waitstatus_to_exitcode(status)
+        if not smoke:
+            process.returncode = code
         answers.seek(0)
         complaints.seek(0)
         rows = [json.loads(line) for line in answers if line.startswith("{")]
-        if process.returncode or not rows:
+        if code or not rows:
             raise SystemExit(f"{side.name}: {' '.join(command)} failed:\n{complaints.read()[-3000:]}")
     whole = {  # of the process, whatever it measured
         "process_seconds": round(time.perf_counter() - started, 3),
@@ -146,6 +157,39 @@ def measured(side: Side, places: dict[str, Any], smoke: bool) -> list[dict[str, 
         "peak_mb": round(usage.ru_maxrss / 1024),
     }
     return [whole | row for row in rows]
+
+
+def import_what_sides_need() -> None:
+    """Import for all sides of a smoke run at once what each would import otherwise, which takes most of the time."""
+    import torch  # noqa: F401
+    import torchvision  # noqa: F401
+
+    import firstlight.delivery.figures
+    import firstlight.training.train  # noqa: F401
+
+
+def forked(words: list[str], environment: dict[str, str], answers: IO[str], complaints: IO[str]) -> int:
+    """Run a script in a copy of this process, with what is imported already, and return the number of the process."""
+    sys.stdout.flush()
+    if pid := os.fork():
+        return pid
+    code: Any = 1
+    try:
+        os.dup2(answers.fileno(), 1)
+        os.dup2(complaints.fileno(), 2)
+        os.environ.update(environment)
+        warnings.simplefilter("ignore")
+        sys.argv, sys.path[0] = words, str(Path(words[0]).parent)
+        runpy.run_path(words[0], run_name="__main__")
+        code = 0
+    except SystemExit as ended:
+        code = ended.code or 0
+    except BaseException:  # noqa: BLE001 - whatever it is, this copy ends here
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code if isinstance(code, int) else 1)
 
 
 def short(row: dict[str, Any]) -> str:

@@ -52,7 +52,7 @@ print(ends[1] - ends[0])
 def main() -> None:
     """Measure all cases in turn and print the rows."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--smoke", action="store_true", help="one round, few pictures")
+    parser.add_argument("--smoke", action="store_true", help="one round, few pictures, one load")
     smoke = parser.parse_args().smoke
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     images = 2_000 if smoke else 30_000
@@ -64,6 +64,8 @@ def main() -> None:
         },
         "with another training run": [[sys.executable, "-c", TRAIN, "ours", str(cores), str(images), "endless"]],
     }
+    if smoke:
+        loads = {name: others for name, others in loads.items() if name == "with 1 busy process"}
     cases = [("ours", threads) for threads in sorted({1, cores})] + [("PyTorch's settings", cores)]
     cases = cases[:1] if smoke else cases
     seconds: dict[str, dict[tuple[str, int], list[float]]] = {load: {case: [] for case in cases} for load in loads}

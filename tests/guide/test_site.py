@@ -1,5 +1,7 @@
 """The site: it builds without a warning, nothing public is missing, and what its pages tell people to type works."""
 
+import fcntl
+import os
 import re
 import shlex
 import shutil
@@ -19,17 +21,28 @@ GUIDE = REPOSITORY / "guide"
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory) -> Path:
-    """The site built from a copy, without running the chapters (another test does)."""
-    root = tmp_path_factory.mktemp("site")
-    shutil.copytree(GUIDE, root / "guide", ignore=shutil.ignore_patterns("site", "made"))
-    (root / "benchmarks").mkdir()
+    """The site built from a copy, without running the chapters (another test does); once for all test processes."""
+    root = tmp_path_factory.getbasetemp() / "site"
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        root = root.parents[1] / "site"
+    root.mkdir(exist_ok=True)
+    with (root / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (root / "built").exists():
+            build(root)
+            (root / "built").touch()
+    return root / "html"
+
+
+def build(root: Path) -> None:
+    shutil.copytree(GUIDE, root / "guide", ignore=shutil.ignore_patterns("site", "made"), dirs_exist_ok=True)
+    (root / "benchmarks").mkdir(exist_ok=True)
     shutil.copy(REPOSITORY / "benchmarks" / "RESULTS.md", root / "benchmarks")
     done = subprocess.run(
         [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-D", "nb_execution_mode=off",
          root / "guide", root / "html"], capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
-    return root / "html"
 
 
 def text_of(page: Path) -> str:
