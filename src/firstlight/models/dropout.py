@@ -12,7 +12,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from firstlight.models.replaced import replaced
+from firstlight.models.replaced import outside_of_graphs, replaced
 from firstlight.runtime.seeds import derive_seed, generator
 
 WINDOW_BITS = 20  # a window begins at one of 2^20 places
@@ -29,17 +29,19 @@ class KeyedDropout:
     Args:
         network: its layers are replaced only within `of`.
         seed: of the run.
+        compiled: whether the network runs in graphs of `torch.compile`.
     """
 
-    def __init__(self, network: nn.Module, seed: int) -> None:
+    def __init__(self, network: nn.Module, seed: int, *, compiled: bool = False) -> None:
         self.seed = seed
         self.keys = torch.zeros(0, dtype=torch.int64)
         self.rows: dict[tuple[str, torch.dtype], Tensor] = {}
-        self.forwards: dict[nn.Module, Callable[[Tensor], Tensor]] = {}
+        forwards: dict[nn.Module, Callable[[Tensor], Tensor]] = {}
         for name, layer in network.named_modules():
             if (rate := rate_of(layer)) > 0:
                 multiplier = derive_seed(seed, "dropout of a layer", name) | 1
-                self.forwards[layer] = partial(self._drop, layer, name, rate, multiplier)
+                forwards[layer] = partial(self._drop, layer, name, rate, multiplier)
+        self.forwards = outside_of_graphs(forwards) if compiled else forwards
 
     @contextmanager
     def of(self, keys: Tensor) -> Iterator[None]:

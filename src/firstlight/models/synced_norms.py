@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from firstlight.models.replaced import replaced
+from firstlight.models.replaced import outside_of_graphs, replaced
 
 Sum = Callable[[Tensor], Tensor]  # of a tensor over all processes, in place
 
@@ -28,13 +28,15 @@ class SyncedNorms:
     Args:
         network: its layers are replaced only within `synced`.
         total: returns the sum of a tensor over all processes.
+        compiled: whether the network runs in graphs of `torch.compile`.
     """
 
-    def __init__(self, network: nn.Module, total: Sum) -> None:
+    def __init__(self, network: nn.Module, total: Sum, *, compiled: bool = False) -> None:
         norms = [layer for layer in network.modules() if isinstance(layer, _BatchNorm)]
-        self.forwards: dict[nn.Module, Callable[[Tensor], Tensor]] = {
+        forwards: dict[nn.Module, Callable[[Tensor], Tensor]] = {
             layer: partial(normalize, layer, total) for layer in norms
         }
+        self.forwards = outside_of_graphs(forwards) if compiled else forwards
 
     @contextmanager
     def synced(self) -> Iterator[None]:

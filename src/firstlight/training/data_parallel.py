@@ -23,15 +23,16 @@ class DataParallel:
     Args:
         classifier: on the device of this process, with the same weights in all of them.
         world: the processes.
+        compiled: whether the classifier runs in graphs of `torch.compile`.
     """
 
-    def __init__(self, classifier: Classifier, world: World) -> None:
+    def __init__(self, classifier: Classifier, world: World, *, compiled: bool = False) -> None:
         self.classifier = classifier
         self.world = world
         self.norms: SyncedNorms | None = None
         self.gradients: GradientSum | None = None
         if world.size > 1:
-            self.norms = SyncedNorms(classifier.network, world.sum)
+            self.norms = SyncedNorms(classifier.network, world.sum, compiled=compiled)
             self.gradients = GradientSum(classifier.parameters(), world)
 
     def __enter__(self) -> Self:

@@ -72,8 +72,8 @@ def train_epochs(  # noqa: C901, PLR0915 - one page that is read from top to bot
         class_weights = balanced_weights(train_loader.labels, num_classes).to(device)
     cross_entropy = CrossEntropy(class_weights, choices.label_smoothing)
     compiled = torch.compile(classifier) if choices.compile else classifier
-    processes = DataParallel(classifier, world())  # as a rule, this one alone
-    dropout = KeyedDropout(classifier.network, seed)
+    processes = DataParallel(classifier, world(), compiled=choices.compile)  # as a rule, this one alone
+    dropout = KeyedDropout(classifier.network, seed, compiled=choices.compile)
 
     def run_network(images: Tensor, keys: Tensor) -> Tensor:
         with autocast(device, dtype), dropout.of(keys), processes.synced():
