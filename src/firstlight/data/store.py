@@ -46,7 +46,7 @@ from firstlight.runtime.processors import default_workers
 from firstlight.verified import CheckedRows, Kind, VerifiedFolder, VerifiedWriter, discard, kept
 from firstlight.white import TYPES_WHITE, White
 
-CACHE_VERSION = 9  # increased when the files hold something else, or decoding, resizing or finding copies changes
+CACHE_VERSION = 10  # increased when the files hold something else, or decoding, resizing or finding copies changes
 PACKED = Kind("packed", CACHE_VERSION, "packed pictures")
 LAZY_ABOVE_BYTES = 2 << 30  # fewer are read at once anyway: training keeps them in memory
 DEFAULT_SIDE = 64  # pixels: of images that are large or of several sizes, if nothing else is asked for

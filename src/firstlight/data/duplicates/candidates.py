@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 LEAF_HASHES, MAX_LEAF_HASHES = 1024, 4096  # compared by one matrix product
 CUT_TERMS = 14  # the lowest and most stable terms of the hash, along which the tree cuts
 CUT_MARGIN = 0.04  # how far such a term may differ between copies
+# The sides of a cut overlap. Where cuts have made so many times as many rows of a part of the set, further sides overlap
+# by so much only, so that a set takes about as many comparisons for each image however large it is.
+MAX_SPREAD, NARROW_OVERLAP = 4.0, 0.02
 MAX_CUT_FRACTION = 0.7  # if a side keeps a larger fraction, the images are too similar to be cut apart
 MAX_PAIRS_PER_IMAGE = 64  # in a leaf; with more, each image keeps only its nearest neighbors
 NEIGHBORS_KEPT = 2
@@ -75,19 +78,28 @@ def cosine(distance: float) -> np.float32:
 
 
 def _leaves(hashes: NDArray[np.float32]) -> Iterator[NDArray[np.int64]]:
-    """Yield small sets of rows, such that two images closer than CUT_MARGIN in every cut term share a set."""
-    waiting = [np.arange(len(hashes))] if len(hashes) else []
+    """Yield small sets of rows, such that two images closer than CUT_MARGIN in every cut term share a set.
+
+    In a part of the set whose rows are in MAX_SPREAD sets already, they may be in two sets if they are farther from each
+    other than about NARROW_OVERLAP of that part.
+    """
+    waiting = [(np.arange(len(hashes)), 1.0)] if len(hashes) else []
     while waiting:
-        rows = waiting.pop()
+        rows, spread = waiting.pop()
         if len(rows) <= LEAF_HASHES:
             yield rows
             continue
         terms = hashes[rows, :CUT_TERMS]
         term = terms[:, np.argmax(terms.std(axis=0))]
         cut = np.median(term)
-        sides = rows[term <= cut + CUT_MARGIN / 2], rows[term >= cut - CUT_MARGIN / 2]
+        low, high = cut - CUT_MARGIN / 2, cut + CUT_MARGIN / 2
+        if spread > MAX_SPREAD:
+            narrow = np.quantile(term, (0.5 - NARROW_OVERLAP / 2, 0.5 + NARROW_OVERLAP / 2))
+            low, high = max(low, narrow[0]), min(high, narrow[1])
+        sides = rows[term <= high], rows[term >= low]
         if max(map(len, sides)) <= MAX_CUT_FRACTION * len(rows):
-            waiting.extend(sides)
+            wider = spread * sum(map(len, sides)) / len(rows)
+            waiting.extend((side, wider) for side in sides)
         elif len(rows) <= MAX_LEAF_HASHES:
             yield rows
         else:  # too many similar images to compare: each is compared with those next to it along the widest term

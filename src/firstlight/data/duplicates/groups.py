@@ -19,6 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import xxhash
 from numpy.typing import NDArray
 
 from firstlight.data.duplicates.candidates import candidate_pairs
@@ -57,7 +58,7 @@ def find_duplicates(prints: NDArray[np.void]) -> Duplicates:
     terms, detail = _detail(prints["luma"][first])
     detailed = detail >= MIN_DETAIL * SIDE
     comparable = np.flatnonzero(detailed | prints["plain"][first])
-    first_thumbnail, thumbnails = _group_equal(_thumbnail_bytes(prints, first[comparable]))
+    first_thumbnail, thumbnails = _group_equal(_thumbnail_digests(prints, first[comparable]))
     equal = np.column_stack([comparable[first_thumbnail[thumbnails]], comparable])  # pairs with equal thumbnails
     distinct = comparable[first_thumbnail]
     distinct = distinct[detailed[distinct]]
@@ -138,10 +139,11 @@ def _detail(luma: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.fl
     return terms, np.sqrt((terms**2).sum(axis=(1, 2)))
 
 
-def _thumbnail_bytes(prints: NDArray[np.void], rows: NDArray[np.int64]) -> list[bytes]:
-    """Return the bytes of each thumbnail."""
-    both = zip(prints["luma"][rows], prints["chroma"][rows], strict=True)
-    return [luma.tobytes() + chroma.tobytes() for luma, chroma in both]
+def _thumbnail_digests(prints: NDArray[np.void], rows: NDArray[np.int64]) -> list[bytes]:
+    """Return a digest of each thumbnail: as large a number as no two of them share by chance."""
+    return [
+        xxhash.xxh3_128_digest(prints["luma"][row].tobytes() + prints["chroma"][row].tobytes()) for row in rows.tolist()
+    ]
 
 
 def _group_equal(values: Sequence[bytes]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
