@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 LEAF_HASHES, MAX_LEAF_HASHES = 1024, 4096  # compared by one matrix product
 CUT_TERMS = 14  # the lowest and most stable terms of the hash, along which the tree cuts
 CUT_MARGIN = 0.04  # how far such a term may differ between copies
-# The sides of a cut overlap. Where cuts have made so many times as many rows of a part of the set, further sides overlap
-# by so much only, so that a set takes about as many comparisons for each image however large it is.
+# The sides of a cut overlap. Where each row of a part of the set is in so many parts on average, further sides overlap
+# by this fraction at most, so that an image is compared about as often however large the set is.
 MAX_SPREAD, NARROW_OVERLAP = 4.0, 0.02
 MAX_CUT_FRACTION = 0.7  # if a side keeps a larger fraction, the images are too similar to be cut apart
 MAX_PAIRS_PER_IMAGE = 64  # in a leaf; with more, each image keeps only its nearest neighbors
@@ -80,8 +80,8 @@ def cosine(distance: float) -> np.float32:
 def _leaves(hashes: NDArray[np.float32]) -> Iterator[NDArray[np.int64]]:
     """Yield small sets of rows, such that two images closer than CUT_MARGIN in every cut term share a set.
 
-    In a part of the set whose rows are in MAX_SPREAD sets already, they may be in two sets if they are farther from each
-    other than about NARROW_OVERLAP of that part.
+    In a part of the set whose rows are in MAX_SPREAD sets already, they may be in two sets if more than about
+    NARROW_OVERLAP of that part lies between them.
     """
     waiting = [(np.arange(len(hashes)), 1.0)] if len(hashes) else []
     while waiting:
