@@ -73,6 +73,7 @@ def measure(folder: Path, images: int, kills: int, chance: random.Random, kill_p
                 time.sleep(chance.uniform(2, 6))
             elif killed >= kills and killed > before and kill_program and programs == 1 and done > 0:
                 program.kill()
+                program.wait()
                 print(f"killed the program after {done} parts", file=sys.stderr)
         assert program.stdout
         said = program.stdout.read()

@@ -41,7 +41,10 @@ class Actor:
         set_up_process()
         torch.set_num_threads(1)  # so that no answer depends on how many share the processors
         use_processors(processors)
-        self._worker = Worker(Job.from_json(job))
+        known = Job.from_json(job)
+        with suppress(OSError):  # without it, no relative path is found, which is told with the name of this machine
+            os.chdir(known.current)
+        self._worker = Worker(known)
         self._turn = threading.Lock()  # Ray Data calls it from threads
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:

@@ -113,7 +113,7 @@ def predict_to_parquet(
             raise DataError("there are no pictures to classify; give pictures, folders, archives, or lists")
         of = Of(digest, accept, sets, max_pixels, device, listed.images, listed.digest)
         answers.require_same(out, of)
-        job = Job(str(out), str(model.file.absolute()), of, address is not None)
+        job = Job(str(out), str(model.file.absolute()), str(Path.cwd()), of, address is not None)
         found, errors, todo = _missing(out, job, blocks_of(listed), hidden / answers.TODO_FILE)
         with progress("classifying pictures", listed.images, "pictures") as advance:
             advance(found)

@@ -26,12 +26,14 @@ class Job:
     Attributes:
         folder: of the answers.
         model: the model file.
+        current: the current folder, where relative paths begin.
         of: what the answers are of.
         is_cluster: whether the processes may be on several machines.
     """
 
     folder: str
     model: str
+    current: str
     of: Of
     is_cluster: bool
 
