@@ -1,6 +1,7 @@
 """A search over recipes for a person: the verdict, the table of trials, and where everything is."""
 
 import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from firstlight.cli.layout import columns
@@ -27,10 +28,12 @@ def search_lines(found: "Search") -> list[str]:
     lines.append(f"  recipe   {folder / 'best.toml'}")
     if run is not None:
         lines.append(f"  run      {run.folder}")
-    if found.default is not None and not found.winner.is_default and (folder / found.default.folder).is_dir():
-        lines.append(f"  default  {folder / found.default.folder}")
-    recipe = shlex.quote(str(folder / "best.toml"))
-    lines.append(f"train the winner again, such as with another seed: firstlight train --recipe {recipe} --seed 1")
+    default = None if found.default is None or found.winner.is_default else folder / Path(found.default.folder).name
+    if default is not None and default.is_dir():
+        lines.append(f"  default  {default}")
+        if run is not None and not found.interrupted:
+            pair = f"{shlex.quote(str(default))} {shlex.quote(str(run.folder))}"
+            lines.append(f"whether other seeds agree: firstlight compare {pair} --seeds 5")
     return lines
 
 

@@ -114,5 +114,6 @@ class Tune:
             return "the search is finished"
         best = f"train the best recipe so far with firstlight train --recipe {shlex.quote(str(found.folder))}/best.toml"
         if self.storage:
-            return f"the same command continues the search; or {best}"
+            other = ", with another --out," if self.out else ""
+            return f"the same command{other} continues the search; or {best}"
         return f"{best}; a search with --storage sqlite:///search.db can be continued"

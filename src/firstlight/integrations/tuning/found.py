@@ -77,7 +77,8 @@ class Search:
         """Whether the search paid off, in one or two sentences."""
         found, done = self.comparison, len(finished(self.trials))
         if done == 1:
-            return f"only {self.winner.name} was trained to the end, so there is nothing to compare"
+            only = f"only {self.winner.name} was trained to the end, so there is nothing to compare"
+            return f"{only}; allow more trials, or more time"
         if self.winner.is_default:
             others = f"none of {done - 1:,} other trials did" if done > 2 else "the other trial did no"
             return f"keep the default: {others} better on validation"

@@ -66,7 +66,7 @@ class Trial:
             if accuracy is None
             else {"value": accuracy.value, "low": accuracy.low, "high": accuracy.high, "n": accuracy.n},
             "log_loss": self.log_loss,
-            "epochs": self.epochs,
+            "trained_epochs": self.epochs,
             "seconds": self.seconds,
             "choices": {
                 name: list(value) if isinstance(value, tuple) else value for name, value in self.choices.items()
@@ -94,7 +94,7 @@ def finished(trials: Iterable[Trial]) -> list[Trial]:
 def write_trials(folder: Path, trials: Sequence[Trial], searched: Sequence[str]) -> Path:
     """Write `trials.csv`, the best trial first, with a column for each choice that is searched; return its path."""
     rows: list[tuple[Any, ...]] = [
-        ("trial", "status", "default", "accuracy", "low", "high", "n", "log_loss", "epochs", "seconds")
+        ("trial", "status", "default", "accuracy", "low", "high", "n", "log_loss", "trained_epochs", "seconds")
         + (*searched, "reason")
     ]
     for trial in ranked(trials):
