@@ -13,6 +13,7 @@ import os
 import tarfile
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -23,6 +24,7 @@ import numpy as np
 os.environ["OMP_NUM_THREADS"] = "1"
 MEAN, STD = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
 SIDE, ROUNDS = 224, 3
+FEW_BLOCKS = [[1, 16, 1, 2], [6, 24, 1, 2]]  # factor, channels, repeats, stride; a smoke run needs no more
 
 Forward = Callable[[Any], np.ndarray]
 
@@ -82,13 +84,14 @@ def photographs(root: Path | None, count: int) -> np.ndarray:
 
 
 def mobilenet(root: Path | None) -> Any:
-    """Return torchvision's mobilenet_v2 with the weights of `<root>/weights`."""
+    """Return torchvision's mobilenet_v2 with the weights of `<root>/weights`; without a folder, a small one."""
     import torch
     from safetensors.torch import load_file
     from torchvision.models import mobilenet_v2
 
     torch.manual_seed(0)
-    network = mobilenet_v2(weights=None).eval()
+    blocks = FEW_BLOCKS if root is None else None
+    network = mobilenet_v2(weights=None, inverted_residual_setting=blocks).eval()
     if root is not None:
         network.load_state_dict(load_file(root / "weights" / "mobilenet_v2-imagenet.safetensors"))
     return network
@@ -121,9 +124,7 @@ def classifier_with(network: Any) -> Any:
         mean=tuple(MEAN.tolist()),
         std=tuple(STD.tolist()),
     )
-    own_head = "classifier.1."
-    body = {name: tensor for name, tensor in network.state_dict().items() if not name.startswith(own_head)}
-    classifier.network.body.load_state_dict(body)
+    classifier.network.body.features = deepcopy(network.features)
     classifier.network.head.load_state_dict(network.classifier[1].state_dict())
     return classifier.eval()
 
