@@ -393,3 +393,15 @@ def test_a_remark_of_the_library_is_a_note_of_one_line(capsys, monkeypatch):
         warnings.simplefilter("always")
         assert main(["check"]) == 0
     assert capsys.readouterr().err == "note: no font has them\n"
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_commands_that_do_not_train_refuse_to_run_in_several_processes(rank, capsys, monkeypatch):
+    launched = {"RANK": rank, "WORLD_SIZE": "2", "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": "2"}
+    for name, value in (launched | {"MASTER_ADDR": "localhost", "MASTER_PORT": "1"}).items():
+        monkeypatch.setenv(name, value)
+    assert main(["check", "digits"]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err == ("" if rank == "1" else said.err)
+    assert ("torchrun has started 2" in said.err) == (rank == "0")

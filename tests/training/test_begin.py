@@ -14,6 +14,7 @@ import pytest
 import torch
 
 import firstlight as fl
+from firstlight.api import train as fl_train
 from firstlight.data.sources import load_data
 from firstlight.errors import RecipeError, RunError, WriteError
 from firstlight.progress import announcements_to
@@ -316,6 +317,17 @@ def test_after_epochs_the_state_is_written_only_as_often_as_that_is_cheap(tmp_pa
                 checkpoints._writing.result()
     assert written[0] == 5.0, "the first one costs nothing that is known"
     assert len(written) / now[0] <= 0.021, "then at most two seconds in a hundred"
+
+
+def test_a_finished_run_is_not_trained_again_by_auto(samples, tmp_path):
+    choices = dict(QUICK)
+    done = fl_train(samples, out=tmp_path / "run", resume="auto", **choices)
+    again = fl_train(samples, out=tmp_path / "run", resume="auto", **choices)
+    assert (again.folder, again.record) == (done.folder, done.record)
+    with pytest.raises(RunError, match="not empty"):
+        fl_train(samples, out=tmp_path / "run", resume="auto", **choices | {"seed": 5})
+    with pytest.raises(RunError, match="not empty"):
+        fl_train(samples, out=tmp_path / "run", **choices)
 
 
 def test_of_several_unfinished_runs_the_furthest_is_resumed_whatever_the_clock_says(

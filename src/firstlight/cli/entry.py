@@ -37,7 +37,7 @@ from firstlight.files import expand_user
 from firstlight.progress import silence
 from firstlight.runtime.distributed import launched
 from firstlight.runtime.processors import set_up_process
-from firstlight.runtime.signals import received_signal, tell_interrupted, working
+from firstlight.runtime.signals import received_signal, tell_interrupted, tell_nothing, working
 from firstlight.training.recipe import HOMES
 
 COMMANDS: tuple[type[Command], ...] = (
@@ -78,6 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     owe_json(words)
+    if not launched().is_leader:
+        tell_nothing()
     set_up_process()
     try:
         with working(), notes_in_one_line():
@@ -103,11 +105,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def interrupted(stop: BaseException) -> int:
     """Tell that the command was interrupted, and what was saved, in one line; return the exit code."""
-    if not launched().is_leader:
-        return 128 + (received_signal() or signal.SIGINT)
     reason = None if isinstance(stop, KeyboardInterrupt) else reason_of(stop)
     notes = "".join(f"; {with_flags(note)}" for note in (*filter(None, [reason]), *getattr(stop, "__notes__", ())))
     line, number = f"firstlight: interrupted{notes}", received_signal()
+    if not launched().is_leader:
+        return 128 + (number or signal.SIGINT)
     tell(line) if number is None else tell_interrupted(one_line(line))
     print_error(INTERRUPTED + notes)
     return 128 + (number or signal.SIGINT)

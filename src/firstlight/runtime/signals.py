@@ -95,6 +95,11 @@ def tell_interrupted(line: str) -> None:
         os.write(2, f"{clean}{line}\n".encode("utf-8", "backslashreplace"))
 
 
+def tell_nothing() -> None:
+    """Leave the line that an interrupted command ends with to another process of the same run."""
+    _heard.told = True
+
+
 def leave(code: int) -> NoReturn:
     """End the process with this exit code, or that of a signal, without the interpreter's end.
 

@@ -32,7 +32,7 @@ from firstlight.runs.record import read_record
 from firstlight.runs.sent import sent
 from firstlight.runtime.distributed import remember, world
 from firstlight.training.checkpoints import furthest_step
-from firstlight.training.ready import Ready, make_ready, what_begins
+from firstlight.training.ready import Ready, make_ready, what_begins, who_trains
 from firstlight.training.recipe import Recipe
 from firstlight.training.recipe_file import from_toml, to_toml
 from firstlight.training.surroundings import PROCESSES, begun_with, differences_between, require_same
@@ -83,6 +83,8 @@ def beginning(
         out or Path("runs"), made.bytes_of_run, "this run", "free some room, or choose another folder with `out`"
     )
     announce(what_begins(made.data, made.recipe, made.device.type))
+    if (together := who_trains(made.data, made.recipe)) is not None:
+        announce(together)
     folder = make_run_folder(samples.name, out)
     remember(str(folder.absolute()))
     with owning(folder), telling_what_is_kept(folder, is_new=True):

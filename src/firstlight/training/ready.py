@@ -11,6 +11,8 @@ from firstlight.models.classifier import Classifier
 from firstlight.models.downloads import Weights
 from firstlight.progress import announce
 from firstlight.runtime.device import pick_device, require_compiler
+from firstlight.runtime.distributed import world
+from firstlight.runtime.processors import default_workers
 from firstlight.training.build import build_classifier
 from firstlight.training.choice import choose_network
 from firstlight.training.defaults import require_views
@@ -85,3 +87,20 @@ def what_begins(data: Dataset, recipe: Recipe, device: str) -> str:
         f"{counts['train']:,} pictures to train on, {counts['valid']:,} to validate, {counts['test']:,} to test, "
         f"on {device}"
     )
+
+
+def who_trains(data: Dataset, recipe: Recipe) -> str | None:
+    """Return a line about the processes that train together, for people; None where there is only one."""
+    here = world()
+    if here.size == 1:
+        return None
+    assert recipe.optimization.batch_size
+    batch = min(recipe.optimization.batch_size, len(data.split.train))
+    shares = sorted({-(-batch // here.size), batch // here.size}, reverse=True)
+    machines, threads = -(-here.size // here.local_size), torch.get_num_threads()
+    on = "1 machine" if machines == 1 else f"{machines:,} machines"
+    words = f"{here.size:,} processes on {on}, {' or '.join(f'{share:,}' for share in shares)} pictures each per step"
+    spare = default_workers() // (here.local_size * threads)
+    if spare > 1 and recipe.device in ("auto", "cpu") and not torch.cuda.is_available():
+        words += f"; each uses {threads} of its {threads * spare} processors: set OMP_NUM_THREADS={threads * spare}"
+    return words

@@ -103,7 +103,7 @@ class Train:
             )
         if leads:
             print_json(run.to_json()) if self.json else tell_run(run)
-        if received_signal() is not None:
+        if leads and received_signal() is not None:
             kept = "the run is finished" if run.test else f"go on with firstlight train --resume {run.folder}"
             tell_interrupted(one_line(f"firstlight: interrupted; {kept}"))
         return DONE if run.test and not run.interrupted else INTERRUPTED
