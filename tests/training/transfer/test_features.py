@@ -335,7 +335,10 @@ def test_a_dataset_is_recognized_by_what_it_holds(data, some_digits, classifier,
     assert sum(passes) == len(ROWS)
 
 
-def test_processes_compute_them_together_and_write_them_once(classifier, data, passes, monkeypatch, cache):
+@pytest.mark.parametrize("ranks", [2, 3, 5])
+def test_processes_compute_them_together_and_write_them_once(ranks, classifier, data, passes, monkeypatch, cache):
+    model = features.optimized(classifier)  # once, since it cannot be done in several threads
+    monkeypatch.setattr(features, "optimized", lambda _classifier: model)
     monkeypatch.setattr(features, "scoring_batch_size", lambda *_: 3)
     wanted = np.array(extract_features(classifier, data, ROWS, "weights"))
     shutil.rmtree(cache)
@@ -344,7 +347,7 @@ def test_processes_compute_them_together_and_write_them_once(classifier, data, p
     def compute(_mine):
         return np.array(extract_features(classifier, data, ROWS, "weights"))
 
-    for found in in_ranks(2, compute):
+    for found in in_ranks(ranks, compute):
         assert np.array_equal(found, wanted)
     assert sorted(passes) == [1, 3, 3, 3], "each picture once"
     assert all(np.array_equal(found, wanted) for found in in_ranks(3, compute))

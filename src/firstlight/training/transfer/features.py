@@ -94,9 +94,9 @@ def _compute_together(key: str, shape: tuple[int, int], compute: Callable[[int, 
         done = 0
         while done < shape[0]:
             block = next(own, np.empty((0, shape[1]), np.float32))
-            for part in here.gather(torch.from_numpy(block)):
-                done += len(part)
-                yield part.numpy()
+            parts = [part.numpy() for part in here.gather(torch.from_numpy(block)) if len(part)]
+            done += sum(map(len, parts))
+            yield from parts
 
     blocks = arriving()
     if cache_writer() == here.rank:
