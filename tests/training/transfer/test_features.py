@@ -336,7 +336,9 @@ def test_a_dataset_is_recognized_by_what_it_holds(data, some_digits, classifier,
 
 
 @pytest.mark.parametrize("ranks", [2, 3, 5])
-def test_processes_compute_them_together_and_write_them_once(ranks, classifier, data, passes, monkeypatch, cache):
+def test_processes_compute_them_together_and_write_them_once(  # noqa: PLR0917 - fixtures
+    ranks, classifier, data, passes, monkeypatch, cache
+):
     model = features.optimized(classifier)  # once, since it cannot be done in several threads
     monkeypatch.setattr(features, "optimized", lambda _classifier: model)
     monkeypatch.setattr(features, "scoring_batch_size", lambda *_: 3)
