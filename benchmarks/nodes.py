@@ -61,7 +61,9 @@ def measure(net: str, words: list[str], repeats: int) -> None:
                 megabits[cable].append(rate_between(nodes, 16 if limit == 100 else 128))
                 together[cable].append(answer([start(torchrun(nodes, place, words), nodes[place]) for place in (0, 1)]))
     single = [row["images_per_second"] for row in alone]
-    print(json.dumps({"side": f"{net}, one process", "images_per_second": median(single), "rates": single}), flush=True)
+    print(
+        json.dumps({"side": f"{net}, one process", "trained_per_second": median(single), "rates": single}), flush=True
+    )
     for cable, rows in together.items():
         rates = [row["images_per_second"] for row in rows]
         efficiencies = [rate / (2 * one) for rate, one in zip(rates, single, strict=True)]
@@ -69,7 +71,7 @@ def measure(net: str, words: list[str], repeats: int) -> None:
             "side": f"{net}, two machines, {cable}",
             "efficiency": median(efficiencies),
             "runs": efficiencies,
-            "images_per_second": median(rates),
+            "trained_per_second": median(rates),
             "megabits": median(megabits[cable]),
             "batch_size": rows[0]["batch_size"],
         }

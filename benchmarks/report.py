@@ -119,11 +119,11 @@ COLUMNS = {
     "test_reached": "test at the target",
     "agreement": "agreement",
     "images_per_second": "pictures per second",
+    "trained_per_second": "pictures per second",
     "megabits": "cable, Mbit/s",
     "time_power": "power of n, time",
     "memory_power": "power of n, memory",
     "stage_mb": "memory, MB",
-    "rows": "rows",
     "missing": "missing",
     "duplicates": "twice",
     "different": "different",
@@ -162,7 +162,7 @@ WHOLE_PROCESS = {"cpu_seconds", "peak_mb"}  # counted for a process, which may h
 
 def values_of(rows: Runs, key: str) -> list[float]:
     """Return all values of a number; a script that ran all sides itself keeps them in `runs`."""
-    if len(rows) == 1 and "runs" in rows[0] and key in FIGURES:
+    if len(rows) == 1 and "runs" in rows[0] and key in FIGURES and key in rows[0]:
         return list(rows[0]["runs"])
     return [row[key] for row in rows if isinstance(row.get(key), int | float)]
 
