@@ -87,7 +87,8 @@ def run_part(name: str, part: Part, choices: argparse.Namespace) -> None:
             now = report.Block(at_its_best(now.machine, machine), now.rows)
             for side in sides:
                 for row in measured(side, places | {"seed": seed}, choices.smoke):
-                    now.rows.append({"side": side.name} | row | {"part": name, "seed": seed})
+                    called = ", ".join(str(row[key]) for key in part.named_by if key in row) or side.name
+                    now.rows.append({"side": called} | row | {"part": name, "seed": seed})
                     print(short(now.rows[-1]), flush=True)
                 kept = without(before, now, part.against)
                 rows = [row for block in [*kept, now] for row in (block.machine, *block.rows)]

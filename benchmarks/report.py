@@ -123,7 +123,6 @@ COLUMNS = {
     "megabits": "cable, Mbit/s",
     "time_power": "power of n, time",
     "memory_power": "power of n, memory",
-    "stage_mb": "memory, MB",
     "missing": "missing",
     "duplicates": "twice",
     "different": "different",

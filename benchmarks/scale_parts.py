@@ -38,6 +38,18 @@ SCALE: dict[str, Part] = {
         "joins them. 6,000 pictures of MNIST, with the default batch size of each network. Without a limit, "
         "the cable carries as much as the two processors can copy.",
     ),
+    "scale-million": Part(
+        title="a million pictures",
+        once=True,
+        sides=(Side("million", ("million.py",), smoke=("--images", "300", "600")),),
+        goal="time and memory grow linearly at most; the search for near copies grows less than n log n",
+        figure="processor_seconds",
+        unit="CPU-seconds",
+        against=None,
+        named_by=("stage", "n", "from", "to"),
+        words="Made-up pictures of 16 pixels. Each stage is a process of its own. The power is that of n by which time "
+        "and memory grow from one size to the next: 1 is linear.",
+    ),
     "scale-ray": Part(
         title="predictions with Ray, while its workers are killed",
         once=True,
