@@ -23,7 +23,7 @@ class Part:
 
     `figure` is the key of the number that counts, `unit` its unit, and `less_is_better` its direction. Ratios are taken
     to the side `against`, if there is one, at the same batch size if there are several ("firstlight at batch 32").
-    A part with `once` runs all sides in turn inside one process; `named_by` are the keys after which its rows are named.
+    A part with `once` runs all sides in turn inside one process; `named_by` are the keys that name its rows.
     """
 
     title: str
