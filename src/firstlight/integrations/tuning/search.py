@@ -211,7 +211,7 @@ class _Watch:
         tenths = TENTHS * event.epoch // self.epochs
         if self.tenths < tenths < TENTHS:  # at its end, there is nothing left to spare
             self.tenths = tenths
-            self.trial.report(event.valid_accuracy, tenths)
+            self.trial.report(self.best, tenths)
             if not self.is_default and self.trial.should_prune():
                 raise optuna.TrialPruned
 

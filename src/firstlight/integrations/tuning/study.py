@@ -19,6 +19,7 @@ from firstlight.runtime.seeds import derive_seed
 
 RANDOM_TRIALS = 6  # before the search learns from earlier ones
 COMPARED_FROM = 5  # tenths of a run; before, a high learning rate looks worse than it is
+KEPT_PERCENT = 75.0  # of the trials; where most are as good, the median would stop half of them by chance
 FEWEST_COMPARED = 4  # trials that a running one is compared with
 HEARTBEAT_SECONDS = 15  # between two signs of life of a trial in a database
 DEAD_SECONDS = 60  # without one; then the process is taken for killed, and its trial is taken again
@@ -80,8 +81,8 @@ def open_study(storage: str | None, name: str, seed: int) -> optuna.Study:
     Raises:
         RecipeError: if the database cannot be used; the message does not show its password.
     """
-    pruner = optuna.pruners.MedianPruner(
-        n_startup_trials=FEWEST_COMPARED, n_warmup_steps=COMPARED_FROM, n_min_trials=FEWEST_COMPARED
+    pruner = optuna.pruners.PercentilePruner(
+        KEPT_PERCENT, n_startup_trials=FEWEST_COMPARED, n_warmup_steps=COMPARED_FROM, n_min_trials=FEWEST_COMPARED
     )
     kept = None if storage is None else _database(storage)
     try:
