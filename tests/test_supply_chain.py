@@ -16,13 +16,8 @@ REPOSITORY = Path(__file__).parents[1]
 HOUSE = REPOSITORY / "src" / "firstlight"
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-SHIPPED = (
-    "export",
-    "serve",
-    "hub",
-    "heif",
-    "tune",
-)  # extras that the package uses; others are for developers and readers
+# Extras that the package uses; others are for developers and readers.
+SHIPPED = ("export", "serve", "hub", "heif", "scale", "tune")
 # Packages that no file of ours imports, by what uses them for us.
 THROUGH = {
     "tensorboard": "torch.utils.tensorboard",
