@@ -1,10 +1,9 @@
-"""Training under torchrun, in real processes: one run folder, one voice, and the same bits after an accident."""
+"""Training under torchrun, in real processes: one run folder, one voice, and the same bits after accidents."""
 
 import hashlib
 import json
 import os
 import random
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,33 +11,52 @@ from pathlib import Path
 import pytest
 
 PLANTED = Path(__file__).with_name("planted.py")
-CHOICES = ("--model", "mlp", "--hidden", "32", "--epochs", "4", "--batch-size", "256")
-STEPS = 24  # steps, epochs included, that such a run has
+CHOICES = ("--model", "mlp", "--hidden", "32", "--epochs", "4", "--batch-size", "256")  # 24 steps, epochs included
 OFTEN = ("--save-every", "0.0001")
+ENV = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": ""}
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="torchrun as it is on Linux")]
-
-
-def torchrun(place, *words, accident=("kill", "-1", "0"), restarts=0):
-    """Return what two processes under torchrun did."""
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    options = (f"--max-restarts={restarts}", "--redirects=0")
-    command = [sys.executable, *launcher, *options, PLANTED, *accident, "train", *words]
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": ""}
-    return subprocess.run(command, cwd=place, env=env, capture_output=True, text=True, timeout=300, check=False)
-
-
-def our_lines(text):
-    return [line for line in text.splitlines() if line.startswith("firstlight: ")]
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     """A run of two processes, and what they said."""
     place = tmp_path_factory.mktemp("torchrun")
-    done = torchrun(place, *CHOICES, "--json")
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "firstlight")
+    command = [sys.executable, *launcher, "train", *CHOICES, "--json"]
+    done = subprocess.run(command, cwd=place, env=ENV, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     return place / "runs" / "digits-1", done
+
+
+@pytest.fixture(scope="module")
+def accidents(tmp_path_factory):
+    """Folders in each of which a run had an accident, with what its processes said."""
+    draw = random.Random(19)
+    first, second = draw.sample([0, 1], 2)
+    kills = [(0, first, draw.randrange(4, 13), "kill"), (1, second, draw.randrange(2, 9), "kill")]
+    planned = {"killed": [*kills], "term": [(0, 1, 9, "term")], "fail": [(0, 1, 3, "fail")]}
+    places = {name: tmp_path_factory.mktemp(name) for name in planned}
+    scenarios = [
+        {
+            "place": str(places[name]),
+            "words": ["train", *CHOICES, *(OFTEN if name == "killed" else ())],
+            "restarts": 2 if name == "killed" else 0,
+            "accidents": planned[name],
+        }
+        for name in planned
+    ]
+    command = [sys.executable, PLANTED, json.dumps(scenarios)]
+    subprocess.run(command, env=ENV, capture_output=True, timeout=300, check=True)
+    return places
+
+
+def our_lines(place):
+    return [line for line in (place / "stderr").read_text().splitlines() if line.startswith("firstlight: ")]
+
+
+def codes_of(place):
+    return set(json.loads((place / "codes").read_text()))
 
 
 def sha_of(run):
@@ -57,29 +75,27 @@ def test_two_processes_leave_one_run_and_one_answer(undisturbed):
     assert done.stderr.count("training mlp") == 1
 
 
-@pytest.mark.parametrize("rank", [0, 1])
-def test_a_killed_process_is_started_anew_and_the_run_ends_with_the_same_bits(rank, undisturbed, tmp_path):
-    step = random.Random(f"killed {rank}").randrange(4, STEPS - 2)
-    done = torchrun(tmp_path, *CHOICES, *OFTEN, accident=("kill", str(rank), str(step)), restarts=1)
-    assert done.returncode == 0, done.stderr
-    assert "continuing" in done.stderr
-    assert sha_of(tmp_path / "runs" / "digits-1") == sha_of(undisturbed[0])
-    assert len(list((tmp_path / "runs").iterdir())) == 1
+def test_each_process_is_killed_once_at_a_random_step_and_the_run_ends_with_the_same_bits(undisturbed, accidents):
+    place = accidents["killed"]
+    said = (place / "stderr").read_text()
+    assert codes_of(place) == {0}, said
+    assert said.count("continuing") == 2
+    assert sha_of(place / "runs" / "digits-1") == sha_of(undisturbed[0])
+    assert len(list((place / "runs").iterdir())) == 1
 
 
-def test_a_signal_to_one_process_stops_all_after_the_same_step_with_the_state_saved(tmp_path):
-    done = torchrun(tmp_path, *CHOICES, accident=("term", "1", "9"))
-    assert done.returncode == 1, "torchrun's own"
-    assert (tmp_path / "runs" / "digits-1" / "last" / "training.safetensors").is_file()
-    (line,) = our_lines(done.stderr)
+def test_a_signal_to_one_process_stops_all_after_the_same_step_with_the_state_saved(accidents):
+    place = accidents["term"]
+    assert codes_of(place) == {143}
+    assert (place / "runs" / "digits-1" / "last" / "training.safetensors").is_file()
+    (line,) = our_lines(place)
     assert "interrupted" in line
     assert "--resume" in line
-    assert set(re.findall(r"exitcode  : (\S+)", done.stderr)) == {"143"}
 
 
-def test_an_error_of_one_process_is_one_line_that_names_it(tmp_path):
-    done = torchrun(tmp_path, *CHOICES, accident=("fail", "1", "3"))
-    assert done.returncode == 1
-    (line,) = our_lines(done.stderr)
+def test_an_error_of_one_process_is_one_line_that_names_it(accidents):
+    place = accidents["fail"]
+    assert codes_of(place) == {2}
+    (line,) = our_lines(place)
     assert "process 1 of 2" in line
     assert "a file that only this process cannot read" in line
