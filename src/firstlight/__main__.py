@@ -2,10 +2,12 @@
 
 import os
 import sys
+import time
 from typing import NoReturn
 
-from firstlight.runtime.signals import last_words, leave, receive_signals
+from firstlight.runtime.signals import last_words, leave, receive_signals, tell_nothing
 
+LEADER_SECONDS = 3.0  # in which rank 0 tells what is wrong; torchrun ends it as soon as another one has ended
 REPORT = (
     "firstlight: this is a bug in firstlight, not a mistake of yours; please report it with the lines above, the "
     "command, and the versions of firstlight and Python"
@@ -16,7 +18,11 @@ def main() -> NoReturn:
     """Run the command line, and end the process with its exit code: 1 with a traceback if the mistake is ours."""
     open_streams()
     receive_signals()
-    last_words(b'{"error": "interrupted"}\n' if "--json" in sys.argv else b"")
+    from firstlight.runtime.distributed import launched
+
+    if not (leads := launched().is_leader):
+        tell_nothing()
+    last_words(b'{"error": "interrupted"}\n' if leads and "--json" in sys.argv else b"")
     from firstlight.cli import main as run
 
     try:
@@ -25,6 +31,8 @@ def main() -> NoReturn:
         sys.excepthook(*sys.exc_info())
         sys.stderr.write(REPORT + "\n")
         code = 1
+    if code in (1, 2) and not leads:
+        time.sleep(LEADER_SECONDS)
     leave(code)
 
 

@@ -37,8 +37,10 @@ def test_the_environment_of_torchrun_is_read(monkeypatch):
     for name, value in LAUNCHED.items():
         monkeypatch.setenv(name, value)
     assert launched() == World(3, 4, 1, 2)
+    assert own_name() == "torchrun ... -m firstlight"
     monkeypatch.delenv("MASTER_ADDR")
     assert launched() == World()
+    assert own_name() == "firstlight"
 
 
 def test_nobody_is_waited_for_in_a_world_of_one(monkeypatch):

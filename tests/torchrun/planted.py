@@ -22,7 +22,7 @@ import firstlight.api  # noqa: F401
 from firstlight.cli import main
 from firstlight.errors import DataError
 from firstlight.runtime.distributed import launched
-from firstlight.runtime.signals import leave, receive_signals
+from firstlight.runtime.signals import leave, receive_signals, tell_nothing
 from firstlight.training import recorder
 
 
@@ -49,6 +49,8 @@ def work(accidents, words):
     """Do what one process does."""
     plant(accidents)
     receive_signals()
+    if not launched().is_leader:
+        tell_nothing()
     if code := main(words):
         leave(code)
     sys.stdout.flush()

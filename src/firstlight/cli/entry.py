@@ -37,7 +37,7 @@ from firstlight.files import expand_user
 from firstlight.progress import silence
 from firstlight.runtime.distributed import launched
 from firstlight.runtime.processors import set_up_process
-from firstlight.runtime.signals import received_signal, tell_interrupted, tell_nothing, working
+from firstlight.runtime.signals import received_signal, tell_interrupted, working
 from firstlight.training.recipe import HOMES
 
 COMMANDS: tuple[type[Command], ...] = (
@@ -78,8 +78,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     owe_json(words)
-    if not launched().is_leader:
-        tell_nothing()
     set_up_process()
     try:
         with working(), notes_in_one_line():

@@ -14,6 +14,7 @@ from firstlight.cli.scores import class_table, trust_lines
 from firstlight.errors import UserError
 from firstlight.escaping import escape, escape_name
 from firstlight.progress import is_silent
+from firstlight.runtime.distributed import own_name
 
 if TYPE_CHECKING:
     from firstlight.evaluation.shortcuts import Shortcut
@@ -98,7 +99,7 @@ def tell_interruption(run: "Run") -> None:
     """Report what an interrupted run still lacks."""
     left = "the report is not written yet" if run.test else "the best model so far is kept, without a test score"
     say(f"interrupted: {left}")
-    say(f"to go on where it stopped: firstlight train --resume {shlex.quote(str(run.folder))}")
+    say(f"to go on where it stopped: {own_name()} train --resume {shlex.quote(str(run.folder))}")
     if not run.test:
         say(f"validation accuracy  {run.valid.accuracy}")
 

@@ -10,7 +10,7 @@ from firstlight.errors import RunError, UserError, WriteError
 from firstlight.runs.begun import is_begun
 from firstlight.runs.folder import MODEL_FILE
 from firstlight.runs.last import has_state
-from firstlight.runtime.distributed import is_lost
+from firstlight.runtime.distributed import is_lost, own_name
 
 
 @contextmanager
@@ -49,8 +49,8 @@ def what_is_kept(folder: Path) -> str:
     """Return in words what there is in the folder of a run that has not ended, and how to go on with it."""
     model = f"the best model so far is in {folder / MODEL_FILE}" if _has_model(folder) else "there is no model yet"
     if has_state(folder):
-        return f"{model}; the state of training is saved; go on with firstlight train `resume` {folder}"
-    return f"{model}; begin again with firstlight train `resume` {folder}" if is_begun(folder) else model
+        return f"{model}; the state of training is saved; go on with {own_name()} train `resume` {folder}"
+    return f"{model}; begin again with {own_name()} train `resume` {folder}" if is_begun(folder) else model
 
 
 def _is_of_writing(error: UserError) -> bool:

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from firstlight.errors import RunError, UserError
 from firstlight.runtime.interrupts import held_signal, raise_if_interrupted, stop_by
-from firstlight.runtime.rendezvous import meet, open_store, text_in
+from firstlight.runtime.parent import stopping_with_parent
+from firstlight.runtime.rendezvous import last_text_in, meet, open_store, text_in
 
 if TYPE_CHECKING:
     import torch
@@ -149,6 +150,11 @@ def launched() -> World:
     return World(rank, size, local_rank, local_size)
 
 
+def own_name() -> str:
+    """Return how this program was started, in words for the person who starts it again."""
+    return "firstlight" if launched().size == 1 else "torchrun ... -m firstlight"
+
+
 @contextmanager
 def joining() -> Iterator[World]:
     """Join the other processes within the block, if torchrun has started several; yield the world.
@@ -171,19 +177,19 @@ def joining() -> Iterator[World]:
     meeting = meet(store, found.rank, found.size)
     found = replace(found, restarts=meeting.starts - 1, store=store)
     if found.size == 1:
-        with acting_in(found):
+        with acting_in(found), stopping_with_parent():
             yield found
         return
-    with _groups(found, meeting.store) as groups, acting_in(several(found, *groups)):
+    with _groups(found, meeting.store) as groups, acting_in(several(found, *groups)), stopping_with_parent():
         try:
             yield world()
         except KeyboardInterrupt as stop:
-            if found.is_leader and (why := text_in(meeting.store, FAULT)):
+            if found.is_leader and (why := last_text_in(meeting.store, FAULT)):
                 stop.add_note(why)
             raise
         except Exception as error:
             if is_lost(error):
-                raise LostError(text_in(meeting.store, FAULT), *getattr(error, "__notes__", ())) from error
+                raise LostError(last_text_in(meeting.store, FAULT), *getattr(error, "__notes__", ())) from error
             reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
             meeting.store.set(FAULT, f"process {found.rank} of {found.size}, on {platform.node()}: {reason}")
             raise

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from firstlight.runtime.frames import Block, halves, map_memory, receive_frame, send_frame
 from firstlight.runtime.memory import keep_small_memory
+from firstlight.runtime.parent import PR_SET_PDEATHSIG
 
 Work = Callable[..., Sequence[Block]]
 
@@ -32,7 +33,6 @@ OUT_OF_MEMORY = 77  # exit code of a worker
 MAX_REQUEST = 1 << 40  # bytes; what the own program sends is trusted
 MAX_OPEN_FILES = 64
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the program decides when its workers end
-PR_SET_PDEATHSIG = 1  # Linux's prctl.h
 
 
 def serve_forks(control: int, program: int, work: str, cpu_seconds: float, memory: int) -> None:

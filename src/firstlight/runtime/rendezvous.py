@@ -75,6 +75,16 @@ def _attempts() -> Iterator[None]:
     raise TimeoutError("not all processes have come")
 
 
+def last_text_in(store: "Store", key: str) -> str:
+    """Return a text from a store, likewise; empty also if torchrun has ended, and its store with it."""
+    from torch.distributed import DistError
+
+    try:
+        return text_in(store, key)
+    except DistError:
+        return ""
+
+
 def text_in(store: "Store", key: str) -> str:
     """Return a text from a store; empty if it is not there."""
     return store.get(key).decode() if store.check([key]) else ""

@@ -15,7 +15,7 @@ from firstlight.errors import RecipeError
 from firstlight.escaping import one_line
 from firstlight.models.recipe import ModelRecipe
 from firstlight.progress import announcements_to, phase
-from firstlight.runtime.distributed import joining
+from firstlight.runtime.distributed import joining, own_name
 from firstlight.runtime.signals import importing, received_signal, tell_interrupted
 from firstlight.training.recipe import GROUPS, OptimizationRecipe, Recipe, TransferRecipe
 
@@ -104,7 +104,7 @@ class Train:
         if leads:
             print_json(run.to_json()) if self.json else tell_run(run)
         if leads and received_signal() is not None:
-            kept = "the run is finished" if run.test else f"go on with firstlight train --resume {run.folder}"
+            kept = "the run is finished" if run.test else f"go on with {own_name()} train --resume {run.folder}"
             tell_interrupted(one_line(f"firstlight: interrupted; {kept}"))
         return DONE if run.test and not run.interrupted else INTERRUPTED
 
