@@ -6,7 +6,7 @@ import pytest
 import torch
 from tests.worlds import in_ranks
 
-from firstlight.runtime.distributed import World, joining, launched, world
+from firstlight.runtime.distributed import World, joining, launched, own_name, world
 from firstlight.runtime.rendezvous import meet
 
 LAUNCHED = {
