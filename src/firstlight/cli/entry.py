@@ -115,12 +115,13 @@ def interrupted(stop: BaseException) -> int:
 
 @contextmanager
 def notes_in_one_line() -> Iterator[None]:
-    """Show the library's notes in one line each, without the line of code that they come from."""
+    """Show the library's notes in one line each, without the line of code that they come from, once on each machine."""
     before = warnings.showwarning
 
     def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
         if issubclass(category, NoteWarning):
-            tell(f"note: {message}")
+            if launched().local_rank == 0:
+                tell(f"note: {message}")
         else:
             before(message, category, *place, **more)
 
