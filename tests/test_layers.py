@@ -12,7 +12,7 @@ import pytest
 import firstlight
 
 REPOSITORY = Path(__file__).parents[1]
-HEAVY = {"torch", "torchvision", "timm", "numpy", "PIL", "sklearn", "matplotlib", "pyarrow", "scipy"}
+HEAVY = {"torch", "torchvision", "timm", "numpy", "PIL", "sklearn", "matplotlib", "pyarrow", "scipy", "optuna", "ray"}
 PUBLIC = [
     "Augment",
     "CheckReport",
@@ -104,11 +104,11 @@ def test_help_imports_nothing_heavy():
     code = """
 from firstlight.cli import main
 main(["--help"])
-for command in ("train", "evaluate", "predict", "check", "explain", "report", "export"):
+for command in ("train", "tune", "evaluate", "predict", "check", "explain", "report", "export", "pack"):
     main([command, "-h"])
 """
     modules, shown = modules_after(code)
-    assert shown.count("Usage: firstlight") == 8
+    assert shown.count("Usage: firstlight") == 10
     assert not modules & HEAVY
 
 

@@ -96,7 +96,7 @@ def test_who_is_told_to_stop_stops_one_beat_later_and_so_do_all():
     assert clocks == sorted(clocks)
 
 
-def test_who_raises_is_not_waited_for_by_nobody_else():
+def test_an_error_of_one_rank_is_raised_in_these_tests():
     def work(mine):
         if mine.rank == 1:
             raise ValueError("its own mistake")

@@ -93,14 +93,15 @@ def predict(
             takes an export that is known already and was measured to be faster here, else PyTorch; `ray`, which uses
             many processes or machines for any number of files, writes the answers to `out`, and returns where they are
             and how many.
-        out: with `ray`, the folder of Parquet files to write; if it was begun before, it is gone on with.
+        out: with `ray`, the folder of Parquet files to write; if they were begun before, only the missing ones are computed.
         address: with `ray`, of a cluster whose machines all see these files; by default the processes run here.
         workers: with `ray`, number of processes; by default one for each processor.
 
     Raises:
         WrongTypeError: if `model` or `images` is anything else.
         UserError: if the model file cannot be used, an array has values that no image has, `accept` or `sets` is given
-            for a model that cannot tell when it is unsure, or `engine` is `onnx` and there can be no export.
+            for a model that cannot tell when it is unsure, `engine` is `onnx` and there can be no export, or it is
+            `ray` and Ray is not installed or fails, or `out` holds something else.
     """
     classifier = classifier_of(model)
     if engine == "ray":

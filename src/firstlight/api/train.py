@@ -63,13 +63,14 @@ def train(
                 raise WrongTypeError("data is missing: give images, or the run to go on with as `resume`")
             recipe = recipe_of(recipe, choices)
             samples = samples_of(data, recipe.data.source_choices())
-            begun_before = here.from_leader(remembered())
-            out, auto = begun_before or out, resume == "auto" or bool(here.restarts and (begun_before or out))
+            out = here.from_leader(remembered()) or out  # the run of this script, if torchrun has started it anew
+            auto = resume == "auto" or bool(here.restarts and out)
             if auto and out and here.from_leader(is_over(out, samples, recipe)):
                 announce(f"{out}: this run is finished")
                 return run_of_leader(expand_user(out))
-            leading = resuming_or_beginning(samples, recipe, out, score_test=score_test, inexact=resume_inexact)
-            if not auto:
+            if auto:
+                leading = resuming_or_beginning(samples, recipe, out, score_test=score_test, inexact=resume_inexact)
+            else:
                 leading = beginning(samples, recipe, out, score_test=score_test)
         else:
             if recipe is not None or choices or out is not None:

@@ -101,7 +101,7 @@ def test_after_a_kill_only_what_is_missing_is_done_and_every_row_is_there_once(h
     here.dies_before = 2
     with pytest.raises(KeyboardInterrupt) as stop:
         predict_to_parquet(model, items_in(names), out)
-    assert "goes on" in stop.value.__notes__[0]
+    assert "the same command continues" in stop.value.__notes__[0]
     here.dies_before, here.finished = None, []
     written = predict_to_parquet(model, items_in(names), out)
     assert here.finished == [2]

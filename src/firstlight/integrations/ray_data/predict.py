@@ -1,4 +1,4 @@
-"""Classify any number of images with Ray Data, and write the answers as Parquet; a killed one is gone on with."""
+"""Classify any number of images with Ray Data, and write the answers as Parquet; what was stopped is continued."""
 
 import time
 from collections.abc import Iterable
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 NO_FILE = "the ray engine needs the file of the model, and there is none that holds this model; save it first"
-KEPT = "what is finished is kept; the same command goes on from there"
+KEPT = "what is finished is kept; the same command continues from there"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def predict_to_parquet(
 ) -> Written:
     """Classify images in many processes, and write their answers into a folder as Parquet files.
 
-    The answers are those of a `Predictor` with one thread. A folder that an earlier process has begun is gone on with.
+    The answers are those of a `Predictor` with one thread. A folder that an earlier process has begun is continued.
 
     Args:
         model: from a file, on a processor or a GPU, which is where the processes put it.

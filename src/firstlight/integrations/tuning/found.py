@@ -63,7 +63,7 @@ class Search:
 
     @cached_property
     def optimism(self) -> float | None:
-        """How much too high the winner's accuracy on validation is, because it was picked by it; None if unknown."""
+        """How much too high the winner's accuracy on validation is, because it decided who won; None if unknown."""
         hits = [trial.hits for trial in finished(self.trials) if trial.hits is not None]
         return optimism(hits) if len(hits) > 1 else None
 
@@ -113,8 +113,8 @@ class Search:
             return ""
         expected = self.winner.accuracy.value - self.optimism
         return (
-            f"the validation accuracy of {self.winner.name} is a little too high, because it was picked by it: expect "
-            f"about {expected:.3f}"
+            f"the validation accuracy of {self.winner.name} is a little too high, because it decided which trial won; "
+            f"expect about {expected:.3f}"
         )
 
     def rows(self) -> list[dict[str, Any]]:
