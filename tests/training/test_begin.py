@@ -136,11 +136,11 @@ def test_it_ends_with_the_same_bits(variant, samples, kill_at, tmp_path):
 def test_it_goes_on_in_parts_where_memory_has_run_out_and_says_so(samples, kill_at, tmp_path, monkeypatch):
     whole, tried = gradient._in_parts, []
 
-    def greedy(network, images, targets, loss, parts):
+    def greedy(network, batch, loss, parts):
         tried.append(parts)
         if parts < 4:
             raise torch.OutOfMemoryError
-        return whole(network, images, targets, loss, parts)
+        return whole(network, batch, loss, parts)
 
     monkeypatch.setattr(gradient, "_in_parts", greedy)
     run = train(samples, Recipe.of(**QUICK), tmp_path / "whole")
