@@ -93,7 +93,7 @@ def predict(
             takes an export that is known already and was measured to be faster here, else PyTorch; `ray`, which uses
             many processes or machines for any number of files, writes the answers to `out`, and returns where they are
             and how many.
-        out: with `ray`, the folder of Parquet files to write; if they were begun before, only the missing ones are computed.
+        out: with `ray`, the folder of Parquet files to write; of an earlier call's, only what is missing is computed.
         address: with `ray`, of a cluster whose machines all see these files; by default the processes run here.
         workers: with `ray`, number of processes; by default one for each processor.
 

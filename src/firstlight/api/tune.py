@@ -29,8 +29,8 @@ def tune(
     """Search for a better recipe: train variations of one, compare them on validation, and score the best one once.
 
     The first trial is the recipe itself, the default. All trials have one split, and no test split is scored but that
-    of the winner, once, at the end. Its score on validation is too high, since that decided which trial won; the result says
-    by how much, and whether the winner is better than the default beyond chance.
+    of the winner, once, at the end. Its score on validation is too high, since that decided which trial won; the result
+    says by how much, and whether the winner is better than the default beyond chance.
 
     Args:
         data: from `load_data`, or anything that `load_data` takes.
