@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from firstlight.escaping import one_line
+from firstlight.integrations.ray_data import own_ray
 from firstlight.integrations.ray_data.listing import Block
 from firstlight.integrations.ray_data.work import Job, Worker
 
-OBJECT_STORE_BYTES = 128 << 20  # only names of blocks, and how they went, pass through it
 MOST_TASKS = 1000  # more blocks than these share tasks
 RESOURCES_SECONDS = 60.0  # to wait for machines of a cluster
 STUCK_SECONDS = 10.0  # after which this ends although Ray does not
@@ -118,20 +118,10 @@ def _resources_with(kind: str, seconds: float) -> dict[str, float]:
 def _start(asked: dict[str, Any]) -> None:
     import ray
 
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if asked["address"]:
-        ray.init(address=asked["address"], **quiet)
-        return
-    ray.init(
-        address="local",
-        num_cpus=asked["processors"],
-        num_gpus=None if asked["gpus"] else 0,
-        include_dashboard=False,
-        object_store_memory=OBJECT_STORE_BYTES,
-        _node_ip_address="127.0.0.1",
-        _temp_dir=asked["temporary"],
-        **quiet,
-    )
+        ray.init(address=asked["address"], **own_ray.QUIET)
+    else:
+        own_ray.start(processors=asked["processors"], gpus=asked["gpus"], temporary=asked["temporary"])
 
 
 def _outcomes(asked: dict[str, Any], blocks: list[str], workers: int, processors: int) -> Iterator[str]:

@@ -41,6 +41,8 @@ PRIVATE = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # on Linux, too, this binds everything to the loopback address
     "RAY_prestart_worker_first_driver": "0",  # processes that would wait for tasks which never come
     "RAY_enable_worker_prestart": "0",
+    "RAY_gcs_server_port_wait_time_s": "300",  # on a busy machine everything takes long
+    "RAY_worker_register_timeout_seconds": "300",
 }
 
 
