@@ -307,7 +307,7 @@ def test_check_answers_with_the_promised_keys_and_names_what_it_finds(here, caps
         (["check", "nowhere"], "nowhere: no such"),
         (["--versoin"], "there is no option --versoin; did you mean --version?"),
         (["--quiet", "train"], "--quiet: name a command first: check, train"),
-        ([], "name a command: check, train, evaluate, "),
+        ([], "name a command: check, train, tune, evaluate, "),
         (["train", "digits", "--nope"], "train has no option --nope; see `firstlight train --help`"),
         (["train", "digits", "--epochs", "x"], "--epochs x: give a whole number"),
         (["train", "digits", "--epochs"], "--epochs needs a value: --epochs N"),
