@@ -235,7 +235,7 @@ def test_a_run_leaves_the_global_generator_alone_and_the_next_one_computes_no_fe
     torch.manual_seed(5)
     first = train(load_data(four), recipe, tmp_path / "first")
     assert torch.equal(torch.rand(3), expected)
-    monkeypatch.setattr(features, "_compute", lambda *_, **__: pytest.fail("computed again"))
+    monkeypatch.setattr(features, "_write", lambda *_, **__: pytest.fail("computed again"))
     second = train(load_data(four), recipe, tmp_path / "second")
     assert same_bits(first.model, second.model)
 
