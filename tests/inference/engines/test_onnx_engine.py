@@ -35,7 +35,7 @@ def test_it_answers_as_torch_does(engine, digit_run, images):
 
 
 def test_predictions_are_those_of_torch(engine, digit_run, digits):
-    images = digits[0][:100, ..., None]
+    images = digits[0][-100:, ..., None]  # none of the run: an image that a threshold comes from lies exactly on it
     expected = list(Predictor(digit_run.model)(images))
     found = list(Predictor(digit_run.model, engine=engine)(images))
     assert [each.label for each in found] == [each.label for each in expected]

@@ -13,7 +13,7 @@ from typing import Any
 OBJECT_STORE_BYTES = 128 << 20  # only names of blocks, and how they went, pass through it
 QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
 NOT_NEEDED = ("start_api_server", "start_monitor", "start_log_monitor")  # methods of Ray's node
-AGENTS = ("--dashboard_agent_command", "--runtime_env_agent_command")
+AGENTS = ("dashboard_agent_command", "runtime_env_agent_command")  # options of its node
 STAND_IN = "cat"  # instead of an agent: it waits until its input is closed, which is when Ray ends
 NO_SERVICE, NOBODY = -1, 9  # as ports: Ray takes the first for "not in use", and never asks the second
 
@@ -64,11 +64,12 @@ def _leave_out_agents() -> None:
         return
 
     def start_without_agents(command: list[str], *others: Any, **more: Any) -> Any:
-        choices = dict(word.split("=", 1) for word in command if word.startswith("--") and "=" in word)
-        if choices.keys() >= {"--session_dir", "--node_id", *AGENTS}:
+        choices = dict(word.removeprefix("--").split("=", 1) for word in command if "=" in word)
+        if choices.keys() >= {"session_dir", "node_id", *AGENTS}:
             for name, port in ports.items():  # what Ray would wait for its agents to write
-                persist_port(choices["--session_dir"], choices["--node_id"], name, port)
-            command = [f"{name}={STAND_IN}" if (name := word.split("=", 1)[0]) in AGENTS else word for word in command]
+                persist_port(choices["session_dir"], choices["node_id"], name, port)
+            stand_ins = {f"--{name}={choices[name]}": f"--{name}={STAND_IN}" for name in AGENTS}
+            command = [stand_ins.get(word, word) for word in command]
         return start_process(command, *others, **more)
 
     services.start_ray_process = start_without_agents
