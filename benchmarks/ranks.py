@@ -53,7 +53,7 @@ def measure(choices: argparse.Namespace) -> None:
     from firstlight.data.sources import load_data
     from firstlight.models.classifier import Classifier
     from firstlight.models.networks import initialize
-    from firstlight.runtime.distributed import joining
+    from firstlight.runtime.joining import joining
     from firstlight.training.defaults import complete
     from firstlight.training.loop import train_epochs
     from firstlight.training.recipe import Recipe

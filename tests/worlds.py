@@ -5,7 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import TypeVar
 
-from firstlight.runtime.distributed import World, acting_in, several
+from firstlight.runtime.distributed import World, acting_in
+from firstlight.runtime.process_groups import several
 
 Found = TypeVar("Found")
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 from tests.worlds import in_ranks
 
-from firstlight.runtime.distributed import World, joining, launched, own_name, world
+from firstlight.runtime.distributed import World, launched, own_name, world
+from firstlight.runtime.joining import joining
 from firstlight.runtime.rendezvous import meet
 
 LAUNCHED = {

@@ -11,7 +11,8 @@ from firstlight.errors import RecipeError, WrongTypeError, require_type
 from firstlight.files import expand_user
 from firstlight.progress import announce, silence
 from firstlight.runs.begun import end_run, is_finished
-from firstlight.runtime.distributed import joining, remembered
+from firstlight.runtime.distributed import remembered
+from firstlight.runtime.joining import joining
 from firstlight.training.begin import asked_of, beginning, following, is_over, resuming, resuming_or_beginning
 from firstlight.training.checkpoints import SAVE_EVERY
 from firstlight.training.recipe import Recipe

@@ -15,7 +15,8 @@ from firstlight.errors import RecipeError
 from firstlight.escaping import one_line
 from firstlight.models.recipe import ModelRecipe
 from firstlight.progress import announcements_to, phase
-from firstlight.runtime.distributed import joining, own_name
+from firstlight.runtime.distributed import own_name
+from firstlight.runtime.joining import joining
 from firstlight.runtime.signals import importing, received_signal, tell_interrupted
 from firstlight.training.recipe import GROUPS, OptimizationRecipe, Recipe, TransferRecipe
 

@@ -57,7 +57,7 @@ def outcomes(job: Job, todo: Path, *, workers: int | None, processors: int, addr
 
     Args:
         job: what is to be done.
-        todo: a file with the blocks, one in a line.
+        todo: a file with the blocks, one per line.
         workers: number of processes; by default one for each processor, or GPU, that Ray has.
         processors: that a Ray of its own may use.
         address: of a Ray cluster; None for a Ray of its own.
