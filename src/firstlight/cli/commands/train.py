@@ -8,6 +8,7 @@ from firstlight.cli.exit_codes import DONE, INTERRUPTED
 from firstlight.cli.flags import with_flags
 from firstlight.cli.json_answer import print_json
 from firstlight.cli.options import Positional
+from firstlight.cli.recipes import choices_in, load_noted
 from firstlight.cli.terminal import tell, tell_run
 from firstlight.data.augment import Augment
 from firstlight.data.recipe import DataRecipe
@@ -18,7 +19,7 @@ from firstlight.progress import announcements_to, phase
 from firstlight.runtime.distributed import own_name
 from firstlight.runtime.joining import joining
 from firstlight.runtime.signals import importing, received_signal, tell_interrupted
-from firstlight.training.recipe import GROUPS, OptimizationRecipe, Recipe, TransferRecipe
+from firstlight.training.recipe import OptimizationRecipe, Recipe, TransferRecipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,8 +65,7 @@ class Train:
     @classmethod
     def of(cls, recipe: Recipe, source: str) -> "Train":
         """Return the command with the choices of a recipe as its defaults."""
-        groups = {name: getattr(recipe, name) for name in GROUPS}
-        return cls(source=source, seed=recipe.seed, device=recipe.device, **groups)
+        return cls(source=source, **choices_in(recipe))
 
     def run(self) -> int:
         """Train, draw the figures of the run, and report."""
@@ -75,22 +75,10 @@ class Train:
             return self._train(train, here.is_leader)
 
     def _train(self, train: "Callable[..., Run]", leads: bool) -> int:
-        from firstlight.data.sources import load_data
-
-        recipe = Recipe(
-            data=self.data,
-            model=self.model,
-            transfer=self.transfer,
-            optimization=self.optimization,
-            augmentation=self.augmentation,
-            seed=self.seed,
-            device=self.device,
-        )
+        recipe = Recipe(**choices_in(self))
         samples: Samples | str | None = None if self.source == Train.source else self.source
         if self.resume in (None, "auto"):
-            samples = load_data(self.source, **self.data.source_choices())
-            for note in samples.notes:
-                tell(f"note: {with_flags(note)}")
+            samples = load_noted(self.source, self.data)
         else:
             self._refuse_choices(recipe)
         with announcements_to(lambda line: tell(with_flags(line))), phase("working"):

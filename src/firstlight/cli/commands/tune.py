@@ -9,6 +9,7 @@ from firstlight.cli.exit_codes import DONE, INTERRUPTED
 from firstlight.cli.flags import with_flags
 from firstlight.cli.json_answer import print_json
 from firstlight.cli.options import Positional
+from firstlight.cli.recipes import choices_in, load_noted
 from firstlight.cli.terminal import say, tell
 from firstlight.data.augment import Augment
 from firstlight.data.recipe import DataRecipe
@@ -16,7 +17,7 @@ from firstlight.escaping import one_line
 from firstlight.models.recipe import ModelRecipe
 from firstlight.progress import announcements_to, phase
 from firstlight.runtime.signals import importing, received_signal, tell_interrupted
-from firstlight.training.recipe import GROUPS, OptimizationRecipe, Recipe, TransferRecipe
+from firstlight.training.recipe import OptimizationRecipe, Recipe, TransferRecipe
 
 if TYPE_CHECKING:
     from firstlight.integrations.tuning.found import Search
@@ -66,28 +67,16 @@ class Tune:
     @classmethod
     def of(cls, recipe: Recipe, source: str) -> "Tune":
         """Return the command with the choices of a recipe as its defaults."""
-        groups = {name: getattr(recipe, name) for name in GROUPS}
-        return cls(source=source, seed=recipe.seed, device=recipe.device, **groups)
+        return cls(source=source, **choices_in(recipe))
 
     def run(self) -> int:
         """Search, and report."""
         with phase("loading PyTorch"), importing():
             from firstlight.api import tune
             from firstlight.cli.searches import search_lines
-            from firstlight.data.sources import load_data
 
-        recipe = Recipe(
-            data=self.data,
-            model=self.model,
-            transfer=self.transfer,
-            optimization=self.optimization,
-            augmentation=self.augmentation,
-            seed=self.seed,
-            device=self.device,
-        )
-        samples = load_data(self.source, **self.data.source_choices())
-        for note in samples.notes:
-            tell(f"note: {with_flags(note)}")
+        recipe = Recipe(**choices_in(self))
+        samples = load_noted(self.source, self.data)
         with announcements_to(lambda line: tell(with_flags(line))), phase("working"):
             found = tune(
                 samples,
