@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from firstlight.delivery.wording import counted
 from firstlight.evaluation.best_of_many import BestOfMany, best_against_one, optimism
 from firstlight.evaluation.comparison import p_words
 from firstlight.integrations.tuning.trials import TRIALS_FILE, Trial, finished, ranked, written
@@ -91,7 +92,7 @@ class Search:
             f"{100 * found.difference.value:.1f} points more of {found.n:,} validation pictures right "
             f"[{low:z.1f}, {high:z.1f}]"
         )
-        compared = f"p {p_words(found.p)}, corrected for {found.candidates:,} comparisons"
+        compared = f"p {p_words(found.p)}, corrected for {counted(found.candidates, 'comparison')}"
         if found.is_better:
             return f"{self.winner.name} is better than the default: it gets {more} ({compared})"
         seen = "" if found.detectable is None else f"; a difference of {100 * found.detectable:.1f} points would show"
